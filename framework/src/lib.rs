@@ -1,0 +1,1 @@
+//! A thread-per-core server framework.
