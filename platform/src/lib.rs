@@ -1,3 +1,30 @@
-//! What the machine gives a shard.
+//! What does the machine give? One [`Reactor`] per shard: operations in, completions out, on io_uring, on readiness
+//! (epoll), or on a simulated machine; the [buffers](Pool) those operations carry; where shards may run; and the ring that
+//! joins two threads.
+//!
+//! The vocabulary is closed: [`Op`] lists everything a server framework asks of the kernel. A buffer moves in with an
+//! operation and comes back with its completion, so this package's interface is safe, and nothing above needs `unsafe` for
+//! I/O. It knows nothing of futures, tasks or protocols.
 
 pub mod arena;
+pub mod backend;
+mod buffer;
+mod error;
+mod flight;
+mod handle;
+pub mod limits;
+mod op;
+mod os;
+mod reactor;
+mod socket;
+mod unpark;
+
+pub use backend::{BackendKind, Choice, Config, Features, Selection, SetupError, select, sim};
+pub use buffer::{Buf, BufList, Chunk, ChunkMut, Pool, PoolSize, PoolStats};
+pub use error::{Error, Result};
+pub use flight::{Refused, Token};
+pub use handle::Handle;
+pub use op::{Completion, Datagram, Group, Message, Op, OpenFile, Outcome, Stat, Wait};
+pub use reactor::{Holdings, Reactor, Stats};
+pub use socket::{ListenError, ListenOptions, Socket, SocketOption, listen};
+pub use unpark::Unparker;

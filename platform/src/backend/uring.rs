@@ -1,0 +1,737 @@
+#![allow(unsafe_code)]
+//! The io_uring backend: one ring for one shard, entered at most once a turn.
+//!
+//! Entries are built here from operations that their slots own (`flight.rs`), so a pointer given to the kernel stays good
+//! until the kernel's last completion for it has landed; what the kernel needs besides (socket addresses, message headers,
+//! paths) lies in a box of the same life. Received bytes come out of two provided-buffer rings, whose memory is the pool's.
+//!
+//! A turn enters the kernel only if it has entries to submit, the ring's flags say that completions wait in the kernel, or
+//! it is about to sleep; otherwise completions are read from memory.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::ffi::CString;
+use std::io::IoSlice;
+use std::os::fd::{AsRawFd, FromRawFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use io_uring::types::{BufRingEntry, Fd, FsyncFlags, RecvMsgOut, SubmitArgs, Timespec};
+use io_uring::{IoUring, cqueue, opcode, squeue};
+use socket2::SockAddr;
+
+use super::{BackendKind, Config, Features, SetupError};
+use crate::arena::Key;
+use crate::flight::{Core, Entry};
+use crate::handle::Resource;
+use crate::limits::{SEND_BUFFERS_MAX, URING_COMPLETION_ENTRIES, URING_SUBMISSION_ENTRIES};
+use crate::op::{Message, Op, Outcome, Stat, Wait};
+use crate::os::{Descriptor, error_of};
+use crate::unpark::Unparker;
+use crate::{Error, Group, os};
+
+/// User data of entries that are not operations. A key's index is never `u32::MAX`, so these are no keys.
+const WAKE: u64 = u64::MAX;
+const CANCEL: u64 = u64::MAX - (1 << 32);
+
+/// How long a failed entry into the kernel (EAGAIN, ENOMEM) keeps the shard from trying again.
+const BACK_OFF: Duration = Duration::from_millis(1);
+
+/// Room for the name and control messages before the payload of a received datagram.
+const MESSAGE_NAME_BYTES: u32 = 28;
+const MESSAGE_CONTROL_BYTES: u32 = 64;
+
+pub(crate) struct Uring {
+    ring: IoUring,
+    features: Features,
+    groups: [BufferRing; 2],
+    /// What the kernel needs of each slot besides the operation's own memory, by the slot's index.
+    aux: Vec<Option<Box<Aux>>>,
+    /// Spare memory of vectored sends, so that a steady server allocates none.
+    spare_lists: Vec<Box<Aux>>,
+    /// The shape of a received datagram: how much room for its name and control messages.
+    message_shape: Box<libc::msghdr>,
+    unparker: Unparker,
+    wake_armed: bool,
+}
+
+/// Memory of one operation that the kernel reads or writes and that the operation does not own itself.
+enum Aux {
+    Address(SockAddr),
+    List { header: libc::msghdr, slices: [IoSlice<'static>; SEND_BUFFERS_MAX] },
+    Message { header: libc::msghdr, slice: libc::iovec, address: Option<SockAddr>, control: Control },
+    Path(CString),
+    Time(Timespec),
+    Stat(libc::statx),
+}
+
+/// Control messages of a datagram to send: segment size and ECN.
+#[repr(C, align(8))]
+struct Control([u8; 64]);
+
+/// Sets up a ring and runs a no-op through it, and says in one line which rung of the ladder was reached.
+pub(crate) fn probe(config: &Config) -> Result<String, SetupError> {
+    let (mut ring, features) = build_ring(config.features)?;
+    let entry = opcode::Nop::new().build();
+    // SAFETY: a no-op has no memory.
+    unsafe { ring.submission().push(&entry) }.map_err(|_| refused("its submission queue has no room."))?;
+    ring.submit_and_wait(1).map_err(|error| unavailable(&error))?;
+    let completed = ring.completion().next().is_some_and(|completion| completion.result() == 0);
+    if !completed {
+        return Err(refused("a no-op did not complete."));
+    }
+    BufferRing::open(&ring, 0, 8).map(|group| group.close(&ring))?;
+    let lacking: Vec<&str> =
+        Features::each().filter(|(feature, _)| !features.has(*feature)).map(|(_, name)| name).collect();
+    Ok(match lacking.is_empty() {
+        true => "all ring features".to_owned(),
+        false => format!("ring without {}", lacking.join(", ")),
+    })
+}
+
+/// Sets a ring up with as many of the wanted features as the kernel has, by leaving out the newest until it agrees.
+fn build_ring(wanted: Features) -> Result<(IoUring, Features), SetupError> {
+    let mut features = wanted;
+    if !features.has(Features::SINGLE_ISSUER) {
+        features = features.without(Features::DEFER_TASKRUN);
+    }
+    if !features.has(Features::DEFER_TASKRUN) && !features.has(Features::COOP_TASKRUN) {
+        // The flag only has a meaning with one of the two.
+        features = features.without(Features::TASKRUN_FLAG);
+    }
+    let newest_first = [Features::NO_SQARRAY, Features::DEFER_TASKRUN, Features::SINGLE_ISSUER, Features::TASKRUN_FLAG];
+    let mut rungs = newest_first.iter();
+    let ring = loop {
+        match try_build(features) {
+            Ok(ring) => break ring,
+            // EINVAL is a flag that this kernel does not know.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => match rungs.next() {
+                Some(newest) => features = features.without(*newest),
+                None => return Err(unavailable(&error)),
+            },
+            Err(error) => return Err(unavailable(&error)),
+        }
+    };
+    if !ring.params().is_feature_ext_arg() || !ring.params().is_feature_nodrop() {
+        return Err(refused("the kernel is older than 5.19."));
+    }
+    if features.has(Features::REGISTERED_RING) && ring.submitter().register_ring_fd().is_err() {
+        features = features.without(Features::REGISTERED_RING);
+    }
+    if !features.has(Features::SINGLE_ISSUER) && wanted.has(Features::SINGLE_ISSUER) {
+        // The kernel does not know the flag of 6.0, so it has no multishot receive either.
+        features = features.without(Features::MULTISHOT_RECEIVE).without(Features::ZERO_COPY);
+    }
+    Ok((ring, features))
+}
+
+fn try_build(features: Features) -> std::io::Result<IoUring> {
+    let mut builder = IoUring::builder();
+    builder.setup_clamp().setup_cqsize(URING_COMPLETION_ENTRIES).dontfork();
+    if features.has(Features::SUBMIT_ALL) {
+        builder.setup_submit_all();
+    }
+    if features.has(Features::COOP_TASKRUN) {
+        builder.setup_coop_taskrun();
+    }
+    if features.has(Features::TASKRUN_FLAG) {
+        builder.setup_taskrun_flag();
+    }
+    if features.has(Features::SINGLE_ISSUER) {
+        builder.setup_single_issuer();
+    }
+    if features.has(Features::DEFER_TASKRUN) {
+        builder.setup_defer_taskrun();
+    }
+    if features.has(Features::NO_SQARRAY) {
+        builder.setup_no_sqarray();
+    }
+    builder.build(URING_SUBMISSION_ENTRIES)
+}
+
+fn refused(reason: &str) -> SetupError {
+    SetupError { kind: BackendKind::Uring, reason: format!("io_uring does not work here: {reason}") }
+}
+
+/// Names the cause of a failed set-up, and the remedy.
+fn unavailable(error: &std::io::Error) -> SetupError {
+    let disabled = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").unwrap_or_default();
+    let reason = match error.raw_os_error() {
+        Some(libc::EPERM) if matches!(disabled.trim(), "1" | "2") => format!(
+            "io_uring is switched off on this host (kernel.io_uring_disabled = {}). Set it to 0 to use it.",
+            disabled.trim()
+        ),
+        Some(libc::EPERM | libc::EACCES) => "a security policy forbids io_uring (EPERM; the default seccomp profiles of \
+             container runtimes do). Run with a profile that admits io_uring_setup, io_uring_enter and io_uring_register."
+            .to_owned(),
+        Some(libc::ENOSYS) => {
+            "the kernel has no io_uring (ENOSYS), or a sandbox hides it. It needs Linux 5.19 or newer.".to_owned()
+        }
+        Some(libc::ENOMEM) => "there is not enough lockable memory for a ring (ENOMEM). Raise RLIMIT_MEMLOCK \
+             (`ulimit -l`, or LimitMEMLOCK= in a systemd unit)."
+            .to_owned(),
+        Some(libc::EMFILE | libc::ENFILE) => {
+            "no file descriptor is left for a ring. Raise RLIMIT_NOFILE (`ulimit -n`).".to_owned()
+        }
+        Some(libc::EINVAL) => "the kernel is older than 5.19 (EINVAL).".to_owned(),
+        _ => format!("io_uring cannot be set up: {error}."),
+    };
+    SetupError { kind: BackendKind::Uring, reason }
+}
+
+impl Uring {
+    pub(crate) fn open(config: &Config, core: &Core, unparker: &Unparker) -> Result<Self, SetupError> {
+        let (ring, features) = build_ring(config.features)?;
+        let group = |group: Group| BufferRing::open(&ring, group as u16, core.receive(group).count());
+        let groups = [group(Group::Heads)?, group(Group::Bulk)?];
+        // SAFETY: all zeroes is a valid message header: no name, no slices, no control.
+        let mut message_shape: Box<libc::msghdr> = Box::new(unsafe { std::mem::zeroed() });
+        message_shape.msg_namelen = MESSAGE_NAME_BYTES;
+        message_shape.msg_controllen = MESSAGE_CONTROL_BYTES as _;
+        Ok(Uring {
+            ring,
+            features,
+            groups,
+            aux: Vec::new(),
+            spare_lists: Vec::new(),
+            message_shape,
+            unparker: unparker.clone(),
+            wake_armed: false,
+        })
+    }
+
+    /// Submits, waits as told and lands. While only results land that nobody waits for, it goes on waiting.
+    pub(crate) fn enter(&mut self, core: &mut Core, wait: Wait) {
+        loop {
+            let entered = self.submit(core, wait);
+            let landed = self.land(core);
+            let done = match wait {
+                Wait::No => true,
+                Wait::Until(at) => !core.woken.is_empty() || landed.woken || now() >= at,
+                Wait::Forever => !core.woken.is_empty() || landed.woken,
+            };
+            if done || !entered {
+                return;
+            }
+        }
+    }
+
+    /// Fills the submission queue and enters the kernel if there is a reason to. False if the kernel could not be entered.
+    fn submit(&mut self, core: &mut Core, wait: Wait) -> bool {
+        self.arm_wake();
+        self.publish_buffers(core);
+        while let Some(entry) = core.next_entry() {
+            if self.ring.submission().is_full() {
+                core.return_entry(entry);
+                if !self.call(core, Wait::No) {
+                    return false;
+                }
+                if self.ring.submission().is_full() {
+                    // The kernel wants its completions read first.
+                    return true;
+                }
+                continue;
+            }
+            self.push(core, entry);
+        }
+        let (queued, flagged) = {
+            let queue = self.ring.submission();
+            (!queue.is_empty(), queue.taskrun() || queue.cq_overflow())
+        };
+        let wait = if self.ring.completion().is_empty() { wait } else { Wait::No };
+        // Without the flag, only an enter tells whether completions wait in the kernel.
+        let blind = !self.features.has(Features::TASKRUN_FLAG);
+        if queued || flagged || blind || wait != Wait::No {
+            return self.call(core, wait);
+        }
+        true
+    }
+
+    /// The one system call of a turn.
+    fn call(&mut self, core: &mut Core, wait: Wait) -> bool {
+        let queue = self.ring.submission();
+        let (before, overflow) = (queue.len(), queue.cq_overflow());
+        drop(queue);
+        core.stats.enters += 1;
+        core.stats.overflows += u64::from(overflow);
+        let result = match wait {
+            Wait::No if self.features.has(Features::TASKRUN_FLAG) => self.ring.submit(),
+            // SAFETY: the entries in the queue were built by `push`, whose operands live in their slots until they land;
+            // no argument structure is passed.
+            Wait::No => unsafe { self.ring.submitter().enter::<libc::sigset_t>(before as u32, 0, GETEVENTS, None) },
+            Wait::Forever => self.ring.submit_and_wait(1),
+            Wait::Until(at) => {
+                let timeout = Timespec::from(at.saturating_duration_since(now()));
+                self.ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&timeout))
+            }
+        };
+        core.stats.submissions += before.saturating_sub(self.ring.submission().len()) as u64;
+        match result {
+            Ok(_) => true,
+            // A wait that ran out.
+            Err(error) if error.raw_os_error() == Some(libc::ETIME) => true,
+            Err(error) => {
+                core.stats.interrupted += 1;
+                match error.raw_os_error() {
+                    // A signal, or completions that must be read first: read them, and come again.
+                    Some(libc::EINTR | libc::EBUSY) => {}
+                    // The kernel is short of memory: what was not submitted stays queued.
+                    Some(libc::EAGAIN | libc::ENOMEM) => pause(BACK_OFF),
+                    _ => {
+                        tracing::error!(%error, "io_uring_enter failed");
+                        pause(BACK_OFF);
+                    }
+                }
+                false
+            }
+        }
+    }
+
+    fn arm_wake(&mut self) {
+        if self.wake_armed {
+            return;
+        }
+        let descriptor = self.unparker.event().descriptor().as_raw_fd();
+        let entry = opcode::PollAdd::new(Fd(descriptor), libc::POLLIN as u32).multi(true).build().user_data(WAKE);
+        // SAFETY: a poll has no memory; the unparker keeps the descriptor open as long as this ring lives.
+        self.wake_armed = unsafe { self.ring.submission().push(&entry) }.is_ok();
+    }
+
+    fn publish_buffers(&mut self, core: &Core) {
+        for (ring, group) in self.groups.iter_mut().zip([Group::Heads, Group::Bulk]) {
+            ring.publish(core, group);
+        }
+    }
+
+    // ---- building entries ------------------------------------------------------------------------------------------
+
+    fn push(&mut self, core: &mut Core, entry: Entry) {
+        let built = match entry {
+            Entry::Cancel(key) => Ok(opcode::AsyncCancel::new(key.to_bits()).build().user_data(CANCEL)),
+            Entry::Start(key) => self.build(core, key).map(|built| built.user_data(key.to_bits())),
+        };
+        match (built, entry) {
+            (Ok(built), _) => {
+                // SAFETY: the entry points only into the operation in its slot, or into its `aux` box, and both stay
+                // until the kernel's last completion for this key has landed.
+                let pushed = unsafe { self.ring.submission().push(&built) };
+                debug_assert!(pushed.is_ok(), "there was room");
+            }
+            (Err(error), Entry::Start(key) | Entry::Cancel(key)) => core.land(key, Err(error)),
+        }
+    }
+
+    fn build(&mut self, core: &mut Core, key: Key) -> Result<squeue::Entry, Error> {
+        let fd = match core.op(key).ok_or(Error::Closed)?.handle() {
+            None => -1,
+            Some(handle) => match &core.handles.entry(handle).ok_or(Error::Closed)?.resource {
+                Resource::Os(descriptor) => descriptor.as_raw_fd(),
+                Resource::Sim(_) => return Err(Error::Unsupported),
+            },
+        };
+        let (fd, features) = (Fd(fd), self.features);
+        Ok(match core.op_mut(key).ok_or(Error::Closed)? {
+            Op::Accept { .. } if features.has(Features::MULTISHOT_ACCEPT) => {
+                opcode::AcceptMulti::new(fd).flags(libc::SOCK_CLOEXEC).build()
+            }
+            Op::Accept { .. } => {
+                opcode::Accept::new(fd, std::ptr::null_mut(), std::ptr::null_mut()).flags(libc::SOCK_CLOEXEC).build()
+            }
+            Op::Connect { peer, .. } => {
+                let Aux::Address(address) = self.keep(key, Aux::Address(SockAddr::from(*peer))) else { unreachable!() };
+                opcode::Connect::new(fd, address.as_ptr().cast(), address.len()).build()
+            }
+            Op::Receive { group, .. } if features.has(Features::MULTISHOT_RECEIVE) => {
+                opcode::RecvMulti::new(fd, *group as u16).build()
+            }
+            Op::Receive { group, .. } => opcode::Recv::new(fd, std::ptr::null_mut(), 0)
+                .buf_group(*group as u16)
+                .build()
+                .flags(squeue::Flags::BUFFER_SELECT),
+            Op::Send { data, zero_copy, .. } => {
+                let (start, len) = (data.as_ptr(), data.len() as u32);
+                match *zero_copy && features.has(Features::ZERO_COPY) {
+                    true => opcode::SendZc::new(fd, start, len).flags(SEND_FLAGS).build(),
+                    false => opcode::Send::new(fd, start, len).flags(SEND_FLAGS).build(),
+                }
+            }
+            Op::SendList { list, .. } => {
+                let mut aux = self.spare_lists.pop().unwrap_or_else(Aux::new_list);
+                let Aux::List { header, slices } = &mut *aux else { unreachable!() };
+                for (slice, buf) in slices.iter_mut().zip(list.iter()) {
+                    // SAFETY: the bytes belong to the list in this operation's slot, which neither moves them nor lets
+                    // them go before the operation has landed, and the slices are not looked at after that.
+                    *slice = IoSlice::new(unsafe { std::slice::from_raw_parts(buf.as_ptr(), buf.len()) });
+                }
+                header.msg_iov = slices.as_mut_ptr().cast();
+                header.msg_iovlen = list.len() as _;
+                let header: *const libc::msghdr = header;
+                self.keep_boxed(key, aux);
+                opcode::SendMsg::new(fd, header).flags(SEND_FLAGS as u32).build()
+            }
+            Op::ReceiveMessage { group, .. } => {
+                opcode::RecvMsgMulti::new(fd, &*self.message_shape, *group as u16).build()
+            }
+            Op::SendMessage { message, .. } => {
+                let aux = Aux::new_message(message);
+                let Aux::Message { header, .. } = self.keep_boxed(key, aux) else { unreachable!() };
+                opcode::SendMsg::new(fd, header).flags(libc::MSG_NOSIGNAL as u32).build()
+            }
+            Op::Open { file } => {
+                let path = CString::new(file.path.as_os_str().as_bytes()).map_err(|_| Error::Invalid)?;
+                let flags = os::open_flags(file);
+                let Aux::Path(path) = self.keep(key, Aux::Path(path)) else { unreachable!() };
+                opcode::OpenAt::new(Fd(libc::AT_FDCWD), path.as_ptr()).flags(flags).mode(0o666).build()
+            }
+            Op::Read { offset, into, .. } => {
+                let offset = *offset;
+                let spare = into.spare();
+                opcode::Read::new(fd, spare.as_mut_ptr(), spare.len() as u32).offset(offset).build()
+            }
+            Op::Write { offset, data, .. } => {
+                opcode::Write::new(fd, data.as_ptr(), data.len() as u32).offset(*offset).build()
+            }
+            Op::Sync { .. } => opcode::Fsync::new(fd).flags(FsyncFlags::empty()).build(),
+            Op::Stat { .. } => {
+                // SAFETY: all zeroes is a valid statx, which the kernel overwrites.
+                let stat = unsafe { std::mem::zeroed() };
+                let Aux::Stat(stat) = self.keep(key, Aux::Stat(stat)) else { unreachable!() };
+                let stat: *mut libc::statx = stat;
+                opcode::Statx::new(fd, c"".as_ptr(), stat.cast())
+                    .flags(libc::AT_EMPTY_PATH)
+                    .mask(libc::STATX_BASIC_STATS)
+                    .build()
+            }
+            Op::Sleep { until } => {
+                let time = Timespec::from(until.saturating_duration_since(now()));
+                let Aux::Time(time) = self.keep(key, Aux::Time(time)) else { unreachable!() };
+                opcode::Timeout::new(time).build()
+            }
+        })
+    }
+
+    fn keep(&mut self, key: Key, aux: Aux) -> &mut Aux {
+        self.keep_boxed(key, Box::new(aux))
+    }
+
+    /// Keeps memory for a slot until its operation has landed.
+    fn keep_boxed(&mut self, key: Key, aux: Box<Aux>) -> &mut Aux {
+        let index = key.index as usize;
+        if index >= self.aux.len() {
+            self.aux.resize_with(index + 1, || None);
+        }
+        self.aux[index].insert(aux)
+    }
+
+    fn release_aux(&mut self, key: Key) -> Option<Box<Aux>> {
+        self.aux.get_mut(key.index as usize)?.take()
+    }
+
+    // ---- landing completions ---------------------------------------------------------------------------------------
+
+    fn land(&mut self, core: &mut Core) -> Landed {
+        let mut landed = Landed { woken: false };
+        // What is there now; what lands meanwhile is for the next turn.
+        let ready = self.ring.completion().len();
+        for _ in 0..ready {
+            let Some(entry) = self.ring.completion().next() else { break };
+            match entry.user_data() {
+                WAKE => {
+                    landed.woken = true;
+                    self.wake_armed = cqueue::more(entry.flags());
+                }
+                CANCEL => {}
+                bits => self.land_one(core, Key::from_bits(bits), entry.result(), entry.flags()),
+            }
+        }
+        landed
+    }
+
+    fn land_one(&mut self, core: &mut Core, key: Key, result: i32, flags: u32) {
+        let more = cqueue::more(flags);
+        let Some(op) = core.op(key) else {
+            debug_assert!(false, "a completion of a slot that is not in flight");
+            return;
+        };
+        match op {
+            Op::Receive { group, .. } => {
+                let group = *group;
+                self.land_received(core, key, group, result, flags);
+            }
+            Op::ReceiveMessage { group, .. } => {
+                let group = *group;
+                self.land_message(core, key, group, result, flags);
+            }
+            Op::Accept { .. } => self.land_accepted(core, key, result, more),
+            Op::Send { .. } if cqueue::notif(flags) => {
+                self.release_aux(key);
+                // The buffer goes with the slot; the caller has had its answer.
+                core.land_sent(key, 0);
+            }
+            Op::Send { .. } if more => core.answer_early(key, result.max(0) as usize, error_in(result)),
+            Op::Send { .. } | Op::SendList { .. } | Op::SendMessage { .. } | Op::Write { .. } => {
+                if let Some(aux) = self.release_aux(key)
+                    && matches!(*aux, Aux::List { .. })
+                {
+                    self.spare_lists.push(aux);
+                }
+                match error_in(result) {
+                    None => core.land_sent(key, result as usize),
+                    Some(error) => core.land(key, Err(error)),
+                }
+            }
+            Op::Read { .. } => match error_in(result) {
+                None => core.land_read(key, result as usize),
+                Some(error) => core.land(key, Err(error)),
+            },
+            Op::Connect { .. } | Op::Sync { .. } | Op::Open { .. } | Op::Stat { .. } | Op::Sleep { .. } => {
+                let aux = self.release_aux(key);
+                let outcome = outcome_of(core, key, result, aux);
+                core.land(key, outcome);
+            }
+        }
+    }
+
+    fn land_accepted(&mut self, core: &mut Core, key: Key, result: i32, more: bool) {
+        match error_in(result) {
+            None => {
+                // SAFETY: the kernel has just made this descriptor for us, and nothing else knows its number.
+                let descriptor = unsafe { Descriptor::from_raw_fd(result as RawFd) };
+                match core.admit(Resource::Os(descriptor)) {
+                    Ok(handle) => core.land_part(key, Outcome::Accepted(handle)),
+                    Err(_) => core.stats.disposed += 1,
+                }
+                if !more {
+                    core.stream_stopped(key);
+                }
+            }
+            Some(Error::Cancelled) if !more => core.stream_stopped(key),
+            Some(error) => core.land(key, Err(error)),
+        }
+    }
+
+    fn land_received(&mut self, core: &mut Core, key: Key, group: Group, result: i32, flags: u32) {
+        let more = cqueue::more(flags);
+        if result > 0 {
+            let buffer = cqueue::buffer_select(flags).expect("received bytes lie in a buffer");
+            // SAFETY: the kernel has taken this buffer out of the ring, to which `publish` gave it, and has filled
+            // `result` bytes; without incremental consumption it writes there no more.
+            let chunk = unsafe { core.receive(group).lease(buffer, 0, result as u32) };
+            core.land_part(key, Outcome::Received(chunk));
+            if !more {
+                core.stream_stopped(key);
+            }
+            return;
+        }
+        if let Some(buffer) = cqueue::buffer_select(flags) {
+            core.receive(group).put_back(buffer);
+        }
+        match error_in(result) {
+            None => core.land(key, Ok(Outcome::EndOfInput)),
+            Some(_) if more => {}
+            Some(Error::OutOfMemory) if result == -libc::ENOBUFS => core.stream_starved(key),
+            Some(Error::Cancelled) => core.stream_stopped(key),
+            Some(error) => core.land(key, Err(error)),
+        }
+    }
+
+    fn land_message(&mut self, core: &mut Core, key: Key, group: Group, result: i32, flags: u32) {
+        let more = cqueue::more(flags);
+        match (error_in(result), cqueue::buffer_select(flags)) {
+            (None, Some(buffer)) => {
+                if let Some(message) = self.read_message(core, group, buffer, result as u32) {
+                    core.land_part(key, Outcome::Message(Box::new(message)));
+                }
+                if !more {
+                    core.stream_stopped(key);
+                }
+            }
+            (None, None) => core.stream_stopped(key),
+            (Some(error), buffer) => {
+                if let Some(buffer) = buffer {
+                    core.receive(group).put_back(buffer);
+                }
+                match error {
+                    _ if more => {}
+                    Error::OutOfMemory if result == -libc::ENOBUFS => core.stream_starved(key),
+                    Error::Cancelled => core.stream_stopped(key),
+                    error => core.land(key, Err(error)),
+                }
+            }
+        }
+    }
+
+    /// Reads the layout that a multishot receive-message leaves in its buffer: header, name, control, payload.
+    fn read_message(&self, core: &Core, group: Group, buffer: u16, bytes: u32) -> Option<Message> {
+        let receive = core.receive(group);
+        // SAFETY: as in `land_received`: the kernel has filled this buffer and writes there no more.
+        let chunk = unsafe { receive.lease(buffer, 0, bytes) };
+        let parsed = RecvMsgOut::parse(&chunk, &self.message_shape).ok()?;
+        let peer = os::address_of(parsed.name_data())?;
+        let (segment, ecn) = os::read_control(parsed.control_data());
+        let truncated = parsed.is_payload_truncated();
+        let offset = parsed.payload_data().as_ptr() as usize - chunk.as_ptr() as usize;
+        let data = chunk.slice(offset..offset + parsed.payload_data().len());
+        Some(Message { data, peer, segment, ecn, truncated })
+    }
+
+    pub(crate) fn leak(&mut self) {
+        std::mem::forget(std::mem::take(&mut self.aux));
+        for group in &mut self.groups {
+            group.leak();
+        }
+    }
+}
+
+struct Landed {
+    /// The shard was unparked.
+    woken: bool,
+}
+
+const SEND_FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
+
+/// IORING_ENTER_GETEVENTS.
+const GETEVENTS: u32 = 1;
+
+fn error_in(result: i32) -> Option<Error> {
+    (result < 0).then(|| error_of(-result))
+}
+
+/// The outcome of the operations that end with no more than a status.
+fn outcome_of(core: &mut Core, key: Key, result: i32, aux: Option<Box<Aux>>) -> Result<Outcome, Error> {
+    let op = core.op(key).ok_or(Error::Closed)?;
+    match (error_in(result), op) {
+        (Some(_), Op::Sleep { .. }) if result == -libc::ETIME => Ok(Outcome::Elapsed),
+        (Some(error), _) => Err(error),
+        (None, Op::Connect { .. }) => Ok(Outcome::Connected),
+        (None, Op::Sync { .. }) => Ok(Outcome::Synced),
+        (None, Op::Sleep { .. }) => Ok(Outcome::Elapsed),
+        (None, Op::Open { .. }) => {
+            // SAFETY: the kernel has just made this descriptor for us, and nothing else knows its number.
+            let descriptor = unsafe { Descriptor::from_raw_fd(result as RawFd) };
+            core.admit(Resource::Os(descriptor)).map(Outcome::Opened)
+        }
+        (None, Op::Stat { .. }) => match aux.as_deref() {
+            Some(Aux::Stat(stat)) => Ok(Outcome::Stat(stat_of(stat))),
+            _ => Err(Error::Invalid),
+        },
+        (None, op) => unreachable!("{} does not end with a status", op.name()),
+    }
+}
+
+fn stat_of(stat: &libc::statx) -> Stat {
+    let kind = u32::from(stat.stx_mode) & libc::S_IFMT;
+    let seconds = Duration::new(stat.stx_mtime.tv_sec.max(0) as u64, stat.stx_mtime.tv_nsec);
+    Stat {
+        bytes: stat.stx_size,
+        is_file: kind == libc::S_IFREG,
+        is_directory: kind == libc::S_IFDIR,
+        modified: UNIX_EPOCH + seconds,
+    }
+}
+
+impl Aux {
+    fn new_list() -> Box<Aux> {
+        // SAFETY: all zeroes is a valid message header.
+        let header = unsafe { std::mem::zeroed() };
+        Box::new(Aux::List { header, slices: [IoSlice::new(&[]); SEND_BUFFERS_MAX] })
+    }
+
+    /// The header of a datagram, which points into the same box and into the datagram's own bytes.
+    fn new_message(message: &crate::Datagram) -> Box<Aux> {
+        let slice = libc::iovec { iov_base: message.data.as_ptr() as *mut _, iov_len: message.data.len() };
+        // SAFETY: all zeroes is a valid message header.
+        let header: libc::msghdr = unsafe { std::mem::zeroed() };
+        let address = message.peer.map(SockAddr::from);
+        let mut aux = Box::new(Aux::Message { header, slice, address, control: Control([0; 64]) });
+        let Aux::Message { header, slice, address, control } = &mut *aux else { unreachable!() };
+        header.msg_iov = slice;
+        header.msg_iovlen = 1;
+        if let Some(address) = address {
+            header.msg_name = address.as_ptr() as *mut _;
+            header.msg_namelen = address.len();
+        }
+        let used = os::write_control(&mut control.0, message);
+        if used > 0 {
+            header.msg_control = control.0.as_mut_ptr().cast();
+            header.msg_controllen = used as _;
+        }
+        aux
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "the platform reads the clock for everyone")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+#[allow(clippy::disallowed_methods, reason = "a kernel out of memory is given a moment; nothing else can be done")]
+fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
+
+/// A ring of buffers that the kernel takes from when data arrives.
+struct BufferRing {
+    entries: NonNull<BufRingEntry>,
+    layout: Layout,
+    count: u16,
+    tail: u16,
+    group: u16,
+    leaked: bool,
+}
+
+impl BufferRing {
+    fn open(ring: &IoUring, group: u16, count: u16) -> Result<Self, SetupError> {
+        let layout = Layout::array::<BufRingEntry>(usize::from(count))
+            .and_then(|layout| layout.align_to(4096))
+            .expect("a ring of at most 32,768 entries");
+        // SAFETY: the layout's size is not zero: a group has at least one buffer.
+        let Some(entries) = NonNull::new(unsafe { alloc_zeroed(layout) }.cast()) else { handle_alloc_error(layout) };
+        let this = BufferRing { entries, layout, count, tail: 0, group, leaked: false };
+        // SAFETY: the memory is page-aligned, as large as `count` entries, and is freed only in `drop`, which runs after
+        // the ring itself is gone (fields of `Uring` drop in order, `ring` first; a probe closes the group before).
+        unsafe { ring.submitter().register_buf_ring_with_flags(entries.as_ptr() as u64, count, group, 0) }
+            .map_err(|error| unavailable(&error))?;
+        Ok(this)
+    }
+
+    /// Gives the group up before the ring.
+    fn close(self, ring: &IoUring) {
+        let _ = ring.submitter().unregister_buf_ring(self.group);
+    }
+
+    /// Gives all buffers that are home to the kernel.
+    fn publish(&mut self, core: &Core, group: Group) {
+        let receive = core.receive(group);
+        if !receive.has_home() {
+            return;
+        }
+        while let Some(buffer) = receive.take() {
+            // SAFETY: the index is masked by the ring's power-of-two size; the kernel reads an entry only after the tail
+            // has passed it, which happens below.
+            let entry = unsafe { &mut *self.entries.as_ptr().add(usize::from(self.tail & (self.count - 1))) };
+            entry.set_addr(receive.start(buffer).as_ptr() as u64);
+            entry.set_len(receive.buffer_bytes());
+            entry.set_bid(buffer);
+            self.tail = self.tail.wrapping_add(1);
+        }
+        // SAFETY: the tail lies in the first entry of the ring, aligned for `u16`, and is read by the kernel with acquire
+        // semantics; only this thread writes it.
+        unsafe { AtomicU16::from_ptr(BufRingEntry::tail(self.entries.as_ptr()).cast_mut()) }
+            .store(self.tail, Ordering::Release);
+    }
+
+    fn leak(&mut self) {
+        self.leaked = true;
+    }
+}
+
+impl Drop for BufferRing {
+    fn drop(&mut self) {
+        if !self.leaked {
+            // SAFETY: allocated in `open` with this layout; the ring that knew it is gone or has unregistered it.
+            unsafe { dealloc(self.entries.as_ptr().cast(), self.layout) }
+        }
+    }
+}

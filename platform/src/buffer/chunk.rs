@@ -1,0 +1,228 @@
+#![allow(unsafe_code)]
+//! [`Chunk`]: a lease on a piece of the pool's memory, read-only and shared by count; [`ChunkMut`]: the same while it has
+//! one owner, who may append.
+//!
+//! The count is not atomic and a chunk is not `Send`: it never leaves its shard. The memory goes home when the last lease
+//! on its block ends, whichever slice of it that was.
+
+use std::fmt;
+use std::ops::{Deref, Range};
+use std::ptr::NonNull;
+use std::rc::Rc;
+
+use super::pool::{Block, PoolCore};
+use crate::limits::COMPACT_BYTES_MAX;
+
+/// A lease on received or pooled bytes. Cloning and slicing share the memory; 24 bytes.
+pub struct Chunk {
+    pool: Rc<PoolCore>,
+    start: NonNull<u8>,
+    len: u32,
+    block: Block,
+}
+
+const _: () = assert!(size_of::<Chunk>() == 24);
+
+impl Chunk {
+    /// A lease on the first `len` bytes of a block, which the caller has counted for it.
+    ///
+    /// # Safety
+    /// `start..start + len` lies in `block` of `pool`, holds initialised bytes, nobody writes there while the block is
+    /// leased, and the block's count includes this lease.
+    pub(super) unsafe fn from_block(pool: Rc<PoolCore>, start: NonNull<u8>, len: u32, block: Block) -> Self {
+        Chunk { pool, start, len, block }
+    }
+
+    /// How many bytes.
+    pub fn len(&self) -> usize {
+        self.len as usize
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Drops the first `count` bytes from this lease.
+    ///
+    /// Panics if there are fewer.
+    pub fn advance(&mut self, count: usize) {
+        assert!(count <= self.len(), "advance by {count} in a chunk of {} bytes", self.len);
+        // SAFETY: `count` is at most `len`, so the new start is within the block or one past its end.
+        self.start = unsafe { self.start.add(count) };
+        self.len -= count as u32;
+    }
+
+    /// Keeps the first `len` bytes only.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(u32::try_from(len).unwrap_or(u32::MAX));
+    }
+
+    /// A lease on part of it.
+    ///
+    /// Panics if the range does not lie within.
+    pub fn slice(&self, range: Range<usize>) -> Chunk {
+        assert!(range.start <= range.end && range.end <= self.len(), "{range:?} in a chunk of {} bytes", self.len);
+        let mut part = self.clone();
+        part.advance(range.start);
+        part.truncate(range.end - range.start);
+        part
+    }
+
+    /// Splits off the first `count` bytes as a lease of their own; `self` keeps the rest.
+    ///
+    /// Panics if there are fewer.
+    pub fn split_to(&mut self, count: usize) -> Chunk {
+        let front = self.slice(0..count);
+        self.advance(count);
+        front
+    }
+
+    /// Whether this lease keeps one of the kernel's receive buffers from being used again.
+    pub fn pins_receive_buffer(&self) -> bool {
+        self.block.is_receive()
+    }
+
+    /// Moves a small lease on a receive buffer into a pooled chunk of fitting size, so that it no longer pins the large
+    /// buffer. To be called for what outlives its turn. One copy of at most
+    /// [`COMPACT_BYTES_MAX`](crate::limits::COMPACT_BYTES_MAX) bytes; larger leases, and all when the pool is exhausted,
+    /// stay as they are.
+    pub fn compact(&mut self) {
+        if !self.block.is_receive() || self.len() > COMPACT_BYTES_MAX {
+            return;
+        }
+        if let Some(mut copy) = PoolCore::lease(&self.pool, self.len()) {
+            copy.put(self);
+            self.pool.count_compaction();
+            *self = copy.freeze();
+        }
+    }
+}
+
+impl Clone for Chunk {
+    fn clone(&self) -> Self {
+        self.pool.retain(self.block);
+        Chunk { pool: Rc::clone(&self.pool), start: self.start, len: self.len, block: self.block }
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        self.pool.release(self.block);
+    }
+}
+
+impl Deref for Chunk {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: by the contract of `from_block`, kept by every method here, the range is initialised memory of a block
+        // that this lease keeps alive (`pool` owns the region), and nobody writes to it while it is leased: the kernel
+        // writes to a receive buffer only before its completion, and a `ChunkMut` ends when it becomes a `Chunk`.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len as usize) }
+    }
+}
+
+impl AsRef<[u8]> for Chunk {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl fmt::Debug for Chunk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Chunk({:?}, {} bytes)", self.block, self.len)
+    }
+}
+
+/// A pooled chunk while it has one owner, who appends to it. Its spare room is initialised memory, so it can be handed
+/// out as a plain slice.
+pub struct ChunkMut {
+    chunk: Chunk,
+    capacity: u32,
+}
+
+impl ChunkMut {
+    /// # Safety
+    /// As [`Chunk::from_block`] for `capacity` bytes from `start`, and the block has no other lease.
+    pub(super) unsafe fn from_block(pool: Rc<PoolCore>, start: NonNull<u8>, capacity: u32, block: Block) -> Self {
+        ChunkMut { chunk: Chunk { pool, start, len: 0, block }, capacity }
+    }
+
+    /// Bytes written so far.
+    pub fn len(&self) -> usize {
+        self.chunk.len()
+    }
+
+    /// Whether nothing has been written.
+    pub fn is_empty(&self) -> bool {
+        self.chunk.is_empty()
+    }
+
+    /// Bytes that fit in all.
+    pub fn capacity(&self) -> usize {
+        self.capacity as usize
+    }
+
+    /// Bytes that still fit.
+    pub fn room(&self) -> usize {
+        (self.capacity - self.chunk.len) as usize
+    }
+
+    /// The room after what has been written. Its content is unspecified but initialised.
+    pub fn spare(&mut self) -> &mut [u8] {
+        // SAFETY: `len..capacity` lies in the block; the pool's regions are initialised when made; a `ChunkMut` is the
+        // only lease on its block, so nobody reads or writes these bytes while the slice lives.
+        unsafe {
+            let start = self.chunk.start.add(self.chunk.len as usize);
+            std::slice::from_raw_parts_mut(start.as_ptr(), self.room())
+        }
+    }
+
+    /// Counts the first `count` bytes of the spare room as written.
+    ///
+    /// Panics if there is less room.
+    pub fn commit(&mut self, count: usize) {
+        assert!(count <= self.room(), "commit of {count} bytes with room for {}", self.room());
+        self.chunk.len += count as u32;
+    }
+
+    /// Appends `bytes`.
+    ///
+    /// Panics if there is less room.
+    pub fn put(&mut self, bytes: &[u8]) {
+        self.spare()[..bytes.len()].copy_from_slice(bytes);
+        self.commit(bytes.len());
+    }
+
+    /// Appends as much of `bytes` as fits and returns how much that was.
+    pub fn put_some(&mut self, bytes: &[u8]) -> usize {
+        let count = bytes.len().min(self.room());
+        self.put(&bytes[..count]);
+        count
+    }
+
+    /// Forgets what was written.
+    pub fn clear(&mut self) {
+        self.chunk.len = 0;
+    }
+
+    /// Ends writing: from here on the bytes are shared and do not change.
+    pub fn freeze(self) -> Chunk {
+        self.chunk
+    }
+}
+
+impl Deref for ChunkMut {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.chunk
+    }
+}
+
+impl fmt::Debug for ChunkMut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ChunkMut({} of {} bytes)", self.len(), self.capacity)
+    }
+}

@@ -1,0 +1,198 @@
+//! Memory that travels with operations: leases on pooled memory, and what a send takes.
+
+mod chunk;
+mod pool;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use bytes::Bytes;
+
+pub use chunk::{Chunk, ChunkMut};
+pub(crate) use pool::ReceiveGroup;
+pub use pool::{Pool, PoolSize, PoolStats};
+
+use crate::limits::SEND_BUFFERS_MAX;
+
+/// One buffer of a send: whatever owns its bytes.
+pub enum Buf {
+    /// A lease on the shard's pool.
+    Chunk(Chunk),
+    /// The ecosystem's shared bytes.
+    Bytes(Bytes),
+    /// Bytes that live as long as the program.
+    Static(&'static [u8]),
+    /// A plain vector.
+    Vec(Vec<u8>),
+}
+
+impl Buf {
+    /// A buffer without bytes.
+    pub const EMPTY: Buf = Buf::Static(&[]);
+
+    /// The bytes.
+    pub fn as_slice(&self) -> &[u8] {
+        match self {
+            Buf::Chunk(chunk) => chunk,
+            Buf::Bytes(bytes) => bytes,
+            Buf::Static(bytes) => bytes,
+            Buf::Vec(bytes) => bytes,
+        }
+    }
+
+    /// How many bytes.
+    pub fn len(&self) -> usize {
+        self.as_slice().len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Drops the first `count` bytes. A vector's are moved, all others only narrowed.
+    ///
+    /// Panics if there are fewer.
+    pub fn advance(&mut self, count: usize) {
+        match self {
+            Buf::Chunk(chunk) => chunk.advance(count),
+            Buf::Bytes(bytes) => bytes::Buf::advance(bytes, count),
+            Buf::Static(bytes) => *bytes = &bytes[count..],
+            Buf::Vec(bytes) => drop(bytes.drain(..count)),
+        }
+    }
+}
+
+impl std::ops::Deref for Buf {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.as_slice()
+    }
+}
+
+impl fmt::Debug for Buf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self {
+            Buf::Chunk(_) => "chunk",
+            Buf::Bytes(_) => "bytes",
+            Buf::Static(_) => "static",
+            Buf::Vec(_) => "vec",
+        };
+        write!(f, "Buf({kind}, {} bytes)", self.len())
+    }
+}
+
+impl Default for Buf {
+    fn default() -> Self {
+        Buf::EMPTY
+    }
+}
+
+impl From<Chunk> for Buf {
+    fn from(chunk: Chunk) -> Self {
+        Buf::Chunk(chunk)
+    }
+}
+
+impl From<Bytes> for Buf {
+    fn from(bytes: Bytes) -> Self {
+        Buf::Bytes(bytes)
+    }
+}
+
+impl From<&'static [u8]> for Buf {
+    fn from(bytes: &'static [u8]) -> Self {
+        Buf::Static(bytes)
+    }
+}
+
+impl From<&'static str> for Buf {
+    fn from(text: &'static str) -> Self {
+        Buf::Static(text.as_bytes())
+    }
+}
+
+impl From<Vec<u8>> for Buf {
+    fn from(bytes: Vec<u8>) -> Self {
+        Buf::Vec(bytes)
+    }
+}
+
+impl From<String> for Buf {
+    fn from(text: String) -> Self {
+        Buf::Vec(text.into_bytes())
+    }
+}
+
+/// The buffers of a vectored send, in order. Its memory is meant to be kept and filled again by whoever sends.
+#[derive(Debug, Default)]
+pub struct BufList {
+    bufs: Vec<Buf>,
+}
+
+impl BufList {
+    /// A list without buffers.
+    pub fn new() -> Self {
+        BufList::default()
+    }
+
+    /// Adds a buffer at the end, or gives it back when the list holds
+    /// [`SEND_BUFFERS_MAX`](crate::limits::SEND_BUFFERS_MAX) already.
+    pub fn push(&mut self, buf: Buf) -> Result<(), Buf> {
+        if self.bufs.len() == SEND_BUFFERS_MAX {
+            return Err(buf);
+        }
+        self.bufs.push(buf);
+        Ok(())
+    }
+
+    /// Drops the first `count` bytes, and with them the buffers they empty.
+    ///
+    /// Panics if there are fewer.
+    pub fn advance(&mut self, mut count: usize) {
+        let mut emptied = 0;
+        for buf in &mut self.bufs {
+            if count < buf.len() {
+                buf.advance(count);
+                count = 0;
+                break;
+            }
+            count -= buf.len();
+            emptied += 1;
+        }
+        assert!(count == 0, "a send took no more bytes than it was given");
+        self.bufs.drain(..emptied);
+    }
+
+    /// Bytes of all buffers.
+    pub fn bytes(&self) -> usize {
+        self.bufs.iter().map(Buf::len).sum()
+    }
+
+    /// How many buffers.
+    pub fn len(&self) -> usize {
+        self.bufs.len()
+    }
+
+    /// Whether no buffer is in the list.
+    pub fn is_empty(&self) -> bool {
+        self.bufs.is_empty()
+    }
+
+    /// Whether no further buffer fits.
+    pub fn is_full(&self) -> bool {
+        self.bufs.len() == SEND_BUFFERS_MAX
+    }
+
+    /// Gives up all buffers and keeps the list's own memory.
+    pub fn clear(&mut self) {
+        self.bufs.clear();
+    }
+
+    /// The buffers.
+    pub fn iter(&self) -> impl Iterator<Item = &Buf> {
+        self.bufs.iter()
+    }
+}

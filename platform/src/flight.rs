@@ -1,0 +1,494 @@
+//! Operations in flight: the slots that own an operation's memory and handle until the kernel's last completion.
+//!
+//! This is the half of the reactor that all backends share. A backend takes [`Entry`]s from the queue, and reports what
+//! the kernel said through `land`, `land_part`, `stream_stopped` and `stream_starved`; who waits, what is abandoned, when a
+//! descriptor may close and which late result is thrown away is decided here, once, for all of them.
+//!
+//! ```text
+//!            start                take by a backend              last completion
+//!   (new) ──────────► Queued ─────────────────────► Running ─────────────────────► Ended ──► slot free
+//!                       ▲                              │ the kernel stopped a stream     (once its results are taken)
+//!                       └──────────── Idle ◄───────────┘ (paused, out of buffers, one-shot rung)
+//! ```
+
+use std::collections::VecDeque;
+
+use crate::arena::{Arena, Key};
+use crate::buffer::Pool;
+use crate::handle::{Handle, Handles, Resource};
+use crate::limits::{OPERATIONS_MAX, STREAM_QUEUE_MAX};
+use crate::op::{Completion, Op, Outcome};
+use crate::reactor::Stats;
+use crate::{Error, Group};
+
+/// Names an operation in flight. It can only be moved: whoever holds it takes the results or abandons them.
+#[derive(Debug)]
+#[must_use = "a token that is dropped leaves its operation in flight for as long as the reactor lives: abandon it"]
+pub struct Token(pub(crate) Key);
+
+/// What the backend shall do next, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// Give the operation to the kernel.
+    Start(Key),
+    /// Ask the kernel to end it soon.
+    Cancel(Key),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// In the queue; no backend has seen it.
+    Queued,
+    /// The kernel may look at its memory.
+    Running,
+    /// A stream that the kernel does not hold now and that will be started again.
+    Idle,
+    /// The kernel is done with it; unread results may remain.
+    Ended,
+}
+
+/// The slot of one operation.
+pub(crate) struct Flight {
+    /// Owned here from start to the kernel's last completion.
+    op: Op,
+    /// Whom to name in the list of woken when something lands; zero is nobody.
+    waiter: u64,
+    /// Results that wait to be taken, oldest first: a list in `Core::results`.
+    first: Option<Key>,
+    last: Option<Key>,
+    /// Neighbours in the list of operations on the same handle.
+    previous: Option<Key>,
+    next: Option<Key>,
+    unread: u16,
+    stage: Stage,
+    /// Nobody will take results: what lands is thrown away.
+    abandoned: bool,
+    /// An end was asked for by the owner or by close.
+    cancelled: bool,
+    /// A cancel is on its way only to pause the stream.
+    pausing: bool,
+    /// The caller's last completion has been queued; the kernel may still hold the memory (zero-copy).
+    answered: bool,
+}
+
+const _: () = assert!(size_of::<Flight>() <= 128);
+
+/// A result that waits to be taken.
+struct Unread {
+    completion: Completion,
+    next: Option<Key>,
+}
+
+/// The state that all backends share.
+pub(crate) struct Core {
+    flights: Arena<Flight>,
+    results: Arena<Unread>,
+    pub(crate) handles: Handles,
+    pub(crate) pool: Pool,
+    pub(crate) queue: VecDeque<Entry>,
+    pub(crate) woken: Vec<u64>,
+    /// Streams that found no buffer and wait for one to come home.
+    starved: Vec<Key>,
+    pub(crate) stats: Stats,
+}
+
+/// The outcome of a failed start: the operation, unharmed, and why.
+pub type Refused = (Op, Error);
+
+impl Core {
+    pub(crate) fn new(pool: Pool) -> Self {
+        Core {
+            flights: Arena::new(OPERATIONS_MAX),
+            results: Arena::new(OPERATIONS_MAX),
+            handles: Handles::new(),
+            pool,
+            queue: VecDeque::new(),
+            woken: Vec::new(),
+            starved: Vec::new(),
+            stats: Stats::default(),
+        }
+    }
+
+    // ---- for the owner of the operation -------------------------------------------------------------------------
+
+    pub(crate) fn start(&mut self, op: Op, waiter: u64) -> Result<Token, Refused> {
+        let handle = op.handle();
+        if let Some(handle) = handle
+            && let Err(error) = self.handles.open(handle)
+        {
+            return Err((op, error));
+        }
+        let flight = Flight {
+            op,
+            waiter,
+            first: None,
+            last: None,
+            previous: None,
+            next: None,
+            unread: 0,
+            stage: Stage::Queued,
+            abandoned: false,
+            cancelled: false,
+            pausing: false,
+            answered: false,
+        };
+        let key = self.flights.insert(flight).map_err(|flight| (flight.op, Error::Full))?;
+        if let Some(handle) = handle {
+            self.link(handle, key);
+        }
+        self.queue.push_back(Entry::Start(key));
+        Ok(Token(key))
+    }
+
+    /// The oldest unread completion, or nothing yet, in which case `waiter` is named when something lands.
+    pub(crate) fn take(&mut self, token: &Token, waiter: u64) -> Option<Completion> {
+        let Some(flight) = self.flights.get_mut(token.0) else {
+            return Some(Completion { result: Err(Error::Closed), more: false });
+        };
+        let Some(first) = flight.first else {
+            flight.waiter = waiter;
+            return None;
+        };
+        let Unread { completion, next } = self.results.remove(first).expect("a queued result is in the table");
+        flight.first = next;
+        flight.unread -= 1;
+        if next.is_none() {
+            flight.last = None;
+        }
+        if !completion.more {
+            self.disown(token.0);
+        } else if flight.unread == 0 && flight.stage == Stage::Idle && !self.starved.contains(&token.0) {
+            self.restart(token.0);
+        }
+        Some(completion)
+    }
+
+    /// Asks for the operation's end; its last completion still comes.
+    pub(crate) fn cancel(&mut self, key: Key) {
+        let Some(flight) = self.flights.get_mut(key) else { return };
+        if flight.cancelled {
+            return;
+        }
+        flight.cancelled = true;
+        match flight.stage {
+            Stage::Queued | Stage::Idle => self.land(key, Err(Error::Cancelled)),
+            // A pausing stream has its cancel on the way.
+            Stage::Running if flight.pausing => {}
+            Stage::Running => self.queue.push_back(Entry::Cancel(key)),
+            Stage::Ended => {}
+        }
+    }
+
+    /// Gives the operation up: its memory and handle stay in the slot until the kernel is done, and what still lands is
+    /// disposed of.
+    pub(crate) fn abandon(&mut self, token: Token) {
+        if let Some(flight) = self.flights.get_mut(token.0) {
+            flight.abandoned = true;
+            self.discard_unread(token.0);
+            self.cancel(token.0);
+            self.disown(token.0);
+        }
+    }
+
+    /// Closes a handle once the operations on it, which are cancelled, have ended.
+    pub(crate) fn close(&mut self, handle: Handle) {
+        let Some(entry) = self.handles.entry_mut(handle) else { return };
+        entry.closing = true;
+        let mut next = entry.first;
+        while let Some(key) = next {
+            next = self.flights.get(key).and_then(|flight| flight.next);
+            self.cancel(key);
+        }
+        self.close_if_idle(handle);
+    }
+
+    // ---- for the backends ----------------------------------------------------------------------------------------
+
+    /// The next thing to do, with operations that ended while they were queued left out.
+    pub(crate) fn next_entry(&mut self) -> Option<Entry> {
+        while let Some(entry) = self.queue.pop_front() {
+            let (Entry::Start(key) | Entry::Cancel(key)) = entry;
+            let Some(flight) = self.flights.get_mut(key) else { continue };
+            match (entry, flight.stage) {
+                (Entry::Start(_), Stage::Queued) => flight.stage = Stage::Running,
+                (Entry::Cancel(_), Stage::Running) => {}
+                _ => continue,
+            }
+            return Some(entry);
+        }
+        None
+    }
+
+    /// Puts an entry back that the backend has no room for; it comes first again.
+    pub(crate) fn return_entry(&mut self, entry: Entry) {
+        if let Entry::Start(key) = entry
+            && let Some(flight) = self.flights.get_mut(key)
+        {
+            flight.stage = Stage::Queued;
+        }
+        self.queue.push_front(entry);
+    }
+
+    /// The operation of a running flight, to build a kernel's entry from. The memory it owns does not move or end before
+    /// the flight lands.
+    pub(crate) fn op(&self, key: Key) -> Option<&Op> {
+        self.flights.get(key).map(|flight| &flight.op)
+    }
+
+    pub(crate) fn op_mut(&mut self, key: Key) -> Option<&mut Op> {
+        self.flights.get_mut(key).map(|flight| &mut flight.op)
+    }
+
+    /// Lands the kernel's last word on an operation.
+    pub(crate) fn land(&mut self, key: Key, result: Result<Outcome, Error>) {
+        let Some(flight) = self.flights.get_mut(key) else { return };
+        flight.stage = Stage::Ended;
+        self.stats.completions += 1;
+        if !flight.answered {
+            flight.answered = true;
+            self.deliver(key, Completion { result, more: false });
+        }
+        self.unlink(key);
+        self.free_if_done(key);
+    }
+
+    /// Lands the end of a send or write, with the buffer that the slot has kept.
+    pub(crate) fn land_sent(&mut self, key: Key, bytes: usize) {
+        let outcome = match self.take_op(key) {
+            Some(Op::Send { data, .. } | Op::Write { data, .. }) => Outcome::Sent { bytes, data },
+            Some(Op::SendList { list, .. }) => Outcome::SentList { bytes, list },
+            Some(Op::SendMessage { message, .. }) => Outcome::SentMessage { bytes, message },
+            _ => return,
+        };
+        self.land(key, Ok(outcome));
+    }
+
+    /// Lands the end of a read, with the chunk that the slot has kept.
+    pub(crate) fn land_read(&mut self, key: Key, bytes: usize) {
+        let Some(Op::Read { into: mut chunk, .. }) = self.take_op(key) else { return };
+        chunk.commit(bytes);
+        self.land(key, Ok(Outcome::Read { bytes, chunk }));
+    }
+
+    /// Takes the operation out of a slot that the kernel is done with. One without memory, on the same handle, stays.
+    fn take_op(&mut self, key: Key) -> Option<Op> {
+        let flight = self.flights.get_mut(key)?;
+        let file = flight.op.handle()?;
+        Some(std::mem::replace(&mut flight.op, Op::Sync { file }))
+    }
+
+    /// Answers a zero-copy send while the kernel keeps its buffer; `land` follows with the notification.
+    pub(crate) fn answer_early(&mut self, key: Key, bytes: usize, error: Option<Error>) {
+        if let Some(flight) = self.flights.get_mut(key) {
+            flight.answered = true;
+            let sent = Outcome::Sent { bytes, data: crate::Buf::EMPTY };
+            self.deliver(key, Completion { result: error.map_or(Ok(sent), Err), more: false });
+        }
+    }
+
+    /// Lands one of a stream's results while the kernel still holds the stream.
+    pub(crate) fn land_part(&mut self, key: Key, outcome: Outcome) {
+        self.stats.completions += 1;
+        self.deliver(key, Completion { result: Ok(outcome), more: true });
+        if let Some(flight) = self.flights.get_mut(key)
+            && u32::from(flight.unread) >= STREAM_QUEUE_MAX
+            && !flight.cancelled
+            && !flight.pausing
+            && flight.stage == Stage::Running
+        {
+            flight.pausing = true;
+            self.stats.pauses += 1;
+            self.queue.push_back(Entry::Cancel(key));
+        }
+    }
+
+    /// The kernel holds the stream no longer, though it has not ended: it is started again now, or when its reader has
+    /// caught up.
+    pub(crate) fn stream_stopped(&mut self, key: Key) {
+        let Some(flight) = self.flights.get_mut(key) else { return };
+        flight.pausing = false;
+        flight.stage = Stage::Idle;
+        if flight.cancelled {
+            self.land(key, Err(Error::Cancelled));
+        } else if u32::from(flight.unread) < STREAM_QUEUE_MAX {
+            self.restart(key);
+        }
+    }
+
+    /// The stream found no free buffer: it is started again when one has come home.
+    pub(crate) fn stream_starved(&mut self, key: Key) {
+        self.stats.starved += 1;
+        let Some(flight) = self.flights.get_mut(key) else { return };
+        flight.pausing = false;
+        flight.stage = Stage::Idle;
+        if flight.cancelled {
+            self.land(key, Err(Error::Cancelled));
+        } else {
+            self.starved.push(key);
+        }
+    }
+
+    /// Whether the kernel has been asked to end the operation, by its owner or to pause it.
+    pub(crate) fn is_ending(&self, key: Key) -> bool {
+        self.flights.get(key).is_none_or(|flight| flight.cancelled || flight.pausing)
+    }
+
+    /// Starts starved streams again if their group has a buffer that nobody leases.
+    pub(crate) fn revive_starved(&mut self) {
+        if self.starved.is_empty() {
+            return;
+        }
+        let stats = self.pool.stats();
+        let free = [stats.heads > stats.heads_leased, stats.bulk > stats.bulk_leased];
+        for key in std::mem::take(&mut self.starved) {
+            let group = match self.op(key) {
+                Some(Op::Receive { group, .. } | Op::ReceiveMessage { group, .. }) => *group as usize,
+                _ => continue,
+            };
+            match free[group] {
+                true => self.restart(key),
+                false => self.starved.push(key),
+            }
+        }
+    }
+
+    /// Registers what an accept or open has brought. Without room in the table it is closed at once.
+    pub(crate) fn admit(&mut self, resource: Resource) -> Result<Handle, Error> {
+        self.handles.insert(resource)
+    }
+
+    // ---- bookkeeping ---------------------------------------------------------------------------------------------
+
+    /// Operations that the kernel may still hold.
+    pub(crate) fn in_kernel(&self) -> usize {
+        self.flights
+            .keys()
+            .filter(|&key| self.flights.get(key).is_some_and(|flight| flight.stage == Stage::Running))
+            .count()
+    }
+
+    /// Slots in use.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.flights.len()
+    }
+
+    /// Asks for the end of everything.
+    pub(crate) fn cancel_all(&mut self) {
+        let keys: Vec<Key> = self.flights.keys().collect();
+        for key in keys {
+            self.cancel(key);
+        }
+    }
+
+    /// Forgets all memory that the kernel may look at, without freeing it.
+    pub(crate) fn leak(&mut self) {
+        self.pool.leak();
+        std::mem::forget(std::mem::replace(&mut self.flights, Arena::new(0)));
+        std::mem::forget(std::mem::replace(&mut self.handles, Handles::new()));
+    }
+
+    fn restart(&mut self, key: Key) {
+        if let Some(flight) = self.flights.get_mut(key) {
+            flight.stage = Stage::Queued;
+            self.stats.restarts += 1;
+            self.queue.push_back(Entry::Start(key));
+        }
+    }
+
+    fn deliver(&mut self, key: Key, completion: Completion) {
+        let Some(flight) = self.flights.get_mut(key) else { return self.dispose(completion) };
+        if flight.abandoned {
+            return self.dispose(completion);
+        }
+        let unread = match self.results.insert(Unread { completion, next: None }) {
+            Ok(unread) => unread,
+            Err(refused) => return self.dispose(refused.completion),
+        };
+        match flight.last.replace(unread) {
+            Some(last) => self.results.get_mut(last).expect("a queued result is in the table").next = Some(unread),
+            None => flight.first = Some(unread),
+        }
+        flight.unread += 1;
+        if flight.waiter != 0 {
+            self.woken.push(flight.waiter);
+        }
+    }
+
+    /// Throws a result away, and closes what it carries.
+    fn dispose(&mut self, completion: Completion) {
+        if let Ok(Outcome::Accepted(handle) | Outcome::Opened(handle)) = completion.result {
+            self.stats.disposed += 1;
+            self.close(handle);
+        }
+    }
+
+    fn discard_unread(&mut self, key: Key) {
+        while let Some(flight) = self.flights.get_mut(key)
+            && let Some(first) = flight.first
+        {
+            let unread = self.results.remove(first).expect("a queued result is in the table");
+            flight.first = unread.next;
+            flight.unread -= 1;
+            self.dispose(unread.completion);
+        }
+        if let Some(flight) = self.flights.get_mut(key) {
+            flight.last = None;
+        }
+    }
+
+    /// The token is gone: the slot is free as soon as the kernel is done.
+    fn disown(&mut self, key: Key) {
+        if let Some(flight) = self.flights.get_mut(key) {
+            flight.abandoned = true;
+            flight.waiter = 0;
+            self.free_if_done(key);
+        }
+    }
+
+    fn free_if_done(&mut self, key: Key) {
+        if self.flights.get(key).is_some_and(|flight| flight.abandoned && flight.stage == Stage::Ended) {
+            self.discard_unread(key);
+            self.flights.remove(key);
+        }
+    }
+
+    fn link(&mut self, handle: Handle, key: Key) {
+        let Some(entry) = self.handles.entry_mut(handle) else { return };
+        let next = entry.first.replace(key);
+        if let Some(flight) = self.flights.get_mut(key) {
+            flight.next = next;
+        }
+        if let Some(next) = next.and_then(|next| self.flights.get_mut(next)) {
+            next.previous = Some(key);
+        }
+    }
+
+    fn unlink(&mut self, key: Key) {
+        let Some(flight) = self.flights.get_mut(key) else { return };
+        let Some(handle) = flight.op.handle() else { return };
+        let (previous, next) = (flight.previous.take(), flight.next.take());
+        if let Some(next) = next.and_then(|next| self.flights.get_mut(next)) {
+            next.previous = previous;
+        }
+        match previous.and_then(|previous| self.flights.get_mut(previous)) {
+            Some(previous) => previous.next = next,
+            None => {
+                if let Some(entry) = self.handles.entry_mut(handle) {
+                    entry.first = next;
+                }
+            }
+        }
+        self.close_if_idle(handle);
+    }
+
+    fn close_if_idle(&mut self, handle: Handle) {
+        if self.handles.entry(handle).is_some_and(|entry| entry.closing && entry.first.is_none()) {
+            self.handles.remove(handle);
+        }
+    }
+
+    /// Buffers of a group, for backends.
+    pub(crate) fn receive(&self, group: Group) -> crate::buffer::ReceiveGroup<'_> {
+        self.pool.receive(group)
+    }
+}

@@ -1,0 +1,71 @@
+//! The name of an open socket or file, and the table that owns what it names.
+//!
+//! A [`Handle`] is a number with a generation: copying it is free, and using it after close gives
+//! [`Error::Closed`](crate::Error::Closed) instead of somebody else's descriptor. The table closes a descriptor only when
+//! the last operation on it has ended, so the kernel never finds a reused number under a pending entry.
+
+use crate::Error;
+use crate::arena::{Arena, Key};
+use crate::backend::sim::SimSocket;
+use crate::limits::HANDLES_MAX;
+use crate::os::Descriptor;
+
+/// Names a socket or file of one shard. `Copy`, eight bytes; meaningless on any other shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Handle(pub(crate) Key);
+
+/// What a handle stands for.
+#[derive(Debug)]
+pub(crate) enum Resource {
+    /// A descriptor of the operating system.
+    Os(Descriptor),
+    /// A socket of the simulated network.
+    Sim(SimSocket),
+}
+
+/// One open socket or file.
+pub(crate) struct Entry {
+    pub(crate) resource: Resource,
+    /// First of the operations in flight on this handle; the rest follow through `Flight::next`.
+    pub(crate) first: Option<Key>,
+    /// Close was asked for: nothing new starts, and the descriptor goes with the last operation.
+    pub(crate) closing: bool,
+    /// For the backend's own use (the readiness backend keeps what it knows of the descriptor here).
+    pub(crate) mark: u32,
+}
+
+/// All handles of a shard.
+pub(crate) struct Handles(Arena<Entry>);
+
+impl Handles {
+    pub(crate) fn new() -> Self {
+        Handles(Arena::new(HANDLES_MAX))
+    }
+
+    pub(crate) fn insert(&mut self, resource: Resource) -> Result<Handle, Error> {
+        let entry = Entry { resource, first: None, closing: false, mark: 0 };
+        self.0.insert(entry).map(Handle).map_err(|_| Error::Full)
+    }
+
+    /// The entry of a handle that is open, closing or not.
+    pub(crate) fn entry(&self, handle: Handle) -> Option<&Entry> {
+        self.0.get(handle.0)
+    }
+
+    pub(crate) fn entry_mut(&mut self, handle: Handle) -> Option<&mut Entry> {
+        self.0.get_mut(handle.0)
+    }
+
+    /// The entry of a handle on which new work may start.
+    pub(crate) fn open(&self, handle: Handle) -> Result<&Entry, Error> {
+        self.0.get(handle.0).filter(|entry| !entry.closing).ok_or(Error::Closed)
+    }
+
+    pub(crate) fn remove(&mut self, handle: Handle) -> Option<Entry> {
+        self.0.remove(handle.0)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+}

@@ -1,0 +1,58 @@
+//! Every bound of this package, with its reason.
+
+use std::time::Duration;
+
+/// Operations that one shard may have in flight. Each open connection holds one receive and at times one send, so this
+/// admits half a million connections a shard; a slot costs at most 128 bytes and is made when first needed.
+pub const OPERATIONS_MAX: u32 = 1 << 20;
+
+/// Sockets and files that one shard may have open; the process's RLIMIT_NOFILE is the usual limit long before.
+pub const HANDLES_MAX: u32 = 1 << 20;
+
+/// Completions of one stream (accepts, receives) that wait unread before the stream is paused. A peer that sends faster
+/// than its handler reads pins this many receive buffers and no more.
+pub const STREAM_QUEUE_MAX: u32 = 8;
+
+/// Entries of the submission queue. A turn that starts more operations enters the kernel more than once.
+pub const URING_SUBMISSION_ENTRIES: u32 = 1024;
+
+/// Entries of the completion queue. An overflow is kept by the kernel and costs an extra enter, so this is generous.
+pub const URING_COMPLETION_ENTRIES: u32 = 8192;
+
+/// Buffers for request heads and small messages, per shard: one for each connection that has data in the same turn.
+/// A power of two, at most 32,768, as the kernel's provided-buffer ring demands.
+pub const HEAD_BUFFER_COUNT: u16 = 512;
+
+/// Bytes of one such buffer: a browser's head is 400 to 2,000 bytes, a pipeline of sixteen small ones fits as well.
+pub const HEAD_BUFFER_BYTES: u32 = 4096;
+
+/// Buffers for bodies, per shard; used only while a body is read, so uploads cannot starve heads.
+pub const BULK_BUFFER_COUNT: u16 = 32;
+
+/// Bytes of one such buffer: the largest GRO batch, and four 16 KiB writes in one completion.
+pub const BULK_BUFFER_BYTES: u32 = 64 * 1024;
+
+/// Below this share of free receive buffers (1 in N), received data is copied into pooled chunks as it lands, so that a
+/// slow handler's small lease cannot pin the last buffers.
+pub const SCARCE_SHARE: u32 = 8;
+
+/// Bytes of pooled chunks that one shard may lease at a time.
+pub const POOL_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Largest pooled chunk. Whatever is larger is built of several, or is a `Vec`.
+pub const CHUNK_BYTES_MAX: usize = 64 * 1024;
+
+/// Buffers of one vectored send; the kernel's UIO_FASTIOV of 8 needs no allocation there, and 64 gather a full pipeline.
+pub const SEND_BUFFERS_MAX: usize = 64;
+
+/// How long dropping a reactor waits for the kernel to give back what it holds; after that the memory is leaked, never
+/// unmapped under the kernel.
+pub const TEARDOWN_WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// Length of the queue of connections that the kernel has accepted and no shard has yet; the kernel clips it to
+/// net.core.somaxconn.
+pub const BACKLOG: i32 = 4096;
+
+/// Leases on receive buffers up to this size are copied rather than kept when they outlive their turn: a copy of 1 KiB
+/// costs some 30 ns, a pinned buffer costs another connection its data.
+pub const COMPACT_BYTES_MAX: usize = 1024;

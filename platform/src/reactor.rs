@@ -1,0 +1,241 @@
+//! The reactor: one shard's way to the kernel. Operations go in, completions come out, and nothing here blocks but
+//! [`enter`](Reactor::enter) when told to wait.
+//!
+//! It names who waits by a number it does not interpret, so it can serve any executor. It is not `Send`: the thread that
+//! makes it is the one that uses it.
+
+use std::net::{Shutdown, SocketAddr};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::backend::{Backend, BackendKind, Config, SetupError, sim};
+use crate::buffer::Pool;
+use crate::flight::{Core, Refused, Token};
+use crate::handle::{Handle, Resource};
+use crate::limits::TEARDOWN_WAIT_MAX;
+use crate::op::{Completion, Op, Wait};
+use crate::socket::{Socket, SocketOption};
+use crate::unpark::Unparker;
+use crate::{Result, os};
+
+/// One shard's connection to the machine: a backend, the operations it has in flight, the handles and buffers they use.
+pub struct Reactor {
+    // In this order: the ring goes before the memory that the kernel may look at.
+    backend: Backend,
+    core: Core,
+}
+
+/// What a reactor has done so far. Counters only grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// System calls that submitted to, or waited in, the kernel.
+    pub enters: u64,
+    /// Operations and cancels given to the kernel.
+    pub submissions: u64,
+    /// Completions landed.
+    pub completions: u64,
+    /// Times that a stream was given to the kernel again.
+    pub restarts: u64,
+    /// Times that a stream was paused because its reader was slow.
+    pub pauses: u64,
+    /// Times that a stream found no receive buffer free.
+    pub starved: u64,
+    /// Late results thrown away after their operation had been abandoned.
+    pub disposed: u64,
+    /// Entries into the kernel that failed for a passing reason (EAGAIN, EBUSY, EINTR, ENOMEM) and were repeated.
+    pub interrupted: u64,
+    /// Times that the completion queue overflowed; nothing is lost, each costs an enter.
+    pub overflows: u64,
+}
+
+/// What a reactor holds now: for tests that everything comes home, and for gauges.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Holdings {
+    /// Operations in flight.
+    pub operations: usize,
+    /// Open sockets and files.
+    pub handles: usize,
+}
+
+impl Reactor {
+    /// Opens a backend of the chosen kind on this thread.
+    ///
+    /// Errors: the backend cannot be had here; the text says why and what to do.
+    pub fn open(kind: BackendKind, config: &Config, unparker: &Unparker) -> std::result::Result<Self, SetupError> {
+        let core = Core::new(Pool::new(config.pool));
+        let backend = Backend::open(kind, config, &core, unparker)?;
+        Ok(Reactor { backend, core })
+    }
+
+    /// A reactor on a simulated machine.
+    pub fn simulated(machine: &sim::Machine, config: &Config) -> Self {
+        let core = Core::new(Pool::new(config.pool));
+        let backend = Backend::Sim(sim::Sim::new(machine));
+        Reactor { backend, core }
+    }
+
+    /// Which backend it is.
+    pub fn kind(&self) -> BackendKind {
+        self.backend.kind()
+    }
+
+    /// The time, by this backend's clock. About 30 ns on a real machine: read it once a turn.
+    pub fn now(&self) -> Instant {
+        self.backend.now()
+    }
+
+    /// The time of day, by this backend's clock.
+    pub fn wall_clock(&self) -> SystemTime {
+        self.backend.wall_clock()
+    }
+
+    /// A number that nobody can guess on a real machine, and that follows from the seed on a simulated one.
+    pub fn random(&mut self) -> u64 {
+        self.backend.random()
+    }
+
+    /// The shard's buffers.
+    pub fn pool(&self) -> &Pool {
+        &self.core.pool
+    }
+
+    /// What it has done so far.
+    pub fn stats(&self) -> Stats {
+        self.core.stats
+    }
+
+    /// What it holds now.
+    pub fn holdings(&self) -> Holdings {
+        Holdings { operations: self.core.in_flight(), handles: self.core.handles.len() }
+    }
+
+    // ---- operations ------------------------------------------------------------------------------------------------
+
+    /// Starts an operation. It reaches the kernel with the next [`enter`](Reactor::enter); `waiter` is named there when
+    /// something lands (zero names nobody). The operation comes back if it cannot start.
+    ///
+    /// Errors: `Closed`, `Full`.
+    pub fn start(&mut self, op: Op, waiter: u64) -> std::result::Result<Token, Refused> {
+        self.core.start(op, waiter)
+    }
+
+    /// Takes the oldest unread completion. With none, `waiter` is named when one lands. After a completion without `more`
+    /// the token is spent, and asking again gives `Closed`.
+    pub fn take(&mut self, token: &Token, waiter: u64) -> Option<Completion> {
+        self.core.take(token, waiter)
+    }
+
+    /// Asks for an operation's end. Its last completion comes as always: what it still achieved, or `Cancelled`.
+    pub fn cancel(&mut self, token: &Token) {
+        self.core.cancel(token.0);
+    }
+
+    /// Gives an operation up. The slot keeps its memory and handle until the kernel is done with them, and disposes of
+    /// what still lands: an accepted socket is closed, a leased buffer goes home.
+    pub fn abandon(&mut self, token: Token) {
+        self.core.abandon(token);
+    }
+
+    /// Submits what has been started, waits as told, lands what has completed, and appends to `woken` the waiters it
+    /// concerns, in order, possibly more than once. Enters the kernel at most once, and not at all when there is nothing
+    /// to submit, nothing to collect and no wait.
+    pub fn enter(&mut self, wait: Wait, woken: &mut Vec<u64>) {
+        self.core.revive_starved();
+        // What has landed already is news: whoever waits for it must run before anyone sleeps.
+        let wait = if self.core.woken.is_empty() { wait } else { Wait::No };
+        self.backend.enter(&mut self.core, wait);
+        woken.append(&mut self.core.woken);
+    }
+
+    // ---- handles ---------------------------------------------------------------------------------------------------
+
+    /// Takes over a socket that was opened outside, such as a listener from the start coordinator.
+    pub fn adopt(&mut self, socket: Socket) -> Result<Handle> {
+        let resource = self.backend.adopt(socket)?;
+        self.core.admit(resource)
+    }
+
+    /// Opens a stream socket that can reach `peer`, to be connected by [`Op::Connect`].
+    pub fn stream_socket(&mut self, peer: SocketAddr) -> Result<Handle> {
+        let socket = self.backend.stream_socket(peer)?;
+        self.adopt(socket)
+    }
+
+    /// Opens a datagram socket at `local`; port zero lets the kernel choose.
+    pub fn datagram_socket(&mut self, local: SocketAddr) -> Result<Handle> {
+        let socket = self.backend.datagram_socket(local)?;
+        self.adopt(socket)
+    }
+
+    /// Closes a handle. Operations on it are cancelled; the descriptor is closed when the last of them has ended. A stale
+    /// handle is no error.
+    pub fn close(&mut self, handle: Handle) {
+        self.core.close(handle);
+    }
+
+    /// Shuts down one or both directions of a stream, at once.
+    pub fn shutdown(&mut self, handle: Handle, how: Shutdown) -> Result<()> {
+        match &self.core.handles.open(handle)?.resource {
+            Resource::Os(descriptor) => os::shutdown(descriptor, how),
+            Resource::Sim(socket) => socket.shutdown(how),
+        }
+    }
+
+    /// The address of this side.
+    pub fn local_address(&self, handle: Handle) -> Result<SocketAddr> {
+        match &self.core.handles.open(handle)?.resource {
+            Resource::Os(descriptor) => os::local_address(descriptor),
+            Resource::Sim(socket) => socket.local_address(),
+        }
+    }
+
+    /// The address of the other side.
+    pub fn peer_address(&self, handle: Handle) -> Result<SocketAddr> {
+        match &self.core.handles.open(handle)?.resource {
+            Resource::Os(descriptor) => os::peer_address(descriptor),
+            Resource::Sim(socket) => socket.peer_address(),
+        }
+    }
+
+    /// Sets an option of a socket.
+    pub fn set_option(&mut self, handle: Handle, option: SocketOption) -> Result<()> {
+        match &self.core.handles.open(handle)?.resource {
+            Resource::Os(descriptor) => os::set_option(descriptor, option),
+            Resource::Sim(_) => Ok(()),
+        }
+    }
+
+    /// Cancels everything and waits, bounded, until the kernel is done. True if it is.
+    fn quiesce(&mut self) -> bool {
+        self.core.cancel_all();
+        let deadline = self.now() + TEARDOWN_WAIT_MAX;
+        loop {
+            self.backend.enter(&mut self.core, Wait::No);
+            if self.core.in_kernel() == 0 {
+                return true;
+            }
+            let now = self.now();
+            if now >= deadline {
+                return false;
+            }
+            let soon = now + Duration::from_millis(10).min(deadline - now);
+            self.backend.enter(&mut self.core, Wait::Until(soon));
+        }
+    }
+}
+
+impl Drop for Reactor {
+    fn drop(&mut self) {
+        if !self.quiesce() {
+            // The kernel may still read or write: what it may touch is never freed.
+            tracing::error!(operations = self.core.in_kernel(), "operations did not end: their memory is leaked");
+            self.backend.leak();
+            self.core.leak();
+        }
+    }
+}
+
+impl std::fmt::Debug for Reactor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reactor").field("kind", &self.kind()).field("holdings", &self.holdings()).finish()
+    }
+}

@@ -1,0 +1,152 @@
+//! Sockets before they belong to a shard: opened once, in order, by whoever starts the shards, then handed to each.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Type};
+
+use crate::backend::sim::SimSocket;
+use crate::handle::Resource;
+use crate::limits::BACKLOG;
+use crate::os::Descriptor;
+use crate::{Error, Result};
+
+/// An open socket that no shard has adopted yet. It can cross threads; dropping it closes it.
+#[derive(Debug)]
+pub struct Socket(pub(crate) Resource);
+
+impl Socket {
+    pub(crate) fn simulated(socket: SimSocket) -> Self {
+        Socket(Resource::Sim(socket))
+    }
+
+    /// The address of this side.
+    pub fn local_address(&self) -> Result<SocketAddr> {
+        match &self.0 {
+            Resource::Os(descriptor) => crate::os::local_address(descriptor),
+            Resource::Sim(socket) => socket.local_address(),
+        }
+    }
+}
+
+impl From<socket2::Socket> for Socket {
+    fn from(socket: socket2::Socket) -> Self {
+        Socket(Resource::Os(Descriptor::from(socket)))
+    }
+}
+
+/// An option of a socket, in the closed vocabulary that every backend understands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SocketOption {
+    /// Send small segments at once (TCP_NODELAY).
+    NoDelay(bool),
+    /// Probe an idle connection after this time (SO_KEEPALIVE, TCP_KEEPIDLE).
+    KeepAlive(Option<Duration>),
+    /// Bytes of the kernel's send buffer (SO_SNDBUF).
+    SendBuffer(usize),
+    /// Bytes of the kernel's receive buffer (SO_RCVBUF).
+    ReceiveBuffer(usize),
+    /// What close does with unsent bytes: `Some(zero)` resets the connection (SO_LINGER).
+    Linger(Option<Duration>),
+}
+
+/// How a listening address is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct ListenOptions {
+    /// Length of the accept queue; the kernel clips it to net.core.somaxconn.
+    pub backlog: i32,
+    /// Whether accepted connections send small segments at once. They inherit it, which saves a system call each.
+    pub no_delay: bool,
+}
+
+impl Default for ListenOptions {
+    fn default() -> Self {
+        ListenOptions { backlog: BACKLOG, no_delay: true }
+    }
+}
+
+/// Why an address cannot be listened on, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenError {
+    /// The address.
+    pub address: SocketAddr,
+    /// What the system said.
+    pub error: Error,
+}
+
+impl fmt::Display for ListenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ListenError { address, error } = self;
+        write!(f, "cannot listen on {address}: {error}. ")?;
+        match error {
+            Error::AddressInUse => write!(
+                f,
+                "Another process serves on port {}; stop it (find it with `ss -ltnp 'sport = :{}'`) or choose another port.",
+                address.port(),
+                address.port()
+            ),
+            Error::Denied => write!(
+                f,
+                "Ports below 1024 need the capability CAP_NET_BIND_SERVICE or a lower \
+                 net.ipv4.ip_unprivileged_port_start."
+            ),
+            Error::AddressNotAvailable => write!(f, "Use an address of this machine, or 0.0.0.0 for all."),
+            Error::OutOfDescriptors => write!(f, "Raise the limit with `ulimit -n`."),
+            _ => write!(f, "Check the address."),
+        }
+    }
+}
+
+impl std::error::Error for ListenError {}
+
+/// Opens `count` listening sockets at one address, in order, one for each shard; the kernel spreads connections over them
+/// (SO_REUSEPORT, Linux 3.9). Port zero is resolved once, and all have the port that the kernel chose.
+///
+/// The address is probed first without SO_REUSEPORT, so that a port in use is an error and not a silent share.
+pub fn listen(
+    address: SocketAddr,
+    count: usize,
+    options: &ListenOptions,
+) -> std::result::Result<Vec<Socket>, ListenError> {
+    let fail = |error| ListenError { address, error };
+    let probed = probe(address).map_err(fail)?;
+    let open = |_| open_listener(probed, options).map(Socket::from);
+    (0..count).map(open).collect::<Result<_>>().map_err(fail)
+}
+
+/// Binds and listens without sharing, to learn whether the address is free and which port zero means, and lets go again.
+fn probe(address: SocketAddr) -> Result<SocketAddr> {
+    let socket = stream_socket(address)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    // With SO_REUSEADDR a second bind passes while nobody listens; listening is what tells.
+    socket.listen(1)?;
+    Ok(socket.local_addr()?.as_socket().unwrap_or(address))
+}
+
+fn open_listener(address: SocketAddr, options: &ListenOptions) -> Result<socket2::Socket> {
+    let socket = stream_socket(address)?;
+    socket.set_reuse_address(true)?;
+    #[cfg(unix)]
+    socket.set_reuse_port(true)?;
+    socket.set_tcp_nodelay(options.no_delay)?;
+    socket.bind(&address.into())?;
+    socket.listen(options.backlog)?;
+    Ok(socket)
+}
+
+pub(crate) fn stream_socket(address: SocketAddr) -> Result<socket2::Socket> {
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    Ok(socket)
+}
+
+pub(crate) fn datagram_socket(local: SocketAddr) -> Result<socket2::Socket> {
+    let socket = socket2::Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
+    socket.bind(&local.into())?;
+    Ok(socket)
+}
