@@ -1,0 +1,177 @@
+//! The body of a message on its way in: a stream of chunks from a connection loop to whoever reads it.
+//!
+//! The loop holds one end ([`Incoming`]), the reader the other ([`Body`]); both are on the same shard. The loop receives
+//! only while the reader wants more, so a slow reader slows its peer and nobody else.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::fmt;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use platform::Chunk;
+
+/// The reading end of a message's body.
+///
+/// Dropping it tells the connection that nobody reads on: what is left is drained up to a bound, or the connection closes.
+#[derive(Debug, Default)]
+pub struct Body {
+    /// `None` is a body that is empty or has been read.
+    incoming: Option<Rc<Incoming>>,
+    /// Length announced by the sender.
+    length: Option<u64>,
+}
+
+/// The feeding end of a message's body, held by the connection.
+#[derive(Debug)]
+pub struct Incoming(RefCell<State>);
+
+#[derive(Debug)]
+struct State {
+    chunks: VecDeque<Chunk>,
+    /// How it ended, once it has.
+    end: Option<Result<(), BodyError>>,
+    /// The reader waits for more.
+    wanted: bool,
+    waker: Option<Waker>,
+    /// Bytes fed so far, and the most that may be.
+    bytes: u64,
+    bytes_max: u64,
+}
+
+/// Why a body cannot be read to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BodyError {
+    /// It is longer than this route admits (413).
+    TooLarge {
+        /// The limit in bytes.
+        max: u64,
+    },
+    /// The peer went away before the end.
+    Truncated,
+    /// The peer broke the framing (400).
+    Malformed(&'static str),
+    /// The peer sent nothing for too long (408).
+    TimedOut,
+}
+
+impl Body {
+    /// A body without bytes.
+    pub fn empty() -> Self {
+        Body { incoming: None, length: Some(0) }
+    }
+
+    /// A body that a connection feeds, and the end to feed it by. `length` is what the sender announced.
+    pub fn channel(length: Option<u64>) -> (Rc<Incoming>, Self) {
+        let state = State {
+            chunks: VecDeque::new(),
+            end: None,
+            wanted: false,
+            waker: None,
+            bytes: 0,
+            bytes_max: u64::MAX,
+        };
+        let incoming = Rc::new(Incoming(RefCell::new(state)));
+        (Rc::clone(&incoming), Body { incoming: Some(incoming), length })
+    }
+
+    /// The length that the sender announced; `None` if the body ends when it ends.
+    pub fn length(&self) -> Option<u64> {
+        self.length
+    }
+
+    /// Admits at most this many bytes in all; a longer body fails with [`BodyError::TooLarge`]. To be set before reading.
+    pub fn limit(&mut self, bytes_max: u64) {
+        if let Some(incoming) = &self.incoming {
+            incoming.0.borrow_mut().bytes_max = bytes_max;
+        }
+    }
+
+    /// The next chunk, in order; `None` at the end.
+    ///
+    /// Cancel safe: a chunk is either returned or still there for the next call.
+    ///
+    /// Errors: the body is longer than the limit, or the peer went away, was too slow or broke the framing.
+    pub async fn chunk(&mut self) -> Result<Option<Chunk>, BodyError> {
+        std::future::poll_fn(|cx| self.poll_chunk(cx)).await
+    }
+
+    /// [`chunk`](Body::chunk) as a poll.
+    pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>, BodyError>> {
+        let Some(incoming) = &self.incoming else { return Poll::Ready(Ok(None)) };
+        let mut state = incoming.0.borrow_mut();
+        if let Some(length) = self.length
+            && length > state.bytes_max
+        {
+            return Poll::Ready(Err(BodyError::TooLarge { max: state.bytes_max }));
+        }
+        if state.bytes > state.bytes_max {
+            return Poll::Ready(Err(BodyError::TooLarge { max: state.bytes_max }));
+        }
+        if let Some(chunk) = state.chunks.pop_front() {
+            return Poll::Ready(Ok(Some(chunk)));
+        }
+        match state.end {
+            Some(end) => Poll::Ready(end.map(|()| None)),
+            None => {
+                state.wanted = true;
+                match &mut state.waker {
+                    Some(waker) => waker.clone_from(cx.waker()),
+                    none => *none = Some(cx.waker().clone()),
+                }
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Incoming {
+    /// Hands a chunk to the reader.
+    pub fn push(&self, chunk: Chunk) {
+        let mut state = self.0.borrow_mut();
+        state.bytes = state.bytes.saturating_add(chunk.len() as u64);
+        state.chunks.push_back(chunk);
+        state.notify();
+    }
+
+    /// Tells the reader that the body has ended, or why it will not. The first word stands.
+    pub fn finish(&self, end: Result<(), BodyError>) {
+        let mut state = self.0.borrow_mut();
+        state.end.get_or_insert(end);
+        state.notify();
+    }
+
+    /// Whether the reader waits and has nothing to read.
+    pub fn is_wanted(&self) -> bool {
+        let state = self.0.borrow();
+        state.wanted && state.chunks.is_empty() && state.end.is_none()
+    }
+
+    /// Whether nobody will read on.
+    pub fn is_forsaken(self: &Rc<Self>) -> bool {
+        Rc::strong_count(self) == 1
+    }
+}
+
+impl State {
+    fn notify(&mut self) {
+        self.wanted = false;
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BodyError::TooLarge { max } => write!(f, "the body is longer than the {max} bytes admitted here"),
+            BodyError::Truncated => f.write_str("the connection ended before the body did"),
+            BodyError::Malformed(what) => f.write_str(what),
+            BodyError::TimedOut => f.write_str("the body did not arrive in time"),
+        }
+    }
+}
+
+impl std::error::Error for BodyError {}

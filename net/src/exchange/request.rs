@@ -1,0 +1,151 @@
+//! A request as it arrived: one contiguous head block, the table that indexes it, and the body that follows.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use http::Method;
+use platform::Chunk;
+use proto::head::{HeadTable, Known};
+
+use super::Body;
+
+/// One request. Its strings lie in the received bytes; whoever wants to keep one copies it.
+#[derive(Debug)]
+pub struct Request {
+    head: Head,
+    body: Body,
+    peer: Rc<Peer>,
+}
+
+/// The two ends of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// The client's address, if it is known.
+    pub remote: Option<SocketAddr>,
+    /// The server's.
+    pub local: Option<SocketAddr>,
+    /// Whether the connection is encrypted.
+    pub is_secure: bool,
+}
+
+/// A head block with its table. The table goes back to the shard's spares when the head is dropped, so that a steady
+/// server allocates none.
+pub struct Head {
+    block: Chunk,
+    table: HeadTable,
+    spares: Rc<HeadSpares>,
+}
+
+/// Tables that wait for the next head: as many as requests were in hand at once, up to a bound.
+#[derive(Default)]
+pub struct HeadSpares(RefCell<Vec<HeadTable>>);
+
+impl Request {
+    /// Puts a request together.
+    pub fn new(head: Head, body: Body, peer: Rc<Peer>) -> Self {
+        Request { head, body, peer }
+    }
+
+    /// The method.
+    pub fn method(&self) -> Method {
+        self.head.table.method()
+    }
+
+    /// The path as it was sent, percent-encoding and all, without the query.
+    pub fn path(&self) -> &str {
+        text(self.head.table.path(&self.head.block))
+    }
+
+    /// What follows the question mark, as it was sent.
+    pub fn query(&self) -> Option<&str> {
+        self.head.table.query(&self.head.block).map(text)
+    }
+
+    /// The whole request target as it was sent.
+    pub fn target(&self) -> &str {
+        text(self.head.table.target(&self.head.block))
+    }
+
+    /// The version of HTTP that the request came by.
+    pub fn version(&self) -> http::Version {
+        self.head.table.version()
+    }
+
+    /// The first value of a well-known header.
+    pub fn known(&self, name: Known) -> Option<&[u8]> {
+        self.head.table.get(&self.head.block, name)
+    }
+
+    /// The first value of a header, by its name in any case.
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        self.head.table.find(&self.head.block, name)
+    }
+
+    /// All headers in the order received: name as sent, value.
+    pub fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.head.table.iter(&self.head.block)
+    }
+
+    /// The body, to be read.
+    pub fn body_mut(&mut self) -> &mut Body {
+        &mut self.body
+    }
+
+    /// Takes the body out; an empty one stays.
+    pub fn take_body(&mut self) -> Body {
+        std::mem::replace(&mut self.body, Body::empty())
+    }
+
+    /// The connection's two ends.
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+}
+
+impl Head {
+    /// A head block and the table that indexes it.
+    pub fn new(block: Chunk, table: HeadTable, spares: Rc<HeadSpares>) -> Self {
+        Head { block, table, spares }
+    }
+}
+
+impl Drop for Head {
+    fn drop(&mut self) {
+        self.spares.put(std::mem::take(&mut self.table));
+    }
+}
+
+impl HeadSpares {
+    /// An empty table, used before if there is one.
+    pub fn take(&self) -> HeadTable {
+        self.0.borrow_mut().pop().unwrap_or_default()
+    }
+
+    fn put(&self, mut table: HeadTable) {
+        let mut spares = self.0.borrow_mut();
+        if spares.len() < crate::limits::HEAD_SPARES_MAX {
+            table.clear();
+            spares.push(table);
+        }
+    }
+}
+
+/// The engine admits only visible ASCII into targets, so this does not fail; if it ever did, an empty path matches no
+/// route.
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_default()
+}
+
+impl fmt::Debug for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Head({} bytes)", self.block.len())
+    }
+}
+
+impl fmt::Debug for HeadSpares {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HeadSpares({})", self.0.borrow().len())
+    }
+}

@@ -1,0 +1,134 @@
+//! A response on its way out: status, headers in order, and content that is there or still to come.
+
+use std::error::Error;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use http::{HeaderName, HeaderValue, StatusCode};
+use platform::Buf;
+
+use super::Body;
+
+/// One response. Framing (`Content-Length`, `Transfer-Encoding`, `Connection`), `Date` and `Server` are the connection's
+/// to write; what is set here under those names, except `Server`, is ignored.
+#[derive(Debug)]
+pub struct Response {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: Headers,
+    /// The content.
+    pub content: Content,
+}
+
+/// Header lines in the order they were added. A list, not a map: looking one up is linear, adding is constant.
+#[derive(Clone, Debug, Default)]
+pub struct Headers(Vec<(HeaderName, HeaderValue)>);
+
+/// What a response carries.
+#[derive(Default)]
+pub enum Content {
+    /// Nothing.
+    #[default]
+    Empty,
+    /// All of it, in one buffer.
+    Full(Buf),
+    /// A message body handed through, chunk by chunk.
+    Body(Body),
+    /// A stream made by the handler.
+    Stream(Pin<Box<dyn BodyStream>>),
+}
+
+/// A body that is made while it is sent. It is asked for more only when the last piece has been taken by the kernel.
+pub trait BodyStream {
+    /// The next piece; `None` at the end. An error ends the connection, so that the client learns that something is
+    /// missing.
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Buf, Box<dyn Error>>>>;
+
+    /// The number of bytes to come, if it is known: it becomes `Content-Length`, and is held to.
+    fn length(&self) -> Option<u64> {
+        None
+    }
+}
+
+impl Response {
+    /// A response with a status and nothing else.
+    pub fn new(status: StatusCode) -> Self {
+        Response { status, headers: Headers::default(), content: Content::Empty }
+    }
+
+    /// Sets the content.
+    pub fn with_content(mut self, content: Content) -> Self {
+        self.content = content;
+        self
+    }
+
+    /// Adds a header line.
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.append(name, value);
+        self
+    }
+}
+
+impl Headers {
+    /// Adds a line, whatever is there.
+    pub fn append(&mut self, name: HeaderName, value: HeaderValue) {
+        self.0.push((name, value));
+    }
+
+    /// Sets the only line of this name.
+    pub fn set(&mut self, name: HeaderName, value: HeaderValue) {
+        self.0.retain(|(present, _)| *present != name);
+        self.0.push((name, value));
+    }
+
+    /// The first value of a name.
+    pub fn get(&self, name: &HeaderName) -> Option<&HeaderValue> {
+        self.0.iter().find(|(present, _)| present == name).map(|(_, value)| value)
+    }
+
+    /// All lines, in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&HeaderName, &HeaderValue)> {
+        self.0.iter().map(|(name, value)| (name, value))
+    }
+
+    /// How many lines.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Content {
+    /// The number of bytes to come, if it is known.
+    pub fn length(&self) -> Option<u64> {
+        match self {
+            Content::Empty => Some(0),
+            Content::Full(buf) => Some(buf.len() as u64),
+            Content::Body(body) => body.length(),
+            Content::Stream(stream) => stream.length(),
+        }
+    }
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Content::Empty => f.write_str("Empty"),
+            Content::Full(buf) => write!(f, "Full({} bytes)", buf.len()),
+            Content::Body(_) => f.write_str("Body"),
+            Content::Stream(_) => f.write_str("Stream"),
+        }
+    }
+}
+
+impl<B: Into<Buf>> From<B> for Content {
+    fn from(buf: B) -> Self {
+        Content::Full(buf.into())
+    }
+}
