@@ -29,5 +29,5 @@ pub enum Reply {
     /// The answer.
     Ready(Response),
     /// A future of it, in a slot leased from the shard's size classes.
-    Later(Leased<Response>),
+    Later(Leased<'static, Response>),
 }

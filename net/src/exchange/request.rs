@@ -50,7 +50,7 @@ impl Request {
 
     /// The method.
     pub fn method(&self) -> Method {
-        self.head.table.method()
+        self.head.table.method().clone()
     }
 
     /// The path as it was sent, percent-encoding and all, without the query.
