@@ -1,1 +1,3 @@
 //! What the machine gives a shard.
+
+pub mod arena;
