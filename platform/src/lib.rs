@@ -1,3 +1,4 @@
 //! What the machine gives a shard.
 
 pub mod arena;
+pub mod inline_fn;
