@@ -37,12 +37,10 @@ use std::mem::{ManuallyDrop, MaybeUninit};
 ///
 /// and so is one that borrows what may be gone when it is called:
 ///
-/// ```compile_fail,E0597
+/// ```compile_fail,E0373
 /// # use shardwise_platform::inline_fn::InlineFn;
-/// let call = {
-///     let short_lived = 1;
-///     InlineFn::<(), usize, 48>::new(|_| *&short_lived)
-/// };
+/// let local = 1;
+/// InlineFn::<(), usize, 48>::new(|_| local + 1);
 /// ```
 pub struct InlineFn<A: ?Sized, R, const N: usize> {
     captures: Captures<N>,

@@ -2,3 +2,5 @@
 
 pub mod arena;
 pub mod inline_fn;
+pub mod spsc;
+mod sync;
