@@ -4,3 +4,4 @@ pub mod arena;
 pub mod inline_fn;
 pub mod spsc;
 mod sync;
+pub mod topology;
