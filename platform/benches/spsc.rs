@@ -24,6 +24,8 @@ fn main() {
         report(&format!("one way, 8 bytes, published by {batch}"), || one_way(cpus, batch, |number| number));
         report(&format!("one way, 64 bytes, published by {batch}"), || one_way(cpus, batch, |number| [number; 8]));
     }
+    report("one thread, 8 bytes, published by 32", || one_thread(|number| number));
+    report("one thread, 64 bytes, published by 32", || one_thread(|number| [number; 8]));
     report("there and back, one at a time", || there_and_back(cpus));
 }
 
@@ -61,6 +63,20 @@ fn one_way<T: Send + 'static>(cpus: [CpuId; 2], batch: u64, item: impl Fn(u64) -
             }
         });
     });
+    start.elapsed().as_nanos() as f64 / ITEM_COUNT as f64
+}
+
+/// Nanoseconds per item when both ends take turns on one thread: the instructions alone, without a cache line moving.
+fn one_thread<T>(item: impl Fn(u64) -> T) -> f64 {
+    let (mut producer, mut consumer) = ring(CAPACITY);
+    let start = Instant::now();
+    for batch in 0..ITEM_COUNT / 32 {
+        for number in 0..32 {
+            assert!(producer.push(item(batch + number)).is_ok(), "the ring is empty");
+        }
+        producer.publish();
+        consumer.drain().for_each(|item| drop(std::hint::black_box(item)));
+    }
     start.elapsed().as_nanos() as f64 / ITEM_COUNT as f64
 }
 
