@@ -12,11 +12,15 @@ mod buffer;
 mod error;
 mod flight;
 mod handle;
+pub mod inline_fn;
 pub mod limits;
 mod op;
 mod os;
 mod reactor;
 mod socket;
+pub mod spsc;
+mod sync;
+pub mod topology;
 mod unpark;
 
 pub use backend::{BackendKind, Choice, Config, Features, Selection, SetupError, select, sim};
