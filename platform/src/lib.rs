@@ -26,7 +26,7 @@ mod unpark;
 pub use backend::{BackendKind, Choice, Config, Features, Selection, SetupError, select, sim};
 pub use buffer::{Buf, BufList, Chunk, ChunkMut, Pool, PoolSize, PoolStats};
 pub use error::{Error, Result};
-pub use flight::{Refused, Token};
+pub use flight::{NOBODY, Refused, Token};
 pub use handle::Handle;
 pub use op::{Completion, Datagram, Group, Message, Op, OpenFile, Outcome, Stat, Wait};
 pub use reactor::{Holdings, Reactor, Stats};

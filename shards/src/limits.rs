@@ -38,3 +38,24 @@ pub const TIMERS_MAX: u32 = 4 * TASKS_MAX;
 /// The step of the coarse timers: they fire late by less than this, and never early.
 /// Timeouts of connections are measured in seconds; a finer step would only make a sleeping shard wake more often.
 pub const TICK: Duration = Duration::from_millis(1);
+
+/// How long a turn runs tasks before it looks at completions and timers again: long enough for a hundred requests, short
+/// enough that nobody's answer waits behind another's.
+pub const TURN_TIME_MAX: Duration = Duration::from_micros(500);
+
+/// Closures from other threads that wait for a shard. Its users are few (metrics, signals); a full inbox is an error they
+/// learn.
+pub const INBOX_LEN_MAX: usize = 4096;
+
+/// Wakers of others' making that wait for an operation or a timer of one shard; as many as tasks. Beyond it they are woken
+/// at once and ask again.
+pub const STRANGERS_MAX: u32 = TASKS_MAX;
+
+/// How long all shards may take to stand: a ring and its pools take a millisecond each.
+pub const START_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// How long a drain may take by default, as long as container runtimes wait before they kill.
+pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// How long shards may take to stop once the drain limit has passed and their work has been dropped.
+pub const STOP_TIME_MAX: Duration = Duration::from_secs(5);

@@ -19,7 +19,7 @@ use crate::buffer::PoolSize;
 use crate::flight::Core;
 use crate::handle::Resource;
 use crate::op::Wait;
-use crate::socket::{self, Socket};
+use crate::socket::{self, ListenError, ListenOptions, Socket};
 use crate::unpark::Unparker;
 use crate::{Result, os};
 
@@ -204,6 +204,18 @@ impl Backend {
             os::set_nonblocking(descriptor, self.kind() == BackendKind::Epoll)?;
         }
         Ok(socket.0)
+    }
+
+    pub(crate) fn listen(
+        &mut self,
+        address: SocketAddr,
+        count: usize,
+        options: &ListenOptions,
+    ) -> std::result::Result<Vec<Socket>, ListenError> {
+        match self {
+            Backend::Uring(_) | Backend::Epoll(_) => socket::listen(address, count, options),
+            Backend::Sim(sim) => sim.listen(address, count, options),
+        }
     }
 
     pub(crate) fn stream_socket(&mut self, peer: SocketAddr) -> Result<Socket> {

@@ -122,6 +122,13 @@ impl Tasks {
         }
     }
 
+    /// Makes every task ready, to see that something has changed for all of them. Costs time with the number of tasks.
+    pub fn wake_everyone(&self) {
+        for slot in 0..self.core.slots.count() {
+            self.core.schedule(slot, self.core.slots.at(slot));
+        }
+    }
+
     /// Polls ready tasks, first woken first, until none is ready or `time_is_up`, which is asked once in
     /// [`POLLS_PER_CLOCK`] polls. Tasks woken meanwhile go behind the others. Returns the number of polls.
     ///
