@@ -6,8 +6,6 @@
 mod body;
 mod request;
 mod response;
-#[cfg(test)]
-mod tests;
 
 use shards::Leased;
 
@@ -29,5 +27,5 @@ pub enum Reply {
     /// The answer.
     Ready(Response),
     /// A future of it, in a slot leased from the shard's size classes.
-    Later(Leased<Response>),
+    Later(Leased<'static, Response>),
 }
