@@ -242,6 +242,22 @@ impl Core {
         self.flights.get_mut(key).map(|flight| &mut flight.op)
     }
 
+    /// Whether the backend holds the operation now.
+    pub(crate) fn is_running(&self, key: Key) -> bool {
+        self.flights.get(key).is_some_and(|flight| flight.stage == Stage::Running)
+    }
+
+    /// Appends the operations on a handle, in the order in which they were started.
+    pub(crate) fn operations_on(&self, handle: Handle, keys: &mut Vec<Key>) {
+        let begin = keys.len();
+        let mut next = self.handles.entry(handle).and_then(|entry| entry.first);
+        while let Some(key) = next {
+            keys.push(key);
+            next = self.flights.get(key).and_then(|flight| flight.next);
+        }
+        keys[begin..].reverse();
+    }
+
     /// Lands the kernel's last word on an operation.
     pub(crate) fn land(&mut self, key: Key, result: Result<Outcome, Error>) {
         let Some(flight) = self.flights.get_mut(key) else { return };

@@ -141,7 +141,7 @@ impl Backend {
     ) -> std::result::Result<Self, SetupError> {
         match kind {
             BackendKind::Uring => Ok(Backend::Uring(Box::new(uring::Uring::open(config, core, unparker)?))),
-            BackendKind::Epoll => Ok(Backend::Epoll(Box::new(epoll::Epoll::open(core, unparker)?))),
+            BackendKind::Epoll => Ok(Backend::Epoll(Box::new(epoll::Epoll::open(unparker)?))),
             BackendKind::Sim => Err(SetupError {
                 kind,
                 reason: "a simulated machine is made by a test: use `Reactor::simulated`.".to_owned(),
