@@ -49,9 +49,16 @@ pub struct Run {
 pub struct Sample {
     report: Report,
     server: Usage,
-    /// Other processes on the server's CPU, as a part of the time.
-    foreign: f64,
-    /// Time the host took from the server's CPU, as a part of the time.
+    on_server_cpu: Disturbance,
+    on_load_cpu: Disturbance,
+}
+
+/// What else a CPU was taken for during a run, as parts of the time.
+#[derive(Debug)]
+struct Disturbance {
+    /// Other processes.
+    others: f64,
+    /// The host.
     steal: f64,
 }
 
@@ -77,14 +84,15 @@ impl Run {
     /// Starts the server, warms it up, measures, stops it.
     pub fn measure(&self, command: &str) -> Result<Sample> {
         let (server, mut load) = self.start(command)?;
-        let (usage, cpu) = (Usage::of(server.pid())?, CpuUsage::of(self.server_cpu)?);
+        let before = (Usage::of(server.pid())?, CpuUsage::of(self.server_cpu)?, CpuUsage::of(self.load_cpu)?);
         let report = load.run(self.time)?;
-        let (usage, cpu) = (Usage::of(server.pid())? - usage, CpuUsage::of(self.server_cpu)? - cpu);
-        let seconds = report.elapsed.as_secs_f64();
+        let server_used = Usage::of(server.pid())? - before.0;
+        let server_cpu = CpuUsage::of(self.server_cpu)? - before.1;
+        let load_cpu = CpuUsage::of(self.load_cpu)? - before.2;
         Ok(Sample {
-            foreign: cpu.busy.saturating_sub(usage.cpu).as_secs_f64() / seconds,
-            steal: cpu.steal.as_secs_f64() / seconds,
-            server: usage,
+            on_server_cpu: Disturbance::new(server_cpu, server_used.cpu, report.elapsed),
+            on_load_cpu: Disturbance::new(load_cpu, report.cpu, report.elapsed),
+            server: server_used,
             report,
         })
     }
@@ -128,6 +136,14 @@ impl Contest {
             outcome.pairs.push(pair);
         }
         Ok(outcome)
+    }
+}
+
+impl Disturbance {
+    /// From what the CPU did and what part of that was ours.
+    fn new(cpu: CpuUsage, ours: Duration, elapsed: Duration) -> Self {
+        let part = |time: Duration| time.as_secs_f64() / elapsed.as_secs_f64();
+        Self { others: part(cpu.busy.saturating_sub(ours)), steal: part(cpu.steal) }
     }
 }
 
@@ -208,8 +224,9 @@ impl fmt::Display for Outcome {
         row("load's CPU busy with it, %", 1, &|run| 100.0 * run.part(run.report.cpu))?;
         row("waits per 1000 requests", 2, &|run| run.per_request(1000.0 * run.server.switches as f64))?;
         row("preemptions per second", 1, &|run| run.server.preemptions as f64 / run.report.elapsed.as_secs_f64())?;
-        row("others on the server's CPU, %", 1, &|run| 100.0 * run.foreign)?;
-        row("stolen by the host, %", 1, &|run| 100.0 * run.steal)?;
+        row("others on the server's CPU, %", 1, &|run| 100.0 * run.on_server_cpu.others)?;
+        row("others on the load's CPU, %", 1, &|run| 100.0 * run.on_load_cpu.others)?;
+        row("stolen from both by the host, %", 1, &|run| 100.0 * (run.on_server_cpu.steal + run.on_load_cpu.steal))?;
         let (a, b) = self.errors();
         writeln!(f, "{:<34}{a:>12}{b:>12}", "errors in all runs")?;
         write!(f, "\nA/B, CPU per request, median of pairs: {:.3}", self.ratio())?;
