@@ -78,6 +78,14 @@ impl Decoder {
         }
     }
 
+    /// The connection has ended. Whether the body may have ended with it.
+    pub(crate) fn end_of_input(&mut self) -> bool {
+        if self.state == State::UntilClose {
+            self.state = State::Ended;
+        }
+        self.state == State::Ended
+    }
+
     /// Takes in what it can of `input`, up to the first piece of data or the end.
     pub(crate) fn receive(
         &mut self,

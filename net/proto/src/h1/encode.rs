@@ -29,6 +29,8 @@ pub enum WriteError {
     Full,
     /// No message is to be sent now: none was asked for, or its head (or its end) has been written already.
     NotExpected,
+    /// The request target is empty or holds a space, a control character, a `#` or a byte that is not ASCII.
+    Target,
     /// The field name is empty or holds something other than token characters.
     FieldName,
     /// The field value holds CR, LF, NUL or another control character.
@@ -46,6 +48,7 @@ impl fmt::Display for WriteError {
         f.write_str(match self {
             WriteError::Full => "the slice to write to is too small",
             WriteError::NotExpected => "no message is to be written now",
+            WriteError::Target => "the request target holds a character that must be percent-encoded",
             WriteError::FieldName => "a field name is not a token",
             WriteError::FieldValue => "a field value holds a control character",
             WriteError::BodyTooLong => "the body is longer than declared",
@@ -124,7 +127,6 @@ pub(crate) struct Overridden {
     pub(crate) close: bool,
     pub(crate) has_upgrade: bool,
     pub(crate) has_date: bool,
-    pub(crate) has_host: bool,
     pub(crate) length: Option<u64>,
 }
 
@@ -190,7 +192,6 @@ impl<'o> Writer<'o> {
                     }
                     overridden.has_upgrade |= known == Known::Upgrade;
                     overridden.has_date |= known == Known::Date;
-                    overridden.has_host |= known == Known::Host;
                     self.field(name, scan::trim(value))?;
                 }
             }

@@ -71,6 +71,8 @@ errors! {
     TrailersTooLong, REQUEST_HEADER_FIELDS_TOO_LARGE, "the trailer section is too long", "RFC 9112 section 7.1.2";
     TooManyTrailers, REQUEST_HEADER_FIELDS_TOO_LARGE, "there are too many trailer fields", "RFC 9112 section 7.1.2";
     Incomplete, BAD_REQUEST, "the connection ended in the middle of a message", "RFC 9112 section 8";
+    Unexpected, BAD_GATEWAY, "the server answers what it was not asked", "RFC 9112 section 9.2";
+    TooManyInterims, BAD_GATEWAY, "there are too many interim responses", "RFC 9110 section 15.2";
     // Those that the engine cannot see: raised by who has the clock and knows the handler.
     HeadTimeout, REQUEST_TIMEOUT, "the request's head did not arrive in time", "RFC 9110 section 15.5.9";
     BodyTimeout, REQUEST_TIMEOUT, "the request's body did not arrive in time", "RFC 9110 section 15.5.9";

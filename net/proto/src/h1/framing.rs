@@ -3,7 +3,7 @@
 //! The one idea: one pass over the few fields that decide, and no second opinion. Where two readings are possible
 //! the message is refused, since another server on the way may have read it differently (RFC 9112 section 11.2).
 
-use http::Version;
+use http::{StatusCode, Version};
 
 use super::target;
 use super::{Body, Error, Head};
@@ -35,6 +35,29 @@ pub(crate) fn request(block: &[u8], table: &HeadTable) -> Result<Head, Error> {
         keep_alive: fields.keeps_alive(is_new),
         expect_continue: is_new && fields.expects == Expects::Continue && body != Body::None,
         upgrade: is_new && fields.has_upgrade && fields.connection_upgrade,
+    })
+}
+
+/// The verdict on the head of a response: RFC 9112 section 6.3. What its request was decides with it.
+pub(crate) fn response(block: &[u8], table: &HeadTable, is_head: bool, is_connect: bool) -> Result<Head, Error> {
+    let fields = Deciding::gather(block, table)?;
+    let is_new = table.version != Version::HTTP_10;
+    let status = table.status;
+    let tunnel = is_connect && status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS;
+    let bodiless = is_head || status.is_informational() || tunnel;
+    let body = match (fields.length, fields.codings) {
+        _ if bodiless || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED => Body::None,
+        (None, Codings::None) => Body::UntilClose,
+        (Some(0), Codings::None) => Body::None,
+        (Some(count), Codings::None) => Body::Length(count),
+        (None, codings) => codings.judge(is_new)?,
+        (Some(_), _) => return Err(Error::LengthWithCoding),
+    };
+    Ok(Head {
+        body,
+        keep_alive: fields.keeps_alive(is_new) && body != Body::UntilClose,
+        expect_continue: false,
+        upgrade: tunnel,
     })
 }
 

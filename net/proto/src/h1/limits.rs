@@ -21,6 +21,8 @@ pub struct Limits {
     pub trailer_bytes_max: u16,
     /// Trailer fields: 431.
     pub trailer_count_max: u16,
+    /// Interim responses before the response proper, to a client. `100` and a `103` or two are what there is.
+    pub interim_count_max: u8,
 }
 
 impl Default for Limits {
@@ -34,6 +36,7 @@ impl Default for Limits {
             chunk_extension_bytes_max: 4 * 1024,
             trailer_bytes_max: 4 * 1024,
             trailer_count_max: 32,
+            interim_count_max: 16,
         }
     }
 }

@@ -7,13 +7,13 @@
 //!
 //! What a whole head means is left to [`framing`](super::framing).
 
-use http::{Method, Version};
+use http::{Method, StatusCode, Version};
 use memchr::memchr;
 
 use super::target;
 use super::{Error, Limits};
 use crate::head::{Field, Fields, HeadTable, Known, Span};
-use crate::scan::{self, TOKEN};
+use crate::scan::{self, TEXT, TOKEN};
 
 /// How far a section has been read: kept between reads, all the state a half-received head has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -164,6 +164,46 @@ fn method(token: &[u8]) -> Result<Method, Error> {
         b"POST" => Ok(Method::POST),
         // Allocates only for unregistered methods over 15 bytes.
         _ => Method::from_bytes(token).map_err(|_| Error::Method),
+    }
+}
+
+/// Reads `HTTP-version SP status-code SP [reason-phrase] CRLF` (RFC 9112 section 4) into the table. False: its
+/// end has not arrived.
+pub(crate) fn status_line(
+    input: &[u8],
+    progress: &mut Progress,
+    table: &mut HeadTable,
+    limits: &Limits,
+) -> Result<bool, Error> {
+    let window = window(input, limits.head_bytes_max as usize);
+    match progress.judge(window, |at| parse_status_line(window, at, table))? {
+        Some(next) => {
+            *progress = Progress::at(next);
+            Ok(true)
+        }
+        None if window.len() == limits.head_bytes_max as usize => Err(Error::HeadTooLong),
+        None => Ok(false),
+    }
+}
+
+fn parse_status_line(window: &[u8], at: usize, table: &mut HeadTable) -> Line<usize> {
+    let Some(count) = memchr(b'\n', &window[at..]) else { return Ok(None) };
+    let Some(line) = window[at..at + count].strip_suffix(b"\r") else { return Err(Error::BareLf) };
+    let [b'H', b'T', b'T', b'P', b'/', major, b'.', minor, b' ', a, b, c, reason @ ..] = line else {
+        return Err(Error::StatusLine);
+    };
+    table.version = match (major, minor) {
+        (b'1', b'0') => Version::HTTP_10,
+        (b'1', b'0'..=b'9') => Version::HTTP_11,
+        (b'0'..=b'9', b'0'..=b'9') => return Err(Error::VersionNotSupported),
+        _ => return Err(Error::StatusLine),
+    };
+    table.status = StatusCode::from_bytes(&[*a, *b, *c]).map_err(|_| Error::StatusLine)?;
+    // Many servers leave out the space before an absent reason.
+    if matches!(reason, [] | [b' ', ..]) && scan::all(TEXT, reason) {
+        Ok(Some(at + count + 1))
+    } else {
+        Err(Error::StatusLine)
     }
 }
 

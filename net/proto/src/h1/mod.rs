@@ -3,13 +3,14 @@
 //! The one idea: an engine reads *one message at a time* and refuses what could be read in two ways. Received bytes
 //! stay the caller's: heads are indexed where they lie, bodies are ranges. After an error nothing is parsed again.
 //!
-//! - [`Server`] reads requests and writes responses.
+//! - [`Server`] reads requests and writes responses; [`Client`] writes requests and reads responses.
 //! - [`Limits`] bound what a peer can make us hold; [`Error`] is what it did wrong and what it is told.
 //!
 //! The socket, time-outs and the bytes not yet consumed are the caller's. What an engine has not consumed must be
 //! shown to it again, with more bytes after it.
 
 mod body;
+mod client;
 mod encode;
 mod error;
 mod framing;
@@ -18,6 +19,7 @@ mod lines;
 mod server;
 mod target;
 
+pub use client::Client;
 pub use encode::{BodyLength, Frame, WriteError};
 pub use error::Error;
 pub use limits::{FRAME_BYTES_MAX, Limits};

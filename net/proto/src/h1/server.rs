@@ -313,6 +313,12 @@ impl Server {
         Ok(writer.count)
     }
 
+    /// RFC 9110 sections 9.3.2, 15.3.5, 15.3.6 and 15.4.5.
+    #[inline]
+    fn is_bodiless(&self, status: StatusCode) -> bool {
+        self.request.is_head || matches!(status.as_u16(), 204 | 205 | 304)
+    }
+
     /// Writes the framing fields of RFC 9112 section 6 and says how the body is sent.
     #[inline]
     fn frame(
@@ -398,7 +404,8 @@ impl Server {
         out: &mut [u8],
     ) -> Result<usize, WriteError> {
         // Room for the body is taken first, so that a slice that is too small changes nothing.
-        let room = out.len().checked_sub(body.len()).ok_or(WriteError::Full)?;
+        let sent = if self.is_bodiless(status) { 0 } else { body.len() };
+        let room = out.len().checked_sub(sent).ok_or(WriteError::Full)?;
         let head = self.respond(status, fields, date, BodyLength::Known(body.len() as u64), &mut out[..room])?;
         let count = match self.sending {
             Sending::Length(1..) => {

@@ -1,5 +1,6 @@
-//! The conformance table of the server engine: every entry whole, byte by byte and cut at random, with one result.
+//! The conformance tables of the engines: every entry whole, byte by byte and cut at random, with one result.
 
+mod client;
 mod requests;
 mod responses;
 

@@ -91,7 +91,7 @@ impl Known {
             return Known::Other;
         }
         let known = SLOTS[slot(name, MULTIPLIER)];
-        if known.name().as_bytes().eq_ignore_ascii_case(name) { known } else { Known::Other }
+        if is_same(name, known.name().as_bytes()) { known } else { Known::Other }
     }
 
     /// The name in lower case; empty for [`Known::Other`].
@@ -126,6 +126,50 @@ const fn slot(name: &[u8], multiplier: u32) -> usize {
     let count = name.len();
     let letters = u32::from_le_bytes([name[0], name[count / 2], name[count - 2], name[count - 1]]) | 0x2020_2020;
     (letters.wrapping_add((count as u32) << 6).wrapping_mul(multiplier) >> (32 - SLOT_BITS)) as usize
+}
+
+/// Whether `name` is `lower` but for the case of its letters: a word at a time, the last one overlapping.
+#[inline(always)]
+fn is_same(name: &[u8], lower: &[u8]) -> bool {
+    if name.len() != lower.len() {
+        return false;
+    }
+    let (mut left, mut right) = (name, lower);
+    while let (Some(a), Some(b)) = (left.first_chunk::<8>(), right.first_chunk::<8>()) {
+        if lower_case(u64::from_le_bytes(*a)) != u64::from_le_bytes(*b) {
+            return false;
+        }
+        (left, right) = (&left[8..], &right[8..]);
+    }
+    match (name.last_chunk::<8>(), lower.last_chunk::<8>()) {
+        (Some(a), Some(b)) => lower_case(u64::from_le_bytes(*a)) == u64::from_le_bytes(*b),
+        _ => lower_case(short(name)) == short(lower),
+    }
+}
+
+/// A name of two to seven bytes in one word: its first and its last bytes, overlapping.
+#[inline(always)]
+fn short(name: &[u8]) -> u64 {
+    match (name.first_chunk::<4>(), name.last_chunk::<4>(), name.first_chunk::<2>(), name.last_chunk::<2>()) {
+        (Some(first), Some(last), ..) => {
+            u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last))
+        }
+        (_, _, Some(first), Some(last)) => {
+            u64::from(u16::from_le_bytes(*first)) << 16 | u64::from(u16::from_le_bytes(*last))
+        }
+        _ => 0,
+    }
+}
+
+/// Eight bytes with the bit set that makes a capital small: `A` to `Z` only.
+#[inline(always)]
+const fn lower_case(word: u64) -> u64 {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    let low = word & (ONES * 0x7f);
+    let from_a = low + ONES * (0x80 - b'A' as u64);
+    let after_z = low + ONES * (0x7f - b'Z' as u64);
+    let capitals = (from_a ^ after_z) & !word & (ONES * 0x80);
+    word | capitals >> 2
 }
 
 const fn multiplier() -> u32 {

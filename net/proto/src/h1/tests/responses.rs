@@ -279,6 +279,11 @@ fn refusals() {
     let count = head.refuse(Error::BodyTimeout, None, out).unwrap();
     assert!(out[..count].ends_with(b"\r\n\r\n"), "no body in an answer to HEAD");
 
+    let mut preface = Server::new();
+    let step = preface.receive(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &mut table, &limits);
+    assert_eq!(step, Ok(Step { consumed: 0, event: Event::Http2Preface }));
+    assert!(preface.refuse(Error::VersionNotSupported, None, out).is_ok());
+
     let mut idle = Server::new();
     idle.close_after_response();
     assert!(!idle.keep_alive());
