@@ -1,1 +1,25 @@
-//! What goes over the wire.
+//! What goes over the wire? Sockets as futures, and one connection loop per protocol between a socket, a protocol engine
+//! and a [`Service`].
+//!
+//! Everything here takes the [`Shard`](shards::Shard) it runs on; nothing is ambient, nothing needs `Send`. It knows
+//! neither routes nor handlers.
+
+#![forbid(unsafe_code)]
+
+mod conn;
+mod date;
+mod error;
+mod exchange;
+pub mod limits;
+mod server;
+mod stats;
+mod tcp;
+
+pub use conn::Config;
+pub use error::{Error, Fault, Result};
+pub use exchange::{
+    Body, BodyError, BodyStream, Content, Head, HeadSpares, Headers, Incoming, Peer, Reply, Request, Response, Service,
+};
+pub use server::{Server, serve};
+pub use stats::NetStats;
+pub use tcp::{Listener, TcpStream};

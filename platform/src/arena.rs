@@ -123,6 +123,13 @@ impl<T> Arena<T> {
         self.slot_mut(key)?.value.as_mut()
     }
 
+    /// The value in a slot, whichever of its successive values that is.
+    #[inline]
+    pub fn at(&self, index: u32) -> Option<&T> {
+        let (chunk, offset) = place(index);
+        self.chunks.get(chunk)?.get(offset)?.value.as_ref()
+    }
+
     /// Whether `key` names a value that is still there.
     #[inline]
     pub fn contains(&self, key: Key) -> bool {

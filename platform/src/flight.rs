@@ -26,6 +26,9 @@ use crate::{Error, Group};
 #[must_use = "a token that is dropped leaves its operation in flight for as long as the reactor lives: abandon it"]
 pub struct Token(pub(crate) Key);
 
+/// The waiter that names nobody.
+pub const NOBODY: u64 = u64::MAX;
+
 /// What the backend shall do next, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Entry {
@@ -51,7 +54,7 @@ enum Stage {
 pub(crate) struct Flight {
     /// Owned here from start to the kernel's last completion.
     op: Op,
-    /// Whom to name in the list of woken when something lands; zero is nobody.
+    /// Whom to name in the list of woken when something lands.
     waiter: u64,
     /// Results that wait to be taken, oldest first: a list in `Core::results`.
     first: Option<Key>,
@@ -239,6 +242,22 @@ impl Core {
         self.flights.get_mut(key).map(|flight| &mut flight.op)
     }
 
+    /// Whether the backend holds the operation now.
+    pub(crate) fn is_running(&self, key: Key) -> bool {
+        self.flights.get(key).is_some_and(|flight| flight.stage == Stage::Running)
+    }
+
+    /// Appends the operations on a handle, in the order in which they were started.
+    pub(crate) fn operations_on(&self, handle: Handle, keys: &mut Vec<Key>) {
+        let begin = keys.len();
+        let mut next = self.handles.entry(handle).and_then(|entry| entry.first);
+        while let Some(key) = next {
+            keys.push(key);
+            next = self.flights.get(key).and_then(|flight| flight.next);
+        }
+        keys[begin..].reverse();
+    }
+
     /// Lands the kernel's last word on an operation.
     pub(crate) fn land(&mut self, key: Key, result: Result<Outcome, Error>) {
         let Some(flight) = self.flights.get_mut(key) else { return };
@@ -409,7 +428,7 @@ impl Core {
             None => flight.first = Some(unread),
         }
         flight.unread += 1;
-        if flight.waiter != 0 {
+        if flight.waiter != NOBODY {
             self.woken.push(flight.waiter);
         }
     }
@@ -440,7 +459,7 @@ impl Core {
     fn disown(&mut self, key: Key) {
         if let Some(flight) = self.flights.get_mut(key) {
             flight.abandoned = true;
-            flight.waiter = 0;
+            flight.waiter = NOBODY;
             self.free_if_done(key);
         }
     }

@@ -11,7 +11,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use crate::Error;
 use crate::buffer::{Buf, BufList, Chunk, ChunkMut};
@@ -278,17 +278,6 @@ pub enum Wait {
     Until(Instant),
     /// Until something completes or the shard is unparked.
     Forever,
-}
-
-impl Wait {
-    /// How long from `now`; `None` is without end.
-    pub(crate) fn from(self, now: Instant) -> Option<Duration> {
-        match self {
-            Wait::No => Some(Duration::ZERO),
-            Wait::Until(at) => Some(at.saturating_duration_since(now)),
-            Wait::Forever => None,
-        }
-    }
 }
 
 impl Op {

@@ -2,6 +2,8 @@
 //! What differs between operating systems: the one file of this package with `cfg(target_os)`.
 
 use std::net::{Shutdown, SocketAddr};
+#[cfg(unix)]
+use std::os::fd::AsRawFd;
 
 use socket2::SockRef;
 
@@ -182,4 +184,78 @@ pub(crate) fn write_control(control: &mut [u8; 64], message: &crate::Datagram) -
         }
     }
     used
+}
+
+/// What [`receive_message`] has to tell besides the bytes.
+#[cfg(target_os = "linux")]
+pub(crate) struct Received {
+    pub(crate) bytes: usize,
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) segment: Option<u16>,
+    pub(crate) ecn: u8,
+    pub(crate) truncated: bool,
+}
+
+/// Receives one datagram, or several that the kernel has joined.
+#[cfg(target_os = "linux")]
+pub(crate) fn receive_message(
+    descriptor: &Descriptor,
+    buffer: &mut [u8],
+) -> std::result::Result<Received, rustix::io::Errno> {
+    let mut name = [0u8; size_of::<libc::sockaddr_in6>()];
+    let mut control = Control([0; 64]);
+    let mut slice = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    // SAFETY: all zeroes is a valid message header.
+    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+    header.msg_iov = &mut slice;
+    header.msg_iovlen = 1;
+    header.msg_name = name.as_mut_ptr().cast();
+    header.msg_namelen = name.len() as _;
+    header.msg_control = control.0.as_mut_ptr().cast();
+    header.msg_controllen = control.0.len() as _;
+    // SAFETY: the header and what it points to are locals and the caller's buffer, with their lengths, and all outlive the
+    // call.
+    let bytes = unsafe { libc::recvmsg(descriptor.as_raw_fd(), &mut header, 0) };
+    let bytes = usize::try_from(bytes).map_err(|_| last_errno())?;
+    let (segment, ecn) = read_control(&control.0[..header.msg_controllen]);
+    let peer = address_of(&name[..(header.msg_namelen as usize).min(name.len())]);
+    Ok(Received { bytes, peer, segment, ecn, truncated: header.msg_flags & libc::MSG_TRUNC != 0 })
+}
+
+/// Sends one datagram, or a batch of equal ones.
+#[cfg(target_os = "linux")]
+pub(crate) fn send_message(
+    descriptor: &Descriptor,
+    message: &crate::Datagram,
+) -> std::result::Result<usize, rustix::io::Errno> {
+    let address = message.peer.map(socket2::SockAddr::from);
+    let mut control = Control([0; 64]);
+    let mut slice = libc::iovec { iov_base: message.data.as_ptr().cast_mut().cast(), iov_len: message.data.len() };
+    // SAFETY: all zeroes is a valid message header.
+    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+    header.msg_iov = &mut slice;
+    header.msg_iovlen = 1;
+    if let Some(address) = &address {
+        header.msg_name = address.as_ptr().cast_mut().cast();
+        header.msg_namelen = address.len();
+    }
+    let used = write_control(&mut control.0, message);
+    if used > 0 {
+        header.msg_control = control.0.as_mut_ptr().cast();
+        header.msg_controllen = used as _;
+    }
+    // SAFETY: the header points to locals and to the message's own bytes, with their lengths; the call only reads them, and
+    // all outlive it.
+    let bytes = unsafe { libc::sendmsg(descriptor.as_raw_fd(), &header, libc::MSG_NOSIGNAL) };
+    usize::try_from(bytes).map_err(|_| last_errno())
+}
+
+/// Room for control messages, aligned as their headers are.
+#[repr(C, align(8))]
+struct Control([u8; 64]);
+
+#[cfg(target_os = "linux")]
+fn last_errno() -> rustix::io::Errno {
+    let code = std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
+    rustix::io::Errno::from_raw_os_error(code)
 }

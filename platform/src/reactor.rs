@@ -13,7 +13,7 @@ use crate::flight::{Core, Refused, Token};
 use crate::handle::{Handle, Resource};
 use crate::limits::TEARDOWN_WAIT_MAX;
 use crate::op::{Completion, Op, Wait};
-use crate::socket::{Socket, SocketOption};
+use crate::socket::{ListenError, ListenOptions, Socket, SocketOption};
 use crate::unpark::Unparker;
 use crate::{Result, os};
 
@@ -111,7 +111,7 @@ impl Reactor {
     // ---- operations ------------------------------------------------------------------------------------------------
 
     /// Starts an operation. It reaches the kernel with the next [`enter`](Reactor::enter); `waiter` is named there when
-    /// something lands (zero names nobody). The operation comes back if it cannot start.
+    /// something lands ([`NOBODY`](crate::NOBODY) is not). The operation comes back if it cannot start.
     ///
     /// Errors: `Closed`, `Full`.
     pub fn start(&mut self, op: Op, waiter: u64) -> std::result::Result<Token, Refused> {
@@ -152,6 +152,16 @@ impl Reactor {
     pub fn adopt(&mut self, socket: Socket) -> Result<Handle> {
         let resource = self.backend.adopt(socket)?;
         self.core.admit(resource)
+    }
+
+    /// Opens `count` listening sockets at one address, for this shard and others: see [`listen`](crate::listen).
+    pub fn listen(
+        &mut self,
+        address: SocketAddr,
+        count: usize,
+        options: &ListenOptions,
+    ) -> std::result::Result<Vec<Socket>, ListenError> {
+        self.backend.listen(address, count, options)
     }
 
     /// Opens a stream socket that can reach `peer`, to be connected by [`Op::Connect`].

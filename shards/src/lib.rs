@@ -1,1 +1,34 @@
-//! What one core does.
+//! What does one core do? It runs a [`Shard`]: tasks that need not be `Send`, timers, and operations in flight, in turns
+//! that never block; and a [`Runtime`] starts one such shard per core, all of them or none, and ends them in order.
+//!
+//! It knows nothing of protocols. Everything that comes from outside (time, randomness, I/O) comes through the shard's
+//! reactor, so the same program runs on a real machine and on a simulated one.
+
+// The one thread-local is the current shard, in `task/raw.rs`. Clippy judges the attributes in the macro's expansion at
+// the crate's root, so a narrower exception has no effect.
+#![allow(clippy::disallowed_macros)]
+
+mod alarm;
+mod inbox;
+pub mod limits;
+mod operation;
+pub mod park;
+pub mod runtime;
+mod scope;
+mod shard;
+mod stats;
+mod sync;
+pub mod task;
+pub mod timer;
+pub mod world;
+
+pub use alarm::{Alarm, TimedOut};
+pub use inbox::{Remote, SendError};
+pub use operation::Operation;
+pub use runtime::simulation::Simulation;
+pub use runtime::start::{Declaration, Listening, StartError, listen};
+pub use runtime::{Builder, Fleet, RunError, Runtime, features_from_environment};
+pub use scope::{Cancelled, Pass, Scope};
+pub use shard::{Next, Running, Shard, panic_text};
+pub use stats::{Counter, ShardStats};
+pub use task::{JoinError, JoinHandle, Leased, SpawnError, budget, yield_now};

@@ -1,1 +1,29 @@
-//! What bytes mean.
+//! What bytes mean: protocol engines without input or output of their own.
+//!
+//! An engine is a state machine over `&[u8]`. Received bytes go in and events come out; what is to be sent is
+//! written into a slice that the caller provides. Nothing here knows a socket, a task or a clock, and nothing on the
+//! path of a request allocates. What every HTTP version shares is the [head table](head::HeadTable): one contiguous
+//! head block, indexed. Sockets, buffers and time-outs belong to the `net` package above.
+//!
+//! ```
+//! use shardwise_proto::head::HeadTable;
+//! use shardwise_proto::h1::{BodyLength, Event, Limits, Server};
+//!
+//! let input = b"GET /hello?to=ada HTTP/1.1\r\nHost: localhost\r\n\r\n";
+//! let (mut server, mut table, limits) = (Server::new(), HeadTable::new(), Limits::default());
+//!
+//! let step = server.receive(input, &mut table, &limits).unwrap();
+//! assert!(matches!(step.event, Event::Head(_)));
+//! let block = &input[..step.consumed];
+//! assert_eq!((table.path(block), table.query(block)), (&b"/hello"[..], Some(&b"to=ada"[..])));
+//!
+//! let mut out = [0; 256];
+//! let count = server.respond_whole(http::StatusCode::OK, [(&b"Server"[..], &b"demo"[..])], None, b"hi", &mut out).unwrap();
+//! assert_eq!(&out[..count], b"HTTP/1.1 200 OK\r\nServer: demo\r\nContent-Length: 2\r\n\r\nhi");
+//! ```
+
+#![forbid(unsafe_code)]
+
+pub mod h1;
+pub mod head;
+mod scan;

@@ -64,14 +64,8 @@ impl Body {
 
     /// A body that a connection feeds, and the end to feed it by. `length` is what the sender announced.
     pub fn channel(length: Option<u64>) -> (Rc<Incoming>, Self) {
-        let state = State {
-            chunks: VecDeque::new(),
-            end: None,
-            wanted: false,
-            waker: None,
-            bytes: 0,
-            bytes_max: u64::MAX,
-        };
+        let state =
+            State { chunks: VecDeque::new(), end: None, wanted: false, waker: None, bytes: 0, bytes_max: u64::MAX };
         let incoming = Rc::new(Incoming(RefCell::new(state)));
         (Rc::clone(&incoming), Body { incoming: Some(incoming), length })
     }
@@ -127,19 +121,28 @@ impl Body {
 }
 
 impl Incoming {
-    /// Hands a chunk to the reader.
+    /// Has a chunk ready for the reader. A reader in another task is to be told by [`wake`](Incoming::wake).
     pub fn push(&self, chunk: Chunk) {
         let mut state = self.0.borrow_mut();
         state.bytes = state.bytes.saturating_add(chunk.len() as u64);
         state.chunks.push_back(chunk);
-        state.notify();
+        state.wanted = false;
     }
 
-    /// Tells the reader that the body has ended, or why it will not. The first word stands.
+    /// Says that the body has ended, or why it will not. The first word stands. As for [`push`](Incoming::push), a reader
+    /// in another task is to be told.
     pub fn finish(&self, end: Result<(), BodyError>) {
         let mut state = self.0.borrow_mut();
         state.end.get_or_insert(end);
-        state.notify();
+        state.wanted = false;
+    }
+
+    /// Wakes a reader that waits.
+    pub fn wake(&self) {
+        let waker = self.0.borrow_mut().waker.take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
     /// Whether the reader waits and has nothing to read.
@@ -151,15 +154,6 @@ impl Incoming {
     /// Whether nobody will read on.
     pub fn is_forsaken(self: &Rc<Self>) -> bool {
         Rc::strong_count(self) == 1
-    }
-}
-
-impl State {
-    fn notify(&mut self) {
-        self.wanted = false;
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
     }
 }
 

@@ -6,8 +6,9 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use http::Method;
-use platform::Chunk;
+use platform::{Chunk, Handle};
 use proto::head::{HeadTable, Known};
+use shards::Shard;
 
 use super::Body;
 
@@ -16,76 +17,75 @@ use super::Body;
 pub struct Request {
     head: Head,
     body: Body,
-    peer: Rc<Peer>,
+    peer: Peer,
 }
 
-/// The two ends of a connection.
-#[derive(Clone, Copy, Debug)]
+/// The two ends of the connection that a request came by. Addresses are asked of the system when they are wanted.
+#[derive(Clone, Debug)]
 pub struct Peer {
-    /// The client's address, if it is known.
-    pub remote: Option<SocketAddr>,
-    /// The server's.
-    pub local: Option<SocketAddr>,
-    /// Whether the connection is encrypted.
-    pub is_secure: bool,
+    shard: Shard,
+    /// `None` for a request that came by no connection.
+    handle: Option<Handle>,
+    is_secure: bool,
 }
 
 /// A head block with its table. The table goes back to the shard's spares when the head is dropped, so that a steady
 /// server allocates none.
 pub struct Head {
     block: Chunk,
-    table: HeadTable,
+    /// Always there until `drop` gives it back.
+    table: Option<Box<HeadTable>>,
     spares: Rc<HeadSpares>,
 }
 
 /// Tables that wait for the next head: as many as requests were in hand at once, up to a bound.
 #[derive(Default)]
-pub struct HeadSpares(RefCell<Vec<HeadTable>>);
+pub struct HeadSpares(RefCell<Vec<Box<HeadTable>>>);
 
 impl Request {
     /// Puts a request together.
-    pub fn new(head: Head, body: Body, peer: Rc<Peer>) -> Self {
+    pub fn new(head: Head, body: Body, peer: Peer) -> Self {
         Request { head, body, peer }
     }
 
     /// The method.
     pub fn method(&self) -> Method {
-        self.head.table.method().clone()
+        self.table().method().clone()
     }
 
     /// The path as it was sent, percent-encoding and all, without the query.
     pub fn path(&self) -> &str {
-        text(self.head.table.path(&self.head.block))
+        text(self.table().path(&self.head.block))
     }
 
     /// What follows the question mark, as it was sent.
     pub fn query(&self) -> Option<&str> {
-        self.head.table.query(&self.head.block).map(text)
+        self.table().query(&self.head.block).map(text)
     }
 
     /// The whole request target as it was sent.
     pub fn target(&self) -> &str {
-        text(self.head.table.target(&self.head.block))
+        text(self.table().target(&self.head.block))
     }
 
     /// The version of HTTP that the request came by.
     pub fn version(&self) -> http::Version {
-        self.head.table.version()
+        self.table().version()
     }
 
     /// The first value of a well-known header.
     pub fn known(&self, name: Known) -> Option<&[u8]> {
-        self.head.table.get(&self.head.block, name)
+        self.table().get(&self.head.block, name)
     }
 
     /// The first value of a header, by its name in any case.
     pub fn header(&self, name: &str) -> Option<&[u8]> {
-        self.head.table.find(&self.head.block, name)
+        self.table().find(&self.head.block, name)
     }
 
     /// All headers in the order received: name as sent, value.
     pub fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.head.table.iter(&self.head.block)
+        self.table().iter(&self.head.block)
     }
 
     /// The body, to be read.
@@ -98,6 +98,10 @@ impl Request {
         std::mem::replace(&mut self.body, Body::empty())
     }
 
+    fn table(&self) -> &HeadTable {
+        self.head.table.as_deref().expect("a head has its table until it is dropped")
+    }
+
     /// The connection's two ends.
     pub fn peer(&self) -> &Peer {
         &self.peer
@@ -106,24 +110,58 @@ impl Request {
 
 impl Head {
     /// A head block and the table that indexes it.
-    pub fn new(block: Chunk, table: HeadTable, spares: Rc<HeadSpares>) -> Self {
-        Head { block, table, spares }
+    pub fn new(block: Chunk, table: Box<HeadTable>, spares: Rc<HeadSpares>) -> Self {
+        Head { block, table: Some(table), spares }
+    }
+}
+
+impl Peer {
+    pub(crate) fn new(shard: Shard, handle: Handle, is_secure: bool) -> Self {
+        Peer { shard, handle: Some(handle), is_secure }
+    }
+
+    /// The peer of a request that was made here and came by no connection, as tests make them.
+    pub fn none(shard: &Shard) -> Self {
+        Peer { shard: shard.clone(), handle: None, is_secure: false }
+    }
+
+    /// The client's address; `None` once the connection is closed. One system call.
+    pub fn remote(&self) -> Option<SocketAddr> {
+        self.shard.with_reactor(|reactor| reactor.peer_address(self.handle?).ok())
+    }
+
+    /// The server's address; `None` once the connection is closed. One system call.
+    pub fn local(&self) -> Option<SocketAddr> {
+        self.shard.with_reactor(|reactor| reactor.local_address(self.handle?).ok())
+    }
+
+    /// Whether the connection is encrypted.
+    pub fn is_secure(&self) -> bool {
+        self.is_secure
+    }
+
+    /// The shard that serves the connection.
+    pub fn shard(&self) -> &Shard {
+        &self.shard
     }
 }
 
 impl Drop for Head {
     fn drop(&mut self) {
-        self.spares.put(std::mem::take(&mut self.table));
+        if let Some(table) = self.table.take() {
+            self.spares.put(table);
+        }
     }
 }
 
 impl HeadSpares {
     /// An empty table, used before if there is one.
-    pub fn take(&self) -> HeadTable {
+    pub fn take(&self) -> Box<HeadTable> {
         self.0.borrow_mut().pop().unwrap_or_default()
     }
 
-    fn put(&self, mut table: HeadTable) {
+    /// Keeps a table for the next head.
+    pub fn put(&self, mut table: Box<HeadTable>) {
         let mut spares = self.0.borrow_mut();
         if spares.len() < crate::limits::HEAD_SPARES_MAX {
             table.clear();

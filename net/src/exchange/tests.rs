@@ -1,5 +1,6 @@
 //! The exchange without a connection: bodies fed by hand, requests built from heads as the engine leaves them.
 
+use std::convert::Infallible;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
@@ -8,6 +9,7 @@ use http::{HeaderValue, Method, StatusCode};
 use platform::{Chunk, Pool, PoolSize};
 use proto::h1::{Event, Limits, Server};
 use proto::head::Known;
+use shards::{Runtime, Shard};
 
 use super::*;
 
@@ -101,38 +103,53 @@ fn more_is_wanted_only_while_the_reader_waits_for_it() {
     assert!(incoming.is_forsaken());
 }
 
-fn request(pool: &Pool, spares: &Rc<HeadSpares>, head: &str) -> Request {
+/// Runs `test` on a shard of a real runtime.
+fn on_a_shard(test: fn(&Shard)) {
+    let builder = Runtime::builder().shards(1).oversubscribe(true).handle_signals(false).announce(false);
+    builder
+        .run(async move |shard| {
+            test(&shard);
+            Ok::<_, Infallible>(())
+        })
+        .expect("a shard starts and the test passes");
+}
+
+fn request(shard: &Shard, spares: &Rc<HeadSpares>, head: &str) -> Request {
     let mut table = spares.take();
     let step = Server::new().receive(head.as_bytes(), &mut table, &Limits::default()).expect("a good head");
     assert!(matches!(step.event, Event::Head(_)), "a whole head");
-    let peer = Rc::new(Peer { remote: None, local: None, is_secure: false });
-    Request::new(Head::new(chunk(pool, head.as_bytes()), table, Rc::clone(spares)), Body::empty(), peer)
+    let head = Head::new(chunk(shard.pool(), head.as_bytes()), table, Rc::clone(spares));
+    Request::new(head, Body::empty(), Peer::none(shard))
 }
 
 #[test]
 fn a_request_shows_its_head_as_it_was_sent() {
-    let (pool, spares) = (pool(), Rc::default());
-    let head = "POST /a%20b?q=1&r HTTP/1.1\r\nHost: here\r\nX-One: 1\r\nAccept: a\r\nx-one: 2\r\n\r\n";
-    let mut request = request(&pool, &spares, head);
-    assert_eq!(request.method(), Method::POST);
-    assert_eq!((request.path(), request.query(), request.target()), ("/a%20b", Some("q=1&r"), "/a%20b?q=1&r"));
-    assert_eq!(request.version(), http::Version::HTTP_11);
-    assert_eq!(request.known(Known::Accept), Some(&b"a"[..]));
-    assert_eq!(request.header("X-ONE"), Some(&b"1"[..]));
-    assert_eq!(request.header("x-two"), None);
-    let names: Vec<_> = request.headers().map(|(name, _)| name).collect();
-    assert_eq!(names, [&b"Host"[..], b"X-One", b"Accept", b"x-one"]);
-    assert_eq!(request.take_body().length(), Some(0));
+    on_a_shard(|shard| {
+        let head = "POST /a%20b?q=1&r HTTP/1.1\r\nHost: here\r\nX-One: 1\r\nAccept: a\r\nx-one: 2\r\n\r\n";
+        let mut request = request(shard, &Rc::default(), head);
+        assert_eq!(request.method(), Method::POST);
+        assert_eq!((request.path(), request.query(), request.target()), ("/a%20b", Some("q=1&r"), "/a%20b?q=1&r"));
+        assert_eq!(request.version(), http::Version::HTTP_11);
+        assert_eq!(request.known(Known::Accept), Some(&b"a"[..]));
+        assert_eq!(request.header("X-ONE"), Some(&b"1"[..]));
+        assert_eq!(request.header("x-two"), None);
+        let names: Vec<_> = request.headers().map(|(name, _)| name).collect();
+        assert_eq!(names, [&b"Host"[..], b"X-One", b"Accept", b"x-one"]);
+        assert_eq!(request.take_body().length(), Some(0));
+        assert_eq!((request.peer().remote(), request.peer().local()), (None, None));
+    });
 }
 
 #[test]
 fn a_head_gives_its_memory_back() {
-    let (pool, spares) = (pool(), Rc::default());
-    drop(request(&pool, &spares, "GET / HTTP/1.1\r\nHost: here\r\n\r\n"));
-    assert_eq!(format!("{spares:?}"), "HeadSpares(1)");
-    assert_eq!(pool.stats().pooled_bytes, 0);
-    drop(spares.take());
-    assert_eq!(format!("{spares:?}"), "HeadSpares(0)");
+    on_a_shard(|shard| {
+        let spares = Rc::default();
+        drop(request(shard, &spares, "GET / HTTP/1.1\r\nHost: here\r\n\r\n"));
+        assert_eq!(format!("{spares:?}"), "HeadSpares(1)");
+        assert_eq!(shard.pool().stats().pooled_bytes, 0);
+        drop(spares.take());
+        assert_eq!(format!("{spares:?}"), "HeadSpares(0)");
+    });
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::buffer::PoolSize;
 use crate::flight::Core;
 use crate::handle::Resource;
 use crate::op::Wait;
-use crate::socket::{self, Socket};
+use crate::socket::{self, ListenError, ListenOptions, Socket};
 use crate::unpark::Unparker;
 use crate::{Result, os};
 
@@ -141,7 +141,7 @@ impl Backend {
     ) -> std::result::Result<Self, SetupError> {
         match kind {
             BackendKind::Uring => Ok(Backend::Uring(Box::new(uring::Uring::open(config, core, unparker)?))),
-            BackendKind::Epoll => Ok(Backend::Epoll(Box::new(epoll::Epoll::open(core, unparker)?))),
+            BackendKind::Epoll => Ok(Backend::Epoll(Box::new(epoll::Epoll::open(unparker)?))),
             BackendKind::Sim => Err(SetupError {
                 kind,
                 reason: "a simulated machine is made by a test: use `Reactor::simulated`.".to_owned(),
@@ -204,6 +204,18 @@ impl Backend {
             os::set_nonblocking(descriptor, self.kind() == BackendKind::Epoll)?;
         }
         Ok(socket.0)
+    }
+
+    pub(crate) fn listen(
+        &mut self,
+        address: SocketAddr,
+        count: usize,
+        options: &ListenOptions,
+    ) -> std::result::Result<Vec<Socket>, ListenError> {
+        match self {
+            Backend::Uring(_) | Backend::Epoll(_) => socket::listen(address, count, options),
+            Backend::Sim(sim) => sim.listen(address, count, options),
+        }
     }
 
     pub(crate) fn stream_socket(&mut self, peer: SocketAddr) -> Result<Socket> {

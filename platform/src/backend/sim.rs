@@ -36,6 +36,14 @@ impl Sim {
     pub(crate) fn random(&mut self) -> u64 {
         0
     }
+    pub(crate) fn listen(
+        &mut self,
+        address: SocketAddr,
+        _: usize,
+        _: &crate::ListenOptions,
+    ) -> std::result::Result<Vec<crate::Socket>, crate::ListenError> {
+        Err(crate::ListenError { address, error: crate::Error::Unsupported })
+    }
     pub(crate) fn stream_socket(&mut self) -> Result<SimSocket> {
         Ok(SimSocket)
     }

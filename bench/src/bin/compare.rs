@@ -1,0 +1,44 @@
+//! Compares two servers: CPU per request, in interleaved pairs of runs.
+
+use std::process::ExitCode;
+
+use bench::Result;
+use bench::args::Args;
+use bench::compare::{Contest, Run};
+
+const USAGE: &str = "\
+usage: compare --a 'COMMAND' --b 'COMMAND' [--pairs 20] [--seconds 2] [--connections 64] [--pipeline 1]
+               [--path /plaintext] [--server-cpu 0] [--load-cpu 1] [--syscalls]
+A command's words are split at white space. The server it starts must print `listening http://ADDR:PORT`.";
+
+fn main() -> ExitCode {
+    bench::run(compare)
+}
+
+fn compare() -> Result<()> {
+    let mut args = Args::from_env(USAGE);
+    let contest = Contest {
+        a: args.required("--a")?,
+        b: args.required("--b")?,
+        pairs: args.value("--pairs", 20)?,
+        run: Run::from_args(&mut args)?,
+    };
+    let syscalls = args.flag("--syscalls");
+    args.finish()?;
+    println!("A: {}\nB: {}", contest.a, contest.b);
+    let Run { time, connections, pipeline, path, .. } = &contest.run;
+    println!("{connections} connections, {pipeline} in flight on each, {time:?} a run, GET {path}\n");
+    let outcome = contest.run()?;
+    println!("\n{outcome}");
+    if syscalls {
+        for (side, command) in [("A", &contest.a), ("B", &contest.b)] {
+            let counts = contest.run.count_syscalls(command)?;
+            let total: f64 = counts.iter().map(|(_, calls)| calls).sum();
+            println!("{side}: {total:.3} system calls per request");
+            for (name, calls) in counts.iter().take(5) {
+                println!("   {name:<24} {calls:.4}");
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,57 @@
+//! Every bound of the bench, with its reason.
+
+use std::time::Duration;
+
+/// Connections that wait to be accepted. A load opens its connections faster than one turn accepts them; a full
+/// queue would cost a second's retransmission.
+pub const BACKLOG: i32 = 1024;
+
+/// Answers in one send of a ceiling. A client that pipelines deeper gets more than one send.
+pub const ANSWERS_PER_SEND: usize = 64;
+
+/// Events taken from one wait on epoll: as many as a figure has connections, a few times over.
+pub const EVENTS_PER_WAIT: usize = 256;
+
+/// What one read takes. Sixteen pipelined requests or answers of usual size fit several times.
+pub const READ_BYTES: usize = 64 * 1024;
+
+/// Requests in flight on one connection of the load. A batch goes out in one write, so it must fit into an empty send
+/// buffer.
+pub const PIPELINE_MAX: usize = 128;
+
+/// Head of an answer. Larger ones are a broken server.
+pub const ANSWER_HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// After so many errors a run ends: what it would report says nothing about speed.
+pub const ERRORS_MAX: u64 = 1000;
+
+/// How long a run waits after its last request for answers that are still due.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a single request outside a run may take: it fails instead of waiting for ever on a server that hangs.
+pub const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a server may take until it prints where it listens.
+pub const START_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a server may take to end after SIGTERM, before SIGKILL.
+pub const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Load before the measured part: connections are open, buffers touched, branches learnt.
+pub const WARM_UP: Duration = Duration::from_millis(300);
+
+/// Length of the run in which system calls are counted: long enough for tens of thousands of requests.
+pub const SYSCALLS_RUN: Duration = Duration::from_secs(1);
+
+/// How long `perf` may take to open its counters before that run.
+pub const PERF_START_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Idle connections from one loopback address: few of the 28,232 ports the kernel has for each, so that it finds a
+/// free one at once.
+pub const IDLE_PER_SOURCE: usize = 4000;
+
+/// Descriptors a process needs beside its connections.
+pub const DESCRIPTORS_BESIDE: usize = 64;
+
+/// A metrics page larger than this is not one.
+pub const METRICS_BYTES_MAX: usize = 16 * 1024 * 1024;

@@ -1,0 +1,238 @@
+//! Heads and chunk framing, written straight into the caller's slice. Shared by server and client.
+//!
+//! The one idea: a writer that only ever appends, and fails as a whole. Whoever uses it changes its own state after
+//! the last byte has found room, so [`WriteError::Full`] means: a larger slice, please; nothing has happened.
+
+use std::fmt;
+
+use http::StatusCode;
+
+use super::framing;
+use crate::head::Known;
+use crate::scan::{self, TOKEN};
+
+/// What a message to be sent has for a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyLength {
+    /// No body. (An answer to `HEAD` may still state the length that `GET` would have.)
+    None,
+    /// So many bytes.
+    Known(u64),
+    /// As many as come: chunked, or until the connection closes where the peer does not know chunks.
+    Unknown,
+}
+
+/// Why nothing was written. All but [`Full`](WriteError::Full) are mistakes of ours, not the peer's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WriteError {
+    /// The slice is too small: the same call with a larger one succeeds.
+    Full,
+    /// No message is to be sent now: none was asked for, or its head (or its end) has been written already.
+    NotExpected,
+    /// The request target is empty or holds a space, a control character, a `#` or a byte that is not ASCII.
+    Target,
+    /// The field name is empty or holds something other than token characters.
+    FieldName,
+    /// The field value holds CR, LF, NUL or another control character.
+    FieldValue,
+    /// The body is longer than declared, or there must be none.
+    BodyTooLong,
+    /// The body ended before its declared length. The connection must be closed.
+    BodyTooShort,
+    /// Switching protocols was not asked for, or the request's body has not been read to its end.
+    Upgrade,
+}
+
+impl fmt::Display for WriteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            WriteError::Full => "the slice to write to is too small",
+            WriteError::NotExpected => "no message is to be written now",
+            WriteError::Target => "the request target holds a character that must be percent-encoded",
+            WriteError::FieldName => "a field name is not a token",
+            WriteError::FieldValue => "a field value holds a control character",
+            WriteError::BodyTooLong => "the body is longer than declared",
+            WriteError::BodyTooShort => "the body is shorter than declared",
+            WriteError::Upgrade => "the request did not ask to switch protocols, or its body has not ended",
+        })
+    }
+}
+
+impl std::error::Error for WriteError {}
+
+/// What goes around a piece of body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// So many bytes were written to the slice; they go before the piece.
+    pub head: usize,
+    /// These go after it.
+    pub tail: &'static [u8],
+}
+
+/// A body on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sending {
+    /// No head has been asked for.
+    Idle,
+    /// The head is to be written.
+    Head,
+    /// So many bytes of body are still to come.
+    Length(u64),
+    Chunked,
+    UntilClose,
+    Done,
+}
+
+impl Sending {
+    /// Frames a piece of `count` bytes.
+    pub(crate) fn data(&mut self, count: usize, out: &mut [u8]) -> Result<Frame, WriteError> {
+        const PLAIN: Frame = Frame { head: 0, tail: b"" };
+        match self {
+            Sending::Idle | Sending::Head | Sending::Done => Err(WriteError::NotExpected),
+            Sending::Length(left) => {
+                *left = left.checked_sub(count as u64).ok_or(WriteError::BodyTooLong)?;
+                Ok(PLAIN)
+            }
+            // An empty chunk would be the last one.
+            Sending::Chunked if count > 0 => {
+                let mut writer = Writer::new(out);
+                writer.hex(count as u64)?;
+                writer.put(b"\r\n")?;
+                Ok(Frame { head: writer.count, tail: b"\r\n" })
+            }
+            Sending::Chunked | Sending::UntilClose => Ok(PLAIN),
+        }
+    }
+
+    /// Ends the body. A short one ends too, as an error.
+    pub(crate) fn finish(&mut self, out: &mut [u8]) -> Result<usize, WriteError> {
+        let mut writer = Writer::new(out);
+        let result = match self {
+            Sending::Idle | Sending::Head | Sending::Done => return Err(WriteError::NotExpected),
+            Sending::Length(1..) => Err(WriteError::BodyTooShort),
+            Sending::Chunked => {
+                writer.put(b"0\r\n\r\n")?;
+                Ok(writer.count)
+            }
+            Sending::Length(0) | Sending::UntilClose => Ok(0),
+        };
+        *self = Sending::Done;
+        result
+    }
+}
+
+/// What the caller's fields said that is the engine's to say.
+#[derive(Default)]
+pub(crate) struct Overridden {
+    pub(crate) close: bool,
+    pub(crate) has_upgrade: bool,
+    pub(crate) has_date: bool,
+    pub(crate) length: Option<u64>,
+}
+
+/// Appends to a slice.
+pub(crate) struct Writer<'o> {
+    out: &'o mut [u8],
+    pub(crate) count: usize,
+}
+
+impl<'o> Writer<'o> {
+    pub(crate) fn new(out: &'o mut [u8]) -> Writer<'o> {
+        Writer { out, count: 0 }
+    }
+
+    #[inline(always)]
+    pub(crate) fn put(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
+        let end = self.count + bytes.len();
+        self.out.get_mut(self.count..end).ok_or(WriteError::Full)?.copy_from_slice(bytes);
+        self.count = end;
+        Ok(())
+    }
+
+    /// `HTTP/1.1 status reason CRLF`. RFC 9110 section 2.5: our version, whatever the peer's.
+    #[inline]
+    pub(crate) fn status_line(&mut self, status: StatusCode) -> Result<(), WriteError> {
+        if status == StatusCode::OK {
+            return self.put(b"HTTP/1.1 200 OK\r\n");
+        }
+        self.put(b"HTTP/1.1 ")?;
+        self.put(status.as_str().as_bytes())?;
+        self.put(b" ")?;
+        self.put(status.canonical_reason().unwrap_or_default().as_bytes())?;
+        self.put(b"\r\n")
+    }
+
+    #[inline]
+    pub(crate) fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), WriteError> {
+        self.put(name)?;
+        self.put(b": ")?;
+        self.put(value)?;
+        self.put(b"\r\n")
+    }
+
+    /// Writes the caller's fields, except those that are the engine's to write.
+    #[inline]
+    pub(crate) fn fields<N: AsRef<[u8]>, V: AsRef<[u8]>>(
+        &mut self,
+        fields: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<Overridden, WriteError> {
+        let mut overridden = Overridden::default();
+        for (name, value) in fields {
+            let (name, value) = (name.as_ref(), value.as_ref());
+            match Known::of(name) {
+                Known::Other if name.is_empty() || !scan::all(TOKEN, name) => return Err(WriteError::FieldName),
+                Known::ContentLength => overridden.length = framing::length(value).ok(),
+                Known::Connection => {
+                    overridden.close |= scan::list(value).any(|option| option.eq_ignore_ascii_case(b"close"));
+                }
+                Known::TransferEncoding | Known::KeepAlive | Known::ProxyConnection => {}
+                known => {
+                    if scan::end_of_text(value, 0) != value.len() {
+                        return Err(WriteError::FieldValue);
+                    }
+                    overridden.has_upgrade |= known == Known::Upgrade;
+                    overridden.has_date |= known == Known::Date;
+                    self.field(name, scan::trim(value))?;
+                }
+            }
+        }
+        Ok(overridden)
+    }
+
+    #[inline]
+    pub(crate) fn content_length(&mut self, count: u64) -> Result<(), WriteError> {
+        self.put(b"Content-Length: ")?;
+        self.decimal(count)?;
+        self.put(b"\r\n")
+    }
+
+    #[inline]
+    fn decimal(&mut self, mut number: u64) -> Result<(), WriteError> {
+        let mut digits = [0; DECIMAL_DIGITS_MAX];
+        let mut at = digits.len();
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (number % 10) as u8;
+            number /= 10;
+            if number == 0 {
+                return self.put(&digits[at..]);
+            }
+        }
+    }
+
+    fn hex(&mut self, mut number: u64) -> Result<(), WriteError> {
+        let mut digits = [0; super::limits::CHUNK_SIZE_DIGITS_MAX as usize];
+        let mut at = digits.len();
+        loop {
+            at -= 1;
+            digits[at] = b"0123456789abcdef"[(number & 15) as usize];
+            number >>= 4;
+            if number == 0 {
+                return self.put(&digits[at..]);
+            }
+        }
+    }
+}
+
+/// As many as the largest 64-bit number has.
+const DECIMAL_DIGITS_MAX: usize = 20;

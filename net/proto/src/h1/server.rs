@@ -1,0 +1,469 @@
+//! The server's end of a connection: requests in, responses out.
+//!
+//! The one idea: one exchange at a time. A request's events come until its [`Event::End`]; the next head is parsed
+//! when that has been given *and* the response is finished. So a pipeline is answered in order by construction, and
+//! the caller gathers the answers in one output buffer.
+//!
+//! An idle connection is this struct and nothing else: the table is leased from a head's first byte until the
+//! exchange ends, the limits are shared by all connections.
+
+use std::mem;
+
+use http::{Method, StatusCode, Version};
+
+use super::body::{Decoder, Piece};
+use super::encode::{BodyLength, Frame, Sending, WriteError, Writer};
+use super::lines::{self, Progress, RequestLine, Section};
+use super::{Body, Error, Event, Limits, Step, framing};
+use crate::head::HeadTable;
+
+/// The engine of one server connection.
+#[derive(Debug)]
+pub struct Server {
+    body: Decoder,
+    sending: Sending,
+    phase: Phase,
+    progress: Progress,
+    /// Empty lines before the request line at hand.
+    empty_lines: u8,
+    request: Request,
+    /// Whether this connection has had a request line: then an HTTP/2 preface is none.
+    is_used: bool,
+    /// Whether the connection ends with the response at hand.
+    is_closing: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Before or within a request line.
+    RequestLine,
+    /// Within a header section.
+    Header,
+    Body,
+    /// The request has ended; its response has not, or nobody has looked at the input since.
+    Ended,
+    Tunnel,
+    Closed,
+}
+
+/// What the response must know of its request.
+#[derive(Clone, Copy, Debug)]
+struct Request {
+    is_head: bool,
+    is_connect: bool,
+    /// HTTP/1.0: no chunks, no interim responses, and keep-alive must be said aloud.
+    is_old: bool,
+    upgrade: bool,
+    /// The client waits for `100 Continue`, and has sent nothing of the body.
+    expects_continue: bool,
+}
+
+impl Request {
+    /// What an answer to something that never became a request may assume.
+    const NONE: Request =
+        Request { is_head: false, is_connect: false, is_old: false, upgrade: false, expects_continue: false };
+}
+
+impl Server {
+    /// The engine of a connection that has just been opened.
+    pub fn new() -> Server {
+        Server {
+            body: Decoder::new(Body::None),
+            sending: Sending::Idle,
+            phase: Phase::RequestLine,
+            progress: Progress::default(),
+            empty_lines: 0,
+            request: Request::NONE,
+            is_used: false,
+            is_closing: false,
+        }
+    }
+
+    /// Looks at all input not yet consumed and says what comes first in it. To be called until it says
+    /// [`Event::NeedMore`], and again when there is more, or when a response is finished.
+    ///
+    /// Heads and trailer sections must be contiguous: what is not consumed must be shown again with more behind it.
+    /// Body bytes and chunk framing are always consumed. `table` must be the same from a head's first byte until the
+    /// exchange ends. After an error, [`refuse`](Self::refuse) writes the answer.
+    #[inline]
+    pub fn receive(&mut self, input: &[u8], table: &mut HeadTable, limits: &Limits) -> Result<Step, Error> {
+        let result = match self.phase {
+            Phase::RequestLine | Phase::Header => self.receive_head(input, table, limits),
+            Phase::Body => self.receive_body(input, table, limits),
+            Phase::Ended if self.sending == Sending::Done => {
+                self.next_exchange();
+                self.receive_head(input, table, limits)
+            }
+            Phase::Ended => Ok(Step { consumed: 0, event: Event::NeedMore }),
+            Phase::Tunnel => Ok(Step { consumed: 0, event: Event::Tunnel }),
+            Phase::Closed => Ok(Step { consumed: input.len(), event: Event::Closed }),
+        };
+        if result.is_err() {
+            self.phase = Phase::Closed;
+            self.is_closing = true;
+        }
+        result
+    }
+
+    fn next_exchange(&mut self) {
+        self.sending = Sending::Idle;
+        self.phase = Phase::RequestLine;
+        self.progress = Progress::default();
+        self.empty_lines = 0;
+        self.request = Request::NONE;
+    }
+
+    #[inline]
+    fn receive_head(&mut self, input: &[u8], table: &mut HeadTable, limits: &Limits) -> Result<Step, Error> {
+        const NEED_MORE: Step = Step { consumed: 0, event: Event::NeedMore };
+        if self.phase == Phase::RequestLine {
+            let at = self.skip_empty_lines(input, limits)?;
+            if at == input.len() {
+                // Nothing of a head yet: an idle connection need not keep an empty line.
+                self.progress = Progress::default();
+                return Ok(Step { consumed: at, event: Event::NeedMore });
+            }
+            match lines::request_line(input, &mut self.progress, table, limits)? {
+                RequestLine::Complete => {}
+                RequestLine::Partial => return Ok(NEED_MORE),
+                RequestLine::Http2Preface if self.is_used => return Err(Error::VersionNotSupported),
+                RequestLine::Http2Preface => {
+                    self.phase = Phase::Closed;
+                    return Ok(Step { consumed: 0, event: Event::Http2Preface });
+                }
+            }
+            self.is_used = true;
+            self.phase = Phase::Header;
+            table.fields.clear();
+            table.trailers.clear();
+        }
+        match Section::header(limits).read(input, &mut self.progress, &mut table.fields)? {
+            Some(end) => self.head(&input[..end], table),
+            None => Ok(NEED_MORE),
+        }
+    }
+
+    /// RFC 9112 section 2.2: an empty line or two before a request line are read over.
+    #[inline]
+    fn skip_empty_lines(&mut self, input: &[u8], limits: &Limits) -> Result<usize, Error> {
+        let mut at = self.progress.line();
+        while let Some([first @ (b'\r' | b'\n'), rest @ ..]) = input.get(at..) {
+            match (first, rest.first()) {
+                (b'\n', _) => return Err(Error::BareLf),
+                (_, None) => break,
+                (_, Some(b'\n')) => {}
+                (_, Some(_)) => return Err(Error::BareCr),
+            }
+            if self.empty_lines == limits.empty_line_count_max {
+                return Err(Error::EmptyLines);
+            }
+            self.empty_lines += 1;
+            at += 2;
+            self.progress = Progress::at(at);
+        }
+        Ok(at)
+    }
+
+    /// The header section is complete.
+    #[inline]
+    fn head(&mut self, block: &[u8], table: &HeadTable) -> Result<Step, Error> {
+        let head = framing::request(block, table)?;
+        self.body = Decoder::new(head.body);
+        self.request = Request {
+            is_head: table.method == Method::HEAD,
+            is_connect: table.method == Method::CONNECT,
+            is_old: table.version == Version::HTTP_10,
+            upgrade: head.upgrade,
+            expects_continue: head.expect_continue,
+        };
+        self.is_closing |= !head.keep_alive;
+        self.sending = Sending::Head;
+        self.phase = Phase::Body;
+        Ok(Step { consumed: block.len(), event: Event::Head(head) })
+    }
+
+    #[inline]
+    fn receive_body(&mut self, input: &[u8], table: &mut HeadTable, limits: &Limits) -> Result<Step, Error> {
+        // One who sends the body without waiting has not waited.
+        self.request.expects_continue &= input.is_empty();
+        let (consumed, piece) = self.body.receive(input, &mut self.progress, &mut table.trailers, limits)?;
+        let event = match piece {
+            Piece::NeedMore => Event::NeedMore,
+            Piece::Data(range) => Event::Data(range),
+            Piece::End(trailers) => {
+                self.phase = Phase::Ended;
+                Event::End { trailers }
+            }
+        };
+        Ok(Step { consumed, event })
+    }
+
+    /// The peer will send no more. An error if it stops in the middle of a request.
+    pub fn end_of_input(&mut self) -> Result<(), Error> {
+        let is_complete = match self.phase {
+            Phase::RequestLine => self.is_idle(),
+            Phase::Header => false,
+            Phase::Body => self.body.left() == Some(0),
+            Phase::Ended | Phase::Tunnel | Phase::Closed => true,
+        };
+        self.is_closing = true;
+        if is_complete { Ok(()) } else { Err(Error::Incomplete) }
+    }
+
+    /// Whether nothing is going on: no exchange, and not a byte of the next head. What distinguishes an idle
+    /// connection's time-out from a slow head's.
+    pub fn is_idle(&self) -> bool {
+        match self.phase {
+            Phase::RequestLine => self.progress == Progress::default(),
+            Phase::Ended => self.sending == Sending::Done,
+            _ => false,
+        }
+    }
+
+    /// Whether the request at hand has been read to its end.
+    pub fn is_request_ended(&self) -> bool {
+        matches!(self.phase, Phase::Ended | Phase::Tunnel) || self.phase == Phase::Body && self.body.left() == Some(0)
+    }
+
+    /// Bytes of the request's body still to come, if it declared its length: what draining would cost.
+    pub fn body_left(&self) -> Option<u64> {
+        self.body.left()
+    }
+
+    /// The line that lets a waiting client send its body; empty if none waits. To be sent when the body is wanted.
+    pub fn continue_line(&mut self) -> &'static [u8] {
+        let waits = self.sending == Sending::Head && mem::take(&mut self.request.expects_continue);
+        if waits { b"HTTP/1.1 100 Continue\r\n\r\n" } else { b"" }
+    }
+
+    /// Writes the head of the response to the request at hand, decides how its body is framed, and says how many
+    /// bytes that took.
+    ///
+    /// `Content-Length`, `Transfer-Encoding` and `Connection` are the engine's: what `fields` say of them is left
+    /// out, except that `Connection: close` closes, and that an answer to `HEAD` without a body, or a 304, may state
+    /// a length. `date` goes into `Date`, unless the fields have one. An interim status (other than 101) leaves the
+    /// response to come; HTTP/1.0 clients are spared it.
+    #[inline]
+    pub fn respond<N: AsRef<[u8]>, V: AsRef<[u8]>>(
+        &mut self,
+        status: StatusCode,
+        fields: impl IntoIterator<Item = (N, V)>,
+        date: Option<&[u8]>,
+        body: BodyLength,
+        out: &mut [u8],
+    ) -> Result<usize, WriteError> {
+        if self.sending != Sending::Head {
+            return Err(WriteError::NotExpected);
+        }
+        if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
+            return self.interim(status, fields, out);
+        }
+        let switches = status == StatusCode::SWITCHING_PROTOCOLS || self.request.is_connect && status.is_success();
+        if switches && !(self.is_request_ended() && (self.request.upgrade || self.request.is_connect)) {
+            return Err(WriteError::Upgrade);
+        }
+        let mut writer = Writer::new(out);
+        writer.status_line(status)?;
+        let overridden = writer.fields(fields)?;
+        if let Some(date) = date.filter(|_| !overridden.has_date) {
+            writer.field(b"Date", date)?;
+        }
+        let sending = self.frame(status, body, switches, overridden.length, &mut writer)?;
+        // A client that still waits may send the body or not: nothing after it could be told from it
+        // (RFC 9110 section 10.1.1).
+        let closes =
+            self.is_closing || overridden.close || sending == Sending::UntilClose || self.request.expects_continue;
+        if !switches || overridden.has_upgrade {
+            let line: &[u8] = match (closes && !switches, overridden.has_upgrade) {
+                (true, true) => b"Connection: close, upgrade\r\n",
+                (true, false) => b"Connection: close\r\n",
+                (false, true) => b"Connection: upgrade\r\n",
+                (false, false) if self.request.is_old => b"Connection: keep-alive\r\n",
+                (false, false) => b"",
+            };
+            writer.put(line)?;
+        }
+        writer.put(b"\r\n")?;
+        let count = writer.count;
+
+        self.sending = sending;
+        self.is_closing = closes;
+        if switches {
+            self.phase = Phase::Tunnel;
+        }
+        Ok(count)
+    }
+
+    /// RFC 9110 section 15.2: never to an HTTP/1.0 client.
+    #[cold]
+    fn interim<N: AsRef<[u8]>, V: AsRef<[u8]>>(
+        &mut self,
+        status: StatusCode,
+        fields: impl IntoIterator<Item = (N, V)>,
+        out: &mut [u8],
+    ) -> Result<usize, WriteError> {
+        if self.request.is_old {
+            return Ok(0);
+        }
+        let mut writer = Writer::new(out);
+        writer.status_line(status)?;
+        writer.fields(fields)?;
+        writer.put(b"\r\n")?;
+        self.request.expects_continue &= status != StatusCode::CONTINUE;
+        Ok(writer.count)
+    }
+
+    /// RFC 9110 sections 9.3.2, 15.3.5, 15.3.6 and 15.4.5.
+    #[inline]
+    fn is_bodiless(&self, status: StatusCode) -> bool {
+        self.request.is_head || matches!(status.as_u16(), 204 | 205 | 304)
+    }
+
+    /// Writes the framing fields of RFC 9112 section 6 and says how the body is sent.
+    #[inline]
+    fn frame(
+        &self,
+        status: StatusCode,
+        body: BodyLength,
+        switches: bool,
+        stated: Option<u64>,
+        writer: &mut Writer<'_>,
+    ) -> Result<Sending, WriteError> {
+        if switches {
+            return Ok(Sending::Done);
+        }
+        if status == StatusCode::NO_CONTENT {
+            return Ok(Sending::Length(0));
+        }
+        if status == StatusCode::NOT_MODIFIED || self.request.is_head {
+            // The length that GET would have had, if anyone knows it (RFC 9110 section 8.6). The empty body of a 304
+            // says nothing about that.
+            let length = match body {
+                BodyLength::Known(count) if status != StatusCode::NOT_MODIFIED => Some(count),
+                _ => stated,
+            };
+            if let Some(count) = length {
+                writer.content_length(count)?;
+            }
+            return Ok(Sending::Length(0));
+        }
+        match body {
+            // RFC 9110 section 15.3.6: a 205 has no content.
+            _ if status == StatusCode::RESET_CONTENT => {
+                writer.content_length(0)?;
+                Ok(Sending::Length(0))
+            }
+            BodyLength::None => {
+                writer.content_length(0)?;
+                Ok(Sending::Length(0))
+            }
+            BodyLength::Known(count) => {
+                writer.content_length(count)?;
+                Ok(Sending::Length(count))
+            }
+            BodyLength::Unknown if self.request.is_old => Ok(Sending::UntilClose),
+            BodyLength::Unknown => {
+                writer.put(b"Transfer-Encoding: chunked\r\n")?;
+                Ok(Sending::Chunked)
+            }
+        }
+    }
+
+    /// Whether the response, whose head has been written, takes (more) body. Not for `HEAD`, 204, 205 and 304.
+    pub fn takes_body(&self) -> bool {
+        !matches!(self.sending, Sending::Idle | Sending::Head | Sending::Length(0) | Sending::Done)
+    }
+
+    /// Frames the next `count` bytes of the response's body: what was written to `out` goes before them, the frame's
+    /// tail after. [`FRAME_BYTES_MAX`](super::FRAME_BYTES_MAX) bytes are always enough.
+    #[inline]
+    pub fn data(&mut self, count: usize, out: &mut [u8]) -> Result<Frame, WriteError> {
+        self.sending.data(count, out)
+    }
+
+    /// Ends the response; what was written to `out` ends its body. If the body is shorter than declared, the client
+    /// can only learn that by the connection's end: [`WriteError::BodyTooShort`].
+    #[inline]
+    pub fn finish(&mut self, out: &mut [u8]) -> Result<usize, WriteError> {
+        let result = self.sending.finish(out);
+        self.is_closing |= result == Err(WriteError::BodyTooShort);
+        if self.is_closing && self.sending == Sending::Done {
+            self.phase = Phase::Closed;
+        }
+        result
+    }
+
+    /// [`respond`](Self::respond), the body and [`finish`](Self::finish) in one: the way of every small answer.
+    #[inline]
+    pub fn respond_whole<N: AsRef<[u8]>, V: AsRef<[u8]>>(
+        &mut self,
+        status: StatusCode,
+        fields: impl IntoIterator<Item = (N, V)>,
+        date: Option<&[u8]>,
+        body: &[u8],
+        out: &mut [u8],
+    ) -> Result<usize, WriteError> {
+        // Room for the body is taken first, so that a slice that is too small changes nothing.
+        let sent = if self.is_bodiless(status) { 0 } else { body.len() };
+        let room = out.len().checked_sub(sent).ok_or(WriteError::Full)?;
+        let head = self.respond(status, fields, date, BodyLength::Known(body.len() as u64), &mut out[..room])?;
+        let count = match self.sending {
+            Sending::Length(1..) => {
+                out[head..head + body.len()].copy_from_slice(body);
+                head + body.len()
+            }
+            _ => head,
+        };
+        if self.sending != Sending::Head && self.phase != Phase::Tunnel {
+            self.sending = Sending::Length(0);
+            self.finish(&mut [])?;
+        }
+        Ok(count)
+    }
+
+    /// Writes the answer to a fault of the peer, and closes: nothing is parsed afterwards. Not expected, and not
+    /// possible, when a response has begun: then closing is all the peer can be told.
+    pub fn refuse(&mut self, error: Error, date: Option<&[u8]>, out: &mut [u8]) -> Result<usize, WriteError> {
+        match self.sending {
+            Sending::Head => {}
+            Sending::Idle => self.sending = Sending::Head,
+            Sending::Done if self.is_idle() => {
+                self.next_exchange();
+                self.sending = Sending::Head;
+            }
+            _ => return Err(WriteError::NotExpected),
+        }
+        self.is_closing = true;
+        self.phase = Phase::Closed;
+        let fields = [("Content-Type", "text/plain; charset=utf-8")];
+        self.respond_whole(error.status(), fields, date, error.text().as_bytes(), out)
+    }
+
+    /// Ends the connection with the response at hand, which says so if its head is still to be written. On an idle
+    /// connection: at once.
+    pub fn close_after_response(&mut self) {
+        self.is_closing = true;
+        if self.is_idle() {
+            self.phase = Phase::Closed;
+        }
+    }
+
+    /// Whether the connection stays open: after a response is finished, whether another request may come.
+    pub fn keep_alive(&self) -> bool {
+        !self.is_closing && self.phase != Phase::Closed
+    }
+
+    /// Whether the connection has switched protocols.
+    pub fn is_tunnel(&self) -> bool {
+        self.phase == Phase::Tunnel
+    }
+}
+
+impl Default for Server {
+    fn default() -> Server {
+        Server::new()
+    }
+}
+
+// What an idle connection costs here.
+const _: () = assert!(size_of::<Server>() <= 64);

@@ -1,0 +1,291 @@
+//! Responses: what is written, how the body is framed, and what becomes of the connection.
+
+use http::StatusCode;
+
+use super::*;
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+const HEAD: &str = "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n";
+const CLOSE: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+const OLD: &str = "GET / HTTP/1.0\r\n\r\n";
+const OLD_KEEP: &str = "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
+const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
+const WAITS: &str = "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n";
+
+/// A server that has just been given `request`, read as far as it goes.
+fn given(request: &str) -> Server {
+    let (mut server, mut table, mut at) = (Server::new(), HeadTable::new(), 0);
+    loop {
+        let step = server.receive(&request.as_bytes()[at..], &mut table, &Limits::default()).unwrap();
+        at += step.consumed;
+        if let Event::NeedMore | Event::End { .. } = step.event {
+            return server;
+        }
+    }
+}
+
+/// Answers `request` with `pieces`, and checks every byte and whether the connection stays open. The same must come
+/// of it whatever room there is at first: `Full` changes nothing.
+#[track_caller]
+fn check(
+    request: &str,
+    status: u16,
+    fields: &[(&str, &str)],
+    body: BodyLength,
+    pieces: &[&str],
+    expect: &str,
+    keep: bool,
+) {
+    let status = StatusCode::from_u16(status).unwrap();
+    let mut server = given(request);
+    let mut sent = Vec::new();
+    let mut out = [0; 512];
+    let mut retry = |write: &mut dyn FnMut(&mut [u8]) -> Result<usize, WriteError>| {
+        let room = (0..).find(|&room| write(&mut out[..room]) != Err(WriteError::Full)).unwrap();
+        out[..room].to_vec()
+    };
+    let fields = || fields.iter().copied();
+    // Each write is tried with 0, 1, 2 … bytes of room until it succeeds, which must use all of it.
+    sent.extend(retry(&mut |out| server.respond(status, fields(), None, body, out)));
+    for piece in pieces {
+        if !server.takes_body() {
+            break;
+        }
+        let mut tail: &[u8] = b"";
+        sent.extend(retry(&mut |out| {
+            let frame = server.data(piece.len(), out)?;
+            tail = frame.tail;
+            Ok(frame.head)
+        }));
+        sent.extend_from_slice(piece.as_bytes());
+        sent.extend_from_slice(tail);
+    }
+    if !server.is_tunnel() {
+        sent.extend(retry(&mut |out| server.finish(out)));
+    }
+    assert_eq!(String::from_utf8_lossy(&sent), expect);
+    assert_eq!(server.keep_alive(), keep, "keep-alive");
+}
+
+#[test]
+fn framing_of_bodies() {
+    use BodyLength::{Known, None, Unknown};
+    let ok = "HTTP/1.1 200 OK\r\n";
+    check(GET, 200, &[], None, &[], &format!("{ok}Content-Length: 0\r\n\r\n"), true);
+    check(GET, 200, &[], Known(2), &["hi"], &format!("{ok}Content-Length: 2\r\n\r\nhi"), true);
+    check(GET, 200, &[], Known(2), &["h", "i"], &format!("{ok}Content-Length: 2\r\n\r\nhi"), true);
+    let chunked = format!("{ok}Transfer-Encoding: chunked\r\n\r\n");
+    check(GET, 200, &[], Unknown, &[], &format!("{chunked}0\r\n\r\n"), true);
+    check(GET, 200, &[], Unknown, &["hi", "", "you"], &format!("{chunked}2\r\nhi\r\n3\r\nyou\r\n0\r\n\r\n"), true);
+    let long = "x".repeat(0x1a);
+    check(GET, 200, &[], Unknown, &[&long], &format!("{chunked}1a\r\n{long}\r\n0\r\n\r\n"), true);
+    // RFC 9112 section 6.3: no body with these, whatever was meant.
+    check(HEAD, 200, &[], Known(2), &["hi"], &format!("{ok}Content-Length: 2\r\n\r\n"), true);
+    check(HEAD, 200, &[], Unknown, &["hi"], &format!("{ok}\r\n"), true);
+    check(HEAD, 200, &[("content-length", "7")], None, &[], &format!("{ok}Content-Length: 7\r\n\r\n"), true);
+    check(HEAD, 200, &[("content-length", "x")], None, &[], &format!("{ok}\r\n"), true);
+    check(GET, 204, &[("content-length", "7")], Known(2), &["hi"], "HTTP/1.1 204 No Content\r\n\r\n", true);
+    check(GET, 205, &[], Known(2), &["hi"], "HTTP/1.1 205 Reset Content\r\nContent-Length: 0\r\n\r\n", true);
+    check(GET, 304, &[("ETag", "\"a\"")], Known(0), &[], "HTTP/1.1 304 Not Modified\r\nETag: \"a\"\r\n\r\n", true);
+    let stated = "HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n";
+    check(GET, 304, &[("Content-Length", "9")], None, &[], stated, true);
+    check(GET, 599, &[], None, &[], "HTTP/1.1 599 \r\nContent-Length: 0\r\n\r\n", true);
+}
+
+#[test]
+fn closing_and_old_clients() {
+    use BodyLength::{Known, Unknown};
+    let ok = "HTTP/1.1 200 OK\r\n";
+    check(CLOSE, 200, &[], Known(1), &["a"], &format!("{ok}Content-Length: 1\r\nConnection: close\r\n\r\na"), false);
+    let closing = [("connection", "x, Close")];
+    check(GET, 200, &closing, Known(1), &["a"], &format!("{ok}Content-Length: 1\r\nConnection: close\r\n\r\na"), false);
+    check(OLD, 200, &[], Known(1), &["a"], &format!("{ok}Content-Length: 1\r\nConnection: close\r\n\r\na"), false);
+    let kept = format!("{ok}Content-Length: 1\r\nConnection: keep-alive\r\n\r\na");
+    check(OLD_KEEP, 200, &[], Known(1), &["a"], &kept, true);
+    // RFC 9112 section 6.1: no chunks for HTTP/1.0.
+    check(OLD_KEEP, 200, &[], Unknown, &["a", "b"], &format!("{ok}Connection: close\r\n\r\nab"), false);
+    // RFC 9110 section 10.1.1: a final answer to one who waits; whether the body follows is anyone's guess.
+    check(
+        WAITS,
+        413,
+        &[],
+        Known(0),
+        &[],
+        "HTTP/1.1 413 Payload Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        false,
+    );
+}
+
+#[test]
+fn fields_of_the_handler() {
+    use BodyLength::None;
+    let fields = [
+        ("Server", "s"),
+        ("content-length", "9"),
+        ("Transfer-Encoding", "chunked"),
+        ("Keep-Alive", "timeout=5"),
+        ("Proxy-Connection", "close"),
+        ("connection", "x-own"),
+        ("x-own", " \tv w\t "),
+        ("set-cookie", "a"),
+        ("set-cookie", "b"),
+    ];
+    let expect =
+        "HTTP/1.1 200 OK\r\nServer: s\r\nx-own: v w\r\nset-cookie: a\r\nset-cookie: b\r\nContent-Length: 0\r\n\r\n";
+    check(GET, 200, &fields, None, &[], expect, true);
+    let offered = "HTTP/1.1 426 Upgrade Required\r\nUpgrade: x\r\nContent-Length: 0\r\nConnection: upgrade\r\n\r\n";
+    check(GET, 426, &[("Upgrade", "x")], None, &[], offered, true);
+
+    for (name, value, error) in [
+        ("x", "a\r\nb: c", WriteError::FieldValue),
+        ("x", "a\nb", WriteError::FieldValue),
+        ("x", "a\0b", WriteError::FieldValue),
+        ("Location", "/\r\n\r\n<html>", WriteError::FieldValue),
+        ("", "a", WriteError::FieldName),
+        ("x y", "a", WriteError::FieldName),
+        ("x:", "a", WriteError::FieldName),
+        ("x\r\n", "a", WriteError::FieldName),
+    ] {
+        let mut server = given(GET);
+        let result = server.respond(StatusCode::OK, [(name, value)], Option::None, None, &mut [0; 99]);
+        assert_eq!(result, Err(error), "{name:?}: {value:?}");
+        // Nothing has been said yet: an answer is still possible.
+        assert!(server.respond(StatusCode::INTERNAL_SERVER_ERROR, NONE, Option::None, None, &mut [0; 99]).is_ok());
+    }
+}
+
+#[test]
+fn the_date_is_written_once() {
+    let date: &[u8] = b"Sun, 06 Nov 1994 08:49:37 GMT";
+    for (fields, expect) in [
+        (&[][..], "HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Length: 1\r\n\r\na"),
+        (&[("date", "x")][..], "HTTP/1.1 200 OK\r\ndate: x\r\nContent-Length: 1\r\n\r\na"),
+    ] {
+        let mut out = [0; 200];
+        let count =
+            given(GET).respond_whole(StatusCode::OK, fields.iter().copied(), Some(date), b"a", &mut out).unwrap();
+        assert_eq!(String::from_utf8_lossy(&out[..count]), expect);
+    }
+}
+
+#[test]
+fn a_body_has_the_length_it_declares() {
+    let mut server = given(GET);
+    let out = &mut [0; 200];
+    assert_eq!(server.data(1, out), Err(WriteError::NotExpected));
+    assert_eq!(server.finish(out), Err(WriteError::NotExpected));
+    server.respond(StatusCode::OK, NONE, None, BodyLength::Known(3), out).unwrap();
+    assert_eq!(server.respond(StatusCode::OK, NONE, None, BodyLength::Known(3), out), Err(WriteError::NotExpected));
+    assert_eq!(server.data(4, out), Err(WriteError::BodyTooLong));
+    assert_eq!(server.data(2, out), Ok(Frame { head: 0, tail: b"" }));
+    assert_eq!(server.data(2, out), Err(WriteError::BodyTooLong));
+    assert!(server.keep_alive());
+    assert_eq!(server.finish(out), Err(WriteError::BodyTooShort));
+    assert!(!server.keep_alive());
+    let step = server.receive(GET.as_bytes(), &mut HeadTable::new(), &Limits::default());
+    assert_eq!(step, Ok(Step { consumed: GET.len(), event: Event::Closed }));
+}
+
+#[test]
+fn interim_responses() {
+    let out = &mut [0; 200];
+    let mut server = given(WAITS);
+    let hints = server.respond(StatusCode::EARLY_HINTS, [("Link", "</a>")], None, BodyLength::None, out).unwrap();
+    assert_eq!(&out[..hints], b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n");
+    assert_eq!(server.continue_line(), b"HTTP/1.1 100 Continue\r\n\r\n");
+    assert_eq!(server.continue_line(), b"");
+    let count = server.respond_whole(StatusCode::OK, NONE, None, b"", out).unwrap();
+    assert_eq!(&out[..count], b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    assert!(server.keep_alive());
+
+    assert_eq!(given(GET).continue_line(), b"");
+    assert_eq!(given(&format!("{WAITS}a")).continue_line(), b"", "the body came unasked");
+    let mut old = given(OLD);
+    assert_eq!(old.respond(StatusCode::EARLY_HINTS, NONE, None, BodyLength::None, out), Ok(0));
+    assert!(old.respond(StatusCode::OK, NONE, None, BodyLength::None, out).is_ok());
+}
+
+#[test]
+fn tunnels() {
+    use BodyLength::None;
+    let switched = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n";
+    check(UPGRADE, 101, &[("Upgrade", "x")], None, &[], switched, true);
+    check(UPGRADE, 200, &[], None, &[], "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", true);
+    let connect = "CONNECT b:1 HTTP/1.1\r\nHost: b:1\r\n\r\n";
+    check(connect, 200, &[], BodyLength::Known(3), &[], "HTTP/1.1 200 OK\r\n\r\n", true);
+    check(connect, 403, &[], None, &[], "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", true);
+
+    let out = &mut [0; 200];
+    let switch = |server: &mut Server, out: &mut [u8]| {
+        server.respond(StatusCode::SWITCHING_PROTOCOLS, [("Upgrade", "x")], Option::None, None, out)
+    };
+    assert_eq!(switch(&mut given(GET), out), Err(WriteError::Upgrade), "nobody asked");
+    let unread = UPGRADE.replace("\r\n\r\n", "\r\nContent-Length: 5\r\n\r\n");
+    assert_eq!(switch(&mut given(&unread), out), Err(WriteError::Upgrade), "the body has not ended");
+    let mut server = given(UPGRADE);
+    switch(&mut server, out).unwrap();
+    let step = server.receive(b"\0\x01", &mut HeadTable::new(), &Limits::default());
+    assert_eq!(step, Ok(Step { consumed: 0, event: Event::Tunnel }));
+    assert!(server.is_tunnel());
+}
+
+#[test]
+fn one_exchange_at_a_time() {
+    let (mut server, mut table, limits) = (Server::new(), HeadTable::new(), Limits::default());
+    let input = format!("POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi{GET}");
+    let mut at = 0;
+    let mut next = |server: &mut Server| {
+        let step = server.receive(&input.as_bytes()[at..], &mut table, &limits).unwrap();
+        at += step.consumed;
+        step.event
+    };
+    let out = &mut [0; 200];
+    assert!(matches!(next(&mut server), Event::Head(_)));
+    // Answered before its body is read: the body is still this request's.
+    server.respond_whole(StatusCode::OK, NONE, None, b"", out).unwrap();
+    assert_eq!(server.body_left(), Some(2));
+    assert!(server.keep_alive() && !server.is_request_ended());
+    assert_eq!(next(&mut server), Event::Data(0..2));
+    assert_eq!(next(&mut server), Event::End { trailers: 0..0 });
+    assert!(matches!(next(&mut server), Event::Head(_)));
+    // And the other way: read to its end, and not answered.
+    assert_eq!(next(&mut server), Event::End { trailers: 0..0 });
+    assert_eq!(next(&mut server), Event::NeedMore);
+    assert!(!server.is_idle());
+    server.close_after_response();
+    let count = server.respond_whole(StatusCode::OK, NONE, None, b"", out).unwrap();
+    assert_eq!(&out[..count], b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    assert_eq!(next(&mut server), Event::Closed);
+}
+
+#[test]
+fn refusals() {
+    let expect = "HTTP/1.1 408 Request Timeout\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 41\r\n\
+        Connection: close\r\n\r\nthe request's head did not arrive in time";
+    let out = &mut [0; 400];
+    let (mut server, mut table, limits) = (Server::new(), HeadTable::new(), Limits::default());
+    server.receive(b"GET / HT", &mut table, &limits).unwrap();
+    assert_eq!(server.refuse(Error::HeadTimeout, None, &mut [0; 10]), Err(WriteError::Full));
+    let count = server.refuse(Error::HeadTimeout, None, out).unwrap();
+    assert_eq!(String::from_utf8_lossy(&out[..count]), expect);
+    assert_eq!(server.refuse(Error::HeadTimeout, None, out), Err(WriteError::NotExpected), "once");
+    assert_eq!(server.receive(b"x", &mut table, &limits), Ok(Step { consumed: 1, event: Event::Closed }));
+
+    let mut begun = given(GET);
+    begun.respond(StatusCode::OK, NONE, None, BodyLength::Unknown, out).unwrap();
+    assert_eq!(begun.refuse(Error::BodyTooLong, None, out), Err(WriteError::NotExpected));
+
+    let mut head = given(&HEAD.replace("\r\n\r\n", "\r\nContent-Length: 5\r\n\r\n"));
+    let count = head.refuse(Error::BodyTimeout, None, out).unwrap();
+    assert!(out[..count].ends_with(b"\r\n\r\n"), "no body in an answer to HEAD");
+
+    let mut preface = Server::new();
+    let step = preface.receive(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &mut table, &limits);
+    assert_eq!(step, Ok(Step { consumed: 0, event: Event::Http2Preface }));
+    assert!(preface.refuse(Error::VersionNotSupported, None, out).is_ok());
+
+    let mut idle = Server::new();
+    idle.close_after_response();
+    assert!(!idle.keep_alive());
+    assert_eq!(idle.receive(b"GET", &mut table, &limits), Ok(Step { consumed: 3, event: Event::Closed }));
+}

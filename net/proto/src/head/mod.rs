@@ -1,0 +1,262 @@
+//! The head table: one contiguous head block, indexed. Shared by all HTTP versions.
+//!
+//! The one idea: a head stays where its bytes are (received in place, or decoded into an arena) and the table holds
+//! only positions. The table is leased for an exchange and used again: [`HeadTable::clear`] keeps its capacity, so in
+//! the steady state nothing is allocated. Accessors take the block, since the table does not own it; a table is only
+//! ever asked about the block that filled it. Parsing and judging are left to the engines.
+
+mod known;
+
+pub use known::Known;
+
+use http::{Method, StatusCode, Version};
+
+/// The index of one head: the request or status line, the header fields and, at the end, the trailer fields.
+#[derive(Clone, Debug)]
+pub struct HeadTable {
+    pub(crate) method: Method,
+    pub(crate) status: StatusCode,
+    pub(crate) version: Version,
+    pub(crate) target: Target,
+    pub(crate) fields: Fields,
+    pub(crate) trailers: Fields,
+}
+
+impl HeadTable {
+    /// An empty table. The first heads make it grow; [`clear`](Self::clear) keeps what it has.
+    pub fn new() -> HeadTable {
+        HeadTable {
+            method: Method::GET,
+            status: StatusCode::OK,
+            version: Version::HTTP_11,
+            target: Target::default(),
+            fields: Fields::default(),
+            trailers: Fields::default(),
+        }
+    }
+
+    /// Forgets the head and keeps the capacity.
+    pub fn clear(&mut self) {
+        self.method = Method::GET;
+        self.status = StatusCode::OK;
+        self.version = Version::HTTP_11;
+        self.target = Target::default();
+        self.fields.clear();
+        self.trailers.clear();
+    }
+
+    /// The method of a request.
+    #[inline]
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// The status of a response.
+    #[inline]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The version of the message: what the peer speaks.
+    #[inline]
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The request target as it was sent.
+    #[inline]
+    pub fn target<'b>(&self, block: &'b [u8]) -> &'b [u8] {
+        self.target.whole.of(block)
+    }
+
+    /// The path of the target; `/` where the target has none, `*` for the asterisk form, empty for `CONNECT`.
+    #[inline]
+    pub fn path<'b>(&self, block: &'b [u8]) -> &'b [u8] {
+        match self.target.path {
+            Some(path) => path.of(block),
+            None if self.target.whole == self.target.authority => b"",
+            // RFC 9112 section 3.2.4: so the last proxy of a chain would write it.
+            None if self.target.query.is_none() && self.method == Method::OPTIONS => b"*",
+            None => b"/",
+        }
+    }
+
+    /// What follows the `?` of the target, if there is one.
+    #[inline]
+    pub fn query<'b>(&self, block: &'b [u8]) -> Option<&'b [u8]> {
+        self.target.query.map(|query| query.of(block))
+    }
+
+    /// Host and port that the request is for: the target's own if it names them (RFC 9112 section 3.2.2), else the
+    /// `Host` field's.
+    #[inline]
+    pub fn authority<'b>(&self, block: &'b [u8]) -> &'b [u8] {
+        match self.target.authority {
+            Span { len: 0, .. } => self.get(block, Known::Host).unwrap_or_default(),
+            authority => authority.of(block),
+        }
+    }
+
+    /// The header fields.
+    #[inline]
+    pub fn fields(&self) -> &Fields {
+        &self.fields
+    }
+
+    /// The trailer fields. They index the block that ended the message, not the head's.
+    #[inline]
+    pub fn trailers(&self) -> &Fields {
+        &self.trailers
+    }
+
+    /// The first header field of this well-known name.
+    #[inline]
+    pub fn get<'b>(&self, block: &'b [u8], known: Known) -> Option<&'b [u8]> {
+        self.fields.get(block, known)
+    }
+
+    /// The first header field of this name, whatever the case of its letters.
+    #[inline]
+    pub fn find<'b>(&self, block: &'b [u8], name: &str) -> Option<&'b [u8]> {
+        self.fields.find(block, name)
+    }
+
+    /// Names and values of the header fields, in the order received.
+    #[inline]
+    pub fn iter<'b>(&self, block: &'b [u8]) -> impl ExactSizeIterator<Item = (&'b [u8], &'b [u8])> + Clone {
+        self.fields.iter(block)
+    }
+}
+
+impl Default for HeadTable {
+    fn default() -> HeadTable {
+        HeadTable::new()
+    }
+}
+
+/// A section of fields: the header or the trailer section.
+#[derive(Clone, Debug, Default)]
+pub struct Fields {
+    list: Vec<Field>,
+    /// One bit for each well-known name in the section, so that asking for an absent one costs nothing.
+    present: u64,
+}
+
+impl Fields {
+    /// How many fields there are.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether there are none.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Whether there is a field of this well-known name.
+    #[inline]
+    pub fn contains(&self, known: Known) -> bool {
+        self.present & (1 << known as u8) != 0
+    }
+
+    /// The first value of this well-known name.
+    #[inline]
+    pub fn get<'b>(&self, block: &'b [u8], known: Known) -> Option<&'b [u8]> {
+        self.all(block, known).next()
+    }
+
+    /// All values of this well-known name, in the order received. [`Known::Other`] gives every other field's.
+    #[inline]
+    pub fn all<'b>(&self, block: &'b [u8], known: Known) -> impl Iterator<Item = &'b [u8]> {
+        let list = if self.contains(known) { &self.list[..] } else { &[] };
+        list.iter().filter(move |field| field.known == known).map(|field| field.value.of(block))
+    }
+
+    /// The first value of this name, whatever the case of its letters.
+    pub fn find<'b>(&self, block: &'b [u8], name: &str) -> Option<&'b [u8]> {
+        match Known::of(name.as_bytes()) {
+            Known::Other => {
+                let mut others = self.list.iter().filter(|field| field.known == Known::Other);
+                let field = others.find(|field| field.name.of(block).eq_ignore_ascii_case(name.as_bytes()))?;
+                Some(field.value.of(block))
+            }
+            known => self.get(block, known),
+        }
+    }
+
+    /// Names and values, in the order received.
+    #[inline]
+    pub fn iter<'b>(&self, block: &'b [u8]) -> impl ExactSizeIterator<Item = (&'b [u8], &'b [u8])> + Clone {
+        self.list.iter().map(|field| (field.name.of(block), field.value.of(block)))
+    }
+
+    /// The fields as positions, for those who copy the block and its index elsewhere.
+    #[inline]
+    pub fn as_slice(&self) -> &[Field] {
+        &self.list
+    }
+
+    #[inline(always)]
+    pub(crate) fn push(&mut self, field: Field) {
+        self.list.push(field);
+        self.present |= 1 << field.known as u8;
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.list.clear();
+        self.present = 0;
+    }
+}
+
+/// One field of a head, as positions in its block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// The name, in the case it was sent in.
+    pub name: Span,
+    /// The value, without white space around it.
+    pub value: Span,
+    /// The name's number, if it is well known.
+    pub known: Known,
+}
+
+/// A piece of a head block. Blocks are at most 65,535 bytes, so that an index of a hundred fields is one kilobyte.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    /// Where it starts in the block.
+    pub start: u16,
+    /// How many bytes it has.
+    pub len: u16,
+}
+
+impl Span {
+    /// The bytes of this piece.
+    ///
+    /// # Panics
+    ///
+    /// If the block is not the one that was indexed and ends before the piece does.
+    #[inline]
+    pub fn of(self, block: &[u8]) -> &[u8] {
+        &block[self.start as usize..self.start as usize + self.len as usize]
+    }
+
+    /// From `start` up to, and not including, `end`: both within a block, whose bound is 65,535.
+    #[inline(always)]
+    pub(crate) fn between(start: usize, end: usize) -> Span {
+        debug_assert!(start <= end && end <= u16::MAX as usize);
+        Span { start: start as u16, len: (end - start) as u16 }
+    }
+}
+
+/// The request target and its parts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) whole: Span,
+    /// Empty in origin and asterisk form; the whole of it in authority form.
+    pub(crate) authority: Span,
+    pub(crate) path: Option<Span>,
+    pub(crate) query: Option<Span>,
+}
+
+const _: () = assert!(size_of::<Field>() <= 12);

@@ -1,0 +1,616 @@
+//! The HTTP/1.1 connection loop: one task between a stream, the engine and the service.
+//!
+//! The handler runs inside this task, so that a request costs no spawn. Answers to a pipeline are gathered and leave in
+//! one send when no complete request is left in hand; the next send waits for the last, so the kernel cannot reorder them.
+//! While a handler waits, what was gathered before is sent, and its request's body is received only as it is read.
+
+use std::future::{Future, poll_fn};
+use std::net::Shutdown;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context as TaskContext, Poll, ready};
+use std::time::Duration;
+
+use http::StatusCode;
+use http::header::SERVER;
+use platform::Buf;
+use platform::limits::CHUNK_BYTES_MAX;
+use proto::h1::{self, BodyLength, Event, FRAME_BYTES_MAX, WriteError};
+use proto::head::HeadTable;
+use shards::{Alarm, Leased, Operation, Pass, Shard};
+
+use super::Context;
+use super::input::{self, Input};
+use super::outbox::{self, Outbox};
+use crate::limits::{COPY_BODY_BYTES_MAX, DRAIN_BODY_BYTES_MAX, DRAIN_GRACE, LINGER_BYTES_MAX, LINGER_TIME_MAX};
+use crate::tcp::sent;
+use crate::{Body, BodyError, Content, Head, Headers, Incoming, Reply, Request, Response, Service, TcpStream};
+
+/// Serves one connection until it ends.
+pub(crate) async fn serve<S: Service>(context: Rc<Context<S>>, stream: TcpStream, pass: Pass) {
+    let shard = stream.shard().clone();
+    context.stats.connections.add(1);
+    context.stats.connections_open.add(1);
+    let mut connection = Connection {
+        sending: None,
+        alarm: shard.alarm(shard.now() + context.config.idle_time_max),
+        stream,
+        context,
+        shard,
+        waits: Waits::Nothing,
+        engine: h1::Server::new(),
+        table: None,
+        input: Input::default(),
+        outbox: Outbox::default(),
+        unread: 0,
+        _pass: pass,
+    };
+    let stats = &connection.context.stats.clone();
+    match connection.run().await {
+        Ok(()) => {}
+        Err(End::TimedOut) => stats.timed_out.add(1),
+        Err(End::Broken) => stats.broken.add(1),
+        Err(End::Exhausted) => tracing::warn!("a connection was closed: the shard's buffer pool is exhausted"),
+    }
+}
+
+/// One connection. What it holds while idle is what an idle connection costs.
+struct Connection<S> {
+    // In this order: what is in flight is given up before the socket closes.
+    sending: Option<Operation>,
+    stream: TcpStream,
+    context: Rc<Context<S>>,
+    shard: Shard,
+    alarm: Alarm,
+    waits: Waits,
+    engine: h1::Server,
+    /// Leased from a head's first byte until its request is handed out.
+    table: Option<Box<HeadTable>>,
+    input: Input,
+    outbox: Outbox,
+    /// Bytes of the present request's body that were read over.
+    unread: u64,
+    /// Holds the drain until the connection has ended.
+    _pass: Pass,
+}
+
+/// What the alarm is set for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waits {
+    Nothing,
+    /// A request's first byte.
+    Idle,
+    /// The same, once the drain has begun.
+    LastRequest,
+    /// The rest of a head.
+    Head,
+    /// More of a body.
+    Body,
+    /// The peer to take what is sent.
+    Write,
+    /// The peer to read the last answer.
+    Linger,
+}
+
+/// Why a connection ends before its time. There is nobody left to tell.
+#[derive(Debug)]
+enum End {
+    /// A time limit passed.
+    TimedOut,
+    /// The transport failed, or the peer left in the middle.
+    Broken,
+    /// No memory is left in the pool.
+    Exhausted,
+}
+
+/// What waiting between requests ended with.
+enum More {
+    /// More input.
+    Input,
+    /// The peer sends no more, or has sent nothing for so long that the connection is given up.
+    End,
+    /// A head has begun and does not come to its end in time.
+    TooSlow,
+}
+
+impl<S: Service> Connection<S> {
+    async fn run(&mut self) -> Result<(), End> {
+        loop {
+            if self.input.is_empty() && self.engine.is_idle() {
+                // The usual state: nothing to parse.
+                if !self.await_more().await? {
+                    return Ok(());
+                }
+                continue;
+            }
+            let table = self.table.get_or_insert_with(|| self.context.spares.take());
+            let step = match self.engine.receive(self.input.as_slice(), table, &self.context.config.h1) {
+                Ok(step) => step,
+                Err(error) => return self.refuse(error).await,
+            };
+            match step.event {
+                Event::Head(head) => {
+                    self.exchange(head, step.consumed).await?;
+                    if !self.engine.keep_alive() {
+                        return self.finish(!self.engine.is_request_ended()).await;
+                    }
+                    continue;
+                }
+                Event::NeedMore => {
+                    self.input.skip(step.consumed);
+                    if !self.await_more().await? {
+                        return Ok(());
+                    }
+                    continue;
+                }
+                // What is left of a request that was answered before its body had been read.
+                Event::Data(range) => self.unread += range.len() as u64,
+                Event::End { .. } => {}
+                Event::Http2Preface => return self.refuse(h1::Error::VersionNotSupported).await,
+                Event::Tunnel | Event::Closed => return self.finish(false).await,
+            }
+            self.input.skip(step.consumed);
+            if self.unread > DRAIN_BODY_BYTES_MAX {
+                return self.finish(true).await;
+            }
+        }
+    }
+
+    // ---- waiting between requests ------------------------------------------------------------------------------------
+
+    /// Sends what is gathered and waits for input. False if the connection has ended.
+    async fn await_more(&mut self) -> Result<bool, End> {
+        match poll_fn(|cx| self.poll_more(cx)).await? {
+            More::Input => Ok(true),
+            More::End => self.finish(false).await.map(|()| false),
+            More::TooSlow => {
+                self.context.stats.timed_out.add(1);
+                self.refuse(h1::Error::HeadTimeout).await.map(|()| false)
+            }
+        }
+    }
+
+    fn poll_more(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<More, End>> {
+        // The answers gathered so far leave now; their end is awaited along with the next request.
+        let is_sent = self.poll_flush(cx)?.is_ready();
+        if let Poll::Ready(received) = self.poll_input(cx)? {
+            return Poll::Ready(Ok(if received { More::Input } else { More::End }));
+        }
+        let is_idle = self.engine.is_idle();
+        if is_idle && let Some(table) = self.table.take() {
+            self.context.spares.put(table);
+        }
+        self.input.settle(self.context.supplies.pool());
+        let waits = match is_idle {
+            true if self.shard.is_draining() => Waits::LastRequest,
+            true => Waits::Idle,
+            false if self.engine.is_request_ended() || self.unread == 0 => Waits::Head,
+            false => Waits::Body,
+        };
+        match self.poll_alarm(cx, waits) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(()) if !is_sent => Poll::Ready(Err(End::TimedOut)),
+            Poll::Ready(()) if is_idle => Poll::Ready(Ok(More::End)),
+            Poll::Ready(()) => Poll::Ready(Ok(More::TooSlow)),
+        }
+    }
+
+    /// Receives what there is. Ready with false at the end of input.
+    fn poll_input(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<bool, End>> {
+        match ready!(self.stream.poll_recv(cx)) {
+            Ok(Some(chunk)) => {
+                self.context.stats.bytes_received.add(chunk.len() as u64);
+                self.input.append(chunk, self.context.supplies.pool())?;
+                Poll::Ready(Ok(true))
+            }
+            Ok(None) => Poll::Ready(Ok(false)),
+            Err(_) => Poll::Ready(Err(End::Broken)),
+        }
+    }
+
+    /// Ready when what is waited for has taken too long. The time counts from the first call for the same thing.
+    fn poll_alarm(&mut self, cx: &mut TaskContext<'_>, waits: Waits) -> Poll<()> {
+        if self.waits != waits {
+            self.waits = waits;
+            self.alarm.set(self.shard.now() + self.limit(waits));
+        }
+        self.alarm.poll_rung(cx)
+    }
+
+    fn limit(&self, waits: Waits) -> Duration {
+        let config = &self.context.config;
+        match waits {
+            Waits::Nothing | Waits::Idle => config.idle_time_max,
+            Waits::LastRequest => DRAIN_GRACE,
+            Waits::Head => config.head_time_max,
+            Waits::Body => config.body_pause_max,
+            Waits::Write => config.write_stall_max,
+            Waits::Linger => LINGER_TIME_MAX,
+        }
+    }
+
+    // ---- one exchange ------------------------------------------------------------------------------------------------
+
+    /// Answers the request whose head is the first `bytes` of the input.
+    async fn exchange(&mut self, head: h1::Head, bytes: usize) -> Result<(), End> {
+        self.waits = Waits::Nothing;
+        self.unread = 0;
+        self.context.stats.requests.add(1);
+        let (request, incoming) = self.request(head, bytes);
+        let response = match self.context.service.call(request) {
+            Reply::Ready(response) => response,
+            Reply::Later(mut future) => poll_fn(|cx| self.poll_handler(cx, &mut future, incoming.as_ref())).await?,
+        };
+        if let Some(mut content) = self.respond(response)? {
+            poll_fn(|cx| self.poll_content(cx, &mut content, incoming.as_ref())).await?;
+        }
+        if self.outbox.is_full() {
+            poll_fn(|cx| self.poll_flush_all(cx)).await?;
+        }
+        Ok(())
+    }
+
+    fn request(&mut self, head: h1::Head, bytes: usize) -> (Request, Option<Rc<Incoming>>) {
+        let length = match head.body {
+            h1::Body::Length(bytes) => Some(bytes),
+            _ => None,
+        };
+        let (incoming, body) = match head.body {
+            h1::Body::None => (None, Body::empty()),
+            _ => {
+                let (incoming, body) = Body::channel(length);
+                (Some(incoming), body)
+            }
+        };
+        let table = self.table.take().expect("the engine has filled it");
+        let head = Head::new(self.input.take(bytes), table, Rc::clone(&self.context.spares));
+        (Request::new(head, body, self.stream.peer(false)), incoming)
+    }
+
+    fn poll_handler(
+        &mut self,
+        cx: &mut TaskContext<'_>,
+        future: &mut Leased<'static, Response>,
+        incoming: Option<&Rc<Incoming>>,
+    ) -> Poll<Result<Response, End>> {
+        loop {
+            if let Poll::Ready(response) = Pin::new(&mut *future).poll(cx) {
+                return Poll::Ready(Ok(response));
+            }
+            // What was answered before need not wait for this handler.
+            let _ = self.poll_flush(cx)?;
+            match incoming {
+                Some(incoming) if incoming.is_wanted() => ready!(self.poll_feed(cx, incoming))?,
+                _ => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Hands the next piece of the request's body, its end, or its failure to the reader.
+    fn poll_feed(&mut self, cx: &mut TaskContext<'_>, incoming: &Incoming) -> Poll<Result<(), End>> {
+        loop {
+            let table = self.table.get_or_insert_with(|| self.context.spares.take());
+            let step = match self.engine.receive(self.input.as_slice(), table, &self.context.config.h1) {
+                Ok(step) => step,
+                Err(error) => {
+                    self.context.stats.refused.add(1);
+                    incoming.finish(Err(BodyError::Malformed(error.text())));
+                    return Poll::Ready(Ok(()));
+                }
+            };
+            match step.event {
+                Event::Data(range) => {
+                    self.input.skip(range.start);
+                    incoming.push(self.input.take(range.len()));
+                    self.input.skip(step.consumed - range.end);
+                    return Poll::Ready(Ok(()));
+                }
+                Event::End { .. } => {
+                    self.input.skip(step.consumed);
+                    incoming.finish(Ok(()));
+                    return Poll::Ready(Ok(()));
+                }
+                _ => self.input.skip(step.consumed),
+            }
+            self.outbox.put(self.engine.continue_line(), &self.context.supplies)?;
+            let _ = self.poll_flush(cx)?;
+            match self.poll_input(cx)? {
+                Poll::Ready(true) => self.waits = Waits::Nothing,
+                Poll::Ready(false) => {
+                    self.engine.close_after_response();
+                    incoming.finish(Err(BodyError::Truncated));
+                    return Poll::Ready(Ok(()));
+                }
+                Poll::Pending => {
+                    ready!(self.poll_alarm(cx, Waits::Body));
+                    self.engine.close_after_response();
+                    incoming.finish(Err(BodyError::TimedOut));
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        }
+    }
+
+    // ---- the response ------------------------------------------------------------------------------------------------
+
+    /// Writes the head, and the content if it is there as a whole. What is still to come is given back.
+    fn respond(&mut self, response: Response) -> Result<Option<Content>, End> {
+        let Response { status, headers, content, .. } = response;
+        let too_much_left = !self.engine.is_request_ended()
+            && !matches!(content, Content::Body(_))
+            && self.engine.body_left().is_some_and(|left| left > DRAIN_BODY_BYTES_MAX);
+        if self.shard.is_draining() || too_much_left {
+            self.engine.close_after_response();
+        }
+        match self.write_response(status, &headers, content) {
+            Ok(rest) => Ok(rest),
+            Err(Refusal::Exhausted) => Err(End::Exhausted),
+            Err(Refusal::Unwritable(error)) => {
+                tracing::error!(%status, "a response cannot be sent: {error}");
+                let (status, headers) = (StatusCode::INTERNAL_SERVER_ERROR, Headers::default());
+                // This one has nothing in it that could be refused, unless a response has begun.
+                self.write_response(status, &headers, Content::Empty).map_err(|_| End::Broken)
+            }
+        }
+    }
+
+    fn write_response(
+        &mut self,
+        status: StatusCode,
+        headers: &Headers,
+        content: Content,
+    ) -> Result<Option<Content>, Refusal> {
+        match content {
+            Content::Full(buf) if buf.len() <= COPY_BODY_BYTES_MAX => {
+                self.write_head(status, headers, Written::Whole(&buf))?;
+                Ok(None)
+            }
+            Content::Full(buf) => {
+                self.write_head(status, headers, Written::Head(BodyLength::Known(buf.len() as u64)))?;
+                if self.engine.takes_body() {
+                    self.write_piece(buf)?;
+                }
+                self.write_end()?;
+                Ok(None)
+            }
+            Content::Empty => {
+                self.write_head(status, headers, Written::Whole(&[]))?;
+                Ok(None)
+            }
+            content => {
+                let length = content.length().map_or(BodyLength::Unknown, BodyLength::Known);
+                self.write_head(status, headers, Written::Head(length))?;
+                if self.engine.takes_body() {
+                    return Ok(Some(content));
+                }
+                self.write_end()?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Writes a head into the outbox, with a chunk of its own if the present one has too little room.
+    fn write_head(&mut self, status: StatusCode, headers: &Headers, written: Written<'_>) -> Result<(), Refusal> {
+        let date = self.context.date.get(&self.shard);
+        let body = match written {
+            Written::Whole(body) => body.len(),
+            Written::Head(_) => 0,
+        };
+        let server = self.context.config.server.as_ref().filter(|_| headers.get(&SERVER).is_none());
+        let mut bytes = HEAD_BYTES_USUAL + body;
+        loop {
+            let own = server.map(|value| (SERVER.as_str(), value.as_bytes()));
+            let fields = own.into_iter().chain(headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
+            let room = self.outbox.room(bytes, &self.context.supplies)?;
+            let count = match written {
+                Written::Whole(body) => self.engine.respond_whole(status, fields, Some(&date), body, room),
+                Written::Head(length) => self.engine.respond(status, fields, Some(&date), length, room),
+            };
+            match count {
+                Ok(count) => {
+                    self.outbox.commit(count);
+                    return Ok(());
+                }
+                Err(WriteError::Full) if bytes < CHUNK_BYTES_MAX => bytes = CHUNK_BYTES_MAX,
+                Err(error) => return Err(Refusal::Unwritable(error)),
+            }
+        }
+    }
+
+    fn write_piece(&mut self, buf: Buf) -> Result<(), Refusal> {
+        let room = self.outbox.room(FRAME_BYTES_MAX, &self.context.supplies)?;
+        let frame = self.engine.data(buf.len(), room)?;
+        self.outbox.commit(frame.head);
+        match buf.len() <= COPY_BODY_BYTES_MAX {
+            true => self.outbox.put(&buf, &self.context.supplies)?,
+            false => self.outbox.push(buf, &self.context.supplies),
+        }
+        self.outbox.put(frame.tail, &self.context.supplies)?;
+        Ok(())
+    }
+
+    fn write_end(&mut self) -> Result<(), Refusal> {
+        let room = self.outbox.room(FRAME_BYTES_MAX, &self.context.supplies)?;
+        let count = self.engine.finish(room)?;
+        self.outbox.commit(count);
+        Ok(())
+    }
+
+    /// Sends content as it comes: what is ready is gathered, and more is asked for when the kernel has taken that.
+    fn poll_content(
+        &mut self,
+        cx: &mut TaskContext<'_>,
+        content: &mut Content,
+        incoming: Option<&Rc<Incoming>>,
+    ) -> Poll<Result<(), End>> {
+        loop {
+            let mut waits = false;
+            while !self.outbox.is_full() && !waits {
+                match poll_piece(content, cx) {
+                    Poll::Ready(Some(Ok(buf))) if buf.is_empty() => {}
+                    Poll::Ready(Some(Ok(buf))) => self.write_piece(buf).map_err(Refusal::fatal)?,
+                    Poll::Ready(None) => return Poll::Ready(self.write_end().map_err(Refusal::fatal)),
+                    Poll::Ready(Some(Err(error))) => {
+                        tracing::warn!("a response ended before its time: {error}");
+                        return Poll::Ready(Err(End::Broken));
+                    }
+                    Poll::Pending => match incoming {
+                        Some(incoming) if incoming.is_wanted() => waits = self.poll_feed(cx, incoming)?.is_pending(),
+                        _ => waits = true,
+                    },
+                }
+            }
+            ready!(self.poll_flush_all(cx))?;
+            if waits {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    // ---- sending -----------------------------------------------------------------------------------------------------
+
+    /// Sends what is gathered, one send at a time. Ready when all of it has left.
+    fn poll_flush(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), End>> {
+        loop {
+            if let Some(sending) = &mut self.sending {
+                let completion = ready!(sending.poll_next(cx));
+                self.sending = None;
+                let (bytes, rest) = sent(completion).map_err(|_| End::Broken)?;
+                self.context.stats.bytes_sent.add(bytes as u64);
+                if self.waits == Waits::Write {
+                    self.waits = Waits::Nothing;
+                }
+                if !rest.is_empty() {
+                    self.sending = Some(self.stream.start_send(rest).map_err(|_| End::Broken)?);
+                    continue;
+                }
+                self.context.supplies.reclaim(rest);
+            }
+            if self.outbox.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            let outgoing = self.outbox.take(&self.context.supplies);
+            self.sending = Some(self.stream.start_send(outgoing).map_err(|_| End::Broken)?);
+        }
+    }
+
+    /// The same, and gives up on a peer that takes nothing.
+    fn poll_flush_all(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), End>> {
+        if let Poll::Ready(flushed) = self.poll_flush(cx) {
+            return Poll::Ready(flushed);
+        }
+        ready!(self.poll_alarm(cx, Waits::Write));
+        Poll::Ready(Err(End::TimedOut))
+    }
+
+    // ---- the end -----------------------------------------------------------------------------------------------------
+
+    /// Tells the peer what was wrong, and closes.
+    async fn refuse(&mut self, error: h1::Error) -> Result<(), End> {
+        self.context.stats.refused.add(1);
+        tracing::debug!(status = %error.status(), "a request was refused: {error}");
+        let date = self.context.date.get(&self.shard);
+        let room = self.outbox.room(CHUNK_BYTES_MAX, &self.context.supplies)?;
+        if let Ok(count) = self.engine.refuse(error, Some(&date), room) {
+            self.outbox.commit(count);
+        }
+        self.finish(true).await
+    }
+
+    /// Sends what is left and ends. `linger` when the peer may still be sending: closing at once would reset the
+    /// connection, and the last answer might be lost with it (RFC 9112 section 9.6).
+    async fn finish(&mut self, linger: bool) -> Result<(), End> {
+        poll_fn(|cx| self.poll_flush_all(cx)).await?;
+        if linger && self.stream.shutdown(Shutdown::Write).is_ok() {
+            self.input = Input::default();
+            let mut bytes = 0;
+            poll_fn(|cx| self.poll_linger(cx, &mut bytes)).await;
+        }
+        Ok(())
+    }
+
+    fn poll_linger(&mut self, cx: &mut TaskContext<'_>, bytes: &mut usize) -> Poll<()> {
+        while let Poll::Ready(received) = self.stream.poll_recv(cx) {
+            match received {
+                Ok(Some(chunk)) if *bytes + chunk.len() <= LINGER_BYTES_MAX => *bytes += chunk.len(),
+                _ => return Poll::Ready(()),
+            }
+        }
+        self.poll_alarm(cx, Waits::Linger)
+    }
+}
+
+impl<S> Drop for Connection<S> {
+    fn drop(&mut self) {
+        self.context.stats.connections_open.subtract(1);
+    }
+}
+
+/// How much of a response is written in one go.
+#[derive(Clone, Copy)]
+enum Written<'a> {
+    Whole(&'a [u8]),
+    Head(BodyLength),
+}
+
+/// Bytes that the heads of most responses fit in.
+const HEAD_BYTES_USUAL: usize = 256;
+
+/// Why a response was not written.
+enum Refusal {
+    Exhausted,
+    /// It is not a response that HTTP can carry: a mistake of the handler's.
+    Unwritable(WriteError),
+}
+
+impl Refusal {
+    /// What it means once a response has begun: the peer can only be told by the connection's end.
+    fn fatal(self) -> End {
+        match self {
+            Refusal::Exhausted => End::Exhausted,
+            Refusal::Unwritable(error) => {
+                tracing::error!("a response broke its own framing: {error}");
+                End::Broken
+            }
+        }
+    }
+}
+
+/// The next piece of content that comes bit by bit.
+fn poll_piece(
+    content: &mut Content,
+    cx: &mut TaskContext<'_>,
+) -> Poll<Option<Result<Buf, Box<dyn std::error::Error>>>> {
+    match content {
+        Content::Body(body) => match ready!(body.poll_chunk(cx)) {
+            Ok(chunk) => Poll::Ready(chunk.map(|chunk| Ok(Buf::Chunk(chunk)))),
+            Err(error) => Poll::Ready(Some(Err(error.into()))),
+        },
+        Content::Stream(stream) => stream.as_mut().poll_next(cx),
+        Content::Empty | Content::Full(_) => Poll::Ready(None),
+    }
+}
+
+impl From<outbox::Exhausted> for End {
+    fn from(_: outbox::Exhausted) -> Self {
+        End::Exhausted
+    }
+}
+
+impl From<input::Exhausted> for End {
+    fn from(_: input::Exhausted) -> Self {
+        End::Exhausted
+    }
+}
+
+impl From<outbox::Exhausted> for Refusal {
+    fn from(_: outbox::Exhausted) -> Self {
+        Refusal::Exhausted
+    }
+}
+
+impl From<WriteError> for Refusal {
+    fn from(error: WriteError) -> Self {
+        Refusal::Unwritable(error)
+    }
+}

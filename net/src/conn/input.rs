@@ -1,0 +1,95 @@
+//! What has been received and not yet consumed: usually one chunk in place; a head that straddles reads is gathered into a
+//! pooled chunk, copied once.
+
+use platform::{Chunk, ChunkMut, Pool};
+
+/// The unconsumed input of a connection. An idle one holds no memory.
+#[derive(Debug, Default)]
+pub(super) enum Input {
+    #[default]
+    Empty,
+    /// As it came.
+    Whole(Chunk),
+    /// A head in parts.
+    Gathered(ChunkMut),
+}
+
+/// The pool has no chunk large enough for what must be contiguous.
+#[derive(Debug)]
+pub(super) struct Exhausted;
+
+/// The first chunk that parts are gathered in; most heads fit.
+const GATHER_BYTES_MIN: usize = 1024;
+
+impl Input {
+    pub(super) fn as_slice(&self) -> &[u8] {
+        match self {
+            Input::Empty => &[],
+            Input::Whole(chunk) => chunk,
+            Input::Gathered(chunk) => chunk,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.as_slice().is_empty()
+    }
+
+    /// Puts received bytes behind what is there.
+    pub(super) fn append(&mut self, chunk: Chunk, pool: &Pool) -> Result<(), Exhausted> {
+        if self.is_empty() {
+            *self = Input::Whole(chunk);
+            return Ok(());
+        }
+        let bytes = self.as_slice().len() + chunk.len();
+        match self {
+            Input::Gathered(gathered) if gathered.room() >= chunk.len() => gathered.put(&chunk),
+            _ => {
+                // Twice what is needed now, so that a head in many small parts is copied a few times and not many.
+                let room = (2 * bytes).max(GATHER_BYTES_MIN);
+                let lease = pool.lease(room).or_else(|| pool.lease(bytes));
+                let mut gathered = lease.ok_or(Exhausted)?;
+                gathered.put(self.as_slice());
+                gathered.put(&chunk);
+                *self = Input::Gathered(gathered);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the first `count` bytes out as a lease of their own. Without a copy.
+    pub(super) fn take(&mut self, count: usize) -> Chunk {
+        let mut chunk = match std::mem::take(self) {
+            Input::Empty => panic!("nothing to take {count} bytes from"),
+            Input::Whole(chunk) => chunk,
+            Input::Gathered(chunk) => chunk.freeze(),
+        };
+        if count == chunk.len() {
+            return chunk;
+        }
+        let front = chunk.split_to(count);
+        *self = Input::Whole(chunk);
+        front
+    }
+
+    /// Drops the first `count` bytes.
+    pub(super) fn skip(&mut self, count: usize) {
+        if count > 0 {
+            drop(self.take(count));
+        }
+    }
+
+    /// Whatever stays over the turn must not pin one of the kernel's buffers.
+    pub(super) fn settle(&mut self, pool: &Pool) {
+        match self {
+            Input::Whole(chunk) if chunk.is_empty() => *self = Input::Empty,
+            Input::Whole(chunk) if chunk.pins_receive_buffer() => {
+                if let Some(mut gathered) = pool.lease((2 * chunk.len()).max(GATHER_BYTES_MIN)) {
+                    gathered.put(chunk);
+                    *self = Input::Gathered(gathered);
+                }
+            }
+            Input::Gathered(chunk) if chunk.is_empty() => *self = Input::Empty,
+            _ => {}
+        }
+    }
+}

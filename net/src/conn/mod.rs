@@ -1,0 +1,75 @@
+//! Connection loops: one per protocol, each between a stream, an engine of `proto` and a service.
+
+pub(crate) mod h1;
+mod input;
+mod outbox;
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+use outbox::Supplies;
+use platform::Pool;
+use proto::h1::Limits;
+
+use crate::date::DateCache;
+use crate::limits::{BODY_PAUSE_MAX, CONNECTIONS_MAX, HEAD_TIME_MAX, IDLE_TIME_MAX, WRITE_STALL_MAX};
+use crate::stats::NetStats;
+use crate::{HeadSpares, Service};
+
+/// What can be set about serving connections. The defaults are the bounds of [`limits`](crate::limits).
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What a request may be like.
+    pub h1: Limits,
+    /// How long a connection may stay open without a request.
+    pub idle_time_max: Duration,
+    /// How long a request's head may take.
+    pub head_time_max: Duration,
+    /// How long a peer may send nothing of a body that is waited for.
+    pub body_pause_max: Duration,
+    /// How long a peer may take nothing of what is sent to it.
+    pub write_stall_max: Duration,
+    /// Connections that one shard serves at a time.
+    pub connections_max: usize,
+    /// The `Server` header of every response that does not bring its own; `None` sends none.
+    pub server: Option<HeaderValue>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            h1: Limits::default(),
+            idle_time_max: IDLE_TIME_MAX,
+            head_time_max: HEAD_TIME_MAX,
+            body_pause_max: BODY_PAUSE_MAX,
+            write_stall_max: WRITE_STALL_MAX,
+            connections_max: CONNECTIONS_MAX,
+            server: Some(HeaderValue::from_static("shardwise")),
+        }
+    }
+}
+
+/// What all connections of a server share on their shard.
+pub(crate) struct Context<S> {
+    pub(crate) service: S,
+    pub(crate) config: Config,
+    pub(crate) spares: Rc<HeadSpares>,
+    pub(crate) supplies: Supplies,
+    pub(crate) date: DateCache,
+    pub(crate) stats: Arc<NetStats>,
+}
+
+impl<S: Service> Context<S> {
+    pub(crate) fn new(service: S, config: Config, stats: Arc<NetStats>, pool: Pool) -> Rc<Self> {
+        Rc::new(Context {
+            service,
+            config,
+            spares: Rc::default(),
+            supplies: Supplies::new(pool),
+            date: DateCache::new(),
+            stats,
+        })
+    }
+}

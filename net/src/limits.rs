@@ -1,0 +1,52 @@
+//! Every bound of this package, with its reason.
+
+use std::time::Duration;
+
+/// Head tables that a shard keeps for the next requests: one is in use for each request in hand, and most requests are
+/// answered within their turn.
+pub const HEAD_SPARES_MAX: usize = 1024;
+
+/// Send lists that a shard keeps for the next large answers, for the same reason.
+pub const SEND_LIST_SPARES_MAX: usize = 1024;
+
+/// Bytes of the chunk that answers are gathered in. Sixteen small answers fit; what is larger is sent from where it lies.
+pub const WRITE_CHUNK_BYTES: usize = 4096;
+
+/// Bodies up to this size are copied behind their head; larger ones are sent from where they lie, as a further buffer of
+/// the same send. A copy of 1 KiB costs less than a buffer more in a vectored send.
+pub const COPY_BODY_BYTES_MAX: usize = 1024;
+
+/// Answers of a pipeline that are gathered before they are sent, in bytes. Beyond it the peer must read first.
+pub const GATHER_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of a request's body that nobody reads and that are read over so that the connection can go on; a longer rest
+/// costs more than a new connection, and the connection closes.
+pub const DRAIN_BODY_BYTES_MAX: u64 = 256 * 1024;
+
+/// Bytes read over after an answer that closes the connection, so that the peer gets to read it before a reset.
+pub const LINGER_BYTES_MAX: usize = 256 * 1024;
+
+/// How long that may take.
+pub const LINGER_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// How long a connection may stay open without a request.
+pub const IDLE_TIME_MAX: Duration = Duration::from_secs(75);
+
+/// How long a request's head may take from its first byte to its last: 408.
+pub const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// How long a peer may send nothing of a body that is waited for: 408.
+pub const BODY_PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// How long a peer may take nothing of what is sent to it; then the connection is closed.
+pub const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
+
+/// Connections that one shard serves at a time; beyond it new ones wait in the kernel's queue.
+pub const CONNECTIONS_MAX: usize = 262_144;
+
+/// When a drain begins, an idle connection waits this long for a request that was already on its way, and a listener for
+/// connections that wait in the kernel's queue.
+pub const DRAIN_GRACE: Duration = Duration::from_millis(250);
+
+/// How long accepting pauses when descriptors or memory have run out.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -1,0 +1,26 @@
+//! What the wire counts: one set per shard, written by the shard, read by anyone.
+
+use shards::Counter;
+
+/// Counters of one shard's servers.
+#[derive(Debug, Default)]
+pub struct NetStats {
+    /// Connections accepted.
+    pub connections: Counter,
+    /// Connections open now.
+    pub connections_open: Counter,
+    /// Requests whose head was complete.
+    pub requests: Counter,
+    /// Bytes received.
+    pub bytes_received: Counter,
+    /// Bytes sent.
+    pub bytes_sent: Counter,
+    /// Requests refused by the protocol engine.
+    pub refused: Counter,
+    /// Connections closed because a time limit passed.
+    pub timed_out: Counter,
+    /// Connections ended by an error of the transport.
+    pub broken: Counter,
+    /// Pauses of accepting because descriptors or memory had run out.
+    pub accept_pauses: Counter,
+}

@@ -1,0 +1,247 @@
+//! TCP: listeners and streams on a shard.
+//!
+//! A stream receives into the shard's own buffers and lends them out, so an idle connection holds no buffer; it sends what
+//! it is given from where it lies. Dropping one at any point gives everything back.
+
+use std::net::{Shutdown, SocketAddr};
+use std::task::{Context, Poll, ready};
+
+use platform::{Buf, BufList, Chunk, Completion, Group, Handle, Op, Outcome, Socket, SocketOption};
+use shards::{Operation, Shard};
+
+use crate::{Error, Peer, Result};
+
+/// A connected TCP stream. Dropping it closes the connection once the kernel is done with what was started.
+#[derive(Debug)]
+pub struct TcpStream {
+    // In this order: the receive is given up before its handle is closed.
+    receiving: Option<Operation>,
+    socket: Owned,
+}
+
+/// A socket that is closed when dropped.
+#[derive(Debug)]
+struct Owned {
+    shard: Shard,
+    handle: Handle,
+}
+
+/// A listening TCP socket of one shard.
+#[derive(Debug)]
+pub struct Listener {
+    accepting: Option<Operation>,
+    socket: Owned,
+}
+
+impl TcpStream {
+    /// Connects to an address.
+    ///
+    /// Cancel safe: dropping the future ends the attempt.
+    ///
+    /// Errors: refused, unreachable, timed out by the kernel (some two minutes: wrap it in `shard.timeout`), no descriptor.
+    pub async fn connect(shard: &Shard, peer: SocketAddr) -> Result<Self> {
+        let handle = shard.with_reactor(|reactor| reactor.stream_socket(peer))?;
+        let socket = Owned { shard: shard.clone(), handle };
+        match start(shard, Op::Connect { socket: handle, peer })?.await.result? {
+            Outcome::Connected => Ok(TcpStream { receiving: None, socket }),
+            other => unreachable!("a connect ends with {other:?}"),
+        }
+    }
+
+    fn adopt(shard: &Shard, handle: Handle) -> Self {
+        TcpStream { receiving: None, socket: Owned { shard: shard.clone(), handle } }
+    }
+
+    /// The next bytes, as a lease on the shard's buffers; `None` once the peer has ended its side.
+    ///
+    /// Cancel safe: bytes are either returned or still there for the next call.
+    ///
+    /// Errors: the peer reset the connection, or it timed out.
+    pub async fn recv(&mut self) -> Result<Option<Chunk>> {
+        std::future::poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// [`recv`](TcpStream::recv) as a poll. The receive stays armed between calls.
+    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>>> {
+        let receiving = match &mut self.receiving {
+            Some(receiving) => receiving,
+            none => {
+                let op = Op::Receive { socket: self.socket.handle, group: Group::Heads };
+                none.insert(start(&self.socket.shard, op)?)
+            }
+        };
+        match ready!(receiving.poll_next(cx)).result {
+            Ok(Outcome::Received(chunk)) => Poll::Ready(Ok(Some(chunk))),
+            // The peer's end is remembered by the spent operation: asking again gives `Closed`, and so does this arm.
+            Ok(Outcome::EndOfInput) | Err(platform::Error::Closed) => Poll::Ready(Ok(None)),
+            Ok(other) => unreachable!("a receive gives {other:?}"),
+            Err(error) => Poll::Ready(Err(error.into())),
+        }
+    }
+
+    /// Sends one buffer, whole.
+    ///
+    /// Not cancel safe: dropping the future may leave any part of the buffer sent.
+    ///
+    /// Errors: the peer has reset the connection or this side has been shut down.
+    pub async fn send(&mut self, buf: impl Into<Buf>) -> Result<()> {
+        let mut list = Outgoing::One(buf.into());
+        self.send_outgoing(&mut list).await
+    }
+
+    /// Sends a list of buffers in order, whole, and leaves it empty for another use.
+    ///
+    /// Not cancel safe: as [`send`](TcpStream::send).
+    pub async fn send_all(&mut self, list: Box<BufList>) -> Result<Box<BufList>> {
+        let mut outgoing = Outgoing::Many(list);
+        self.send_outgoing(&mut outgoing).await?;
+        match outgoing {
+            Outgoing::Many(list) => Ok(list),
+            Outgoing::One(_) => unreachable!("a list comes back as a list"),
+        }
+    }
+
+    async fn send_outgoing(&mut self, outgoing: &mut Outgoing) -> Result<()> {
+        while !outgoing.is_empty() {
+            let sending = self.start_send(std::mem::take(outgoing))?;
+            *outgoing = sent(sending.await)?.1;
+        }
+        Ok(())
+    }
+
+    /// Starts a send without waiting for it. Until it has ended, no other may be started: the kernel may reorder them.
+    pub(crate) fn start_send(&self, outgoing: Outgoing) -> Result<Operation> {
+        let socket = self.socket.handle;
+        let op = match outgoing {
+            Outgoing::One(data) => Op::Send { socket, data, zero_copy: false },
+            Outgoing::Many(list) => Op::SendList { socket, list },
+        };
+        start(&self.socket.shard, op)
+    }
+
+    /// Ends one or both directions.
+    ///
+    /// Errors: the connection is gone.
+    pub fn shutdown(&self, how: Shutdown) -> Result<()> {
+        let handle = self.socket.handle;
+        Ok(self.socket.shard.with_reactor(|reactor| reactor.shutdown(handle, how))?)
+    }
+
+    /// The address of this side.
+    pub fn local_address(&self) -> Result<SocketAddr> {
+        let handle = self.socket.handle;
+        Ok(self.socket.shard.with_reactor(|reactor| reactor.local_address(handle))?)
+    }
+
+    /// The address of the other side. One system call.
+    pub fn peer_address(&self) -> Result<SocketAddr> {
+        let handle = self.socket.handle;
+        Ok(self.socket.shard.with_reactor(|reactor| reactor.peer_address(handle))?)
+    }
+
+    /// Sets an option of the socket. One system call.
+    pub fn set_option(&self, option: SocketOption) -> Result<()> {
+        let handle = self.socket.handle;
+        Ok(self.socket.shard.with_reactor(|reactor| reactor.set_option(handle, option))?)
+    }
+
+    /// Both ends, as requests carry them.
+    pub(crate) fn peer(&self, is_secure: bool) -> Peer {
+        Peer::new(self.socket.shard.clone(), self.socket.handle, is_secure)
+    }
+
+    /// The shard that the stream belongs to.
+    pub fn shard(&self) -> &Shard {
+        &self.socket.shard
+    }
+}
+
+impl Listener {
+    /// Takes over a listening socket from the start coordinator.
+    pub fn adopt(shard: &Shard, socket: Socket) -> Result<Self> {
+        let handle = shard.with_reactor(|reactor| reactor.adopt(socket))?;
+        Ok(Listener { accepting: None, socket: Owned { shard: shard.clone(), handle } })
+    }
+
+    /// The next connection.
+    ///
+    /// Cancel safe: a connection is either returned or still there for the next call.
+    ///
+    /// Errors: descriptors or memory have run out; the connection waits in the kernel's queue, so pause and call again.
+    pub async fn accept(&mut self) -> Result<TcpStream> {
+        std::future::poll_fn(|cx| self.poll_accept(cx)).await
+    }
+
+    /// [`accept`](Listener::accept) as a poll.
+    pub fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<TcpStream>> {
+        let shard = &self.socket.shard;
+        let accepting = match &mut self.accepting {
+            Some(accepting) => accepting,
+            none => none.insert(start(shard, Op::Accept { listener: self.socket.handle })?),
+        };
+        let completion = ready!(accepting.poll_next(cx));
+        if !completion.more {
+            // The stream of accepts has ended with an error; the next call starts another.
+            self.accepting = None;
+        }
+        match completion.result {
+            Ok(Outcome::Accepted(handle)) => Poll::Ready(Ok(TcpStream::adopt(&self.socket.shard, handle))),
+            Ok(other) => unreachable!("an accept gives {other:?}"),
+            Err(error) => Poll::Ready(Err(error.into())),
+        }
+    }
+
+    /// The address listened on.
+    pub fn local_address(&self) -> Result<SocketAddr> {
+        let handle = self.socket.handle;
+        Ok(self.socket.shard.with_reactor(|reactor| reactor.local_address(handle))?)
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        self.shard.with_reactor(|reactor| reactor.close(self.handle));
+    }
+}
+
+/// What one send takes.
+#[derive(Debug)]
+pub(crate) enum Outgoing {
+    One(Buf),
+    Many(Box<BufList>),
+}
+
+impl Outgoing {
+    pub(crate) fn is_empty(&self) -> bool {
+        match self {
+            Outgoing::One(buf) => buf.is_empty(),
+            Outgoing::Many(list) => list.bytes() == 0,
+        }
+    }
+}
+
+impl Default for Outgoing {
+    fn default() -> Self {
+        Outgoing::One(Buf::EMPTY)
+    }
+}
+
+/// What came of a send: the bytes that left, and what is left to send.
+pub(crate) fn sent(completion: Completion) -> Result<(usize, Outgoing)> {
+    match completion.result? {
+        Outcome::Sent { bytes, mut data } => {
+            data.advance(bytes);
+            Ok((bytes, Outgoing::One(data)))
+        }
+        Outcome::SentList { bytes, mut list } => {
+            list.advance(bytes);
+            Ok((bytes, Outgoing::Many(list)))
+        }
+        other => unreachable!("a send ends with {other:?}"),
+    }
+}
+
+/// Starts an operation whose memory, if it cannot start, nobody needs.
+fn start(shard: &Shard, op: Op) -> Result<Operation> {
+    shard.start(op).map_err(|(_, error)| Error::Io(error))
+}

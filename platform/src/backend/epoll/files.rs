@@ -1,0 +1,246 @@
+#![allow(unsafe_code)]
+//! Files on the readiness backend. A regular file is always "ready" and blocks all the same, so a few threads of the
+//! shard's own do the blocking, and post what came of it back.
+//!
+//! The threads stand where the kernel stands for io_uring: an operation's memory and descriptor stay in its slot until its
+//! result has landed, so they work on both by address.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::path::PathBuf;
+use std::ptr::NonNull;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, UNIX_EPOCH};
+
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::arena::Key;
+use crate::flight::Core;
+use crate::handle::Resource;
+use crate::limits::FILE_THREADS_MAX;
+use crate::op::{Op, Outcome, Stat};
+use crate::os::{self, Descriptor, error_of};
+use crate::unpark::Unparker;
+use crate::{Error, Result};
+
+/// The shard's side of its file threads.
+pub(super) struct Files {
+    shared: Arc<Shared>,
+    threads: usize,
+    /// Jobs given to the threads that have not landed.
+    pending: usize,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    work: Condvar,
+    unparker: Unparker,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<(Key, Job)>,
+    done: Vec<(Key, Result<Done>)>,
+    /// Threads that wait for a job.
+    idle: usize,
+    closed: bool,
+}
+
+enum Job {
+    Open { path: PathBuf, flags: i32 },
+    Read { file: RawFd, offset: u64, start: NonNull<u8>, len: usize },
+    Write { file: RawFd, offset: u64, start: NonNull<u8>, len: usize },
+    Sync { file: RawFd },
+    Stat { file: RawFd },
+}
+
+// SAFETY: the addresses are of memory that the operation's slot owns and that nobody else touches until the job has landed
+// or has been taken back, see `Files::start`; memory may be written to and read from any thread.
+unsafe impl Send for Job {}
+
+enum Done {
+    Opened(Descriptor),
+    Bytes(usize),
+    Synced,
+    Stat(Stat),
+}
+
+impl Files {
+    pub(super) fn new(unparker: &Unparker) -> Self {
+        let shared = Shared { state: Mutex::default(), work: Condvar::new(), unparker: unparker.clone() };
+        Files { shared: Arc::new(shared), threads: 0, pending: 0 }
+    }
+
+    /// Gives an operation to a thread.
+    pub(super) fn start(&mut self, core: &mut Core, key: Key) {
+        let job = match job_of(core, key) {
+            Ok(job) => job,
+            Err(error) => return core.land(key, Err(error)),
+        };
+        let mut state = self.shared.lock();
+        if state.idle <= state.jobs.len() && self.threads < FILE_THREADS_MAX {
+            self.threads += usize::from(spawn(&self.shared));
+        }
+        if self.threads == 0 {
+            return core.land(key, Err(Error::OutOfMemory));
+        }
+        self.pending += 1;
+        state.jobs.push_back((key, job));
+        self.shared.work.notify_one();
+    }
+
+    /// Takes an operation back that no thread has begun; one that runs ends as it ends.
+    pub(super) fn cancel(&mut self, core: &mut Core, key: Key) {
+        let mut state = self.shared.lock();
+        let Some(place) = state.jobs.iter().position(|(queued, _)| *queued == key) else { return };
+        state.jobs.remove(place);
+        drop(state);
+        self.pending -= 1;
+        core.land(key, Err(Error::Cancelled));
+    }
+
+    /// Lands what the threads have done.
+    pub(super) fn land(&mut self, core: &mut Core) {
+        if self.pending == 0 {
+            return;
+        }
+        let done = std::mem::take(&mut self.shared.lock().done);
+        self.pending -= done.len();
+        for (key, result) in done {
+            let outcome = match result {
+                Ok(Done::Bytes(bytes)) if matches!(core.op(key), Some(Op::Read { .. })) => {
+                    core.land_read(key, bytes);
+                    continue;
+                }
+                Ok(Done::Bytes(bytes)) => {
+                    core.land_sent(key, bytes);
+                    continue;
+                }
+                Ok(Done::Opened(descriptor)) => core.admit(Resource::Os(descriptor)).map(Outcome::Opened),
+                Ok(Done::Synced) => Ok(Outcome::Synced),
+                Ok(Done::Stat(stat)) => Ok(Outcome::Stat(stat)),
+                Err(error) => Err(error),
+            };
+            core.land(key, outcome);
+        }
+    }
+}
+
+/// The threads end when they have done what they are doing.
+impl Drop for Files {
+    fn drop(&mut self) {
+        self.shared.lock().closed = true;
+        self.shared.work.notify_all();
+    }
+}
+
+/// The job of an operation, which points to the memory and the descriptor in its slot.
+fn job_of(core: &mut Core, key: Key) -> Result<Job> {
+    let op = core.op(key).ok_or(Error::Closed)?;
+    let file = match op.handle() {
+        None => -1,
+        Some(handle) => match &core.handles.entry(handle).ok_or(Error::Closed)?.resource {
+            Resource::Os(descriptor) => descriptor.as_raw_fd(),
+            Resource::Sim(_) => return Err(Error::Unsupported),
+        },
+    };
+    Ok(match core.op_mut(key).ok_or(Error::Closed)? {
+        // A pipe or a device must not hold a thread until its other side comes.
+        Op::Open { file } => Job::Open { path: file.path.clone(), flags: os::open_flags(file) | libc::O_NONBLOCK },
+        Op::Read { offset, into, .. } => {
+            let offset = *offset;
+            let spare = into.spare();
+            Job::Read { file, offset, start: NonNull::from(&mut *spare).cast(), len: spare.len() }
+        }
+        Op::Write { offset, data, .. } => {
+            Job::Write { file, offset: *offset, start: NonNull::from(data.as_slice()).cast(), len: data.len() }
+        }
+        Op::Sync { .. } => Job::Sync { file },
+        Op::Stat { .. } => Job::Stat { file },
+        op => unreachable!("{} is no work for a thread", op.name()),
+    })
+}
+
+impl Shared {
+    /// No thread panics while it holds the lock, so poison means nothing.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The life of one thread.
+    fn serve(&self) {
+        let mut state = self.lock();
+        loop {
+            if state.closed {
+                return;
+            }
+            let Some((key, job)) = state.jobs.pop_front() else {
+                state.idle += 1;
+                state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state.idle -= 1;
+                continue;
+            };
+            drop(state);
+            let result = job.run().map_err(|errno| error_of(errno.raw_os_error()));
+            state = self.lock();
+            state.done.push((key, result));
+            if state.done.len() == 1 {
+                self.unparker.unpark();
+            }
+        }
+    }
+}
+
+/// Starts one more thread. False if the system has none to give.
+fn spawn(shared: &Arc<Shared>) -> bool {
+    let shared = Arc::clone(shared);
+    std::thread::Builder::new().name("shardwise-file".to_owned()).spawn(move || shared.serve()).is_ok()
+}
+
+impl Job {
+    fn run(self) -> rustix::io::Result<Done> {
+        match self {
+            Job::Open { path, flags } => {
+                let flags = OFlags::from_bits_retain(flags as u32);
+                retry(|| rustix::fs::open(&path, flags, Mode::from_bits_retain(0o666))).map(Done::Opened)
+            }
+            Job::Read { file, offset, start, len } => {
+                // SAFETY: the memory is the initialised spare room of the chunk in the operation's slot. The slot keeps it,
+                // and keeps everyone else from it, until this job has landed.
+                let room = unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), len) };
+                retry(|| rustix::io::pread(borrow(file), &mut *room, offset)).map(Done::Bytes)
+            }
+            Job::Write { file, offset, start, len } => {
+                // SAFETY: the bytes are those of the buffer in the operation's slot, which keeps them unchanged until this
+                // job has landed.
+                let data = unsafe { std::slice::from_raw_parts(start.as_ptr(), len) };
+                retry(|| rustix::io::pwrite(borrow(file), data, offset)).map(Done::Bytes)
+            }
+            Job::Sync { file } => retry(|| rustix::fs::fsync(borrow(file))).map(|()| Done::Synced),
+            Job::Stat { file } => retry(|| rustix::fs::fstat(borrow(file))).map(|stat| Done::Stat(stat_of(&stat))),
+        }
+    }
+}
+
+/// The descriptor of a job.
+fn borrow<'a>(file: RawFd) -> BorrowedFd<'a> {
+    // SAFETY: the table of handles keeps a descriptor open until the last operation on it has landed, and it is borrowed
+    // only while a job of such an operation runs.
+    unsafe { BorrowedFd::borrow_raw(file) }
+}
+
+fn retry<T>(call: impl FnMut() -> rustix::io::Result<T>) -> std::result::Result<T, Errno> {
+    rustix::io::retry_on_intr(call)
+}
+
+fn stat_of(stat: &rustix::fs::Stat) -> Stat {
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    let seconds = Duration::new(stat.st_mtime.max(0) as u64, stat.st_mtime_nsec as u32);
+    Stat {
+        bytes: stat.st_size as u64,
+        is_file: kind == FileType::RegularFile,
+        is_directory: kind == FileType::Directory,
+        modified: UNIX_EPOCH + seconds,
+    }
+}

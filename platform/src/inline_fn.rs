@@ -1,0 +1,144 @@
+//! An owned closure without a heap allocation, for messages between shards.
+//!
+//! Its one idea: a closure is its captures and one function that consumes them. [`InlineFn`] keeps the captures in a
+//! small array of its own and a pointer to that function beside it. A closure too large for the array, or with an
+//! unusual alignment, is boxed, and the box is what lies in the array.
+//!
+//! Every closure in here is `Send`, since moving to another shard is what these are for. Closures that stay at home are
+//! generic parameters or plain boxes and need no such type.
+
+#![allow(unsafe_code)]
+
+use std::marker::PhantomData;
+use std::mem::{ManuallyDrop, MaybeUninit};
+
+/// An owned `FnOnce(&A) -> R + Send` whose captures lie inline when they fit in `N` bytes aligned to eight.
+///
+/// It is called once, or dropped, which drops the captures. `N` must hold a pointer; the whole value then has `N` bytes
+/// rounded up to a multiple of eight, and eight more.
+///
+/// ```
+/// use shardwise_platform::inline_fn::InlineFn;
+///
+/// let name = String::from("ada");
+/// let greet = InlineFn::<str, String, 48>::new(move |greeting| format!("{greeting}, {name}"));
+///
+/// let there = std::thread::scope(|scope| scope.spawn(move || greet.call("hello")).join());
+/// assert_eq!(there.unwrap(), "hello, ada");
+/// ```
+///
+/// A closure that must stay on its thread is refused:
+///
+/// ```compile_fail,E0277
+/// # use shardwise_platform::inline_fn::InlineFn;
+/// let local = std::rc::Rc::new(1);
+/// InlineFn::<(), usize, 48>::new(move |_| *local);
+/// ```
+///
+/// and so is one that borrows what may be gone when it is called:
+///
+/// ```compile_fail,E0373
+/// # use shardwise_platform::inline_fn::InlineFn;
+/// let local = 1;
+/// InlineFn::<(), usize, 48>::new(|_| local + 1);
+/// ```
+pub struct InlineFn<A: ?Sized, R, const N: usize> {
+    captures: Captures<N>,
+    consume: Consume<A, R>,
+    /// Takes away the automatic `Send` and `Sync`, so that only what is proven below holds.
+    raw: PhantomData<*mut ()>,
+}
+
+/// Moves the closure out of the memory given, which is uninitialised afterwards, then calls the closure with the
+/// argument, or drops it if there is none. Answers `Some` exactly if there is an argument.
+type Consume<A, R> = unsafe fn(*mut u8, Option<&A>) -> Option<R>;
+
+/// Aligned like a pointer or a `u64`, as nearly all captures are; sixteen would pad every message for the sake of a few.
+#[repr(C, align(8))]
+struct Captures<const N: usize>(MaybeUninit<[u8; N]>);
+
+// SAFETY: the only thing inside that is not plain data is the closure, and `new` takes none that is not `Send`.
+// The argument and the result are not inside: they exist only during `call`, on the thread that calls.
+unsafe impl<A: ?Sized, R, const N: usize> Send for InlineFn<A, R, N> {}
+
+impl<A: ?Sized, R, const N: usize> InlineFn<A, R, N> {
+    /// Takes the closure: inline if it fits, else in a box.
+    #[inline]
+    pub fn new<F>(closure: F) -> Self
+    where
+        F: FnOnce(&A) -> R + Send + 'static,
+    {
+        const { assert!(N >= size_of::<Box<F>>(), "an InlineFn holds at least a pointer") };
+        if const { fits::<F, N>() } {
+            Self::inline(closure)
+        } else {
+            let closure = Box::new(closure);
+            Self::inline(move |argument: &A| (*closure)(argument))
+        }
+    }
+
+    /// Calls the closure. A panic in it passes through, and the captures are dropped on the way.
+    #[inline]
+    pub fn call(self, argument: &A) -> R {
+        let mut this = ManuallyDrop::new(self);
+        // SAFETY: `captures` holds the closure that `consume` was made for, since `inline` sets the two together and
+        // nothing changes them. We own `self`, and `ManuallyDrop` keeps its `drop` from running, even when the closure
+        // unwinds, so the closure is moved out this once only.
+        let result = unsafe { (this.consume)(this.captures.address(), Some(argument)) };
+        result.expect("a call with an argument has a result")
+    }
+
+    fn inline<F>(closure: F) -> Self
+    where
+        F: FnOnce(&A) -> R + Send + 'static,
+    {
+        // Not a `const` block, which would refuse the branch of `new` that is never taken; it folds away all the same.
+        assert!(fits::<F, N>());
+        let mut captures = Captures(MaybeUninit::uninit());
+        // SAFETY: `captures` is ours, and is large enough and aligned for an `F`, as asserted above. It holds nothing
+        // that the write could forget to drop.
+        unsafe { captures.address().cast::<F>().write(closure) };
+        Self { captures, consume: consume::<F, A, R>, raw: PhantomData }
+    }
+}
+
+impl<A: ?Sized, R, const N: usize> Drop for InlineFn<A, R, N> {
+    fn drop(&mut self) {
+        // SAFETY: as in `call`: the closure is still in `captures`, because only `call` moves it out, and a value that
+        // was called is not dropped. After this the value is gone, so the closure is moved out this once only.
+        unsafe { (self.consume)(self.captures.address(), None) };
+    }
+}
+
+impl<A: ?Sized, R, const N: usize> std::fmt::Debug for InlineFn<A, R, N> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("InlineFn").finish_non_exhaustive()
+    }
+}
+
+impl<const N: usize> Captures<N> {
+    fn address(&mut self) -> *mut u8 {
+        self.0.as_mut_ptr().cast()
+    }
+}
+
+const fn fits<F, const N: usize>() -> bool {
+    size_of::<F>() <= N && align_of::<F>() <= align_of::<Captures<N>>()
+}
+
+/// The [`Consume`] for captures of type `F`.
+///
+/// # Safety
+///
+/// `captures` points to an initialised `F`, aligned, which the caller owns and treats as moved away afterwards.
+unsafe fn consume<F, A: ?Sized, R>(captures: *mut u8, argument: Option<&A>) -> Option<R>
+where
+    F: FnOnce(&A) -> R,
+{
+    // SAFETY: our caller hands over the `F` that `captures` points to.
+    let closure = unsafe { captures.cast::<F>().read() };
+    argument.map(closure)
+}
+
+#[cfg(test)]
+mod tests;

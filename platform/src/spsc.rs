@@ -1,0 +1,380 @@
+//! A bounded ring between two threads: one [`Producer`], one [`Consumer`], in order, without locks.
+//!
+//! Its one idea: an index has one writer, and the other side looks at it as rarely as it can. Each side keeps a copy of
+//! the other's index and reads the real one only when the copy says that the ring is full, or empty. Each side also
+//! works ahead of the index that it shows: [`Producer::push`] writes without telling and [`Producer::publish`] shows
+//! everything at once; the consumer gives slots back by the batch. So a batch costs a few cache misses, not a few each.
+//!
+//! Waking the other thread is left to others: nothing here sleeps.
+//!
+//! # Why it is sound
+//!
+//! Indices count items and wrap; an item's slot is its index modulo the capacity, a power of two, so that wrapping
+//! keeps the slots in order. At all times, in wrapping arithmetic,
+//!
+//! ```text
+//! head (shown) ≤ consumer's own head ≤ tail (shown) ≤ producer's own tail ≤ head (shown) + capacity
+//! ```
+//!
+//! *Who owns a slot.* The consumer owns those from `head` to `tail`, as shown; the producer owns the others. No slot has
+//! two owners, because `head` has one writer, the consumer, and `tail` has one, the producer: [`ring`] makes one handle
+//! of each, neither can be cloned, and both demand `&mut self` for whatever moves an index.
+//!
+//! *How a slot changes hands.* The producer writes slots, then stores `tail` with `Release`. A consumer whose `Acquire`
+//! load sees that store also sees the writes before it, so each slot it takes over is initialised. It moves the items
+//! out, then stores `head` with `Release`. A producer whose `Acquire` load sees that store knows that those moves have
+//! happened, so it does not overwrite an item that is still being read. A copied index can only be out of date, and an
+//! old value of the other's index gives a side fewer slots than it owns, never more.
+//!
+//! *How it ends.* A dropped producer publishes, then stores `producer_gone` with `Release`. A consumer that sees the flag
+//! (`Acquire`) therefore sees the last `tail` when it looks next. The ring itself is freed by the handle dropped last;
+//! the reference count orders everything either side did before that, so it finds both indices final and drops the
+//! items between them. A handle that is forgotten leaks the ring, and leaking is safe.
+
+#![allow(unsafe_code)]
+
+use crate::sync::{Arc, AtomicBool, AtomicUsize, Ordering, UnsafeCell};
+use std::cell::Cell;
+use std::fmt;
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
+
+/// Makes a ring that holds up to `capacity` items, and its two ends.
+///
+/// ```
+/// let (mut producer, mut consumer) = shardwise_platform::spsc::ring(4);
+/// producer.push("a").unwrap();
+/// producer.push("b").unwrap();
+/// assert_eq!(consumer.pop(), None, "not published yet");
+/// producer.publish();
+/// assert_eq!(consumer.drain().collect::<Vec<_>>(), ["a", "b"]);
+/// ```
+///
+/// # Panics
+///
+/// If `capacity` is not a power of two.
+pub fn ring<T>(capacity: usize) -> (Producer<T>, Consumer<T>) {
+    assert!(capacity.is_power_of_two(), "the capacity of a ring is a power of two, not {capacity}");
+    let ring = Arc::new(Ring {
+        head: Line(Shown { index: AtomicUsize::new(0), gone: AtomicBool::new(false) }),
+        tail: Line(Shown { index: AtomicUsize::new(0), gone: AtomicBool::new(false) }),
+        slots: (0..capacity).map(|_| UnsafeCell::new(MaybeUninit::uninit())).collect(),
+    });
+    let producer = Producer { ring: ring.clone(), tail: 0, tail_shown: 0, head_seen: 0, not_sync: PhantomData };
+    let consumer = Consumer { ring, head: 0, head_shown: 0, tail_seen: 0, not_sync: PhantomData };
+    (producer, consumer)
+}
+
+/// The writing end of a [`ring`].
+///
+/// It can move to another thread, but there is only ever one, used by one thread at a time. It cannot be cloned,
+///
+/// ```compile_fail,E0599
+/// let (producer, _consumer) = shardwise_platform::spsc::ring::<u8>(4);
+/// let _ = producer.clone();
+/// ```
+///
+/// nor shared,
+///
+/// ```compile_fail,E0277
+/// fn shared_by_threads<T: Sync>(_: T) {}
+/// let (producer, _consumer) = shardwise_platform::spsc::ring::<u8>(4);
+/// shared_by_threads(producer);
+/// ```
+///
+/// nor sent when its items may not be:
+///
+/// ```compile_fail,E0277
+/// fn sent_to_a_thread<T: Send>(_: T) {}
+/// let (producer, _consumer) = shardwise_platform::spsc::ring::<std::rc::Rc<u8>>(4);
+/// sent_to_a_thread(producer);
+/// ```
+pub struct Producer<T> {
+    ring: Arc<Ring<T>>,
+    /// The next slot to write.
+    tail: usize,
+    /// The ring's `tail`, which we alone write.
+    tail_shown: usize,
+    /// The ring's `head` as it was when last looked at.
+    head_seen: usize,
+    not_sync: PhantomData<Cell<()>>,
+}
+
+/// The reading end of a [`ring`].
+///
+/// It can move to another thread, but there is only ever one, used by one thread at a time. It cannot be cloned,
+///
+/// ```compile_fail,E0599
+/// let (_producer, consumer) = shardwise_platform::spsc::ring::<u8>(4);
+/// let _ = consumer.clone();
+/// ```
+///
+/// nor shared,
+///
+/// ```compile_fail,E0277
+/// fn shared_by_threads<T: Sync>(_: T) {}
+/// let (_producer, consumer) = shardwise_platform::spsc::ring::<u8>(4);
+/// shared_by_threads(consumer);
+/// ```
+///
+/// nor sent when its items may not be:
+///
+/// ```compile_fail,E0277
+/// fn sent_to_a_thread<T: Send>(_: T) {}
+/// let (_producer, consumer) = shardwise_platform::spsc::ring::<std::rc::Rc<u8>>(4);
+/// sent_to_a_thread(consumer);
+/// ```
+pub struct Consumer<T> {
+    ring: Arc<Ring<T>>,
+    /// The next slot to read.
+    head: usize,
+    /// The ring's `head`, which we alone write.
+    head_shown: usize,
+    /// The ring's `tail` as it was when last looked at.
+    tail_seen: usize,
+    not_sync: PhantomData<Cell<()>>,
+}
+
+struct Ring<T> {
+    /// Written by the consumer: the first slot that it has not given back.
+    head: Line<Shown>,
+    /// Written by the producer: the first slot that it has not published.
+    tail: Line<Shown>,
+    slots: Box<[UnsafeCell<MaybeUninit<T>>]>,
+}
+
+/// What one side shows the other.
+struct Shown {
+    index: AtomicUsize,
+    /// The side has been dropped, and its index is final.
+    gone: AtomicBool,
+}
+
+/// Keeps what different threads write on different cache lines. Two lines, since processors fetch them in pairs.
+#[repr(align(128))]
+struct Line<T>(T);
+
+// SAFETY: both threads hold the ring by reference. The atomics are made for that; a slot is touched only by the side
+// that owns it, which the module's proof shows to be one at a time, with a happens-before edge between owners. An item
+// is thereby moved from one thread to another, and perhaps dropped there, which is what `T: Send` allows; it is never
+// used by two threads at once, so `T: Sync` is not needed.
+unsafe impl<T: Send> Sync for Ring<T> {}
+
+impl<T> Producer<T> {
+    /// Writes an item, which the consumer does not see before [`publish`](Self::publish). Gives it back if the ring is
+    /// full; what was written is published then, as otherwise the consumer could not make room.
+    #[inline]
+    pub fn push(&mut self, item: T) -> Result<(), T> {
+        if self.tail.wrapping_sub(self.head_seen) == self.capacity() {
+            self.head_seen = self.ring.head.0.index.load(Ordering::Acquire);
+            if self.tail.wrapping_sub(self.head_seen) == self.capacity() {
+                self.publish();
+                return Err(item);
+            }
+        }
+        // SAFETY: the slot at `tail` is ours: it lies beyond the shown `tail` and, as just seen, before `head` plus the
+        // capacity. What it held has been moved out, so writing over it loses nothing.
+        self.ring.slot(self.tail).with_mut(|slot| unsafe { (*slot).write(item) });
+        self.tail = self.tail.wrapping_add(1);
+        Ok(())
+    }
+
+    /// Shows the consumer everything that was pushed. True if there was anything to show.
+    #[inline]
+    pub fn publish(&mut self) -> bool {
+        let news = self.tail != self.tail_shown;
+        if news {
+            self.ring.tail.0.index.store(self.tail, Ordering::Release);
+            self.tail_shown = self.tail;
+        }
+        news
+    }
+
+    /// How many items were pushed but not yet published.
+    #[inline]
+    pub fn unpublished(&self) -> usize {
+        self.tail.wrapping_sub(self.tail_shown)
+    }
+
+    /// How many pushes are sure to succeed now. Looks at the consumer's index, so it costs what a cache miss costs.
+    #[inline]
+    pub fn room(&mut self) -> usize {
+        self.head_seen = self.ring.head.0.index.load(Ordering::Acquire);
+        self.capacity() - self.tail.wrapping_sub(self.head_seen)
+    }
+
+    /// How many items the ring holds when full.
+    #[inline]
+    pub fn capacity(&self) -> usize {
+        self.ring.slots.len()
+    }
+
+    /// Whether the consumer has been dropped. What is pushed from then on is never read; it is dropped with the ring.
+    #[inline]
+    pub fn is_closed(&self) -> bool {
+        self.ring.head.0.gone.load(Ordering::Acquire)
+    }
+}
+
+impl<T> Drop for Producer<T> {
+    fn drop(&mut self) {
+        self.publish();
+        self.ring.tail.0.gone.store(true, Ordering::Release);
+    }
+}
+
+impl<T> Consumer<T> {
+    /// The oldest published item. Its slot goes back to the producer later: when the ring is found empty, when half of
+    /// its slots are due, or at [`release`](Self::release).
+    #[inline]
+    pub fn pop(&mut self) -> Option<T> {
+        if self.head == self.tail_seen && !self.look() {
+            self.release();
+            return None;
+        }
+        Some(self.take())
+    }
+
+    /// All items published so far, oldest first, but none that arrive meanwhile; so it ends. What is not taken from the
+    /// iterator stays in the ring. Slots go back to the producer when the iterator is dropped, and earlier if half of
+    /// them are due.
+    #[inline]
+    pub fn drain(&mut self) -> Drain<'_, T> {
+        self.look();
+        Drain { consumer: self }
+    }
+
+    /// Gives the slots of all items taken so far back to the producer.
+    #[inline]
+    pub fn release(&mut self) {
+        if self.head != self.head_shown {
+            self.ring.head.0.index.store(self.head, Ordering::Release);
+            self.head_shown = self.head;
+        }
+    }
+
+    /// Whether nothing is published that has not been taken. Another thread may publish at any moment.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.head == self.tail_seen && self.head == self.ring.tail.0.index.load(Ordering::Acquire)
+    }
+
+    /// How many items the ring holds when full.
+    #[inline]
+    pub fn capacity(&self) -> usize {
+        self.ring.slots.len()
+    }
+
+    /// Whether the producer has been dropped. Whoever sees this and then finds the ring empty has had everything.
+    #[inline]
+    pub fn is_closed(&self) -> bool {
+        self.ring.tail.0.gone.load(Ordering::Acquire)
+    }
+
+    /// Looks at the producer's index. True if there is something to take.
+    #[inline]
+    fn look(&mut self) -> bool {
+        self.tail_seen = self.ring.tail.0.index.load(Ordering::Acquire);
+        self.head != self.tail_seen
+    }
+
+    /// Moves the item at `head` out. There must be one.
+    #[inline]
+    fn take(&mut self) -> T {
+        assert!(self.head != self.tail_seen);
+        // SAFETY: the slot at `head` is ours: it lies at or beyond the shown `head` and, as just asserted, before a
+        // `tail` that was shown, so it holds an item. `head` moves on at once, so the item is read this once only.
+        let item = self.ring.slot(self.head).with(|slot| unsafe { (*slot).assume_init_read() });
+        self.head = self.head.wrapping_add(1);
+        if self.head.wrapping_sub(self.head_shown) * 2 >= self.capacity() {
+            self.release();
+        }
+        item
+    }
+}
+
+impl<T> Drop for Consumer<T> {
+    fn drop(&mut self) {
+        self.release();
+        self.ring.head.0.gone.store(true, Ordering::Release);
+    }
+}
+
+/// The items of [`Consumer::drain`].
+pub struct Drain<'a, T> {
+    /// Its `tail_seen` is where the iterator ends; nobody else can move it meanwhile.
+    consumer: &'a mut Consumer<T>,
+}
+
+impl<T> Iterator for Drain<'_, T> {
+    type Item = T;
+
+    #[inline]
+    fn next(&mut self) -> Option<T> {
+        (self.consumer.head != self.consumer.tail_seen).then(|| self.consumer.take())
+    }
+
+    #[inline]
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.consumer.tail_seen.wrapping_sub(self.consumer.head);
+        (left, Some(left))
+    }
+}
+
+impl<T> ExactSizeIterator for Drain<'_, T> {}
+
+impl<T> std::iter::FusedIterator for Drain<'_, T> {}
+
+impl<T> Drop for Drain<'_, T> {
+    fn drop(&mut self) {
+        self.consumer.release();
+    }
+}
+
+impl<T> Ring<T> {
+    #[inline]
+    fn slot(&self, index: usize) -> &UnsafeCell<MaybeUninit<T>> {
+        &self.slots[index & (self.slots.len() - 1)]
+    }
+}
+
+impl<T> Drop for Ring<T> {
+    fn drop(&mut self) {
+        // Both sides are gone, and showed their indices before they went.
+        let mut head = self.head.0.index.load(Ordering::Acquire);
+        let tail = self.tail.0.index.load(Ordering::Acquire);
+        while head != tail {
+            // SAFETY: we are the ring's last owner. The slots from `head` to `tail` hold items that no one has taken,
+            // and each is visited once.
+            self.slot(head).with_mut(|slot| unsafe { (*slot).assume_init_drop() });
+            head = head.wrapping_add(1);
+        }
+    }
+}
+
+impl<T> fmt::Debug for Producer<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (capacity, unpublished) = (self.capacity(), self.unpublished());
+        f.debug_struct("Producer")
+            .field("capacity", &capacity)
+            .field("unpublished", &unpublished)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Debug for Consumer<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Consumer").field("capacity", &self.capacity()).finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Debug for Drain<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Drain").field("left", &self.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, loom))]
+mod loom;
+#[cfg(all(test, not(loom)))]
+mod tests;

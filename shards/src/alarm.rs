@@ -1,0 +1,125 @@
+//! Time for tasks: an alarm that can be set again and again, and what is built of it.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use platform::arena::Key;
+
+use crate::Shard;
+use crate::budget;
+use crate::timer::TimerKey;
+
+/// A point in time that a task waits for: a future that is ready once it has come, never early and at most a tick of the
+/// timer wheel late ([`TICK`](crate::limits::TICK)).
+///
+/// Setting it further off costs nothing until the old time has come, so a timeout that is pushed back with every request
+/// is cheap.
+#[derive(Debug)]
+pub struct Alarm {
+    shard: Shard,
+    deadline: Instant,
+    /// In the wheel while it waits, possibly for an earlier time than `deadline`.
+    key: Option<TimerKey>,
+    seat: Option<Key>,
+}
+
+/// The time limit passed first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimedOut;
+
+impl Shard {
+    /// Waits for a time to pass.
+    pub fn sleep(&self, time: Duration) -> Alarm {
+        self.alarm(self.now() + time)
+    }
+
+    /// Waits for a moment to come.
+    pub fn alarm(&self, deadline: Instant) -> Alarm {
+        Alarm { shard: self.clone(), deadline, key: None, seat: None }
+    }
+
+    /// Runs `work`, but no longer than `time`; then it is dropped where it stands.
+    pub async fn timeout<F: Future>(&self, time: Duration, work: F) -> Result<F::Output, TimedOut> {
+        let mut alarm = self.sleep(time);
+        let mut work = std::pin::pin!(work);
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(output) = work.as_mut().poll(cx) {
+                return Poll::Ready(Ok(output));
+            }
+            alarm.poll_rung(cx).map(|()| Err(TimedOut))
+        })
+        .await
+    }
+}
+
+impl Alarm {
+    /// Sets it to another time. To a later one for free: the wheel is told when the old time has come.
+    pub fn set(&mut self, deadline: Instant) {
+        if deadline < self.deadline
+            && let Some(key) = self.key.take()
+        {
+            self.shard.with_timers(|timers| timers.cancel(key));
+        }
+        self.deadline = deadline;
+    }
+
+    /// When it rings.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Ready once the time has come.
+    pub fn poll_rung(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.shard.now() >= self.deadline {
+            ready!(budget::poll_proceed(cx));
+            self.disarm();
+            return Poll::Ready(());
+        }
+        let waiter = self.shard.waiter_of(cx.waker(), &mut self.seat);
+        let deadline = self.deadline;
+        let key = &mut self.key;
+        self.shard.with_timers(|timers| {
+            match key.as_ref().and_then(|key| timers.waiter_mut(key)) {
+                Some(waiting) => *waiting = waiter,
+                // Without room in the wheel the task asks again at once: slow, but not late.
+                None => match timers.insert(deadline, waiter) {
+                    Ok(armed) => *key = Some(armed),
+                    Err(_) => cx.waker().wake_by_ref(),
+                },
+            }
+        });
+        Poll::Pending
+    }
+
+    fn disarm(&mut self) {
+        if let Some(key) = self.key.take() {
+            self.shard.with_timers(|timers| timers.cancel(key));
+        }
+        self.shard.unseat(&mut self.seat);
+    }
+}
+
+impl Future for Alarm {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_rung(cx)
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        self.disarm();
+    }
+}
+
+impl fmt::Display for TimedOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the time limit has passed")
+    }
+}
+
+impl std::error::Error for TimedOut {}

@@ -1,0 +1,61 @@
+//! Every bound of this package, with its reason. When one is reached the caller learns it, and so does a counter.
+
+use std::time::Duration;
+
+/// Shards that may run at the same time in one process, simulated ones included.
+/// Ten bits of a waker's number; a machine has fewer CPUs, and a simulation rarely wants more machines.
+pub const WORLDS_MAX: usize = 1 << 10;
+
+/// Tasks alive on one shard; spawning beyond it is refused.
+/// A million connections on one core is more than its memory serves, and every task may own one bit of the wake set.
+pub const TASKS_MAX: u32 = 1 << 20;
+
+/// Task slots are added this many at a time: 64 KiB of headers, few enough to be cheap on a small shard and
+/// enough that the table of segments stays within two pages.
+pub const TASK_SEGMENT: u32 = 1 << 10;
+const _: () = assert!(TASKS_MAX.is_multiple_of(TASK_SEGMENT));
+
+/// Ready polls of the operations below a task in one go; an always-ready connection then yields to the others.
+/// At about a microsecond an operation this keeps one poll within the time budget of a turn.
+pub const OPS_PER_POLL: u32 = 128;
+
+/// Polls between two looks at the clock: at 30 ns a look this adds under one nanosecond to a poll.
+pub const POLLS_PER_CLOCK: u32 = 32;
+
+/// The smallest pooled future, one cache line.
+pub const BLOCK_BYTES_MIN: usize = 64;
+
+/// The largest pooled future; larger ones are rare, long-lived and boxed.
+pub const BLOCK_BYTES_MAX: usize = 16 * 1024;
+
+/// Pooled memory is taken from the heap in slabs of this size: four of the largest blocks, a thousand of the smallest.
+pub const SLAB_BYTES: usize = 64 * 1024;
+const _: () = assert!(SLAB_BYTES.is_multiple_of(BLOCK_BYTES_MAX));
+
+/// Timers armed on one shard, of either kind; arming more is refused. Four for each task.
+pub const TIMERS_MAX: u32 = 4 * TASKS_MAX;
+
+/// The step of the coarse timers: they fire late by less than this, and never early.
+/// Timeouts of connections are measured in seconds; a finer step would only make a sleeping shard wake more often.
+pub const TICK: Duration = Duration::from_millis(1);
+
+/// How long a turn runs tasks before it looks at completions and timers again: long enough for a hundred requests, short
+/// enough that nobody's answer waits behind another's.
+pub const TURN_TIME_MAX: Duration = Duration::from_micros(500);
+
+/// Closures from other threads that wait for a shard. Its users are few (metrics, signals); a full inbox is an error they
+/// learn.
+pub const INBOX_LEN_MAX: usize = 4096;
+
+/// Wakers of others' making that wait for an operation or a timer of one shard; as many as tasks. Beyond it they are woken
+/// at once and ask again.
+pub const STRANGERS_MAX: u32 = TASKS_MAX;
+
+/// How long all shards may take to stand: a ring and its pools take a millisecond each.
+pub const START_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// How long a drain may take by default, as long as container runtimes wait before they kill.
+pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// How long shards may take to stop once the drain limit has passed and their work has been dropped.
+pub const STOP_TIME_MAX: Duration = Duration::from_secs(5);

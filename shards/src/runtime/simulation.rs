@@ -1,0 +1,4 @@
+//! (simulation)
+/// Shards on a simulated machine.
+#[derive(Debug)]
+pub struct Simulation;

@@ -1,0 +1,433 @@
+//! The shard: one core's world, and its turn.
+//!
+//! A [`Shard`] is a handle on it, cheap to clone and bound to its thread. Whoever owns the thread drives it by calling
+//! [`turn`](Running::turn) and, when that says so, [`park`](Running::park): the thread loop of a [`Runtime`](crate::Runtime),
+//! a simulation, or someone else's event loop.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::{Duration, Instant, SystemTime};
+
+use platform::arena::{Arena, Key};
+use platform::{BackendKind, Pool, Reactor, Unparker, Wait};
+
+use crate::inbox::{Inbox, Remote};
+use crate::limits::{STRANGERS_MAX, TURN_TIME_MAX};
+use crate::runtime::start::Start;
+use crate::scope::Scope;
+use crate::stats::ShardStats;
+use crate::task::{self, JoinHandle, Leased, Locals, SpawnError, TaskNumber, Tasks};
+use crate::timer;
+use crate::world::{Claim, World, WorldsFull};
+
+/// Timers that name who waits.
+pub(crate) type Timers = timer::Timers<u64>;
+
+/// A handle on the shard that runs on this thread. Cloning it is free; it is not `Send`, so what holds it stays at home.
+#[derive(Clone)]
+pub struct Shard(pub(crate) Rc<Core>);
+
+/// What one core has to itself.
+pub(crate) struct Core {
+    number: usize,
+    count: usize,
+    why: Arc<str>,
+    tasks: Tasks,
+    reactor: RefCell<Reactor>,
+    pool: Pool,
+    timers: RefCell<Timers>,
+    /// Wakers of others' making (of combinators, say), which no number of ours names.
+    strangers: RefCell<Arena<Waker>>,
+    now: Cell<Instant>,
+    world: &'static World,
+    inbox: Arc<Inbox>,
+    locals: Locals,
+    root: Scope,
+    is_draining: Cell<bool>,
+    start: Arc<Start>,
+    declarations: Cell<usize>,
+    stats: Arc<ShardStats>,
+}
+
+/// A shard that is being driven. Dropping it ends the shard: all its tasks are dropped, and what the kernel still holds
+/// is given up in order.
+pub struct Running {
+    shard: Shard,
+    /// Who is to be woken; kept for its memory.
+    woken: Vec<u64>,
+}
+
+/// What a turn leaves its caller to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Call again at once: tasks are ready.
+    Ready,
+    /// Nothing is ready before this moment, unless something arrives.
+    At(Instant),
+    /// Nothing is ready unless something arrives.
+    Idle,
+}
+
+/// What a shard is made from.
+#[derive(Debug)]
+pub(crate) struct Seed {
+    pub(crate) number: usize,
+    pub(crate) count: usize,
+    /// Why this backend was chosen.
+    pub(crate) why: Arc<str>,
+    pub(crate) start: Arc<Start>,
+    pub(crate) stats: Arc<ShardStats>,
+}
+
+/// In the number of a waiter: a stranger's waker and not a task. It makes the slot larger than any task's.
+const STRANGER: u64 = 1 << 53;
+
+impl Running {
+    /// Brings a shard to life on this thread.
+    ///
+    /// Errors: as many shards run in this process as it admits.
+    pub(crate) fn new(seed: Seed, reactor: Reactor, unparker: Unparker) -> Result<Self, WorldsFull> {
+        let claim: Claim = World::claim(move || unparker.unpark())?;
+        let Seed { number, count, why, start, stats } = seed;
+        let tasks = Tasks::new(claim);
+        tasks.on_unjoined_panic(|payload| {
+            let text = panic_text(payload);
+            tracing::error!(panic = text, "a task panicked, and nobody joins it");
+        });
+        let core = Core {
+            number,
+            count,
+            why,
+            world: tasks.world(),
+            tasks,
+            pool: reactor.pool().clone(),
+            now: Cell::new(reactor.now()),
+            timers: RefCell::new(Timers::new(reactor.now())),
+            reactor: RefCell::new(reactor),
+            strangers: RefCell::new(Arena::new(STRANGERS_MAX)),
+            inbox: Inbox::new(),
+            locals: Locals::new(),
+            root: Scope::root(),
+            is_draining: Cell::new(false),
+            start,
+            declarations: Cell::new(0),
+            stats,
+        };
+        Ok(Running { shard: Shard(Rc::new(core)), woken: Vec::new() })
+    }
+
+    /// The shard.
+    pub fn shard(&self) -> &Shard {
+        &self.shard
+    }
+
+    /// One turn of the shard: the whole machine, in the order it happens. Never blocks; whoever calls it parks.
+    pub fn turn(&mut self) -> Next {
+        let Shard(core) = self.shard.clone();
+        core.tasks.enter(&core, || {
+            let started = core.read_clock();
+            self.adopt_arrivals();
+            self.expire_timers(started);
+            let up = started + TURN_TIME_MAX;
+            let polls = core.tasks.run(|| core.read_clock() >= up);
+            self.submit_if_busy();
+            core.stats.turned(polls, || core.reactor.borrow().now().saturating_duration_since(started));
+            self.next()
+        })
+    }
+
+    /// Submits what the turn has started and waits for what `next` says, or until something arrives. What has completed
+    /// is ready when it returns. One system call at most, and none if tasks are ready.
+    pub fn park(&mut self, next: Next) {
+        let Shard(core) = self.shard.clone();
+        let wait = match next {
+            Next::Ready => return,
+            Next::At(at) => Wait::Until(at),
+            Next::Idle => Wait::Forever,
+        };
+        core.tasks.enter(&core, || {
+            // A sender that comes after this look finds the flag and pays for the wake-up.
+            let asleep = core.world.sleep().prepare(|| !core.world.has_wakes() && !core.inbox.is_waiting());
+            self.enter(if asleep { wait } else { Wait::No });
+            core.world.sleep().awake();
+        });
+    }
+
+    /// Submits and lands without waiting: for a caller that has its own way to wait.
+    pub fn poll_backend(&mut self) {
+        let Shard(core) = self.shard.clone();
+        core.tasks.enter(&core, || self.enter(Wait::No));
+    }
+
+    /// Wakes by other threads, and what they have sent.
+    fn adopt_arrivals(&mut self) {
+        let Shard(core) = &self.shard;
+        if core.world.has_wakes() {
+            core.tasks.take_wakes();
+        }
+        if core.inbox.is_waiting() {
+            for job in core.inbox.take() {
+                job(&self.shard);
+            }
+        }
+    }
+
+    fn expire_timers(&mut self, now: Instant) {
+        let Shard(core) = &self.shard;
+        core.timers.borrow_mut().expire(now, &mut |waiter| self.woken.push(waiter));
+        self.wake_all();
+    }
+
+    /// With tasks left over, nobody parks: what has been started goes to the kernel now.
+    fn submit_if_busy(&mut self) {
+        if self.shard.0.tasks.has_ready() {
+            self.enter(Wait::No);
+        }
+    }
+
+    fn enter(&mut self, wait: Wait) {
+        let Shard(core) = &self.shard;
+        core.reactor.borrow_mut().enter(wait, &mut self.woken);
+        core.stats.record_reactor(&core.reactor.borrow());
+        self.wake_all();
+    }
+
+    fn wake_all(&mut self) {
+        let Shard(core) = &self.shard;
+        for waiter in self.woken.drain(..) {
+            core.wake(waiter);
+        }
+    }
+
+    fn next(&self) -> Next {
+        let Shard(core) = &self.shard;
+        if core.tasks.has_ready() || core.world.has_wakes() || core.inbox.is_waiting() {
+            return Next::Ready;
+        }
+        match core.timers.borrow().next_deadline() {
+            Some(at) => Next::At(at),
+            None => Next::Idle,
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let Shard(core) = self.shard.clone();
+        core.inbox.close();
+        core.tasks.enter(&core, || {
+            core.root.cancel();
+            core.tasks.close();
+            core.locals.clear();
+        });
+    }
+}
+
+impl Shard {
+    /// The shard that this thread runs at this moment.
+    pub fn current() -> Option<Shard> {
+        task::current::<Core>().map(Shard)
+    }
+
+    /// Its number: from zero to [`count`](Shard::count), without gaps.
+    pub fn number(&self) -> usize {
+        self.0.number
+    }
+
+    /// How many shards the runtime has.
+    pub fn count(&self) -> usize {
+        self.0.count
+    }
+
+    /// Which backend it runs on.
+    pub fn backend(&self) -> BackendKind {
+        self.0.reactor.borrow().kind()
+    }
+
+    /// Why it runs on that backend, in one line.
+    pub fn backend_reason(&self) -> &str {
+        &self.0.why
+    }
+
+    /// The time at the start of this turn. Free; at most a turn old.
+    pub fn now(&self) -> Instant {
+        self.0.now.get()
+    }
+
+    /// The time of day.
+    pub fn wall_clock(&self) -> SystemTime {
+        self.0.reactor.borrow().wall_clock()
+    }
+
+    /// A random number: nobody can guess it on a real machine, the seed decides it on a simulated one.
+    pub fn random(&self) -> u64 {
+        self.0.reactor.borrow_mut().random()
+    }
+
+    /// The shard's buffers.
+    pub fn pool(&self) -> &Pool {
+        &self.0.pool
+    }
+
+    /// Starts a task on this shard; it need not be `Send`. Dropping the handle detaches it. Without an allocation once the
+    /// shard has had as many tasks of that size before.
+    ///
+    /// Errors: the shard has as many tasks as it admits, or is ending.
+    pub fn spawn<F: Future + 'static>(&self, future: F) -> Result<JoinHandle<F::Output>, SpawnError> {
+        self.0.tasks.spawn(future)
+    }
+
+    /// Puts a future into a pooled slot, for one call of something whose type is not known.
+    pub fn lease<'a, F: Future + 'a>(&self, future: F) -> Leased<'a, F::Output> {
+        self.0.tasks.lease(future)
+    }
+
+    /// The shard's one value of this type, made when first asked for. It takes the place of a thread-local.
+    pub fn local<T: 'static>(&self, make: impl FnOnce() -> T) -> Rc<T> {
+        self.0.locals.get_or_init(make)
+    }
+
+    /// A handle on this shard for other threads.
+    pub fn remote(&self) -> Remote {
+        Remote::new(self.0.number, self.0.world, Arc::clone(&self.0.inbox))
+    }
+
+    /// The scope that all of the shard's work descends from; it is cancelled when the shard ends.
+    pub fn scope(&self) -> &Scope {
+        &self.0.root
+    }
+
+    /// What the shard counts, readable from any thread.
+    pub fn stats(&self) -> &Arc<ShardStats> {
+        &self.0.stats
+    }
+
+    /// Counters of its tasks.
+    pub fn task_stats(&self) -> task::TaskStats {
+        self.0.tasks.stats()
+    }
+
+    /// Begins the drain: every task is woken once, to see [`is_draining`](Shard::is_draining) and finish its work.
+    pub fn drain(&self) {
+        if !self.0.is_draining.replace(true) {
+            self.0.tasks.wake_everyone();
+        }
+    }
+
+    /// Whether the shard takes on no new work and finishes what it has. A task that asks is woken when it begins.
+    pub fn is_draining(&self) -> bool {
+        self.0.is_draining.get()
+    }
+
+    /// Waits until the drain begins.
+    pub async fn drained(&self) {
+        std::future::poll_fn(|_| match self.is_draining() {
+            true => std::task::Poll::Ready(()),
+            // `drain` wakes every task.
+            false => std::task::Poll::Pending,
+        })
+        .await
+    }
+
+    /// Uses the reactor. It must not be entered twice at once: `f` starts, takes or asks, and calls nobody else's code.
+    pub fn with_reactor<R>(&self, f: impl FnOnce(&mut Reactor) -> R) -> R {
+        f(&mut self.0.reactor.borrow_mut())
+    }
+
+    pub(crate) fn with_timers<R>(&self, f: impl FnOnce(&mut Timers) -> R) -> R {
+        f(&mut self.0.timers.borrow_mut())
+    }
+
+    pub(crate) fn start_state(&self) -> Arc<Start> {
+        Arc::clone(&self.0.start)
+    }
+
+    /// The ordinal of this shard's next call at the start barrier.
+    pub(crate) fn next_declaration(&self) -> usize {
+        self.0.declarations.replace(self.0.declarations.get() + 1)
+    }
+
+    /// The number by which a waker is named to the reactor and the timers. `seat` keeps a stranger's place between calls.
+    pub(crate) fn waiter_of(&self, waker: &Waker, seat: &mut Option<Key>) -> u64 {
+        match TaskNumber::of(waker) {
+            Some(number) => number.to_bits(),
+            None => self.seat_stranger(waker, seat),
+        }
+    }
+
+    #[cold]
+    fn seat_stranger(&self, waker: &Waker, seat: &mut Option<Key>) -> u64 {
+        let mut strangers = self.0.strangers.borrow_mut();
+        if let Some(key) = *seat
+            && let Some(seated) = strangers.get_mut(key)
+        {
+            seated.clone_from(waker);
+            return STRANGER | u64::from(key.index);
+        }
+        match strangers.insert(waker.clone()) {
+            Ok(key) => {
+                *seat = Some(key);
+                STRANGER | u64::from(key.index)
+            }
+            Err(waker) => {
+                // Without a seat it is woken at once, to ask again: slow, but never lost.
+                waker.wake();
+                platform::NOBODY
+            }
+        }
+    }
+
+    /// Gives up a stranger's place.
+    pub(crate) fn unseat(&self, seat: &mut Option<Key>) {
+        if let Some(key) = seat.take() {
+            let waker = self.0.strangers.borrow_mut().remove(key);
+            drop(waker);
+        }
+    }
+}
+
+impl Core {
+    fn read_clock(&self) -> Instant {
+        let now = self.reactor.borrow().now();
+        self.now.set(now);
+        now
+    }
+
+    fn wake(&self, waiter: u64) {
+        if waiter & STRANGER == 0 {
+            return self.tasks.wake(TaskNumber::from_bits(waiter));
+        }
+        let waker = {
+            let strangers = self.strangers.borrow();
+            strangers.at(waiter as u32).cloned()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+/// The text of a panic, as far as it has one.
+pub fn panic_text(payload: &(dyn std::any::Any + Send)) -> &str {
+    let literal = payload.downcast_ref::<&str>().copied();
+    literal.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no text)")
+}
+
+/// The longest that a turn's tasks run before completions are looked at.
+const _: () = assert!(TURN_TIME_MAX.as_micros() <= Duration::from_millis(10).as_micros());
+
+impl fmt::Debug for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Shard({} of {})", self.0.number, self.0.count)
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").field("shard", &self.shard).finish()
+    }
+}

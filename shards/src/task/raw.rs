@@ -1,0 +1,487 @@
+//! The executor's only unsafe code: memory for futures, the waker that is a number, and the current shard. Its one idea:
+//! each of the three is closed in itself, so that everything built on them is plain safe Rust that owns what it touches.
+//!
+//! - [`Pool`] and [`PoolBox`]: a `Box` whose memory comes from size classes that are kept; [`RawTask`] and [`Leased`]
+//!   are the two trait objects that live in one.
+//! - [`waker`]: a `Waker` whose data word is a number; nothing is dereferenced, so nothing can dangle.
+//! - [`enter`]: the one thread-local, which holds a borrow for as long as a call lasts.
+#![allow(unsafe_code)]
+
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::any::{Any, TypeId};
+use std::cell::{Cell, RefCell};
+use std::marker::PhantomData;
+use std::mem::{self, ManuallyDrop};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::ptr::{self, NonNull};
+use std::rc::Rc;
+use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
+
+use super::{Core, JoinError};
+use crate::limits::{BLOCK_BYTES_MAX, BLOCK_BYTES_MIN, SLAB_BYTES};
+
+// ---- memory ----
+
+/// Memory for futures in blocks of a few sizes. Blocks go back to a list and slabs are kept until the pool ends, so a
+/// steady server does not touch the heap. What is larger or more aligned than a block comes from the heap.
+pub(super) struct Pool {
+    classes: [Class; CLASSES],
+    slabs: RefCell<Vec<NonNull<u8>>>,
+    blocks_used: Cell<usize>,
+}
+
+/// The blocks of one size: returned ones in a list through the blocks themselves, latest first because it is warm; and
+/// the rest of the newest slab, handed out in order so that memory is touched only when used.
+struct Class {
+    free: Cell<Option<NonNull<FreeBlock>>>,
+    fresh: Cell<*mut u8>,
+    fresh_blocks: Cell<usize>,
+}
+
+struct FreeBlock {
+    next: Option<NonNull<FreeBlock>>,
+}
+
+impl Pool {
+    pub(super) fn new() -> Rc<Pool> {
+        Rc::new(Pool {
+            classes: std::array::from_fn(|_| Class {
+                free: Cell::new(None),
+                fresh: Cell::new(ptr::null_mut()),
+                fresh_blocks: Cell::new(0),
+            }),
+            slabs: RefCell::new(Vec::new()),
+            blocks_used: Cell::new(0),
+        })
+    }
+
+    /// Blocks and heap pieces that are out.
+    pub(super) fn blocks_used(&self) -> usize {
+        self.blocks_used.get()
+    }
+
+    /// Bytes taken from the heap for blocks, and kept.
+    pub(super) fn slab_bytes(&self) -> usize {
+        self.slabs.borrow().len() * SLAB_BYTES
+    }
+
+    /// Memory for a value of this layout; the caller owns it until it gives it to [`release`](Pool::release).
+    #[inline]
+    fn allocate(&self, layout: Layout) -> NonNull<u8> {
+        self.blocks_used.set(self.blocks_used.get() + 1);
+        let Some(index) = class_of(layout) else { return allocate_heap(heap_layout(layout)) };
+        let class = &self.classes[index];
+        match class.free.get() {
+            Some(block) => {
+                // SAFETY: a block in the list belongs to the pool and holds a `FreeBlock` that `release` wrote there;
+                // it leaves the list here, before anyone else may write to it.
+                class.free.set(unsafe { block.as_ref() }.next);
+                block.cast()
+            }
+            None => self.allocate_fresh(index),
+        }
+    }
+
+    #[cold]
+    fn allocate_fresh(&self, index: usize) -> NonNull<u8> {
+        let class = &self.classes[index];
+        let block_bytes = BLOCK_BYTES_MIN << index;
+        if class.fresh_blocks.get() == 0 {
+            let slab = allocate_heap(SLAB_LAYOUT);
+            self.slabs.borrow_mut().push(slab);
+            class.fresh.set(slab.as_ptr());
+            class.fresh_blocks.set(SLAB_BYTES / block_bytes);
+        }
+        let block = class.fresh.get();
+        class.fresh_blocks.set(class.fresh_blocks.get() - 1);
+        // SAFETY: at least one block was left, so the block's end is still within the slab (or at its very end).
+        class.fresh.set(unsafe { block.add(block_bytes) });
+        // SAFETY: `fresh` points into a slab whenever blocks are left, so it is not null.
+        unsafe { NonNull::new_unchecked(block) }
+    }
+
+    /// Takes memory back.
+    ///
+    /// # Safety
+    ///
+    /// `memory` came from [`allocate`](Pool::allocate) of this pool with this layout, and nothing uses it any more.
+    #[inline]
+    unsafe fn release(&self, memory: NonNull<u8>, layout: Layout) {
+        self.blocks_used.set(self.blocks_used.get() - 1);
+        let Some(index) = class_of(layout) else {
+            // SAFETY: `allocate` took this memory from the heap, since the same layout has the same class, and the
+            // caller gives up its ownership.
+            return unsafe { dealloc(memory.as_ptr(), heap_layout(layout)) };
+        };
+        let class = &self.classes[index];
+        let block = memory.cast::<FreeBlock>();
+        if cfg!(debug_assertions) {
+            // SAFETY: the block is ours now and has the size of its class. A use after free reads nonsense in tests.
+            unsafe { memory.write_bytes(0xDD, BLOCK_BYTES_MIN << index) };
+        }
+        // SAFETY: the caller gave up the block; it is at least a cache line, large and aligned enough for a `FreeBlock`.
+        unsafe { block.write(FreeBlock { next: class.free.get() }) };
+        class.free.set(Some(block));
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        for slab in self.slabs.get_mut() {
+            // SAFETY: each slab was allocated with this layout. No block of it is out, because whoever owns a block
+            // holds an `Rc` of the pool.
+            unsafe { dealloc(slab.as_ptr(), SLAB_LAYOUT) };
+        }
+    }
+}
+
+/// The index of the smallest class that a value of this layout fits in; none if it must live on the heap.
+#[inline]
+fn class_of(layout: Layout) -> Option<usize> {
+    let bytes = layout.size().max(BLOCK_BYTES_MIN);
+    let index = (bytes.next_power_of_two() / BLOCK_BYTES_MIN).trailing_zeros() as usize;
+    (layout.align() <= BLOCK_ALIGN && layout.size() <= BLOCK_BYTES_MAX).then_some(index)
+}
+
+/// The heap wants at least one byte; a value may be empty and yet need a large alignment.
+fn heap_layout(layout: Layout) -> Layout {
+    Layout::from_size_align(layout.size().max(1), layout.align()).unwrap_or(layout)
+}
+
+fn allocate_heap(layout: Layout) -> NonNull<u8> {
+    debug_assert!(layout.size() > 0);
+    // SAFETY: the layout has a size: `heap_layout` and `SLAB_LAYOUT` see to it.
+    NonNull::new(unsafe { alloc(layout) }).unwrap_or_else(|| handle_alloc_error(layout))
+}
+
+/// A value in a pool's memory, dropped in place; the memory goes back to its class.
+struct PoolBox<T: ?Sized> {
+    value: NonNull<T>,
+    pool: Rc<Pool>,
+    owns: PhantomData<T>,
+}
+
+impl<T> PoolBox<T> {
+    #[inline]
+    fn new(pool: Rc<Pool>, value: T) -> Self {
+        let memory = pool.allocate(Layout::new::<T>()).cast::<T>();
+        // SAFETY: the memory is ours, and large and aligned enough for `T`.
+        unsafe { memory.write(value) };
+        PoolBox { value: memory, pool, owns: PhantomData }
+    }
+}
+
+impl<T: ?Sized> PoolBox<T> {
+    /// The value, pinned: it lives in its block until it is dropped there, and nothing moves it out.
+    #[inline]
+    fn get(&mut self) -> Pin<&mut T> {
+        // SAFETY: `value` was written by `new` and is dropped by `drop` only; the box owns it and is borrowed mutably.
+        // It is pinned because no function of the box moves it.
+        unsafe { Pin::new_unchecked(self.value.as_mut()) }
+    }
+
+    /// The box with a pointer to the same value as another type.
+    ///
+    /// # Safety
+    ///
+    /// `value` points to what `self` owns, with a type that drops it and tells its layout alike: an unsizing of `T`.
+    #[inline]
+    unsafe fn with_pointer<U: ?Sized>(self, value: NonNull<U>) -> PoolBox<U> {
+        let this = ManuallyDrop::new(self);
+        // SAFETY: `this` is never dropped, so the `Rc` is moved and not copied.
+        PoolBox { value, pool: unsafe { ptr::read(&this.pool) }, owns: PhantomData }
+    }
+}
+
+impl<T: ?Sized> Drop for PoolBox<T> {
+    #[inline]
+    fn drop(&mut self) {
+        /// Gives the memory back when the value is gone, also when its `drop` panics.
+        struct Block<'a>(&'a Pool, NonNull<u8>, Layout);
+
+        impl Drop for Block<'_> {
+            #[inline]
+            fn drop(&mut self) {
+                // SAFETY: made below, for a value that `PoolBox::new` placed in memory of this pool with this layout
+                // (an unsized pointer tells the same layout); the value has been dropped, so nothing uses the memory.
+                unsafe { self.0.release(self.1, self.2) };
+            }
+        }
+
+        // SAFETY: the box owns the value, which is alive until the next statement but one.
+        let layout = Layout::for_value(unsafe { self.value.as_ref() });
+        let _block = Block(&self.pool, self.value.cast(), layout);
+        // SAFETY: the box owns the value and is being dropped, so nobody sees it again.
+        unsafe { ptr::drop_in_place(self.value.as_ptr()) };
+    }
+}
+
+impl<T: ?Sized> Unpin for PoolBox<T> {}
+
+/// A future in memory leased from the shard's pool, dropped in place when the lease is: what one request's handler runs
+/// in. It is `Unpin`, so it may be stored and polled without further pinning.
+pub struct Leased<'a, T> {
+    future: PoolBox<dyn Future<Output = T> + 'a>,
+}
+
+impl<'a, T> Leased<'a, T> {
+    #[inline]
+    pub(super) fn new(pool: Rc<Pool>, future: impl Future<Output = T> + 'a) -> Self {
+        let future = PoolBox::new(pool, future);
+        let value: NonNull<dyn Future<Output = T> + 'a> = future.value;
+        // SAFETY: `value` is the pointer of this box, unsized.
+        Leased { future: unsafe { future.with_pointer(value) } }
+    }
+}
+
+impl<T> Future for Leased<'_, T> {
+    type Output = T;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        self.future.get().poll(cx)
+    }
+}
+
+impl<T> std::fmt::Debug for Leased<'_, T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Leased").finish_non_exhaustive()
+    }
+}
+
+/// A task's future, then its result, with the type erased. None of its methods unwinds.
+pub(super) struct RawTask {
+    cell: PoolBox<dyn Cellular>,
+}
+
+/// How a poll of a task ended it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    Returned,
+    Panicked,
+}
+
+impl RawTask {
+    #[inline]
+    pub(super) fn new<F: Future + 'static>(pool: Rc<Pool>, future: F) -> Self {
+        let cell = PoolBox::new(pool, TaskCell::Running(future));
+        let value: NonNull<dyn Cellular> = cell.value;
+        // SAFETY: `value` is the pointer of this box, unsized.
+        RawTask { cell: unsafe { cell.with_pointer(value) } }
+    }
+
+    /// Polls the future; when it has ended, its place is taken by its result.
+    #[inline]
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        self.cell.get().poll(cx)
+    }
+
+    /// Drops the future; the result is `Cancelled`, or the panic of its `drop`.
+    pub(super) fn cancel(&mut self) -> Ended {
+        self.cell.get().cancel()
+    }
+
+    /// Moves the result of an ended task out. None if there is none (any more), or if `T` is not its type.
+    #[inline]
+    pub(super) fn take<T: 'static>(&mut self) -> Option<Result<T, JoinError>> {
+        let mut result: Option<Result<T, JoinError>> = None;
+        self.cell.get().take(&mut result);
+        result
+    }
+
+    /// What an ended task that nobody joined panicked with.
+    pub(super) fn take_panic(&mut self) -> Option<Box<dyn Any + Send>> {
+        self.cell.get().take_panic()
+    }
+}
+
+enum TaskCell<F: Future> {
+    Running(F),
+    Ended(Result<F::Output, JoinError>),
+    Taken,
+}
+
+trait Cellular {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended>;
+    fn cancel(self: Pin<&mut Self>) -> Ended;
+    fn take(self: Pin<&mut Self>, result: &mut dyn Any);
+    fn take_panic(self: Pin<&mut Self>) -> Option<Box<dyn Any + Send>>;
+}
+
+impl<F> TaskCell<F>
+where
+    F: Future + 'static,
+{
+    /// The cell without its pin. Whoever has it may replace the whole cell, which drops the future in its place, but
+    /// must not move the future out.
+    fn unpinned(self: Pin<&mut Self>) -> &mut Self {
+        // SAFETY: this is private to the methods below. They reach the future only to pin it again or to drop it in
+        // place by assigning another state; what they move out is the result, which has never been pinned.
+        unsafe { self.get_unchecked_mut() }
+    }
+
+    /// The future has panicked in `poll` or `drop`: drops what is left of it, and keeps the first panic as the result.
+    #[cold]
+    fn panicked(&mut self, payload: Box<dyn Any + Send>) -> Ended {
+        let panicked = TaskCell::Ended(Err(JoinError::Panicked(payload)));
+        // An assignment writes the new value even when dropping the old one panics.
+        if let Err(second) = catch_unwind(AssertUnwindSafe(|| *self = panicked)) {
+            // Its own `drop` may panic again, without an end; leaking it is the lesser evil.
+            mem::forget(second);
+        }
+        Ended::Panicked
+    }
+}
+
+impl<F: Future + 'static> Cellular for TaskCell<F> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
+        let this = self.unpinned();
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            let TaskCell::Running(future) = &mut *this else { return Poll::Ready(Ended::Returned) };
+            // SAFETY: the cell is pinned, and the future in it is not moved until it is dropped (see `unpinned`).
+            let Poll::Ready(output) = unsafe { Pin::new_unchecked(future) }.poll(cx) else { return Poll::Pending };
+            *this = TaskCell::Ended(Ok(output));
+            Poll::Ready(Ended::Returned)
+        }));
+        polled.unwrap_or_else(|payload| Poll::Ready(this.panicked(payload)))
+    }
+
+    fn cancel(self: Pin<&mut Self>) -> Ended {
+        let this = self.unpinned();
+        match catch_unwind(AssertUnwindSafe(|| *this = TaskCell::Ended(Err(JoinError::Cancelled)))) {
+            Ok(()) => Ended::Returned,
+            Err(payload) => this.panicked(payload),
+        }
+    }
+
+    fn take(self: Pin<&mut Self>, result: &mut dyn Any) {
+        let this = self.unpinned();
+        if let (TaskCell::Ended(_), Some(result)) =
+            (&*this, result.downcast_mut::<Option<Result<F::Output, JoinError>>>())
+            && let TaskCell::Ended(ended) = mem::replace(this, TaskCell::Taken)
+        {
+            *result = Some(ended);
+        }
+    }
+
+    fn take_panic(self: Pin<&mut Self>) -> Option<Box<dyn Any + Send>> {
+        let this = self.unpinned();
+        match this {
+            TaskCell::Ended(Err(JoinError::Panicked(_))) => match mem::replace(this, TaskCell::Taken) {
+                TaskCell::Ended(Err(JoinError::Panicked(payload))) => Some(payload),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
+// ---- the waker that is a number ----
+
+/// Calls `f` with the waker of this number.
+#[inline]
+pub(super) fn with_waker<T>(number: u64, f: impl FnOnce(&Waker) -> T) -> T {
+    f(&ManuallyDrop::new(waker(number)))
+}
+
+/// The waker of this number. Cloning it copies the number, dropping it does nothing.
+#[inline]
+pub(super) fn waker(number: u64) -> Waker {
+    // SAFETY: the functions of `VTABLE` only ever read the data word as a number, which is valid in every thread and for
+    // ever, so the contract of `RawWaker` (thread-safe, usable until dropped) holds.
+    unsafe { Waker::from_raw(raw_waker(number)) }
+}
+
+/// The number of a waker, if it is one of ours.
+#[inline]
+pub(super) fn number_of(waker: &Waker) -> Option<u64> {
+    ptr::eq(waker.vtable(), &VTABLE).then(|| waker.data().addr() as u64)
+}
+
+#[inline]
+fn raw_waker(number: u64) -> RawWaker {
+    RawWaker::new(ptr::without_provenance(number as usize), &VTABLE)
+}
+
+const _: () = assert!(usize::BITS >= u64::BITS, "a waker's data word must hold a whole number: 64-bit targets only");
+
+/// A `static`, not a constant, so that it has one address by which a waker of ours is recognised.
+static VTABLE: RawWakerVTable = RawWakerVTable::new(
+    |data| RawWaker::new(data, &VTABLE),
+    |data| super::TaskNumber::from_bits(data.addr() as u64).wake(),
+    |data| super::TaskNumber::from_bits(data.addr() as u64).wake(),
+    |_| {},
+);
+
+// ---- the current shard ----
+
+// The one thread-local. Const-initialised and without a destructor, so it can be read at any time, also while the thread ends.
+thread_local! {
+    static CURRENT: Cell<*const Entered> = const { Cell::new(ptr::null()) };
+}
+
+/// What a shard has entered with. It lives in the frame of [`enter`].
+struct Entered {
+    core: NonNull<Core>,
+    /// Points to an `Rc<T>` for the `T` of `shard_type`.
+    shard: NonNull<()>,
+    shard_type: TypeId,
+}
+
+/// Runs `f` with `core` and `shard` as the current ones of this thread, and restores the previous ones afterwards.
+pub(super) fn enter<T: 'static, R>(core: &Core, shard: &Rc<T>, f: impl FnOnce() -> R) -> R {
+    /// Restores what was current before, also when `f` panics.
+    struct Guard<'a> {
+        entered: &'a Entered,
+        outer: *const Entered,
+    }
+
+    impl Drop for Guard<'_> {
+        fn drop(&mut self) {
+            // Frames end in reverse order, unless somebody switches stacks inside `f` and does not come back before this
+            // frame ends. Then `outer` may be gone, and there is no safe way on.
+            if CURRENT.get() != ptr::from_ref(self.entered) {
+                std::process::abort();
+            }
+            CURRENT.set(self.outer);
+        }
+    }
+
+    let entered =
+        Entered { core: NonNull::from(core), shard: NonNull::from(shard).cast(), shard_type: TypeId::of::<T>() };
+    let _guard = Guard { entered: &entered, outer: CURRENT.replace(&entered) };
+    f()
+}
+
+/// The shard that this thread has entered, if it is a `T`.
+#[inline]
+pub fn current<T: 'static>() -> Option<Rc<T>> {
+    let entered = NonNull::new(CURRENT.get().cast_mut())?;
+    // SAFETY: only `enter` sets the pointer, to a local of its frame, and resets it before the frame ends (or aborts).
+    let entered = unsafe { entered.as_ref() };
+    if entered.shard_type != TypeId::of::<T>() {
+        return None;
+    }
+    // SAFETY: `enter` made the pointer from an `&Rc<T>` with the `T` of `shard_type`, and that borrow outlives its frame.
+    // The reference is used for this clone only, so it does not outlive the frame either.
+    Some(unsafe { entered.shard.cast::<Rc<T>>().as_ref() }.clone())
+}
+
+/// Calls `f` with the executor of the shard that this thread has entered. For the few words of this module's parent that
+/// must not cost a reference count; `f` runs none of the user's code.
+#[inline]
+pub(super) fn with_core<R>(f: impl FnOnce(Option<&Core>) -> R) -> R {
+    let entered = NonNull::new(CURRENT.get().cast_mut());
+    // SAFETY: as in `current`: the frame of `enter` is alive, and with it the borrow of the core that it was given. `f`
+    // is ours and returns before anything else runs on this thread, so the reference does not outlive the frame.
+    f(entered.map(|entered| unsafe { entered.as_ref().core.as_ref() }))
+}
+
+const CLASSES: usize = (BLOCK_BYTES_MAX / BLOCK_BYTES_MIN).trailing_zeros() as usize + 1;
+const BLOCK_ALIGN: usize = BLOCK_BYTES_MIN;
+const SLAB_LAYOUT: Layout = match Layout::from_size_align(SLAB_BYTES, BLOCK_ALIGN) {
+    Ok(layout) => layout,
+    Err(_) => panic!("a slab's size and alignment make a layout"),
+};
+const _: () = assert!(BLOCK_BYTES_MIN >= size_of::<FreeBlock>());
