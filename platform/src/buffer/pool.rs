@@ -369,6 +369,26 @@ impl ReceiveGroup<'_> {
         self.receive().home.borrow_mut().push(buffer);
     }
 
+    /// Has a buffer that is home filled, and leases what was filled: the way of a readiness backend. `fill` says how many
+    /// bytes it has written, and whatever else it has to tell. `None` if no buffer is home.
+    pub(crate) fn fill<T, E>(
+        &self,
+        fill: impl FnOnce(&mut [u8]) -> Result<(usize, T), E>,
+    ) -> Option<Result<(Chunk, T), E>> {
+        let buffer = self.take()?;
+        // SAFETY: the buffer lies in its region, which was initialised when made; it was home, so no lease on it is left,
+        // and it has just been taken, so nobody else writes to it or reads it while the slice lives.
+        let room = unsafe { std::slice::from_raw_parts_mut(self.start(buffer).as_ptr(), self.buffer_bytes() as usize) };
+        Some(match fill(room) {
+            // SAFETY: the buffer has been taken and not been leased since, and `fill`, which wrote to it, is over.
+            Ok((bytes, told)) => Ok((unsafe { self.lease(buffer, 0, bytes as u32) }, told)),
+            Err(error) => {
+                self.put_back(buffer);
+                Err(error)
+            }
+        })
+    }
+
     /// A lease on `offset..offset + len` of a taken buffer.
     ///
     /// When buffers are scarce and the bytes are few, they are copied into a pooled chunk and the buffer is home at once.
