@@ -163,6 +163,12 @@ impl Running {
         core.tasks.enter(&core, || self.enter(Wait::No));
     }
 
+    /// Whether a turn would find something to do.
+    pub fn is_ready(&self) -> bool {
+        let Shard(core) = &self.shard;
+        core.tasks.has_ready() || core.world.has_wakes() || core.inbox.is_waiting()
+    }
+
     /// Wakes by other threads, and what they have sent.
     fn adopt_arrivals(&mut self) {
         let Shard(core) = &self.shard;
@@ -205,7 +211,7 @@ impl Running {
 
     fn next(&self) -> Next {
         let Shard(core) = &self.shard;
-        if core.tasks.has_ready() || core.world.has_wakes() || core.inbox.is_waiting() {
+        if self.is_ready() {
             return Next::Ready;
         }
         match core.timers.borrow().next_deadline() {
