@@ -16,7 +16,7 @@ use platform::arena::{Arena, Key};
 use platform::{BackendKind, Pool, Reactor, Unparker, Wait};
 
 use crate::inbox::{Inbox, Remote};
-use crate::limits::{STRANGERS_MAX, TURN_TIME_MAX};
+use crate::limits::{POLLS_PER_CLOCK, STRANGERS_MAX, TURN_POLLS_MAX, TURN_TIME_MAX};
 use crate::runtime::start::Start;
 use crate::scope::Scope;
 use crate::stats::ShardStats;
@@ -133,7 +133,11 @@ impl Running {
             self.adopt_arrivals();
             self.expire_timers(started);
             let up = started + TURN_TIME_MAX;
-            let polls = core.tasks.run(|| core.read_clock() >= up);
+            let mut looks = 0;
+            let polls = core.tasks.run(|| {
+                looks += 1;
+                looks == TURN_POLLS_MAX / POLLS_PER_CLOCK || core.read_clock() >= up
+            });
             self.submit_if_busy();
             core.stats.turned(polls, || core.reactor.borrow().now().saturating_duration_since(started));
             self.next()

@@ -16,6 +16,7 @@ use platform::{Config, Reactor, Unparker};
 
 use super::start::Start;
 use super::{finished, spawn_main};
+use crate::limits::SIMULATED_TURN;
 use crate::shard::{Running, Seed};
 use crate::{JoinHandle, Remote, Shard};
 
@@ -113,12 +114,15 @@ impl Simulation {
         let mut client = spawn_main(&running, async move { client(shard).await });
         self.members.push(Member { running, main: None, start });
         let output = loop {
-            self.settle();
+            self.round();
             if let Some(output) = finished(&mut client) {
                 break output;
             }
-            if !self.machine.advance_to_next() {
-                panic!("the simulation is stuck (seed {}): everyone waits for something that cannot happen", self.seed());
+            if !self.pass_time() {
+                panic!(
+                    "the simulation is stuck (seed {}): everyone waits for something that cannot happen",
+                    self.seed()
+                );
             }
         };
         self.members.pop();
@@ -128,36 +132,40 @@ impl Simulation {
     /// Lets everything run until nothing is left that could happen.
     pub fn run_to_end(&mut self) {
         loop {
-            self.settle();
-            if !self.machine.advance_to_next() {
+            self.round();
+            if !self.pass_time() {
                 return;
             }
         }
     }
 
-    /// Turns all shards until none has anything to do at this moment.
-    fn settle(&mut self) {
-        loop {
-            for member in &mut self.members {
-                let next = member.running.turn();
-                member.running.park(next);
-            }
-            for index in 0..self.members.len() {
-                let member = &mut self.members[index];
-                if let Some(main) = &mut member.main
-                    && let Some(result) = finished(main)
-                {
-                    member.main = None;
-                    member.start.ended(member.running.shard().number());
-                    if let Err(panic) = result {
-                        self.fail(panic);
-                    }
+    /// One turn of every shard.
+    fn round(&mut self) {
+        for member in &mut self.members {
+            let next = member.running.turn();
+            member.running.park(next);
+        }
+        for index in 0..self.members.len() {
+            let member = &mut self.members[index];
+            if let Some(main) = &mut member.main
+                && let Some(result) = finished(main)
+            {
+                member.main = None;
+                member.start.ended(member.running.shard().number());
+                if let Err(panic) = result {
+                    self.fail(panic);
                 }
             }
-            if !self.members.iter().any(|member| member.running.is_ready()) {
-                return;
-            }
         }
+    }
+
+    /// Lets the clock move on: a little while tasks are ready, else to whatever comes next. False if nothing does.
+    fn pass_time(&self) -> bool {
+        if self.members.iter().any(|member| member.running.is_ready()) {
+            self.machine.advance(self.machine.now() + SIMULATED_TURN);
+            return true;
+        }
+        self.machine.advance_to_next()
     }
 
     fn running(&self, number: usize, count: usize, start: &Arc<Start>) -> Running {
