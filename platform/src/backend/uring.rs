@@ -239,7 +239,9 @@ impl Uring {
             let queue = self.ring.submission();
             (!queue.is_empty(), queue.taskrun() || queue.cq_overflow())
         };
-        let wait = if self.ring.completion().is_empty() { wait } else { Wait::No };
+        // What could not even be built has landed already.
+        let news = !core.woken.is_empty() || !self.ring.completion().is_empty();
+        let wait = if news { Wait::No } else { wait };
         // Without the flag, only an enter tells whether completions wait in the kernel.
         let blind = !self.features.has(Features::TASKRUN_FLAG);
         if queued || flagged || blind || wait != Wait::No {
