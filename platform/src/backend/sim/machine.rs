@@ -285,7 +285,10 @@ impl World {
 
     fn happen(&mut self, event: Event) {
         match event {
-            Event::Due { shard, operation } => self.tell(shard, News::Due(operation)),
+            Event::Due { shard, operation } => {
+                self.trace.record(self.now, "due", operation, shard.0.into());
+                self.tell(shard, News::Due(operation));
+            }
             Event::Knock { from, to, tries } => self.knock(from, to, tries),
             Event::Segment { from, to, segment } => self.segment(from, to, segment),
             Event::Packet(packet) => self.packet(packet),

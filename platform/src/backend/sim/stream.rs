@@ -156,7 +156,7 @@ impl World {
 
     /// The next connection in a queue.
     pub(super) fn accept(&mut self, node: Key) -> Result<Option<SimDescriptor>> {
-        let Some(listener) = self.listener_mut(node) else { return Err(Error::Invalid) };
+        let Some(listener) = self.listener_mut(node) else { return Err(self.unfit(node, Error::Invalid)) };
         let Some(stream) = listener.queue.pop_front() else { return Ok(None) };
         self.trace.record(self.now, "accept", stream, 0);
         Ok(Some(self.descriptor(stream)))
@@ -193,7 +193,7 @@ impl World {
     /// Takes as many bytes as there is room for. `begun` says that others of the same operation have been taken before:
     /// an error then waits for the next.
     pub(super) fn send(&mut self, node: Key, bytes: &[u8], begun: bool) -> Result<usize> {
-        let Some(stream) = self.stream_mut(node) else { return Err(Error::NotConnected) };
+        let Some(stream) = self.stream_mut(node) else { return Err(self.unfit(node, Error::BrokenPipe)) };
         if let Some(failure) = stream.send_failure() {
             if !begun {
                 stream.error = None;
@@ -221,7 +221,9 @@ impl World {
 
     /// What somebody who wants to receive finds. A failure is told once.
     pub(super) fn find(&mut self, node: Key) -> Found {
-        let Some(stream) = self.stream_mut(node) else { return Found::Failure(Error::NotConnected) };
+        let Some(stream) = self.stream_mut(node) else {
+            return Found::Failure(self.unfit(node, Error::NotConnected));
+        };
         match stream.stage {
             _ if !stream.incoming.is_empty() => Found::Bytes,
             _ if stream.error.is_some() => Found::Failure(stream.error.take().unwrap_or(Error::Reset)),
@@ -447,6 +449,14 @@ impl World {
             self.dispatch(node, other, Segment::Reset);
         }
         self.nodes.remove(node);
+    }
+
+    /// Why an operation fails on a socket that is not of its kind; what is no socket at all says so.
+    fn unfit(&self, node: Key, error: Error) -> Error {
+        match self.kind(node) {
+            Ok(Kind::File(_)) => error_of(libc::ENOTSOCK),
+            _ => error,
+        }
     }
 
     fn stream(&self, node: Key) -> Option<&Stream> {

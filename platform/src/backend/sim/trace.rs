@@ -29,21 +29,21 @@ impl Trace {
         self.log.as_deref().unwrap_or_default()
     }
 
-    /// Appends an event: when, what, at which socket or file, and a number that says more (a length, a port, a try).
-    pub(super) fn record(&mut self, at: Duration, what: &'static str, node: Key, detail: u64) {
+    /// Appends an event: when, what, with which socket, file or operation, and a number that says more (a length, a port).
+    pub(super) fn record(&mut self, at: Duration, what: &'static str, name: Key, detail: u64) {
         let at = at.as_nanos() as u64;
         let word = digest(what.as_bytes());
-        for part in [at, word, node.to_bits(), detail] {
+        for part in [at, word, name.to_bits(), detail] {
             self.hash = mix(self.hash ^ part);
         }
         if let Some(log) = &mut self.log {
-            let _ = writeln!(log, "{at:>12} {what} {}.{} {detail}", node.index, node.generation);
+            let _ = writeln!(log, "{at:>12} {what} {}.{} {detail}", name.index, name.generation);
         }
     }
 
     /// Appends an event that carries bytes: their number, and what they are.
-    pub(super) fn record_bytes(&mut self, at: Duration, what: &'static str, node: Key, bytes: &[u8]) {
-        self.record(at, what, node, bytes.len() as u64);
+    pub(super) fn record_bytes(&mut self, at: Duration, what: &'static str, name: Key, bytes: &[u8]) {
+        self.record(at, what, name, bytes.len() as u64);
         self.hash = mix(self.hash ^ digest(bytes));
     }
 }
