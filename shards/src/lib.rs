@@ -11,3 +11,6 @@ pub mod timer;
 pub mod world;
 
 mod sync;
+
+#[cfg(test)]
+mod tests;
