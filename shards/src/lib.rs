@@ -32,3 +32,6 @@ pub use scope::{Cancelled, Pass, Scope};
 pub use shard::{Next, Running, Shard, panic_text};
 pub use stats::{Counter, ShardStats};
 pub use task::{JoinError, JoinHandle, Leased, SpawnError, budget, yield_now};
+
+#[cfg(test)]
+mod tests;
