@@ -1,1 +1,64 @@
-//! A thread-per-core server framework.
+//! *Shardwise* is a thread-per-core, shared-nothing server framework: every CPU core owns one pinned executor and one
+//! reactor ring, nothing is shared between them, and handlers need not be `Send`.
+//!
+//! ```no_run
+//! use shardwise::prelude::*;
+//!
+//! #[shardwise::main] // one pinned executor and one ring per core; this body runs on each
+//! async fn main(shard: Shard) -> Result<()> {
+//!     App::new()
+//!         .get("/", async || "hello")
+//!         .get("/hello/{name}", async |Path(name): Path<String>| format!("hello {name}"))
+//!         .serve("0.0.0.0:8080")
+//!         .await
+//! }
+//! ```
+//!
+//! This package is what a user writes: [`App`] and its routes, [handlers](Handler) and what they [take](FromHead) and
+//! [return](Respond), metrics, the admin listener, the start. What goes over the wire is `net`'s, what a core does is
+//! `shards`'; neither kernels nor file descriptors appear here.
+
+#![forbid(unsafe_code)]
+
+mod admin;
+mod app;
+mod caught;
+mod error;
+mod extract;
+mod handler;
+mod json;
+pub mod limits;
+mod log;
+mod measure;
+mod metrics;
+pub mod prelude;
+mod request;
+mod respond;
+mod route;
+mod router;
+mod runtime;
+mod site;
+#[cfg(test)]
+mod testing;
+
+pub use app::{App, SetupError};
+pub use bytes::Bytes;
+pub use error::{Error, Result};
+pub use extract::{FromHead, FromRequest, Path, Query, Rejection, State, States, Unmet};
+pub use handler::{Handler, Limited};
+pub use http;
+pub use json::Json;
+pub use macros::main;
+pub use net::{Body, BodyError, Config, Content, Headers, Response};
+pub use platform::{BackendKind, Buf, Choice, Chunk, PoolSize};
+pub use request::Request;
+pub use respond::{Html, Respond, Sink, Stream, StreamError};
+pub use runtime::{Builder, Runtime};
+pub use shards::{Shard, yield_now};
+
+/// What `#[shardwise::main]` expands to; not part of the interface.
+#[doc(hidden)]
+pub mod expanded {
+    pub use crate::log::install as install_log;
+    pub use crate::runtime::conclude;
+}

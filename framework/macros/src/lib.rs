@@ -1,1 +1,172 @@
-//! The attribute macros of shardwise.
+//! The attribute macro of shardwise: [`macro@main`].
+//!
+//! It only rewrites: everything it does can be written by hand with `Runtime::builder()`, which is what it expands to.
+
+#![forbid(unsafe_code)]
+
+use proc_macro::TokenStream;
+use proc_macro2::TokenStream as Tokens;
+use quote::{quote, quote_spanned};
+use syn::parse::{Parse, ParseStream, Parser};
+use syn::punctuated::Punctuated;
+use syn::spanned::Spanned;
+use syn::{Error, Expr, FnArg, Ident, ItemFn, Path, Result, ReturnType, Token};
+
+/// Runs an `async fn main` on every shard.
+///
+/// ```ignore
+/// #[shardwise::main]
+/// async fn main(shard: Shard) -> Result<()> {
+///     App::new().get("/", async || "hello").serve("0.0.0.0:8080").await
+/// }
+/// ```
+///
+/// It is sugar for `Runtime::builder().run(async |shard| …)`. Arguments set up the builder, `name = value` each:
+///
+/// - `setup = path`: a function without arguments that runs once, before the shards start, and returns a `Result`. Every
+///   shard's `main` gets a clone of its value as second argument.
+/// - `shards = n`: how many; by default one for each CPU.
+/// - `backend = "uring"`: which; by default the fastest that works.
+/// - `admin = "127.0.0.1:9901"`: where `/metrics`, `/healthz` and `/readyz` are answered.
+/// - `oversubscribe = true`: admits more shards than CPUs.
+///
+/// Without a subscriber for `tracing`, log lines go to standard error, from the level in `SHARDWISE_LOG` on.
+#[proc_macro_attribute]
+pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let expanded = Options::parse.parse(arguments).and_then(|options| expand(options, syn::parse(item.clone())?));
+    match expanded {
+        Ok(tokens) => tokens.into(),
+        Err(error) => {
+            // The function as it stands, too, so that the one error is not followed by a dozen.
+            let mut tokens = TokenStream::from(error.into_compile_error());
+            tokens.extend(TokenStream::from(quote!(fn main() {})));
+            tokens
+        }
+    }
+}
+
+/// What the attribute's arguments say.
+#[derive(Default)]
+struct Options {
+    setup: Option<Path>,
+    shards: Option<Expr>,
+    backend: Option<Expr>,
+    admin: Option<Expr>,
+    oversubscribe: Option<Expr>,
+}
+
+/// One argument.
+struct Argument {
+    name: Ident,
+    value: Expr,
+}
+
+impl Parse for Argument {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let name: Ident = input.parse()?;
+        input.parse::<Token![=]>().map_err(|_| Error::new(name.span(), format!("write `{name} = value`")))?;
+        Ok(Argument { name, value: input.parse()? })
+    }
+}
+
+impl Parse for Options {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let mut options = Options::default();
+        for Argument { name, value } in Punctuated::<Argument, Token![,]>::parse_terminated(input)? {
+            let is_given = match name.to_string().as_str() {
+                "setup" => match value {
+                    Expr::Path(path) => options.setup.replace(path.path).is_some(),
+                    other => return Err(Error::new(other.span(), "`setup` names a function: `setup = load`")),
+                },
+                "shards" => options.shards.replace(value).is_some(),
+                "backend" => options.backend.replace(value).is_some(),
+                "admin" => options.admin.replace(value).is_some(),
+                "oversubscribe" => options.oversubscribe.replace(value).is_some(),
+                _ => {
+                    let known = "setup, shards, backend, admin and oversubscribe";
+                    return Err(Error::new(name.span(), format!("there is no argument `{name}`: there are {known}")));
+                }
+            };
+            if is_given {
+                return Err(Error::new(name.span(), format!("`{name}` is given twice")));
+            }
+        }
+        Ok(options)
+    }
+}
+
+fn expand(options: Options, main: ItemFn) -> Result<Tokens> {
+    check(&options, &main)?;
+    let Options { setup, shards, backend, admin, oversubscribe } = options;
+    let ItemFn { attrs, vis, .. } = &main;
+    let inner = {
+        let mut inner = main.clone();
+        inner.attrs.clear();
+        inner.vis = syn::Visibility::Inherited;
+        inner
+    };
+    let prepare = setup.as_ref().map(|setup| quote_spanned!(setup.span()=> let value = #setup()?;));
+    let arguments = match (main.sig.inputs.len(), &setup) {
+        (0, _) => quote!(),
+        (1, _) => quote!(shard),
+        _ => quote!(shard, ::core::clone::Clone::clone(&value)),
+    };
+    let shards = shards.map(|count| quote_spanned!(count.span()=> .shards(#count)));
+    let oversubscribe = oversubscribe.map(|yes| quote_spanned!(yes.span()=> .oversubscribe(#yes)));
+    let backend = backend.map(|name| {
+        quote_spanned! {name.span()=>
+            .backend(<::shardwise::Choice as ::core::str::FromStr>::from_str(#name).map_err(::shardwise::Error::new)?)
+        }
+    });
+    let admin = admin.map(|address| {
+        quote_spanned! {address.span()=>
+            .admin(<::std::net::SocketAddr as ::core::str::FromStr>::from_str(#address)?)
+        }
+    });
+    Ok(quote! {
+        #(#attrs)*
+        #vis fn main() -> ::std::process::ExitCode {
+            #inner
+            fn start() -> ::shardwise::Result<()> {
+                ::shardwise::expanded::install_log();
+                #prepare
+                ::shardwise::Runtime::builder() #shards #oversubscribe #backend #admin
+                    .run(async move |shard: ::shardwise::Shard| { let _ = &shard; main(#arguments).await })
+            }
+            ::shardwise::expanded::conclude(start())
+        }
+    })
+}
+
+/// What a `main` must be like.
+fn check(options: &Options, main: &ItemFn) -> Result<()> {
+    let signature = &main.sig;
+    let wants = match options.setup {
+        Some(_) => "async fn main(shard: Shard, value: T) -> Result<()>",
+        None => "async fn main(shard: Shard) -> Result<()>",
+    };
+    let fail = |span: proc_macro2::Span, what: &str| Err(Error::new(span, format!("{what}: write `{wants}`")));
+    if signature.ident != "main" {
+        return fail(signature.ident.span(), "`#[shardwise::main]` goes on the function `main`");
+    }
+    if signature.asyncness.is_none() {
+        return fail(signature.fn_token.span, "`main` must be async");
+    }
+    if !signature.generics.params.is_empty() {
+        return fail(signature.generics.span(), "`main` cannot be generic");
+    }
+    if let ReturnType::Default = signature.output {
+        return fail(signature.ident.span(), "`main` must return a `Result`");
+    }
+    if let Some(receiver) = signature.inputs.iter().find(|input| matches!(input, FnArg::Receiver(_))) {
+        return fail(receiver.span(), "`main` is not a method");
+    }
+    let most = if options.setup.is_some() { 2 } else { 1 };
+    match signature.inputs.iter().nth(most) {
+        Some(surplus) if options.setup.is_none() => {
+            fail(surplus.span(), "`main` takes the shard, and a second argument only with `setup = …`")
+        }
+        Some(surplus) => fail(surplus.span(), "`main` takes the shard and what `setup` returns"),
+        None => Ok(()),
+    }
+}

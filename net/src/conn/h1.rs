@@ -360,7 +360,7 @@ impl<S: Service> Connection<S> {
 
     /// Writes the head, and the content if it is there as a whole. What is still to come is given back.
     fn respond(&mut self, response: Response) -> Result<Option<Content>, End> {
-        let Response { status, headers, content } = response;
+        let Response { status, headers, content, .. } = response;
         let too_much_left = !self.engine.is_request_ended()
             && !matches!(content, Content::Body(_))
             && self.engine.body_left().is_some_and(|left| left > DRAIN_BODY_BYTES_MAX);

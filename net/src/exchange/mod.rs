@@ -6,6 +6,8 @@
 mod body;
 mod request;
 mod response;
+#[cfg(test)]
+mod tests;
 
 use shards::Leased;
 

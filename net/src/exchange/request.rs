@@ -24,7 +24,8 @@ pub struct Request {
 #[derive(Clone, Debug)]
 pub struct Peer {
     shard: Shard,
-    handle: Handle,
+    /// `None` for a request that came by no connection.
+    handle: Option<Handle>,
     is_secure: bool,
 }
 
@@ -116,17 +117,22 @@ impl Head {
 
 impl Peer {
     pub(crate) fn new(shard: Shard, handle: Handle, is_secure: bool) -> Self {
-        Peer { shard, handle, is_secure }
+        Peer { shard, handle: Some(handle), is_secure }
+    }
+
+    /// The peer of a request that was made here and came by no connection, as tests make them.
+    pub fn none(shard: &Shard) -> Self {
+        Peer { shard: shard.clone(), handle: None, is_secure: false }
     }
 
     /// The client's address; `None` once the connection is closed. One system call.
     pub fn remote(&self) -> Option<SocketAddr> {
-        self.shard.with_reactor(|reactor| reactor.peer_address(self.handle)).ok()
+        self.shard.with_reactor(|reactor| reactor.peer_address(self.handle?).ok())
     }
 
     /// The server's address; `None` once the connection is closed. One system call.
     pub fn local(&self) -> Option<SocketAddr> {
-        self.shard.with_reactor(|reactor| reactor.local_address(self.handle)).ok()
+        self.shard.with_reactor(|reactor| reactor.local_address(self.handle?).ok())
     }
 
     /// Whether the connection is encrypted.

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use http::{HeaderName, HeaderValue, StatusCode};
 use platform::Buf;
+use smallvec::SmallVec;
 
 use super::Body;
 
@@ -20,11 +21,14 @@ pub struct Response {
     pub headers: Headers,
     /// The content.
     pub content: Content,
+    /// Why it is not what the client hoped for: for whoever logs the exchange, never for the wire.
+    pub cause: Option<Box<dyn Error>>,
 }
 
-/// Header lines in the order they were added. A list, not a map: looking one up is linear, adding is constant.
+/// Header lines in the order they were added. A list, not a map: looking one up is linear, adding is constant. The first
+/// two (a content type and one more) need no heap.
 #[derive(Clone, Debug, Default)]
-pub struct Headers(Vec<(HeaderName, HeaderValue)>);
+pub struct Headers(SmallVec<[(HeaderName, HeaderValue); 2]>);
 
 /// What a response carries.
 #[derive(Default)]
@@ -55,7 +59,7 @@ pub trait BodyStream {
 impl Response {
     /// A response with a status and nothing else.
     pub fn new(status: StatusCode) -> Self {
-        Response { status, headers: Headers::default(), content: Content::Empty }
+        Response { status, headers: Headers::default(), content: Content::Empty, cause: None }
     }
 
     /// Sets the content.

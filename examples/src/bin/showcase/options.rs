@@ -1,0 +1,114 @@
+//! What the command line says.
+
+use std::net::SocketAddr;
+
+use shardwise::Choice;
+
+/// What is asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    Serve(Options),
+    Help,
+}
+
+/// How to serve.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Options {
+    pub(crate) address: SocketAddr,
+    pub(crate) admin: Option<SocketAddr>,
+    pub(crate) shards: Option<usize>,
+    pub(crate) backend: Choice,
+}
+
+pub(crate) const HELP: &str = "\
+The server on which shardwise's speed and conformance are measured.
+
+Usage: showcase --addr ADDR:PORT [OPTIONS]
+
+  --addr ADDR:PORT    where to serve HTTP/1.1; port 0 lets the kernel choose [127.0.0.1:8080]
+  --admin ADDR:PORT   where to answer /metrics, /healthz and /readyz
+  --shards N          how many shards; one for each CPU unless given
+  --backend NAME      auto, uring or epoll [auto]
+  --help              this text
+
+Routes: GET /plaintext /json /bytes/{n} /stream/{n} /headers /sleep/{ms} /shard, POST /echo
+";
+
+impl Options {
+    /// Reads the arguments that follow the program's name.
+    pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Asked, String> {
+        let mut options = Options {
+            address: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            admin: None,
+            shards: None,
+            backend: Choice::Auto,
+        };
+        let mut arguments = arguments.into_iter();
+        while let Some(argument) = arguments.next() {
+            let (name, mut inline) = match argument.split_once('=') {
+                Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+                None => (argument, None),
+            };
+            let mut value = || inline.take().or_else(|| arguments.next()).ok_or(format!("{name} needs a value"));
+            match name.as_str() {
+                "--help" | "-h" => return Ok(Asked::Help),
+                "--addr" => options.address = address(&name, &value()?)?,
+                "--admin" => options.admin = Some(address(&name, &value()?)?),
+                "--shards" => options.shards = Some(count(&value()?)?),
+                "--backend" => options.backend = value()?.parse()?,
+                _ => return Err(format!("there is no option {name}")),
+            }
+        }
+        Ok(Asked::Serve(options))
+    }
+}
+
+fn address(name: &str, value: &str) -> Result<SocketAddr, String> {
+    value.parse().map_err(|_| format!("{name} {value}: give an IP address and a port, such as 127.0.0.1:8080"))
+}
+
+fn count(value: &str) -> Result<usize, String> {
+    match value.parse() {
+        Ok(0) => Err("--shards 0: a server has at least one shard".to_owned()),
+        Ok(count) => Ok(count),
+        Err(_) => Err(format!("--shards {value}: give a number")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(line: &str, expect: Result<&str, &str>) {
+        let asked = Options::parse(line.split_whitespace().map(str::to_owned));
+        let told = asked.map(|asked| match asked {
+            Asked::Help => "help".to_owned(),
+            Asked::Serve(Options { address, admin, shards, backend }) => {
+                let admin = admin.map_or("-".to_owned(), |address| address.to_string());
+                let shards = shards.map_or("-".to_owned(), |count| count.to_string());
+                format!("{address} {admin} {shards} {backend:?}")
+            }
+        });
+        assert_eq!(told.as_deref().map_err(String::as_str), expect);
+    }
+
+    #[test]
+    fn good_lines_are_understood() {
+        check("", Ok("127.0.0.1:8080 - - Auto"));
+        check("--help --nonsense", Ok("help"));
+        check("--addr 0.0.0.0:80 --admin [::1]:9 --shards 2", Ok("0.0.0.0:80 [::1]:9 2 Auto"));
+        check("--addr=127.0.0.1:0 --backend=epoll", Ok("127.0.0.1:0 - - Force(Epoll)"));
+    }
+
+    #[test]
+    fn bad_lines_are_refused_in_words() {
+        check("--shards 0", Err("--shards 0: a server has at least one shard"));
+        check("--shards many", Err("--shards many: give a number"));
+        check("--shards", Err("--shards needs a value"));
+        check("--addr here", Err("--addr here: give an IP address and a port, such as 127.0.0.1:8080"));
+        check("--backend kqueue", Err("there is no backend \"kqueue\": choose auto, uring or epoll"));
+        check("--verbose", Err("there is no option --verbose"));
+        check("8080", Err("there is no option 8080"));
+    }
+}

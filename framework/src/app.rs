@@ -1,0 +1,341 @@
+//! [`App`]: what is served, declared as a list of routes and then started.
+//!
+//! `main` runs on every shard, so each shard has an app of its own; nothing in it is `Send`. A mistake in a declaration is
+//! not a panic where it stands but an error of [`serve`](App::serve), which lists them all with their lines.
+
+use std::fmt;
+use std::future::Future;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::panic::Location;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::Method;
+use net::{Config, Server};
+use platform::ListenOptions;
+use shards::Shard;
+
+use crate::Error;
+use crate::extract::{States, Unmet};
+use crate::handler::{self, Endpoint, Handler};
+use crate::limits::BODY_BYTES_MAX;
+use crate::metrics::{HttpMetrics, ShardMetrics};
+use crate::route::Route;
+use crate::router::{self, Refused, Router};
+use crate::site::{self, Service, Site};
+
+/// A set of routes, and what their handlers share.
+///
+/// ```
+/// use shardwise::prelude::*;
+///
+/// let app = App::new()
+///     .state(42_u32)
+///     .get("/", || "hello")
+///     .get("/answer", |State(answer): State<u32>| answer.to_string())
+///     .post("/echo", async |body: Bytes| body);
+/// ```
+pub struct App {
+    routes: Vec<Declared>,
+    fallback: Option<Declared>,
+    states: States,
+    body_bytes_max: u64,
+    config: Config,
+    problems: Vec<Problem>,
+}
+
+/// A route as it was declared.
+struct Declared {
+    /// `None` is any method.
+    method: Option<Method>,
+    pattern: String,
+    endpoint: Box<dyn Endpoint>,
+    require: fn(&States) -> Result<(), Unmet>,
+    body_bytes_max: Option<u64>,
+    location: &'static Location<'static>,
+}
+
+/// What is wrong with an app's declarations, all of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetupError {
+    problems: Vec<Problem>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Problem {
+    /// What was declared: `GET /items/{id}`.
+    place: String,
+    location: &'static Location<'static>,
+    what: String,
+    remedy: String,
+}
+
+/// Methods that have a shorthand.
+macro_rules! shorthands {
+    ($($(#[$doc:meta])* $name:ident $method:ident)*) => {
+        $(
+            $(#[$doc])*
+            #[track_caller]
+            pub fn $name<Shape: 'static>(self, path: &str, handler: impl Handler<Shape>) -> Self {
+                self.route(Method::$method, path, handler)
+            }
+        )*
+    };
+}
+
+impl App {
+    /// An app without routes.
+    pub fn new() -> Self {
+        App {
+            routes: Vec::new(),
+            fallback: None,
+            states: States::default(),
+            body_bytes_max: BODY_BYTES_MAX,
+            config: Config::default(),
+            problems: Vec::new(),
+        }
+    }
+
+    /// Keeps a value for the handlers of this shard, who get a clone of it as [`State`](crate::State). One of each type; it
+    /// may hold `Rc` and `Cell`.
+    #[track_caller]
+    pub fn state<T: Clone + 'static>(mut self, value: T) -> Self {
+        if !self.states.put(value) {
+            let name = std::any::type_name::<T>();
+            self.problems.push(Problem {
+                place: format!("the state {name}"),
+                location: Location::caller(),
+                what: "the app holds a value of this type already".to_owned(),
+                remedy: "Give each a type of its own: `struct Primary(Pool)`.".to_owned(),
+            });
+        }
+        self
+    }
+
+    shorthands! {
+        /// Answers `GET` at a path, and `HEAD` if nothing else does.
+        ///
+        /// `{name}` in the path stands for a segment or the end of one, `{*name}` for all that follows.
+        get GET
+        /// Answers `POST` at a path.
+        post POST
+        /// Answers `PUT` at a path.
+        put PUT
+        /// Answers `PATCH` at a path.
+        patch PATCH
+        /// Answers `DELETE` at a path.
+        delete DELETE
+        /// Answers `HEAD` at a path in place of the route for `GET`.
+        head HEAD
+        /// Answers `OPTIONS` at a path.
+        options OPTIONS
+    }
+
+    /// Answers a method at a path.
+    #[track_caller]
+    pub fn route<Shape: 'static>(mut self, method: Method, path: &str, handler: impl Handler<Shape>) -> Self {
+        self.routes.push(Declared::new(Some(method), path, handler));
+        self
+    }
+
+    /// Answers every method at a path that has no route of its own there.
+    #[track_caller]
+    pub fn any<Shape: 'static>(mut self, path: &str, handler: impl Handler<Shape>) -> Self {
+        self.routes.push(Declared::new(None, path, handler));
+        self
+    }
+
+    /// Answers where no route has the path, in place of a plain 404.
+    #[track_caller]
+    pub fn fallback<Shape: 'static>(mut self, handler: impl Handler<Shape>) -> Self {
+        self.fallback = Some(Declared::new(None, "", handler));
+        self
+    }
+
+    /// Bytes of a body that extractors (`Json`, `Bytes`, `String`) may gather, for handlers that do not say so themselves
+    /// by [`Handler::body_limit`]; a longer one is answered 413. [`BODY_BYTES_MAX`](crate::limits::BODY_BYTES_MAX) if it is not set. A handler that takes
+    /// the [`Body`](crate::Body) reads it as it comes, without a limit.
+    pub fn body_limit(mut self, bytes: u64) -> Self {
+        self.body_bytes_max = bytes;
+        self
+    }
+
+    /// What connections are admitted: time limits, sizes of heads, how many, the `Server` header.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Serves the app at an address until the runtime drains: waits until every shard has come to this call, listens on
+    /// all of them, says so once (`listening http://…` on standard output), and returns when the last connection of this
+    /// shard has ended.
+    ///
+    /// `address` is an IP address and a port, `0.0.0.0:8080`; port 0 lets the kernel choose one for all shards.
+    ///
+    /// Errors: the routes do not fit together, a handler's state is missing, or the address cannot be had; the text names
+    /// the line and the remedy.
+    #[track_caller]
+    pub fn serve(self, address: impl fmt::Display) -> impl Future<Output = Result<(), Error>> {
+        let location = Location::caller();
+        self.serve_at(address.to_string(), location)
+    }
+
+    async fn serve_at(self, address: String, location: &'static Location<'static>) -> Result<(), Error> {
+        let Some(shard) = Shard::current() else {
+            return Err(Error::new(format!(
+                "an app was served off a shard, at {location}. Serve it in `#[shardwise::main]`, or in \
+                 `Runtime::builder().run(…)`."
+            )));
+        };
+        let address = parse(&address, location)?;
+        let config = self.config.clone();
+        let service = self.build(&shard)?;
+        let metrics = ShardMetrics::of(&shard);
+        let server = Server::bind(&shard, address, &ListenOptions::default(), location).await?;
+        if server.is_speaker() {
+            announce(server.address());
+        }
+        let _serving = metrics.serving();
+        server.serve(service, config, Arc::clone(&metrics.net)).await?;
+        Ok(())
+    }
+
+    /// Checks the declarations and builds what serves them on a shard.
+    pub(crate) fn build(self, shard: &Shard) -> Result<Service, SetupError> {
+        let App { routes, fallback, states, body_bytes_max, config: _, mut problems } = self;
+        let unmet = routes.iter().chain(&fallback).filter_map(|declared| declared.unmet(&states));
+        problems.extend(unmet);
+        let metrics = HttpMetrics::of(shard);
+        let site = Rc::new(Site { shard: shard.clone(), states, metrics });
+        let mut lines: Vec<(String, &'static Location<'static>)> = Vec::new();
+        let mut router = Router::new();
+        for declared in routes {
+            let (method, place, location) = (declared.method.clone(), declared.place(), declared.location);
+            let route = declared.mount(&site, body_bytes_max);
+            let pattern = route.pattern.clone();
+            if let Err(refused) = router.add(&pattern, method, route) {
+                problems.push(Problem::new(place.clone(), location, refused, &lines));
+            }
+            lines.push((place, location));
+        }
+        if !problems.is_empty() {
+            return Err(SetupError { problems });
+        }
+        let fallback = match fallback {
+            Some(declared) => declared.mount(&site, body_bytes_max),
+            None => mount("", handler::answer(site::not_found), body_bytes_max, &site),
+        };
+        Ok(Service { router, fallback })
+    }
+}
+
+fn parse(address: &str, location: &'static Location<'static>) -> Result<SocketAddr, Error> {
+    address.parse().map_err(|_| {
+        Error::new(format!(
+            "cannot listen on \"{address}\" ({location}): it is not an IP address and a port. Write one such as \
+             0.0.0.0:8080, 127.0.0.1:8080 or [::]:8080."
+        ))
+    })
+}
+
+/// The one line that scripts wait for. Whoever closed standard output does not want it.
+fn announce(address: SocketAddr) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "listening http://{address}").and_then(|()| out.flush());
+}
+
+impl Default for App {
+    fn default() -> Self {
+        App::new()
+    }
+}
+
+impl Declared {
+    #[track_caller]
+    fn new<Shape: 'static, H: Handler<Shape>>(method: Option<Method>, pattern: &str, handler: H) -> Self {
+        Declared {
+            method,
+            pattern: pattern.to_owned(),
+            require: H::require,
+            body_bytes_max: handler.body_bytes_max(),
+            endpoint: handler::endpoint(handler),
+            location: Location::caller(),
+        }
+    }
+
+    /// How people call it.
+    fn place(&self) -> String {
+        match (&self.method, &*self.pattern) {
+            (None, "") => "the fallback".to_owned(),
+            (None, pattern) => format!("any {pattern}"),
+            (Some(method), pattern) => format!("{method} {pattern}"),
+        }
+    }
+
+    fn unmet(&self, states: &States) -> Option<Problem> {
+        let Unmet { what, remedy } = (self.require)(states).err()?;
+        Some(Problem { place: self.place(), location: self.location, what, remedy })
+    }
+
+    fn mount(self, site: &Rc<Site>, body_bytes_max: u64) -> Rc<Route> {
+        mount(&self.pattern, self.endpoint, self.body_bytes_max.unwrap_or(body_bytes_max), site)
+    }
+}
+
+fn mount(pattern: &str, endpoint: Box<dyn Endpoint>, body_bytes_max: u64, site: &Rc<Site>) -> Rc<Route> {
+    Rc::new(Route {
+        pattern: pattern.into(),
+        parameters: router::parameters(pattern).map(Into::into).collect(),
+        endpoint,
+        body_bytes_max,
+        metrics: site.metrics.route(pattern),
+        site: Rc::clone(site),
+    })
+}
+
+impl Problem {
+    fn new(
+        place: String,
+        location: &'static Location<'static>,
+        refused: Refused,
+        lines: &[(String, &'static Location<'static>)],
+    ) -> Self {
+        let earlier = |suffix: &str| {
+            let line = lines.iter().find(|(place, _)| place.ends_with(suffix));
+            line.map(|(_, location)| format!(" ({location})")).unwrap_or_default()
+        };
+        let (what, remedy) = match refused {
+            Refused::Pattern(what) => (format!("the path cannot be matched: {what}"), "Correct the path.".to_owned()),
+            Refused::Taken => {
+                (format!("this route is declared already{}", earlier(&place)), "Remove one of the two.".to_owned())
+            }
+            Refused::Conflict(with) => (
+                format!("it matches the same paths as {with}{}", earlier(&format!(" {with}"))),
+                "Give their parameters the same names, or the paths a part in which they differ.".to_owned(),
+            ),
+        };
+        Problem { place, location, what, remedy }
+    }
+}
+
+impl fmt::Display for SetupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the app cannot be served:")?;
+        for Problem { place, location, what, remedy } in &self.problems {
+            write!(f, "\n  {place} at {location}: {what}. {remedy}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for SetupError {}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.routes.iter().map(Declared::place)).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,41 @@
+//! Extractors that wait for the whole body, up to the route's limit.
+
+use bytes::Bytes;
+use http::StatusCode;
+
+use super::{FromRequest, Rejection};
+use crate::request::{Collected, Request};
+
+/// The request itself.
+impl FromRequest for Request {
+    async fn from_request(request: Request) -> Result<Self, Rejection> {
+        Ok(request)
+    }
+}
+
+/// The whole body; one copy out of the receive buffers.
+impl FromRequest for Bytes {
+    async fn from_request(mut request: Request) -> Result<Self, Rejection> {
+        Ok(request.collect().await?.into_vec().into())
+    }
+}
+
+/// The whole body as text; it must be UTF-8.
+impl FromRequest for String {
+    async fn from_request(mut request: Request) -> Result<Self, Rejection> {
+        let body = request.collect().await?;
+        String::from_utf8(body.into_vec()).map_err(|error| {
+            let what = format!("the body is not UTF-8 from byte {} on", error.utf8_error().valid_up_to());
+            request.refuse(StatusCode::BAD_REQUEST, what, "Send text as UTF-8.")
+        })
+    }
+}
+
+impl Collected {
+    fn into_vec(self) -> Vec<u8> {
+        match self {
+            Collected::Chunk(chunk) => chunk.to_vec(),
+            Collected::Vec(bytes) => bytes,
+        }
+    }
+}

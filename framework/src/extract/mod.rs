@@ -1,0 +1,97 @@
+//! Extractors: what a handler may take as its arguments.
+//!
+//! Two traits. [`FromHead`] looks at the request and leaves it in place, so that several may follow one another and a
+//! plain function is answered at once. [`FromRequest`] takes the whole request, usually to wait for its body, so it comes
+//! last.
+
+mod body;
+mod head;
+mod path;
+mod query;
+mod rejection;
+mod state;
+#[cfg(test)]
+mod tests;
+
+pub use path::Path;
+pub use query::Query;
+pub use rejection::Rejection;
+pub use state::{State, States, Unmet};
+
+use crate::request::Request;
+
+/// Taken from a request without consuming it: any argument of a handler.
+///
+/// ```
+/// use shardwise::prelude::*;
+/// use shardwise::{FromHead, Rejection, http::StatusCode};
+///
+/// struct ApiKey(String);
+///
+/// impl FromHead for ApiKey {
+///     fn from_head(request: &mut Request) -> Result<Self, Rejection> {
+///         let key = request.header("x-api-key").and_then(|key| std::str::from_utf8(key).ok());
+///         let key = key.map(|key| ApiKey(key.to_owned()));
+///         key.ok_or_else(|| Rejection::new(StatusCode::UNAUTHORIZED, "the header `x-api-key` is missing"))
+///     }
+/// }
+///
+/// async fn whoami(ApiKey(key): ApiKey) -> String {
+///     format!("you are {key}")
+/// }
+/// # let _ = App::new().get("/whoami", whoami);
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be taken from a request's head",
+    label = "not an extractor",
+    note = "extractors are `Path`, `Query`, `State`, `HeaderMap`, `Method`, `Uri`, `Shard`, `Body`, and what implements `FromHead`",
+    note = "`Json`, `Bytes`, `String` and `Request` consume the request and must be the last argument"
+)]
+pub trait FromHead: Sized {
+    /// Takes it, or says with what the request is answered instead.
+    fn from_head(request: &mut Request) -> Result<Self, Rejection>;
+
+    /// Says at the start, before the first request, what the app lacks for this.
+    fn require(_states: &States) -> Result<(), Unmet> {
+        Ok(())
+    }
+}
+
+/// Made of a whole request: the last argument of a handler.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be made of a request",
+    label = "not an extractor",
+    note = "the last argument of a handler is `Json`, `Bytes`, `String`, `Request`, or what implements `FromRequest` or `FromHead`"
+)]
+pub trait FromRequest: Sized {
+    /// Makes it, or says with what the request is answered instead.
+    #[expect(async_fn_in_trait, reason = "nothing is `Send` here, and nobody needs to name the future")]
+    async fn from_request(request: Request) -> Result<Self, Rejection>;
+
+    /// Says at the start, before the first request, what the app lacks for this.
+    fn require(_states: &States) -> Result<(), Unmet> {
+        Ok(())
+    }
+}
+
+/// The handler decides what becomes of a request that does not fit.
+impl<T: FromHead> FromHead for Result<T, Rejection> {
+    fn from_head(request: &mut Request) -> Result<Self, Rejection> {
+        Ok(T::from_head(request))
+    }
+
+    fn require(states: &States) -> Result<(), Unmet> {
+        T::require(states)
+    }
+}
+
+/// The handler decides what becomes of a request that does not fit.
+impl<T: FromRequest> FromRequest for Result<T, Rejection> {
+    async fn from_request(request: Request) -> Result<Self, Rejection> {
+        Ok(T::from_request(request).await)
+    }
+
+    fn require(states: &States) -> Result<(), Unmet> {
+        T::require(states)
+    }
+}

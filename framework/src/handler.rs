@@ -1,0 +1,282 @@
+//! [`Handler`]: which functions answer requests.
+//!
+//! Functions and closures, plain or async, whose arguments are extractors and whose result is an answer. Four shapes are
+//! told apart at compile time, because they cost differently: a plain function of the head is answered on the spot,
+//! everything that waits gets a future in a leased slot. Nothing here allocates, and nothing is `Send`.
+
+use std::rc::Rc;
+
+use net::{Reply, Response};
+
+use crate::extract::{FromHead, FromRequest, States, Unmet};
+use crate::request::Request;
+use crate::respond::Respond;
+
+/// A function that answers requests.
+///
+/// Its arguments are extractors ([`FromHead`]); the last may consume the body ([`FromRequest`]). It returns anything that
+/// can [`Respond`]. `Shape` tells the kinds of functions apart and is always inferred.
+///
+/// ```
+/// use shardwise::prelude::*;
+///
+/// async fn greet(Path(name): Path<String>) -> String {
+///     format!("hello {name}")
+/// }
+/// fn version() -> &'static str {
+///     "1"
+/// }
+/// let app = App::new().get("/hello/{name}", greet).get("/version", version).get("/", async || "home");
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a handler",
+    label = "this function cannot answer requests",
+    note = "a handler is a function or closure, async or not, of up to twelve extractors: `Path`, `Query`, `State`, `HeaderMap`, …; \
+            the last may consume the body: `Json`, `Bytes`, `String`, `Request`",
+    note = "and it returns something that implements `Respond`: a string, `Json(value)`, `StatusCode`, a tuple, a `Result` of these"
+)]
+pub trait Handler<Shape>: Sized + 'static {
+    /// Answers a request.
+    #[doc(hidden)]
+    fn call(self: &Rc<Self>, request: Request) -> Reply;
+
+    /// What its arguments lack.
+    #[doc(hidden)]
+    fn require(states: &States) -> Result<(), Unmet>;
+
+    /// Bytes of a body that its arguments may gather, if it says so itself.
+    #[doc(hidden)]
+    fn body_bytes_max(&self) -> Option<u64> {
+        None
+    }
+
+    /// Lets the arguments of this handler gather larger (or only smaller) bodies than the app's other handlers.
+    ///
+    /// ```
+    /// use shardwise::prelude::*;
+    ///
+    /// async fn upload(image: Bytes) -> String {
+    ///     format!("{} bytes", image.len())
+    /// }
+    /// let app = App::new().post("/images", upload.body_limit(64 << 20));
+    /// ```
+    fn body_limit(self, bytes: u64) -> Limited<Self> {
+        Limited { handler: Rc::new(self), body_bytes_max: bytes }
+    }
+}
+
+/// A handler with a body limit of its own; see [`Handler::body_limit`].
+#[derive(Debug)]
+pub struct Limited<H> {
+    handler: Rc<H>,
+    body_bytes_max: u64,
+}
+
+/// The shape of a [`Limited`] handler.
+#[derive(Debug)]
+pub struct Within<Shape>(Shape);
+
+impl<Shape, H: Handler<Shape>> Handler<Within<Shape>> for Limited<H> {
+    fn call(self: &Rc<Self>, request: Request) -> Reply {
+        self.handler.call(request)
+    }
+
+    fn require(states: &States) -> Result<(), Unmet> {
+        H::require(states)
+    }
+
+    fn body_bytes_max(&self) -> Option<u64> {
+        Some(self.body_bytes_max)
+    }
+}
+
+/// Shape: a plain function of the head; answered on the spot.
+#[derive(Debug)]
+pub struct Plain<Types>(Types);
+/// Shape: a plain function whose last argument waits for the body.
+#[derive(Debug)]
+pub struct PlainOfBody<Types>(Types);
+/// Shape: an async function of the head.
+#[derive(Debug)]
+pub struct Async<Types>(Types);
+/// Shape: an async function whose last argument waits for the body.
+#[derive(Debug)]
+pub struct AsyncOfBody<Types>(Types);
+
+/// Takes the arguments of the head, or returns the rejection.
+macro_rules! take {
+    ($request:ident: $($argument:ident)*) => {
+        $(
+            let $argument = match $argument::from_head(&mut $request) {
+                Ok(argument) => argument,
+                Err(rejection) => return Reply::Ready(rejection.respond()),
+            };
+        )*
+    };
+}
+
+macro_rules! handler_of_head {
+    ($($argument:ident)*) => {
+        #[allow(non_snake_case, unused_mut, reason = "an argument is named as its type")]
+        impl<F, R, $($argument,)*> Handler<Plain<(R, $($argument,)*)>> for F
+        where
+            F: Fn($($argument,)*) -> R + 'static,
+            R: Respond,
+            $($argument: FromHead,)*
+        {
+            fn call(self: &Rc<Self>, mut request: Request) -> Reply {
+                take!(request: $($argument)*);
+                drop(request);
+                Reply::Ready(self($($argument,)*).respond())
+            }
+
+            fn require(_states: &States) -> Result<(), Unmet> {
+                $($argument::require(_states)?;)*
+                Ok(())
+            }
+        }
+
+        #[allow(non_snake_case, unused_mut, reason = "an argument is named as its type")]
+        impl<F, R, $($argument,)*> Handler<Async<(R, $($argument,)*)>> for F
+        where
+            F: AsyncFn($($argument,)*) -> R + 'static,
+            R: Respond,
+            $($argument: FromHead + 'static,)*
+        {
+            fn call(self: &Rc<Self>, mut request: Request) -> Reply {
+                take!(request: $($argument)*);
+                let handler = Rc::clone(self);
+                request.measure.later(async move { handler($($argument,)*).await.respond() })
+            }
+
+            fn require(_states: &States) -> Result<(), Unmet> {
+                $($argument::require(_states)?;)*
+                Ok(())
+            }
+        }
+    };
+}
+
+macro_rules! handler_of_body {
+    ($($argument:ident)*) => {
+        #[allow(non_snake_case, unused_mut, reason = "an argument is named as its type")]
+        impl<F, R, $($argument,)* Last> Handler<PlainOfBody<(R, $($argument,)* Last)>> for F
+        where
+            F: Fn($($argument,)* Last) -> R + 'static,
+            R: Respond,
+            $($argument: FromHead + 'static,)*
+            Last: FromRequest + 'static,
+        {
+            fn call(self: &Rc<Self>, mut request: Request) -> Reply {
+                take!(request: $($argument)*);
+                let handler = Rc::clone(self);
+                let measure = request.measure.clone();
+                measure.later(async move {
+                    let last = match Last::from_request(request).await {
+                        Ok(last) => last,
+                        Err(rejection) => return rejection.respond(),
+                    };
+                    handler($($argument,)* last).respond()
+                })
+            }
+
+            fn require(states: &States) -> Result<(), Unmet> {
+                $($argument::require(states)?;)*
+                Last::require(states)
+            }
+        }
+
+        #[allow(non_snake_case, unused_mut, reason = "an argument is named as its type")]
+        impl<F, R, $($argument,)* Last> Handler<AsyncOfBody<(R, $($argument,)* Last)>> for F
+        where
+            F: AsyncFn($($argument,)* Last) -> R + 'static,
+            R: Respond,
+            $($argument: FromHead + 'static,)*
+            Last: FromRequest + 'static,
+        {
+            fn call(self: &Rc<Self>, mut request: Request) -> Reply {
+                take!(request: $($argument)*);
+                let handler = Rc::clone(self);
+                let measure = request.measure.clone();
+                measure.later(async move {
+                    let last = match Last::from_request(request).await {
+                        Ok(last) => last,
+                        Err(rejection) => return rejection.respond(),
+                    };
+                    handler($($argument,)* last).await.respond()
+                })
+            }
+
+            fn require(states: &States) -> Result<(), Unmet> {
+                $($argument::require(states)?;)*
+                Last::require(states)
+            }
+        }
+    };
+}
+
+handler_of_head!();
+handler_of_head!(A);
+handler_of_head!(A B);
+handler_of_head!(A B C);
+handler_of_head!(A B C D);
+handler_of_head!(A B C D E);
+handler_of_head!(A B C D E G);
+handler_of_head!(A B C D E G H);
+handler_of_head!(A B C D E G H I);
+handler_of_head!(A B C D E G H I J);
+handler_of_head!(A B C D E G H I J K);
+handler_of_head!(A B C D E G H I J K L);
+handler_of_head!(A B C D E G H I J K L M);
+
+handler_of_body!();
+handler_of_body!(A);
+handler_of_body!(A B);
+handler_of_body!(A B C);
+handler_of_body!(A B C D);
+handler_of_body!(A B C D E);
+handler_of_body!(A B C D E G);
+handler_of_body!(A B C D E G H);
+handler_of_body!(A B C D E G H I);
+handler_of_body!(A B C D E G H I J);
+handler_of_body!(A B C D E G H I J K);
+handler_of_body!(A B C D E G H I J K L);
+
+/// A handler whose type is forgotten.
+pub(crate) trait Endpoint {
+    /// Answers a request.
+    fn call(&self, request: Request) -> Reply;
+}
+
+/// A handler and its shape.
+struct Mounted<H, Shape> {
+    handler: Rc<H>,
+    shape: std::marker::PhantomData<fn() -> Shape>,
+}
+
+impl<Shape, H: Handler<Shape>> Endpoint for Mounted<H, Shape> {
+    fn call(&self, request: Request) -> Reply {
+        self.handler.call(request)
+    }
+}
+
+/// Forgets a handler's type.
+pub(crate) fn endpoint<Shape: 'static, H: Handler<Shape>>(handler: H) -> Box<dyn Endpoint> {
+    Box::new(Mounted { handler: Rc::new(handler), shape: std::marker::PhantomData })
+}
+
+/// A plain answer to every request, for what the framework says itself.
+pub(crate) fn answer(make: impl Fn(&Request) -> Response + 'static) -> Box<dyn Endpoint> {
+    struct Answer<F>(F);
+
+    impl<F: Fn(&Request) -> Response> Endpoint for Answer<F> {
+        fn call(&self, request: Request) -> Reply {
+            Reply::Ready((self.0)(&request))
+        }
+    }
+
+    Box::new(Answer(make))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,36 @@
+//! Every bound of this package, with its reason.
+
+use std::time::Duration;
+
+/// Bytes of a body that extractors gather in memory, unless the app or the route says otherwise. A form or a JSON
+/// document is far smaller, and a thousand clients that send as much at once cost two gigabytes and not the machine.
+pub const BODY_BYTES_MAX: u64 = 2 * 1024 * 1024;
+
+/// Parameters in one route's path. They are kept as positions inside the request, so that matching needs no heap.
+pub const PATH_PARAMETERS_MAX: usize = 8;
+
+/// First lease for a JSON answer: most fit, and the pool has more of these than of larger ones. An answer that outgrows
+/// it moves to a larger chunk, and beyond the largest to the heap.
+pub const JSON_CHUNK_BYTES: usize = 1024;
+
+/// Durations longer than this are recorded as this long. It bounds a histogram to some 20 KiB.
+pub const DURATION_MAX: Duration = Duration::from_secs(60);
+
+/// Durations are recorded in steps of about this: half of what a request costs at the least.
+pub const DURATION_STEP: Duration = Duration::from_nanos(500);
+
+/// How long a scrape waits for the shards' histograms in all. A shard that is later gives its last snapshot, marked stale.
+pub const SCRAPE_WAIT_MAX: Duration = Duration::from_millis(250);
+
+/// How long the admin listener gives one client from its connection to the end of the answer.
+pub const ADMIN_EXCHANGE_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// Bytes of a request head that the admin listener reads; scrapers send some two hundred.
+pub const ADMIN_HEAD_BYTES_MAX: usize = 8 * 1024;
+
+/// Threads that answer on the admin listener, so that one slow client does not keep a probe waiting.
+pub const ADMIN_THREADS: usize = 2;
+
+/// Series in the metrics store. Labels made of what clients send would grow without end; what comes beyond is not
+/// recorded, and counted in `shardwise_metrics_refused_total`.
+pub const SERIES_MAX: usize = 10_000;

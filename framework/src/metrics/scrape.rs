@@ -1,0 +1,202 @@
+//! A scrape: gathers what the store and the shards hold, and writes it as Prometheus's text.
+//!
+//! Counters are read where they stand. Histograms are asked for by a closure in each shard's inbox; a shard that does not
+//! answer in time is reported with what it said last, and marked stale.
+
+#![allow(clippy::disallowed_methods, reason = "runs on the admin thread, which lives in real time")]
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::sync::mpsc;
+use std::time::Instant;
+
+use metrics::Key;
+use metrics_exporter_prometheus::LabelSet;
+use metrics_exporter_prometheus::formatting::{write_help_line, write_metric_line, write_type_line};
+
+use super::durations::Snapshot;
+use super::store::{Family, Kind, Series, ShardEntry, ShardMetrics, State, Store};
+use crate::limits::SCRAPE_WAIT_MAX;
+
+impl Store {
+    /// Everything, as text. Waits for the shards' histograms up to [`SCRAPE_WAIT_MAX`].
+    pub(crate) fn scrape(&self) -> String {
+        self.gather();
+        let state = self.lock();
+        let mut text = Text { out: String::new(), families: &state.families, family: String::new() };
+        text.shards(&state);
+        text.durations(&state);
+        for (key, series) in &state.series {
+            text.series(key, series);
+        }
+        text.line(&Key::from_name(REFUSED), None, state.refused);
+        text.out
+    }
+
+    /// Asks all shards for their histograms and keeps what comes in time.
+    fn gather(&self) {
+        let deadline = Instant::now() + SCRAPE_WAIT_MAX;
+        let (sender, answers) = mpsc::channel();
+        for (number, entry) in &mut self.lock().shards {
+            let (number, sender) = (*number, sender.clone());
+            let answer = move |shard: &shards::Shard| {
+                // The scraper may have given up meanwhile.
+                let _ = sender.send((number, ShardMetrics::of(shard).snapshot()));
+            };
+            entry.is_stale = true;
+            // Not sent means not answered: stale.
+            let _ = entry.remote.send(answer);
+        }
+        drop(sender);
+        // Ends when the last closure has run or has been dropped, too.
+        while let Ok((number, snapshots)) = answers.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            if let Some(entry) = self.lock().shards.get_mut(&number) {
+                entry.snapshots.extend(snapshots);
+                entry.is_stale = false;
+            }
+        }
+    }
+}
+
+/// The text as it grows.
+struct Text<'a> {
+    out: String,
+    families: &'a BTreeMap<String, Family>,
+    /// The family of the last line.
+    family: String,
+}
+
+impl Text<'_> {
+    fn shards(&mut self, state: &State) {
+        self.line(&Key::from_name(SHARDS), None, state.shards.len());
+        for (number, entry) in &state.shards {
+            let labels = vec![("backend", entry.backend.clone()), ("why", entry.why.clone()), shard(*number)];
+            self.line(&Key::from_parts(BACKEND, &labels), None, 1);
+        }
+        for (number, entry) in &state.shards {
+            self.line(&Key::from_parts(STALE, &[shard(*number)]), None, u8::from(entry.is_stale));
+        }
+        for (name, _, _, read) in STATS {
+            for (number, entry) in &state.shards {
+                self.line(&Key::from_parts(*name, &[shard(*number)]), None, read(entry));
+            }
+        }
+    }
+
+    fn durations(&mut self, state: &State) {
+        let snapshots = |entry: &ShardEntry| entry.snapshots.clone();
+        let all: BTreeMap<Key, Snapshot> = state.shards.values().flat_map(snapshots).collect();
+        for (key, snapshot) in &all {
+            for (bound, count) in snapshot.cumulative() {
+                self.part(key, "bucket", Some(("le", bound.to_string())), count);
+            }
+            self.part(key, "bucket", Some(("le", "+Inf".to_owned())), snapshot.count());
+            self.part(key, "sum", None, snapshot.seconds);
+            self.part(key, "count", None, snapshot.count());
+        }
+    }
+
+    fn series(&mut self, key: &Key, series: &Series) {
+        match series {
+            Series::Own(line) => self.line(key, Some(Kind::Counter), line.get()),
+            Series::Shared(shared) => self.line(key, Some(Kind::Counter), shared.get()),
+            Series::Float(float) => self.line(key, Some(Kind::Gauge), float.get()),
+            Series::Summary(summary) => {
+                let summary = summary.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                self.head(key.name(), Some(Kind::Summary));
+                for quantile in [0.5, 0.9, 0.99, 0.999] {
+                    let value = summary.quantile(quantile);
+                    write_metric_line(&mut self.out, key.name(), None, &labels(key), Some(("quantile", quantile)), value, None);
+                }
+                self.part(key, "sum", None, summary.sum);
+                self.part(key, "count", None, summary.count());
+            }
+        }
+    }
+
+    fn line(&mut self, key: &Key, kind: Option<Kind>, value: impl Display) {
+        self.head(key.name(), kind);
+        write_metric_line::<&str, _>(&mut self.out, key.name(), None, &labels(key), None, value, None);
+    }
+
+    fn part(&mut self, key: &Key, suffix: &'static str, label: Option<(&'static str, String)>, value: impl Display) {
+        self.head(key.name(), None);
+        write_metric_line(&mut self.out, key.name(), Some(suffix), &labels(key), label, value, None);
+    }
+
+    /// Introduces a family at its first line.
+    fn head(&mut self, name: &str, kind: Option<Kind>) {
+        if self.family == name {
+            return;
+        }
+        name.clone_into(&mut self.family);
+        let family = self.families.get(name);
+        if let Some(family) = family {
+            write_help_line(&mut self.out, name, None, None, &family.help);
+        }
+        if let Some(kind) = family.map(|family| family.kind).or(kind) {
+            write_type_line(&mut self.out, name, None, None, &kind.to_string());
+        }
+    }
+}
+
+fn labels(key: &Key) -> LabelSet {
+    LabelSet::from_key_and_global(key, &Default::default())
+}
+
+fn shard(number: usize) -> (&'static str, String) {
+    ("shard", number.to_string())
+}
+
+const SHARDS: &str = "shardwise_shards";
+const BACKEND: &str = "shardwise_backend_info";
+const STALE: &str = "shardwise_snapshot_stale";
+const REFUSED: &str = "shardwise_metrics_refused_total";
+
+/// What a shard says of itself: name, kind, meaning, value.
+type Stat = (&'static str, Kind, &'static str, fn(&ShardEntry) -> f64);
+
+const STATS: &[Stat] = &[
+    ("shardwise_turns_total", Kind::Counter, "Turns of the shard's loop.", |entry| entry.stats.turns.get() as f64),
+    ("shardwise_task_polls_total", Kind::Counter, "Polls of tasks.", |entry| entry.stats.polls.get() as f64),
+    ("shardwise_turn_seconds_total", Kind::Counter, "Time spent in turns that ran tasks.", |entry| seconds(entry.stats.busy_nanoseconds.get())),
+    ("shardwise_turn_seconds_max", Kind::Gauge, "The longest turn since the start.", |entry| seconds(entry.stats.turn_nanoseconds_max.get())),
+    ("shardwise_ring_enters_total", Kind::Counter, "System calls that submitted to, or waited in, the kernel.", |entry| entry.stats.enters.get() as f64),
+    ("shardwise_ring_submissions_total", Kind::Counter, "Operations given to the kernel.", |entry| entry.stats.submissions.get() as f64),
+    ("shardwise_ring_completions_total", Kind::Counter, "Completions landed.", |entry| entry.stats.completions.get() as f64),
+    ("shardwise_stream_restarts_total", Kind::Counter, "Streams of completions given to the kernel again.", |entry| entry.stats.restarts.get() as f64),
+    ("shardwise_stream_pauses_total", Kind::Counter, "Streams paused because their reader was slow.", |entry| entry.stats.pauses.get() as f64),
+    ("shardwise_stream_starved_total", Kind::Counter, "Times that a stream found no receive buffer.", |entry| entry.stats.starved.get() as f64),
+    ("shardwise_operations", Kind::Gauge, "Operations in flight.", |entry| entry.stats.operations.get() as f64),
+    ("shardwise_handles", Kind::Gauge, "Open sockets and files.", |entry| entry.stats.handles.get() as f64),
+    ("shardwise_pool_receive_buffers", Kind::Gauge, "Receive buffers leased.", |entry| entry.stats.receive_buffers_leased.get() as f64),
+    ("shardwise_pool_bytes", Kind::Gauge, "Bytes of pooled chunks leased.", |entry| entry.stats.pooled_bytes.get() as f64),
+    ("shardwise_pool_refused_total", Kind::Counter, "Leases of pooled chunks that were refused.", |entry| entry.stats.pool_refused.get() as f64),
+    ("shardwise_pool_compactions_total", Kind::Counter, "Small leases copied out of receive buffers.", |entry| entry.stats.compactions.get() as f64),
+    ("shardwise_serving", Kind::Gauge, "1 if the shard serves an address.", |entry| f64::from(u8::from(entry.is_serving()))),
+    ("shardwise_connections_total", Kind::Counter, "Connections accepted.", |entry| entry.net.connections.get() as f64),
+    ("shardwise_connections", Kind::Gauge, "Connections open.", |entry| entry.net.connections_open.get() as f64),
+    ("shardwise_received_bytes_total", Kind::Counter, "Bytes received.", |entry| entry.net.bytes_received.get() as f64),
+    ("shardwise_sent_bytes_total", Kind::Counter, "Bytes sent.", |entry| entry.net.bytes_sent.get() as f64),
+    ("shardwise_requests_refused_total", Kind::Counter, "Requests that were not HTTP, or too large for it.", |entry| entry.net.refused.get() as f64),
+    ("shardwise_connections_timed_out_total", Kind::Counter, "Connections closed because a time limit passed.", |entry| entry.net.timed_out.get() as f64),
+    ("shardwise_connections_broken_total", Kind::Counter, "Connections ended by an error of the transport.", |entry| entry.net.broken.get() as f64),
+    ("shardwise_accept_pauses_total", Kind::Counter, "Pauses of accepting because descriptors or memory had run out.", |entry| entry.net.accept_pauses.get() as f64),
+];
+
+fn seconds(nanoseconds: u64) -> f64 {
+    nanoseconds as f64 / 1e9
+}
+
+pub(super) fn describe(families: &mut BTreeMap<String, Family>) {
+    let own = [
+        (SHARDS, Kind::Gauge, "Shards of this process."),
+        (BACKEND, Kind::Gauge, "What talks to the kernel for the shard, and why that was chosen."),
+        (STALE, Kind::Gauge, "1 if the shard did not answer in time: its histograms are those of an earlier scrape."),
+        (REFUSED, Kind::Counter, "Series that did not fit into the store and are not recorded."),
+    ];
+    let stats = STATS.iter().map(|&(name, kind, help, _)| (name, kind, help));
+    for (name, kind, help) in own.into_iter().chain(stats) {
+        families.insert(name.to_owned(), Family { kind, help: help.to_owned() });
+    }
+}

@@ -1,0 +1,4 @@
+//! What almost every server names: `use shardwise::prelude::*;`.
+
+pub use crate::http::{HeaderMap, Method, StatusCode, Uri};
+pub use crate::{App, Body, Bytes, Handler, Html, Json, Path, Query, Request, Respond, Response, Result, Shard, State};

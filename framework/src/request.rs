@@ -1,0 +1,138 @@
+//! [`Request`]: a request at its route: what the connection received, and what the router knows about it.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::rc::Rc;
+
+use http::StatusCode;
+use platform::Chunk;
+use shards::Shard;
+
+use crate::extract::Rejection;
+use crate::measure::Measure;
+use crate::route::Route;
+use crate::router::Matched;
+
+/// A request as a handler sees it. It derefs to what was received: [`method`](net::Request::method),
+/// [`path`](net::Request::path), [`header`](net::Request::header) and the body.
+pub struct Request {
+    received: net::Request,
+    matched: Matched,
+    pub(crate) measure: Measure,
+}
+
+impl Request {
+    pub(crate) fn new(received: net::Request, matched: Matched, measure: Measure) -> Self {
+        Request { received, matched, measure }
+    }
+
+    /// The route's path as it was declared: `/items/{id}`. Empty for a request that no route was found for.
+    pub fn route(&self) -> &str {
+        &self.at().pattern
+    }
+
+    /// A parameter of the path by its name, as it was sent.
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters().find(|(known, _)| *known == name).map(|(_, sent)| sent)
+    }
+
+    /// All parameters of the path, in the order of the route: name, and value as it was sent.
+    pub fn parameters(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+        let path = self.received.path();
+        let names = &self.at().parameters;
+        self.matched.iter().zip(&names[..]).map(|(range, name)| (&**name, &path[range]))
+    }
+
+    /// What the app holds of this type.
+    pub fn state<T: 'static>(&self) -> Option<&T> {
+        self.at().site.states.get()
+    }
+
+    /// The shard that serves it.
+    pub fn shard(&self) -> &Shard {
+        &self.at().site.shard
+    }
+
+    /// Reads the body to its end, up to the route's limit.
+    ///
+    /// Errors: the body is longer, or did not arrive as announced.
+    pub(crate) async fn collect(&mut self) -> Result<Collected, Rejection> {
+        let bytes_max = self.at().body_bytes_max;
+        let body = self.received.body_mut();
+        body.limit(bytes_max);
+        let collected = collect(body).await;
+        collected.map_err(|error| Rejection::from(error).at(self.place()))
+    }
+
+    /// A refusal that names this route.
+    pub(crate) fn refuse(
+        &self,
+        status: StatusCode,
+        what: impl Into<Cow<'static, str>>,
+        remedy: &'static str,
+    ) -> Rejection {
+        Rejection::new(status, what).at(self.place()).remedy(remedy)
+    }
+
+    /// Where it was sent: method and route.
+    pub(crate) fn place(&self) -> String {
+        format!("{} {}", self.method(), self.route())
+    }
+
+    fn at(&self) -> &Rc<Route> {
+        &self.measure.route
+    }
+}
+
+async fn collect(body: &mut net::Body) -> Result<Collected, net::BodyError> {
+    let Some(first) = body.chunk().await? else { return Ok(Collected::Vec(Vec::new())) };
+    let Some(second) = body.chunk().await? else { return Ok(Collected::Chunk(first)) };
+    // What is announced may never come: memory is taken as it does, and at once only for what has.
+    let mut gathered = Vec::with_capacity((first.len() + second.len()) * 2);
+    gathered.extend_from_slice(&first);
+    drop(first);
+    gathered.extend_from_slice(&second);
+    drop(second);
+    while let Some(chunk) = body.chunk().await? {
+        gathered.extend_from_slice(&chunk);
+    }
+    Ok(Collected::Vec(gathered))
+}
+
+/// A body in memory: where it lay if it came in one chunk.
+pub(crate) enum Collected {
+    Chunk(Chunk),
+    Vec(Vec<u8>),
+}
+
+impl Deref for Collected {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Collected::Chunk(chunk) => chunk,
+            Collected::Vec(bytes) => bytes,
+        }
+    }
+}
+
+impl Deref for Request {
+    type Target = net::Request;
+
+    fn deref(&self) -> &net::Request {
+        &self.received
+    }
+}
+
+impl DerefMut for Request {
+    fn deref_mut(&mut self) -> &mut net::Request {
+        &mut self.received
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request").field("route", &self.route()).field("received", &self.received).finish()
+    }
+}

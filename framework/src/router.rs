@@ -1,0 +1,172 @@
+//! The router: method and path in, route and the places of its parameters out.
+//!
+//! A path is looked up once, whatever the method; the methods of a path are a short list. Plain data, no I/O: it knows
+//! neither requests nor handlers, and is generic over what a route is.
+
+use std::ops::Range;
+
+use http::{HeaderValue, Method};
+use matchit::InsertError;
+
+use crate::limits::PATH_PARAMETERS_MAX;
+
+/// Routes by path and method.
+#[derive(Debug)]
+pub(crate) struct Router<T> {
+    tree: matchit::Router<usize>,
+    paths: Vec<Methods<T>>,
+}
+
+/// What a path answers to.
+#[derive(Debug)]
+struct Methods<T> {
+    pattern: String,
+    by_method: Vec<(Method, T)>,
+    any: Option<T>,
+    /// The value of `Allow`.
+    allow: HeaderValue,
+}
+
+/// Where the parameters lie in the path, in order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Matched {
+    places: [(u16, u16); PATH_PARAMETERS_MAX],
+    count: u8,
+}
+
+/// What a lookup gives.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Found<'r, T> {
+    /// The route.
+    Route(&'r T, Matched),
+    /// The path is known, the method is not among those allowed.
+    WrongMethod(&'r HeaderValue),
+    /// No route has this path.
+    Nothing,
+}
+
+/// Why a route cannot be added.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// The path is not a pattern.
+    Pattern(&'static str),
+    /// Another pattern matches the same paths.
+    Conflict(String),
+    /// This method of this path has a route.
+    Taken,
+}
+
+impl<T> Router<T> {
+    pub(crate) fn new() -> Self {
+        Router { tree: matchit::Router::new(), paths: Vec::new() }
+    }
+
+    /// Adds a route for one method of a path, or for all that have none of their own.
+    pub(crate) fn add(&mut self, pattern: &str, method: Option<Method>, route: T) -> Result<(), Refused> {
+        let at = match self.paths.iter().position(|path| path.pattern == pattern) {
+            Some(at) => at,
+            None => self.add_path(pattern)?,
+        };
+        self.paths[at].add(method, route)
+    }
+
+    fn add_path(&mut self, pattern: &str) -> Result<usize, Refused> {
+        if !pattern.starts_with('/') {
+            return Err(Refused::Pattern("a path begins with a slash"));
+        }
+        if parameters(pattern).count() > PATH_PARAMETERS_MAX {
+            return Err(Refused::Pattern("a path has at most eight parameters"));
+        }
+        self.tree.insert(pattern, self.paths.len()).map_err(|error| match error {
+            InsertError::Conflict { with } => Refused::Conflict(with),
+            InsertError::InvalidParamSegment => Refused::Pattern("a segment of a path has at most one parameter"),
+            InsertError::InvalidCatchAll => Refused::Pattern("`{*rest}` stands for the rest of a path, at its end"),
+            _ => Refused::Pattern("a parameter has a name in braces, `{id}`; a brace itself is written twice, `{{`"),
+        })?;
+        self.paths.push(Methods::new(pattern));
+        Ok(self.paths.len() - 1)
+    }
+
+    /// Finds the route of a request. `path` as it was sent: percent-encoding separates `/a%2Fb` from `/a/b`.
+    #[inline]
+    pub(crate) fn find(&self, method: &Method, path: &str) -> Found<'_, T> {
+        let Ok(found) = self.tree.at(path) else { return Found::Nothing };
+        let methods = &self.paths[*found.value];
+        match methods.get(method) {
+            Some(route) => Found::Route(route, Matched::new(path, &found.params)),
+            None => Found::WrongMethod(&methods.allow),
+        }
+    }
+}
+
+impl<T> Methods<T> {
+    fn new(pattern: &str) -> Self {
+        Methods {
+            pattern: pattern.to_owned(),
+            by_method: Vec::new(),
+            any: None,
+            allow: HeaderValue::from_static(""),
+        }
+    }
+
+    fn add(&mut self, method: Option<Method>, route: T) -> Result<(), Refused> {
+        match method {
+            None if self.any.is_some() => return Err(Refused::Taken),
+            None => self.any = Some(route),
+            Some(method) if self.by_method.iter().any(|(known, _)| *known == method) => return Err(Refused::Taken),
+            Some(method) => self.by_method.push((method, route)),
+        }
+        let mut names: Vec<&str> = self.by_method.iter().map(|(method, _)| method.as_str()).collect();
+        if names.contains(&"GET") && !names.contains(&"HEAD") {
+            names.push("HEAD");
+        }
+        names.sort_unstable();
+        self.allow = names.join(", ").parse().expect("methods are tokens");
+        Ok(())
+    }
+
+    /// The method's own route; `HEAD` falls back on `GET`, everything on the route for any method.
+    #[inline]
+    fn get(&self, method: &Method) -> Option<&T> {
+        let of = |method: &Method| self.by_method.iter().find(|(known, _)| known == method).map(|(_, route)| route);
+        let own = of(method).or_else(|| if *method == Method::HEAD { of(&Method::GET) } else { None });
+        own.or(self.any.as_ref())
+    }
+}
+
+impl Matched {
+    fn new(path: &str, parameters: &matchit::Params<'_, '_>) -> Self {
+        let mut matched = Matched::default();
+        for (place, (_, value)) in matched.places.iter_mut().zip(parameters.iter()) {
+            // A value is a piece of the path, and a path is shorter than a head block, whose bound is 65,535.
+            let start = value.as_ptr().addr() - path.as_ptr().addr();
+            *place = (start as u16, (start + value.len()) as u16);
+            matched.count += 1;
+        }
+        matched
+    }
+
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = Range<usize>> {
+        self.places[..usize::from(self.count)].iter().map(|&(start, end)| start.into()..end.into())
+    }
+}
+
+/// The names of a pattern's parameters, in order.
+pub(crate) fn parameters(pattern: &str) -> impl Iterator<Item = &str> {
+    let mut rest = pattern;
+    std::iter::from_fn(move || {
+        loop {
+            let (_, after) = rest.split_once('{')?;
+            if let Some(escaped) = after.strip_prefix('{') {
+                rest = escaped;
+                continue;
+            }
+            let (name, after) = after.split_once('}')?;
+            rest = after;
+            return Some(name.trim_start_matches('*'));
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests;

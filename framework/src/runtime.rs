@@ -1,0 +1,159 @@
+//! [`Runtime`]: starts the shards, joined to one store of metrics, and the admin listener beside them.
+//!
+//! A thin layer over [`shards::Runtime`]. What must happen once (arguments, configuration, a database's preparation) is
+//! ordinary code before [`run`](Builder::run).
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use platform::Choice;
+use shards::{Fleet, Shard};
+
+use crate::admin::{Admin, Report};
+use crate::metrics::{self, ShardMetrics, Store};
+use crate::{Result, log};
+
+/// A set of shards that run one program. See [`Runtime::builder`].
+#[derive(Debug)]
+pub struct Runtime(());
+
+/// How a runtime is set up.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    shards: shards::Builder,
+    admin: Option<SocketAddr>,
+}
+
+impl Runtime {
+    /// Begins to set up a runtime. By default: one shard for each CPU that this process may use, on the fastest backend
+    /// that the host offers, without an admin listener.
+    ///
+    /// ```no_run
+    /// use shardwise::prelude::*;
+    ///
+    /// fn main() -> Result<()> {
+    ///     let greeting = std::env::args().nth(1).unwrap_or("hello".to_owned());
+    ///     shardwise::Runtime::builder().shards(2).admin(([127, 0, 0, 1], 9901).into()).run(async move |_shard| {
+    ///         App::new().state(greeting.clone()).get("/", async |State(text): State<String>| text).serve("0.0.0.0:8080").await
+    ///     })
+    /// }
+    /// ```
+    pub fn builder() -> Builder {
+        Builder { shards: shards::Runtime::builder(), admin: None }
+    }
+}
+
+impl Builder {
+    /// How many shards; by default one for each CPU that the affinity mask and the cgroup's quota grant.
+    pub fn shards(mut self, count: usize) -> Self {
+        self.shards = self.shards.shards(count);
+        self
+    }
+
+    /// Which backend; by default `SHARDWISE_BACKEND` decides if it is set, else the fastest that works.
+    pub fn backend(mut self, choice: Choice) -> Self {
+        self.shards = self.shards.backend(choice);
+        self
+    }
+
+    /// Admits more shards than CPUs. They are then not pinned.
+    pub fn oversubscribe(mut self, yes: bool) -> Self {
+        self.shards = self.shards.oversubscribe(yes);
+        self
+    }
+
+    /// Sizes of buffer pools, ring features.
+    pub fn config(mut self, config: platform::Config) -> Self {
+        self.shards = self.shards.config(config);
+        self
+    }
+
+    /// How long a drain may take; 30 s by default.
+    pub fn drain_time_max(mut self, time: Duration) -> Self {
+        self.shards = self.shards.drain_time_max(time);
+        self
+    }
+
+    /// Whether SIGTERM and SIGINT begin the drain; they do by default.
+    pub fn handle_signals(mut self, yes: bool) -> Self {
+        self.shards = self.shards.handle_signals(yes);
+        self
+    }
+
+    /// Answers `/metrics`, `/healthz` and `/readyz` at this address, on threads of its own.
+    pub fn admin(mut self, address: SocketAddr) -> Self {
+        self.admin = Some(address);
+        self
+    }
+
+    /// Runs `main` on every shard and waits until all have ended.
+    ///
+    /// All shards start or none does. When `main` fails or panics on one shard, the others drain, and the first failure is
+    /// returned.
+    ///
+    /// Errors: the runtime did not start, `main` failed, or the drain limit passed; the text says what to do.
+    pub fn run<E, F>(self, main: F) -> Result<()>
+    where
+        E: fmt::Display,
+        F: AsyncFn(Shard) -> Result<(), E> + Send + Sync + 'static,
+    {
+        log::install();
+        let store = Store::new();
+        metrics::install(&store);
+        let Builder { shards, admin } = self;
+        let mut listener = None;
+        let reported = Arc::clone(&store);
+        let started = |fleet: &Fleet| {
+            if let Some(address) = admin {
+                let report = Watch { store: reported, fleet: fleet.clone() };
+                let admin = listener.insert(Admin::start(address, Arc::new(report))?);
+                tracing::info!("admin http://{}", admin.address());
+            }
+            Ok(())
+        };
+        let main = async move |shard: Shard| {
+            ShardMetrics::join(&shard, &store);
+            // An error need not be `Send`; its text is, and that is what is left to do with it.
+            main(shard).await.map_err(|error| error.to_string())
+        };
+        Ok(shards.run_with(started, main)?)
+    }
+}
+
+/// What the admin listener asks.
+struct Watch {
+    store: Arc<Store>,
+    fleet: Fleet,
+}
+
+impl Report for Watch {
+    fn metrics(&self) -> String {
+        self.store.scrape()
+    }
+
+    fn unready(&self) -> Option<String> {
+        let (serving, count) = (self.store.serving_count(), self.fleet.remotes.len());
+        match serving {
+            _ if self.fleet.is_draining() => Some("draining".to_owned()),
+            _ if serving < count => Some(format!("{serving} of {count} shards serve")),
+            _ => None,
+        }
+    }
+}
+
+/// Ends a program: says on standard error what went wrong, if anything did.
+pub fn conclude(outcome: Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,88 @@
+//! The app once it serves, on one shard: [`Service`] finds the route of a request and lets it answer; [`Site`] is what all
+//! routes share.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use http::header::ALLOW;
+use http::{HeaderValue, Method, StatusCode};
+use net::{Reply, Response};
+use shards::Shard;
+
+use crate::extract::{Rejection, States};
+use crate::measure::Measure;
+use crate::metrics::HttpMetrics;
+use crate::request::Request;
+use crate::respond::Respond;
+use crate::route::Route;
+use crate::router::{Found, Matched, Router};
+
+/// What all routes of an app share on one shard.
+pub(crate) struct Site {
+    pub(crate) shard: Shard,
+    pub(crate) states: States,
+    pub(crate) metrics: HttpMetrics,
+}
+
+/// Answers the requests of one shard.
+pub(crate) struct Service {
+    pub(crate) router: Router<Rc<Route>>,
+    /// Answers where no route has the path.
+    pub(crate) fallback: Rc<Route>,
+}
+
+impl Site {
+    /// The time now, and not at the turn's start: an answer on the spot takes less than a turn.
+    #[inline]
+    pub(crate) fn clock(&self) -> Instant {
+        self.shard.with_reactor(|reactor| reactor.now())
+    }
+}
+
+impl net::Service for Service {
+    fn call(&self, request: net::Request) -> Reply {
+        let method = request.method();
+        match self.router.find(&method, request.path()) {
+            Found::Route(route, matched) => run(route, method, request, matched),
+            Found::Nothing => self.refuse_or_fall_back(method, request),
+            Found::WrongMethod(allow) => {
+                let allow = allow.clone();
+                Measure::new(&self.fallback, method)
+                    .call(|| Reply::Ready(wrong_method(&request, allow)))
+            }
+        }
+    }
+}
+
+#[inline]
+fn run(route: &Rc<Route>, method: Method, request: net::Request, matched: Matched) -> Reply {
+    let measure = Measure::new(route, method);
+    let request = Request::new(request, matched, measure.clone());
+    measure.call(|| route.endpoint.call(request))
+}
+
+impl Service {
+    fn refuse_or_fall_back(&self, method: Method, request: net::Request) -> Reply {
+        if method == Method::OPTIONS && request.target() == "*" {
+            // RFC 9110 section 9.3.7: about the server as a whole; a ping.
+            return Measure::new(&self.fallback, method).call(|| Reply::Ready(Response::new(StatusCode::NO_CONTENT)));
+        }
+        run(&self.fallback, method, request, Matched::default())
+    }
+}
+
+/// 405, with what is allowed.
+fn wrong_method(request: &net::Request, allow: HeaderValue) -> Response {
+    let what = format!("{} is not for {}", request.method(), request.path());
+    let remedy = format!("Use one of: {}.", String::from_utf8_lossy(allow.as_bytes()));
+    let rejection = Rejection::new(StatusCode::METHOD_NOT_ALLOWED, what).remedy(remedy);
+    rejection.respond().with_header(ALLOW, allow)
+}
+
+/// 404.
+pub(crate) fn not_found(request: &Request) -> Response {
+    Rejection::new(StatusCode::NOT_FOUND, format!("nothing is served at {}", request.path())).respond()
+}
+
+#[cfg(test)]
+mod tests;
