@@ -1,6 +1,6 @@
 //! The bytes a ceiling answers with: exactly those of the real server's `/plaintext`, the date renewed every second.
 //!
-//! All answers within a second are the same, so a [`Block`] holds many of them end to end and a gathered send is a
+//! All answers within a second are the same, so one block holds many of them end to end and a gathered send is a
 //! slice of it: no copy per request. A connection keeps the block it is sending from alive until the last byte has
 //! gone, so a renewed date never changes bytes that the kernel still reads.
 

@@ -44,8 +44,10 @@ enum Stage {
     Queued,
     /// The kernel may look at its memory.
     Running,
-    /// A stream that the kernel does not hold now and that will be started again.
+    /// A stream that the kernel does not hold now and that starts again when its reader has caught up.
     Idle,
+    /// A stream that found no buffer and starts again when one has come home.
+    Starved,
     /// The kernel is done with it; unread results may remain.
     Ended,
 }
@@ -160,7 +162,7 @@ impl Core {
         }
         if !completion.more {
             self.disown(token.0);
-        } else if flight.unread == 0 && flight.stage == Stage::Idle && !self.starved.contains(&token.0) {
+        } else if flight.unread == 0 && flight.stage == Stage::Idle {
             self.restart(token.0);
         }
         Some(completion)
@@ -174,7 +176,7 @@ impl Core {
         }
         flight.cancelled = true;
         match flight.stage {
-            Stage::Queued | Stage::Idle => self.land(key, Err(Error::Cancelled)),
+            Stage::Queued | Stage::Idle | Stage::Starved => self.land(key, Err(Error::Cancelled)),
             // A pausing stream has its cancel on the way.
             Stage::Running if flight.pausing => {}
             Stage::Running => self.queue.push_back(Entry::Cancel(key)),
@@ -339,7 +341,7 @@ impl Core {
         self.stats.starved += 1;
         let Some(flight) = self.flights.get_mut(key) else { return };
         flight.pausing = false;
-        flight.stage = Stage::Idle;
+        flight.stage = Stage::Starved;
         if flight.cancelled {
             self.land(key, Err(Error::Cancelled));
         } else {
@@ -360,8 +362,9 @@ impl Core {
         let stats = self.pool.stats();
         let free = [stats.heads > stats.heads_leased, stats.bulk > stats.bulk_leased];
         for key in std::mem::take(&mut self.starved) {
-            let group = match self.op(key) {
-                Some(Op::Receive { group, .. } | Op::ReceiveMessage { group, .. }) => *group as usize,
+            // One that was cancelled or abandoned while it waited is not in this stage any more.
+            let group = match self.flights.get(key) {
+                Some(Flight { stage: Stage::Starved, op, .. }) => op.group().map_or(0, |group| group as usize),
                 _ => continue,
             };
             match free[group] {

@@ -6,7 +6,7 @@
 
 use crate::Error;
 use crate::arena::{Arena, Key};
-use crate::backend::sim::SimSocket;
+use crate::backend::sim::SimDescriptor;
 use crate::limits::HANDLES_MAX;
 use crate::os::Descriptor;
 
@@ -19,8 +19,8 @@ pub struct Handle(pub(crate) Key);
 pub(crate) enum Resource {
     /// A descriptor of the operating system.
     Os(Descriptor),
-    /// A socket of the simulated network.
-    Sim(SimSocket),
+    /// A socket or file of a simulated machine.
+    Sim(SimDescriptor),
 }
 
 /// One open socket or file.

@@ -299,6 +299,14 @@ impl Op {
         }
     }
 
+    /// The buffers that a receiving stream draws from.
+    pub(crate) fn group(&self) -> Option<Group> {
+        match self {
+            Op::Receive { group, .. } | Op::ReceiveMessage { group, .. } => Some(*group),
+            _ => None,
+        }
+    }
+
     /// Whether the operation completes many times.
     pub fn is_stream(&self) -> bool {
         matches!(self, Op::Accept { .. } | Op::Receive { .. } | Op::ReceiveMessage { .. })

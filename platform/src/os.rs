@@ -186,14 +186,95 @@ pub(crate) fn write_control(control: &mut [u8; 64], message: &crate::Datagram) -
     used
 }
 
-/// What [`receive_message`] has to tell besides the bytes.
+/// What came with a datagram.
 #[cfg(target_os = "linux")]
 pub(crate) struct Received {
     pub(crate) bytes: usize,
-    pub(crate) peer: Option<SocketAddr>,
-    pub(crate) segment: Option<u16>,
-    pub(crate) ecn: u8,
-    pub(crate) truncated: bool,
+    peer: Option<SocketAddr>,
+    segment: Option<u16>,
+    ecn: u8,
+    truncated: bool,
+}
+
+#[cfg(target_os = "linux")]
+impl Received {
+    /// The message, once its bytes are leased. A datagram without an address that we know could not be answered, and is
+    /// not ours.
+    pub(crate) fn into_message(self, data: crate::Chunk) -> Option<crate::Message> {
+        let Received { peer, segment, ecn, truncated, .. } = self;
+        Some(crate::Message { data, peer: peer?, segment, ecn, truncated })
+    }
+}
+
+/// The header of one datagram for sendmsg(2) or recvmsg(2), and all that it points to besides the bytes themselves.
+#[cfg(target_os = "linux")]
+pub(crate) struct MessageHead {
+    header: libc::msghdr,
+    slice: libc::iovec,
+    /// Where a datagram goes to.
+    peer: socket2::SockAddr,
+    /// Where one came from.
+    name: [u8; size_of::<libc::sockaddr_in6>()],
+    control: Control,
+}
+
+/// Room for control messages, aligned as their headers are.
+#[cfg(target_os = "linux")]
+#[repr(C, align(8))]
+struct Control([u8; 64]);
+
+#[cfg(target_os = "linux")]
+impl MessageHead {
+    pub(crate) fn new() -> Self {
+        MessageHead {
+            // SAFETY: all zeroes is a valid message header.
+            header: unsafe { std::mem::zeroed() },
+            slice: libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 },
+            peer: SocketAddr::from(([0; 4], 0)).into(),
+            name: [0; size_of::<libc::sockaddr_in6>()],
+            control: Control([0; 64]),
+        }
+    }
+
+    pub(crate) fn boxed() -> Box<Self> {
+        Box::new(MessageHead::new())
+    }
+
+    /// The header for sending; it points into `self` and to the datagram's bytes, and holds while neither moves.
+    pub(crate) fn set_to_send(&mut self, message: &crate::Datagram) -> *const libc::msghdr {
+        self.slice = libc::iovec { iov_base: message.data.as_ptr().cast_mut().cast(), iov_len: message.data.len() };
+        self.header.msg_iov = &mut self.slice;
+        self.header.msg_iovlen = 1;
+        (self.header.msg_name, self.header.msg_namelen) = (std::ptr::null_mut(), 0);
+        if let Some(peer) = message.peer {
+            self.peer = peer.into();
+            self.header.msg_name = self.peer.as_ptr().cast_mut().cast();
+            self.header.msg_namelen = self.peer.len();
+        }
+        self.header.msg_control = self.control.0.as_mut_ptr().cast();
+        self.header.msg_controllen = write_control(&mut self.control.0, message) as _;
+        &self.header
+    }
+
+    /// The header for receiving, into a buffer that the kernel selects; it points into `self` and holds while that does not
+    /// move.
+    pub(crate) fn set_to_receive(&mut self) -> *mut libc::msghdr {
+        self.header.msg_iovlen = 0;
+        self.header.msg_name = self.name.as_mut_ptr().cast();
+        self.header.msg_namelen = self.name.len() as _;
+        self.header.msg_control = self.control.0.as_mut_ptr().cast();
+        self.header.msg_controllen = self.control.0.len() as _;
+        &mut self.header
+    }
+
+    /// What the kernel has written into the header.
+    pub(crate) fn received(&self, bytes: usize) -> Received {
+        let name = &self.name[..self.name.len().min(self.header.msg_namelen as usize)];
+        let control = &self.control.0[..self.control.0.len().min(self.header.msg_controllen)];
+        let (segment, ecn) = read_control(control);
+        let truncated = self.header.msg_flags & libc::MSG_TRUNC != 0;
+        Received { bytes, peer: address_of(name), segment, ecn, truncated }
+    }
 }
 
 /// Receives one datagram, or several that the kernel has joined.
@@ -202,24 +283,14 @@ pub(crate) fn receive_message(
     descriptor: &Descriptor,
     buffer: &mut [u8],
 ) -> std::result::Result<Received, rustix::io::Errno> {
-    let mut name = [0u8; size_of::<libc::sockaddr_in6>()];
-    let mut control = Control([0; 64]);
-    let mut slice = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
-    // SAFETY: all zeroes is a valid message header.
-    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
-    header.msg_iov = &mut slice;
-    header.msg_iovlen = 1;
-    header.msg_name = name.as_mut_ptr().cast();
-    header.msg_namelen = name.len() as _;
-    header.msg_control = control.0.as_mut_ptr().cast();
-    header.msg_controllen = control.0.len() as _;
-    // SAFETY: the header and what it points to are locals and the caller's buffer, with their lengths, and all outlive the
-    // call.
-    let bytes = unsafe { libc::recvmsg(descriptor.as_raw_fd(), &mut header, 0) };
-    let bytes = usize::try_from(bytes).map_err(|_| last_errno())?;
-    let (segment, ecn) = read_control(&control.0[..header.msg_controllen]);
-    let peer = address_of(&name[..(header.msg_namelen as usize).min(name.len())]);
-    Ok(Received { bytes, peer, segment, ecn, truncated: header.msg_flags & libc::MSG_TRUNC != 0 })
+    let mut head = MessageHead::new();
+    head.set_to_receive();
+    head.slice = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    (head.header.msg_iov, head.header.msg_iovlen) = (&mut head.slice, 1);
+    // SAFETY: the header points into `head`, which does not move, and to the caller's buffer, with their lengths; both
+    // outlive the call.
+    let bytes = unsafe { libc::recvmsg(descriptor.as_raw_fd(), &mut head.header, 0) };
+    usize::try_from(bytes).map(|bytes| head.received(bytes)).map_err(|_| last_errno())
 }
 
 /// Sends one datagram, or a batch of equal ones.
@@ -228,31 +299,13 @@ pub(crate) fn send_message(
     descriptor: &Descriptor,
     message: &crate::Datagram,
 ) -> std::result::Result<usize, rustix::io::Errno> {
-    let address = message.peer.map(socket2::SockAddr::from);
-    let mut control = Control([0; 64]);
-    let mut slice = libc::iovec { iov_base: message.data.as_ptr().cast_mut().cast(), iov_len: message.data.len() };
-    // SAFETY: all zeroes is a valid message header.
-    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
-    header.msg_iov = &mut slice;
-    header.msg_iovlen = 1;
-    if let Some(address) = &address {
-        header.msg_name = address.as_ptr().cast_mut().cast();
-        header.msg_namelen = address.len();
-    }
-    let used = write_control(&mut control.0, message);
-    if used > 0 {
-        header.msg_control = control.0.as_mut_ptr().cast();
-        header.msg_controllen = used as _;
-    }
-    // SAFETY: the header points to locals and to the message's own bytes, with their lengths; the call only reads them, and
-    // all outlive it.
-    let bytes = unsafe { libc::sendmsg(descriptor.as_raw_fd(), &header, libc::MSG_NOSIGNAL) };
+    let mut head = MessageHead::new();
+    let header = head.set_to_send(message);
+    // SAFETY: the header points into `head`, which does not move, and to the message's own bytes, with their lengths; the
+    // call only reads them, and both outlive it.
+    let bytes = unsafe { libc::sendmsg(descriptor.as_raw_fd(), header, libc::MSG_NOSIGNAL) };
     usize::try_from(bytes).map_err(|_| last_errno())
 }
-
-/// Room for control messages, aligned as their headers are.
-#[repr(C, align(8))]
-struct Control([u8; 64]);
 
 #[cfg(target_os = "linux")]
 fn last_errno() -> rustix::io::Errno {

@@ -7,15 +7,15 @@
 use std::net::{Shutdown, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::Result;
 use crate::backend::{Backend, BackendKind, Config, SetupError, sim};
 use crate::buffer::Pool;
 use crate::flight::{Core, Refused, Token};
-use crate::handle::{Handle, Resource};
+use crate::handle::Handle;
 use crate::limits::TEARDOWN_WAIT_MAX;
 use crate::op::{Completion, Op, Wait};
 use crate::socket::{ListenError, ListenOptions, Socket, SocketOption};
 use crate::unpark::Unparker;
-use crate::{Result, os};
 
 /// One shard's connection to the machine: a backend, the operations it has in flight, the handles and buffers they use.
 pub struct Reactor {
@@ -184,34 +184,22 @@ impl Reactor {
 
     /// Shuts down one or both directions of a stream, at once.
     pub fn shutdown(&mut self, handle: Handle, how: Shutdown) -> Result<()> {
-        match &self.core.handles.open(handle)?.resource {
-            Resource::Os(descriptor) => os::shutdown(descriptor, how),
-            Resource::Sim(socket) => socket.shutdown(how),
-        }
+        self.backend.shutdown(&self.core.handles.open(handle)?.resource, how)
     }
 
     /// The address of this side.
     pub fn local_address(&self, handle: Handle) -> Result<SocketAddr> {
-        match &self.core.handles.open(handle)?.resource {
-            Resource::Os(descriptor) => os::local_address(descriptor),
-            Resource::Sim(socket) => socket.local_address(),
-        }
+        self.backend.local_address(&self.core.handles.open(handle)?.resource)
     }
 
     /// The address of the other side.
     pub fn peer_address(&self, handle: Handle) -> Result<SocketAddr> {
-        match &self.core.handles.open(handle)?.resource {
-            Resource::Os(descriptor) => os::peer_address(descriptor),
-            Resource::Sim(socket) => socket.peer_address(),
-        }
+        self.backend.peer_address(&self.core.handles.open(handle)?.resource)
     }
 
     /// Sets an option of a socket.
     pub fn set_option(&mut self, handle: Handle, option: SocketOption) -> Result<()> {
-        match &self.core.handles.open(handle)?.resource {
-            Resource::Os(descriptor) => os::set_option(descriptor, option),
-            Resource::Sim(_) => Ok(()),
-        }
+        self.backend.set_option(&self.core.handles.open(handle)?.resource, option)
     }
 
     /// Cancels everything and waits, bounded, until the kernel is done. True if it is.
@@ -220,6 +208,7 @@ impl Reactor {
         let deadline = self.now() + TEARDOWN_WAIT_MAX;
         loop {
             self.backend.enter(&mut self.core, Wait::No);
+            self.backend.give_up(&mut self.core);
             if self.core.in_kernel() == 0 {
                 return true;
             }

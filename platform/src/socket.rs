@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Type};
 
-use crate::backend::sim::SimSocket;
+use crate::backend::sim::SimDescriptor;
 use crate::handle::Resource;
 use crate::limits::BACKLOG;
 use crate::os::Descriptor;
@@ -17,7 +17,7 @@ use crate::{Error, Result};
 pub struct Socket(pub(crate) Resource);
 
 impl Socket {
-    pub(crate) fn simulated(socket: SimSocket) -> Self {
+    pub(crate) fn simulated(socket: SimDescriptor) -> Self {
         Socket(Resource::Sim(socket))
     }
 

@@ -25,10 +25,13 @@ pub mod world;
 pub use alarm::{Alarm, TimedOut};
 pub use inbox::{Remote, SendError};
 pub use operation::Operation;
-pub use runtime::simulation::Simulation;
+pub use runtime::simulation::{Program, Simulation};
 pub use runtime::start::{Declaration, Listening, StartError, listen};
 pub use runtime::{Builder, Fleet, RunError, Runtime, features_from_environment};
 pub use scope::{Cancelled, Pass, Scope};
 pub use shard::{Next, Running, Shard, panic_text};
 pub use stats::{Counter, ShardStats};
 pub use task::{JoinError, JoinHandle, Leased, SpawnError, budget, yield_now};
+
+#[cfg(test)]
+mod tests;

@@ -43,6 +43,14 @@ pub const TICK: Duration = Duration::from_millis(1);
 /// enough that nobody's answer waits behind another's.
 pub const TURN_TIME_MAX: Duration = Duration::from_micros(500);
 
+/// Polls in one turn, for clocks that stand still while a turn runs, as a simulated one does.
+pub const TURN_POLLS_MAX: u32 = 8192;
+const _: () = assert!(TURN_POLLS_MAX.is_multiple_of(POLLS_PER_CLOCK));
+
+/// What a simulated turn costs when it leaves tasks ready: the clock moves on, so that tasks which wait for time by
+/// yielding see it pass.
+pub const SIMULATED_TURN: Duration = Duration::from_micros(10);
+
 /// Closures from other threads that wait for a shard. Its users are few (metrics, signals); a full inbox is an error they
 /// learn.
 pub const INBOX_LEN_MAX: usize = 4096;

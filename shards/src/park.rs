@@ -49,7 +49,8 @@ impl Sleep {
     /// The receiver wants to sleep: announces it, then looks once more with `nothing_pending`. When true comes back it
     /// may sleep, and must call [`awake`](Sleep::awake) afterwards; otherwise it stays up.
     pub fn prepare(&self, nothing_pending: impl FnOnce() -> bool) -> bool {
-        self.asleep.store(true, Ordering::Relaxed);
+        // A swap, not a store: C++ puts a store after the swaps of earlier senders anyway, loom's model does not.
+        self.asleep.swap(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         let may_sleep = nothing_pending();
         if !may_sleep {

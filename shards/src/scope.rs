@@ -15,6 +15,8 @@ pub struct Scope(Rc<Node>);
 
 #[derive(Debug)]
 struct Node {
+    /// Keeps the way from the root alive: whoever holds a scope can be reached from all above it.
+    _parent: Option<Rc<Node>>,
     is_cancelled: Cell<bool>,
     deadline: Option<Instant>,
     children: RefCell<Vec<Weak<Node>>>,
@@ -35,13 +37,13 @@ pub struct Cancelled;
 impl Scope {
     /// A scope without a parent.
     pub fn root() -> Self {
-        Scope::node(None, false)
+        Scope::node(None, None, false)
     }
 
     /// A scope inside this one, with an earlier deadline if given.
     pub fn child(&self, deadline: Option<Instant>) -> Self {
         let earliest = [self.0.deadline, deadline].into_iter().flatten().min();
-        let child = Scope::node(earliest, self.is_cancelled());
+        let child = Scope::node(Some(Rc::clone(&self.0)), earliest, self.is_cancelled());
         let mut children = self.0.children.borrow_mut();
         if children.len() == children.capacity() {
             // The list grows only after those that are gone have left it.
@@ -51,8 +53,9 @@ impl Scope {
         child
     }
 
-    fn node(deadline: Option<Instant>, is_cancelled: bool) -> Self {
+    fn node(parent: Option<Rc<Node>>, deadline: Option<Instant>, is_cancelled: bool) -> Self {
         Scope(Rc::new(Node {
+            _parent: parent,
             is_cancelled: Cell::new(is_cancelled),
             deadline,
             children: RefCell::default(),

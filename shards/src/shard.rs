@@ -16,7 +16,7 @@ use platform::arena::{Arena, Key};
 use platform::{BackendKind, Pool, Reactor, Unparker, Wait};
 
 use crate::inbox::{Inbox, Remote};
-use crate::limits::{STRANGERS_MAX, TURN_TIME_MAX};
+use crate::limits::{POLLS_PER_CLOCK, STRANGERS_MAX, TURN_POLLS_MAX, TURN_TIME_MAX};
 use crate::runtime::start::Start;
 use crate::scope::Scope;
 use crate::stats::ShardStats;
@@ -133,7 +133,11 @@ impl Running {
             self.adopt_arrivals();
             self.expire_timers(started);
             let up = started + TURN_TIME_MAX;
-            let polls = core.tasks.run(|| core.read_clock() >= up);
+            let mut looks = 0;
+            let polls = core.tasks.run(|| {
+                looks += 1;
+                looks == TURN_POLLS_MAX / POLLS_PER_CLOCK || core.read_clock() >= up
+            });
             self.submit_if_busy();
             core.stats.turned(polls, || core.reactor.borrow().now().saturating_duration_since(started));
             self.next()
@@ -161,6 +165,12 @@ impl Running {
     pub fn poll_backend(&mut self) {
         let Shard(core) = self.shard.clone();
         core.tasks.enter(&core, || self.enter(Wait::No));
+    }
+
+    /// Whether a turn would find something to do.
+    pub fn is_ready(&self) -> bool {
+        let Shard(core) = &self.shard;
+        core.tasks.has_ready() || core.world.has_wakes() || core.inbox.is_waiting()
     }
 
     /// Wakes by other threads, and what they have sent.
@@ -205,7 +215,7 @@ impl Running {
 
     fn next(&self) -> Next {
         let Shard(core) = &self.shard;
-        if core.tasks.has_ready() || core.world.has_wakes() || core.inbox.is_waiting() {
+        if self.is_ready() {
             return Next::Ready;
         }
         match core.timers.borrow().next_deadline() {

@@ -27,7 +27,12 @@ use crate::tcp::sent;
 use crate::{Body, BodyError, Content, Head, Headers, Incoming, Reply, Request, Response, Service, TcpStream};
 
 /// Serves one connection until it ends.
-pub(crate) async fn serve<S: Service>(context: Rc<Context<S>>, stream: TcpStream, pass: Pass) {
+// Not an `async fn`: that would keep its arguments a second time, next to what they have moved into.
+pub(crate) fn serve<S: Service>(
+    context: Rc<Context<S>>,
+    stream: TcpStream,
+    pass: Pass,
+) -> impl Future<Output = ()> + use<S> {
     let shard = stream.shard().clone();
     context.stats.connections.add(1);
     context.stats.connections_open.add(1);
@@ -45,12 +50,15 @@ pub(crate) async fn serve<S: Service>(context: Rc<Context<S>>, stream: TcpStream
         unread: 0,
         _pass: pass,
     };
-    let stats = &connection.context.stats.clone();
-    match connection.run().await {
-        Ok(()) => {}
-        Err(End::TimedOut) => stats.timed_out.add(1),
-        Err(End::Broken) => stats.broken.add(1),
-        Err(End::Exhausted) => tracing::warn!("a connection was closed: the shard's buffer pool is exhausted"),
+    async move {
+        let ended = connection.run().await;
+        let stats = &connection.context.stats;
+        match ended {
+            Ok(()) => {}
+            Err(End::TimedOut) => stats.timed_out.add(1),
+            Err(End::Broken) => stats.broken.add(1),
+            Err(End::Exhausted) => tracing::warn!("a connection was closed: the shard's buffer pool is exhausted"),
+        }
     }
 }
 
@@ -233,16 +241,13 @@ impl<S: Service> Connection<S> {
 
     /// Answers the request whose head is the first `bytes` of the input.
     async fn exchange(&mut self, head: h1::Head, bytes: usize) -> Result<(), End> {
-        self.waits = Waits::Nothing;
-        self.unread = 0;
-        self.context.stats.requests.add(1);
         let (request, incoming) = self.request(head, bytes);
-        let response = match self.context.service.call(request) {
-            Reply::Ready(response) => response,
-            Reply::Later(mut future) => poll_fn(|cx| self.poll_handler(cx, &mut future, incoming.as_ref())).await?,
+        let mut stage = match self.context.service.call(request) {
+            Reply::Ready(response) => self.respond(response)?.into(),
+            Reply::Later(future) => Stage::Handler(future),
         };
-        if let Some(mut content) = self.respond(response)? {
-            poll_fn(|cx| self.poll_content(cx, &mut content, incoming.as_ref())).await?;
+        if !matches!(stage, Stage::Done) {
+            poll_fn(|cx| self.poll_stage(cx, &mut stage, incoming.as_ref())).await?;
         }
         if self.outbox.is_full() {
             poll_fn(|cx| self.poll_flush_all(cx)).await?;
@@ -250,7 +255,27 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
+    /// What of an exchange does not end at once.
+    fn poll_stage(
+        &mut self,
+        cx: &mut TaskContext<'_>,
+        stage: &mut Stage,
+        incoming: Option<&Rc<Incoming>>,
+    ) -> Poll<Result<(), End>> {
+        if let Stage::Handler(future) = stage {
+            let response = ready!(self.poll_handler(cx, future, incoming))?;
+            *stage = self.respond(response)?.into();
+        }
+        match stage {
+            Stage::Content(content) => self.poll_content(cx, content, incoming),
+            Stage::Handler(_) | Stage::Done => Poll::Ready(Ok(())),
+        }
+    }
+
     fn request(&mut self, head: h1::Head, bytes: usize) -> (Request, Option<Rc<Incoming>>) {
+        self.waits = Waits::Nothing;
+        self.unread = 0;
+        self.context.stats.requests.add(1);
         let length = match head.body {
             h1::Body::Length(bytes) => Some(bytes),
             _ => None,
@@ -546,6 +571,22 @@ impl<S> Drop for Connection<S> {
     }
 }
 
+/// Where an exchange stands.
+enum Stage {
+    /// The handler is at work.
+    Handler(Leased<'static, Response>),
+    /// The head is written; this is still to come.
+    Content(Content),
+    /// All is written.
+    Done,
+}
+
+impl From<Option<Content>> for Stage {
+    fn from(rest: Option<Content>) -> Self {
+        rest.map_or(Stage::Done, Stage::Content)
+    }
+}
+
 /// How much of a response is written in one go.
 #[derive(Clone, Copy)]
 enum Written<'a> {
@@ -614,3 +655,5 @@ impl From<WriteError> for Refusal {
         Refusal::Unwritable(error)
     }
 }
+#[cfg(test)]
+mod tests;

@@ -22,7 +22,7 @@ use crate::arena::Key;
 use crate::flight::{Core, Entry};
 use crate::handle::{Handle, Resource};
 use crate::limits::{EPOLL_BUSY_TURNS_MAX, EPOLL_EVENTS_MAX, EPOLL_WAIT_MAX, SEND_BUFFERS_MAX, TRANSFERS_PER_TURN_MAX};
-use crate::op::{Message, Op, Outcome, Wait};
+use crate::op::{Op, Outcome, Wait};
 use crate::os::{self, Descriptor, error_of};
 use crate::unpark::Unparker;
 
@@ -428,10 +428,8 @@ fn land_received(core: &mut Core, key: Key, chunk: crate::Chunk, drained_by: usi
 }
 
 fn land_message(core: &mut Core, key: Key, data: crate::Chunk, received: os::Received) -> Step {
-    let os::Received { peer, segment, ecn, truncated, .. } = received;
-    // A datagram without an address that we know cannot be answered, and is not ours.
-    if let Some(peer) = peer {
-        core.land_part(key, Outcome::Message(Box::new(Message { data, peer, segment, ecn, truncated })));
+    if let Some(message) = received.into_message(data) {
+        core.land_part(key, Outcome::Message(Box::new(message)));
     }
     Step::Advanced
 }

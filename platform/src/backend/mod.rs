@@ -10,7 +10,7 @@ pub mod sim;
 mod uring;
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::time::{Instant, SystemTime};
 
 pub use features::Features;
@@ -19,9 +19,9 @@ use crate::buffer::PoolSize;
 use crate::flight::Core;
 use crate::handle::Resource;
 use crate::op::Wait;
-use crate::socket::{self, ListenError, ListenOptions, Socket};
+use crate::socket::{self, ListenError, ListenOptions, Socket, SocketOption};
 use crate::unpark::Unparker;
-use crate::{Result, os};
+use crate::{Error, Result, os};
 
 /// Which backend to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -175,6 +175,13 @@ impl Backend {
         }
     }
 
+    /// Ends what no waiting would: a simulated clock stands still while a reactor is dropped.
+    pub(crate) fn give_up(&mut self, core: &mut Core) {
+        if let Backend::Sim(sim) = self {
+            sim.give_up(core);
+        }
+    }
+
     #[allow(clippy::disallowed_methods, reason = "the platform reads the clock for everyone")]
     pub(crate) fn now(&self) -> Instant {
         match self {
@@ -199,9 +206,14 @@ impl Backend {
     }
 
     /// Makes an outside socket fit for this backend.
+    ///
+    /// Errors: `Unsupported` (a socket of another machine).
     pub(crate) fn adopt(&self, socket: Socket) -> Result<Resource> {
-        if let Resource::Os(descriptor) = &socket.0 {
-            os::set_nonblocking(descriptor, self.kind() == BackendKind::Epoll)?;
+        match (self, &socket.0) {
+            (Backend::Uring(_), Resource::Os(descriptor)) => os::set_nonblocking(descriptor, false)?,
+            (Backend::Epoll(_), Resource::Os(descriptor)) => os::set_nonblocking(descriptor, true)?,
+            (Backend::Sim(sim), Resource::Sim(descriptor)) if sim.owns(descriptor) => {}
+            _ => return Err(Error::Unsupported),
         }
         Ok(socket.0)
     }
@@ -229,6 +241,40 @@ impl Backend {
         match self {
             Backend::Uring(_) | Backend::Epoll(_) => socket::datagram_socket(local).map(Socket::from),
             Backend::Sim(sim) => sim.datagram_socket(local).map(Socket::simulated),
+        }
+    }
+
+    // ---- inline calls on open sockets --------------------------------------------------------------------------------
+
+    pub(crate) fn shutdown(&self, resource: &Resource, how: Shutdown) -> Result<()> {
+        match (self, resource) {
+            (Backend::Sim(sim), Resource::Sim(descriptor)) => sim.shutdown(descriptor, how),
+            (_, Resource::Os(descriptor)) => os::shutdown(descriptor, how),
+            (_, Resource::Sim(_)) => Err(Error::Unsupported),
+        }
+    }
+
+    pub(crate) fn local_address(&self, resource: &Resource) -> Result<SocketAddr> {
+        match (self, resource) {
+            (Backend::Sim(sim), Resource::Sim(descriptor)) => sim.local_address(descriptor),
+            (_, Resource::Os(descriptor)) => os::local_address(descriptor),
+            (_, Resource::Sim(_)) => Err(Error::Unsupported),
+        }
+    }
+
+    pub(crate) fn peer_address(&self, resource: &Resource) -> Result<SocketAddr> {
+        match (self, resource) {
+            (Backend::Sim(sim), Resource::Sim(descriptor)) => sim.peer_address(descriptor),
+            (_, Resource::Os(descriptor)) => os::peer_address(descriptor),
+            (_, Resource::Sim(_)) => Err(Error::Unsupported),
+        }
+    }
+
+    pub(crate) fn set_option(&self, resource: &Resource, option: SocketOption) -> Result<()> {
+        match (self, resource) {
+            (Backend::Sim(sim), Resource::Sim(descriptor)) => sim.set_option(descriptor, option),
+            (_, Resource::Os(descriptor)) => os::set_option(descriptor, option),
+            (_, Resource::Sim(_)) => Err(Error::Unsupported),
         }
     }
 }

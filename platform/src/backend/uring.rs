@@ -27,9 +27,9 @@ use crate::flight::{Core, Entry};
 use crate::handle::Resource;
 use crate::limits::{SEND_BUFFERS_MAX, URING_COMPLETION_ENTRIES, URING_SUBMISSION_ENTRIES};
 use crate::op::{Message, Op, Outcome, Stat, Wait};
-use crate::os::{Descriptor, error_of};
+use crate::os::{Descriptor, MessageHead, error_of};
 use crate::unpark::Unparker;
-use crate::{Error, Group, os};
+use crate::{Chunk, ChunkMut, Error, Group, os};
 
 /// User data of entries that are not operations. A key's index is never `u32::MAX`, so these are no keys.
 const WAKE: u64 = u64::MAX;
@@ -47,28 +47,34 @@ pub(crate) struct Uring {
     features: Features,
     groups: [BufferRing; 2],
     /// What the kernel needs of each slot besides the operation's own memory, by the slot's index.
-    aux: Vec<Option<Box<Aux>>>,
-    /// Spare memory of vectored sends, so that a steady server allocates none.
-    spare_lists: Vec<Box<Aux>>,
+    aux: Vec<Option<Aux>>,
+    /// Spare memory of vectored sends and of datagrams, so that a steady server allocates none.
+    #[allow(clippy::vec_box, reason = "the boxes move between here and the slots' memory; what they hold never does")]
+    spare_lists: Vec<Box<ListAux>>,
+    #[allow(clippy::vec_box, reason = "as above")]
+    spare_messages: Vec<Box<MessageHead>>,
     /// The shape of a received datagram: how much room for its name and control messages.
     message_shape: Box<libc::msghdr>,
     unparker: Unparker,
     wake_armed: bool,
 }
 
-/// Memory of one operation that the kernel reads or writes and that the operation does not own itself.
+/// Memory of one operation that the kernel reads or writes and that the operation does not own itself. Each kind is on the
+/// heap, where it stays while the table of them grows.
+#[allow(dead_code, reason = "some is kept for the kernel alone to look at")]
 enum Aux {
-    Address(SockAddr),
-    List { header: libc::msghdr, slices: [IoSlice<'static>; SEND_BUFFERS_MAX] },
-    Message { header: libc::msghdr, slice: libc::iovec, address: Option<SockAddr>, control: Control },
+    Address(Box<SockAddr>),
+    List(Box<ListAux>),
+    Message(Box<MessageHead>),
     Path(CString),
-    Time(Timespec),
-    Stat(libc::statx),
+    Time(Box<Timespec>),
+    Stat(Box<libc::statx>),
 }
 
-/// Control messages of a datagram to send: segment size and ECN.
-#[repr(C, align(8))]
-struct Control([u8; 64]);
+struct ListAux {
+    header: libc::msghdr,
+    slices: [IoSlice<'static>; SEND_BUFFERS_MAX],
+}
 
 /// Sets up a ring and runs a no-op through it, and says in one line which rung of the ladder was reached.
 pub(crate) fn probe(config: &Config) -> Result<String, SetupError> {
@@ -195,6 +201,7 @@ impl Uring {
             groups,
             aux: Vec::new(),
             spare_lists: Vec::new(),
+            spare_messages: Vec::new(),
             message_shape,
             unparker: unparker.clone(),
             wake_armed: false,
@@ -239,7 +246,9 @@ impl Uring {
             let queue = self.ring.submission();
             (!queue.is_empty(), queue.taskrun() || queue.cq_overflow())
         };
-        let wait = if self.ring.completion().is_empty() { wait } else { Wait::No };
+        // What could not even be built has landed already.
+        let news = !core.woken.is_empty() || !self.ring.completion().is_empty();
+        let wait = if news { Wait::No } else { wait };
         // Without the flag, only an enter tells whether completions wait in the kernel.
         let blind = !self.features.has(Features::TASKRUN_FLAG);
         if queued || flagged || blind || wait != Wait::No {
@@ -339,8 +348,10 @@ impl Uring {
                 opcode::Accept::new(fd, std::ptr::null_mut(), std::ptr::null_mut()).flags(libc::SOCK_CLOEXEC).build()
             }
             Op::Connect { peer, .. } => {
-                let Aux::Address(address) = self.keep(key, Aux::Address(SockAddr::from(*peer))) else { unreachable!() };
-                opcode::Connect::new(fd, address.as_ptr().cast(), address.len()).build()
+                let address = Box::new(SockAddr::from(*peer));
+                let entry = opcode::Connect::new(fd, address.as_ptr().cast(), address.len()).build();
+                self.keep(key, Aux::Address(address));
+                entry
             }
             Op::Receive { group, .. } if features.has(Features::MULTISHOT_RECEIVE) => {
                 opcode::RecvMulti::new(fd, *group as u16).build()
@@ -357,8 +368,8 @@ impl Uring {
                 }
             }
             Op::SendList { list, .. } => {
-                let mut aux = self.spare_lists.pop().unwrap_or_else(Aux::new_list);
-                let Aux::List { header, slices } = &mut *aux else { unreachable!() };
+                let mut aux = self.spare_lists.pop().unwrap_or_else(ListAux::new);
+                let ListAux { header, slices } = &mut *aux;
                 for (slice, buf) in slices.iter_mut().zip(list.iter()) {
                     // SAFETY: the bytes belong to the list in this operation's slot, which neither moves them nor lets
                     // them go before the operation has landed, and the slices are not looked at after that.
@@ -366,23 +377,32 @@ impl Uring {
                 }
                 header.msg_iov = slices.as_mut_ptr().cast();
                 header.msg_iovlen = list.len() as _;
-                let header: *const libc::msghdr = header;
-                self.keep_boxed(key, aux);
-                opcode::SendMsg::new(fd, header).flags(SEND_FLAGS as u32).build()
+                let entry = opcode::SendMsg::new(fd, header).flags(SEND_FLAGS as u32).build();
+                self.keep(key, Aux::List(aux));
+                entry
             }
-            Op::ReceiveMessage { group, .. } => {
+            Op::ReceiveMessage { group, .. } if features.has(Features::MULTISHOT_RECEIVE) => {
                 opcode::RecvMsgMulti::new(fd, &*self.message_shape, *group as u16).build()
             }
+            Op::ReceiveMessage { group, .. } => {
+                let group = *group as u16;
+                let mut aux = self.spare_messages.pop().unwrap_or_else(MessageHead::boxed);
+                let entry = opcode::RecvMsg::new(fd, aux.set_to_receive()).buf_group(group).build();
+                self.keep(key, Aux::Message(aux));
+                entry.flags(squeue::Flags::BUFFER_SELECT)
+            }
             Op::SendMessage { message, .. } => {
-                let aux = Aux::new_message(message);
-                let Aux::Message { header, .. } = self.keep_boxed(key, aux) else { unreachable!() };
-                opcode::SendMsg::new(fd, header).flags(libc::MSG_NOSIGNAL as u32).build()
+                let mut aux = self.spare_messages.pop().unwrap_or_else(MessageHead::boxed);
+                let entry = opcode::SendMsg::new(fd, aux.set_to_send(message)).flags(libc::MSG_NOSIGNAL as u32).build();
+                self.keep(key, Aux::Message(aux));
+                entry
             }
             Op::Open { file } => {
                 let path = CString::new(file.path.as_os_str().as_bytes()).map_err(|_| Error::Invalid)?;
                 let flags = os::open_flags(file);
-                let Aux::Path(path) = self.keep(key, Aux::Path(path)) else { unreachable!() };
-                opcode::OpenAt::new(Fd(libc::AT_FDCWD), path.as_ptr()).flags(flags).mode(0o666).build()
+                let entry = opcode::OpenAt::new(Fd(libc::AT_FDCWD), path.as_ptr()).flags(flags).mode(0o666).build();
+                self.keep(key, Aux::Path(path));
+                entry
             }
             Op::Read { offset, into, .. } => {
                 let offset = *offset;
@@ -395,36 +415,33 @@ impl Uring {
             Op::Sync { .. } => opcode::Fsync::new(fd).flags(FsyncFlags::empty()).build(),
             Op::Stat { .. } => {
                 // SAFETY: all zeroes is a valid statx, which the kernel overwrites.
-                let stat = unsafe { std::mem::zeroed() };
-                let Aux::Stat(stat) = self.keep(key, Aux::Stat(stat)) else { unreachable!() };
-                let stat: *mut libc::statx = stat;
-                opcode::Statx::new(fd, c"".as_ptr(), stat.cast())
+                let mut stat: Box<libc::statx> = Box::new(unsafe { std::mem::zeroed() });
+                let place: *mut libc::statx = &mut *stat;
+                self.keep(key, Aux::Stat(stat));
+                opcode::Statx::new(fd, c"".as_ptr(), place.cast())
                     .flags(libc::AT_EMPTY_PATH)
                     .mask(libc::STATX_BASIC_STATS)
                     .build()
             }
             Op::Sleep { until } => {
-                let time = Timespec::from(until.saturating_duration_since(now()));
-                let Aux::Time(time) = self.keep(key, Aux::Time(time)) else { unreachable!() };
-                opcode::Timeout::new(time).build()
+                let time = Box::new(Timespec::from(until.saturating_duration_since(now())));
+                let entry = opcode::Timeout::new(&*time).build();
+                self.keep(key, Aux::Time(time));
+                entry
             }
         })
     }
 
-    fn keep(&mut self, key: Key, aux: Aux) -> &mut Aux {
-        self.keep_boxed(key, Box::new(aux))
-    }
-
     /// Keeps memory for a slot until its operation has landed.
-    fn keep_boxed(&mut self, key: Key, aux: Box<Aux>) -> &mut Aux {
+    fn keep(&mut self, key: Key, aux: Aux) {
         let index = key.index as usize;
         if index >= self.aux.len() {
             self.aux.resize_with(index + 1, || None);
         }
-        self.aux[index].insert(aux)
+        self.aux[index] = Some(aux);
     }
 
-    fn release_aux(&mut self, key: Key) -> Option<Box<Aux>> {
+    fn release_aux(&mut self, key: Key) -> Option<Aux> {
         self.aux.get_mut(key.index as usize)?.take()
     }
 
@@ -471,10 +488,10 @@ impl Uring {
             }
             Op::Send { .. } if more => core.answer_early(key, result.max(0) as usize, error_in(result)),
             Op::Send { .. } | Op::SendList { .. } | Op::SendMessage { .. } | Op::Write { .. } => {
-                if let Some(aux) = self.release_aux(key)
-                    && matches!(*aux, Aux::List { .. })
-                {
-                    self.spare_lists.push(aux);
+                match self.release_aux(key) {
+                    Some(Aux::List(aux)) => self.spare_lists.push(aux),
+                    Some(Aux::Message(aux)) => self.spare_messages.push(aux),
+                    _ => {}
                 }
                 match error_in(result) {
                     None => core.land_sent(key, result as usize),
@@ -538,35 +555,51 @@ impl Uring {
 
     fn land_message(&mut self, core: &mut Core, key: Key, group: Group, result: i32, flags: u32) {
         let more = cqueue::more(flags);
-        match (error_in(result), cqueue::buffer_select(flags)) {
-            (None, Some(buffer)) => {
-                if let Some(message) = self.read_message(core, group, buffer, result as u32) {
-                    core.land_part(key, Outcome::Message(Box::new(message)));
-                }
-                if !more {
-                    core.stream_stopped(key);
-                }
+        let inbox = match self.release_aux(key) {
+            Some(Aux::Message(inbox)) => Some(inbox),
+            _ => None,
+        };
+        let buffer = cqueue::buffer_select(flags);
+        if let Some(error) = error_in(result) {
+            self.spare_messages.extend(inbox);
+            if let Some(buffer) = buffer {
+                core.receive(group).put_back(buffer);
             }
-            (None, None) => core.stream_stopped(key),
-            (Some(error), buffer) => {
-                if let Some(buffer) = buffer {
-                    core.receive(group).put_back(buffer);
-                }
-                match error {
-                    _ if more => {}
-                    Error::OutOfMemory if result == -libc::ENOBUFS => core.stream_starved(key),
-                    Error::Cancelled => core.stream_stopped(key),
-                    error => core.land(key, Err(error)),
-                }
+            return match error {
+                _ if more => {}
+                Error::OutOfMemory if result == -libc::ENOBUFS => core.stream_starved(key),
+                Error::Cancelled => core.stream_stopped(key),
+                error => core.land(key, Err(error)),
+            };
+        }
+        let data = match buffer {
+            // SAFETY: as in `land_received`: the kernel has filled this buffer and writes there no more.
+            Some(buffer) => Some(unsafe { core.receive(group).lease(buffer, 0, result as u32) }),
+            // A single receive of an empty datagram gives its buffer back.
+            None => core.pool.lease(0).map(ChunkMut::freeze),
+        };
+        let message = match (data, inbox) {
+            (Some(data), Some(inbox)) => {
+                let received = inbox.received(data.len());
+                self.spare_messages.push(inbox);
+                received.into_message(data)
             }
+            (Some(data), None) => self.read_message(data),
+            (None, inbox) => {
+                self.spare_messages.extend(inbox);
+                None
+            }
+        };
+        if let Some(message) = message {
+            core.land_part(key, Outcome::Message(Box::new(message)));
+        }
+        if !more {
+            core.stream_stopped(key);
         }
     }
 
     /// Reads the layout that a multishot receive-message leaves in its buffer: header, name, control, payload.
-    fn read_message(&self, core: &Core, group: Group, buffer: u16, bytes: u32) -> Option<Message> {
-        let receive = core.receive(group);
-        // SAFETY: as in `land_received`: the kernel has filled this buffer and writes there no more.
-        let chunk = unsafe { receive.lease(buffer, 0, bytes) };
+    fn read_message(&self, chunk: Chunk) -> Option<Message> {
         let parsed = RecvMsgOut::parse(&chunk, &self.message_shape).ok()?;
         let peer = os::address_of(parsed.name_data())?;
         let (segment, ecn) = os::read_control(parsed.control_data());
@@ -599,7 +632,7 @@ fn error_in(result: i32) -> Option<Error> {
 }
 
 /// The outcome of the operations that end with no more than a status.
-fn outcome_of(core: &mut Core, key: Key, result: i32, aux: Option<Box<Aux>>) -> Result<Outcome, Error> {
+fn outcome_of(core: &mut Core, key: Key, result: i32, aux: Option<Aux>) -> Result<Outcome, Error> {
     let op = core.op(key).ok_or(Error::Closed)?;
     match (error_in(result), op) {
         (Some(_), Op::Sleep { .. }) if result == -libc::ETIME => Ok(Outcome::Elapsed),
@@ -612,8 +645,8 @@ fn outcome_of(core: &mut Core, key: Key, result: i32, aux: Option<Box<Aux>>) -> 
             let descriptor = unsafe { Descriptor::from_raw_fd(result as RawFd) };
             core.admit(Resource::Os(descriptor)).map(Outcome::Opened)
         }
-        (None, Op::Stat { .. }) => match aux.as_deref() {
-            Some(Aux::Stat(stat)) => Ok(Outcome::Stat(stat_of(stat))),
+        (None, Op::Stat { .. }) => match aux {
+            Some(Aux::Stat(stat)) => Ok(Outcome::Stat(stat_of(&stat))),
             _ => Err(Error::Invalid),
         },
         (None, op) => unreachable!("{} does not end with a status", op.name()),
@@ -631,33 +664,11 @@ fn stat_of(stat: &libc::statx) -> Stat {
     }
 }
 
-impl Aux {
-    fn new_list() -> Box<Aux> {
+impl ListAux {
+    fn new() -> Box<Self> {
         // SAFETY: all zeroes is a valid message header.
         let header = unsafe { std::mem::zeroed() };
-        Box::new(Aux::List { header, slices: [IoSlice::new(&[]); SEND_BUFFERS_MAX] })
-    }
-
-    /// The header of a datagram, which points into the same box and into the datagram's own bytes.
-    fn new_message(message: &crate::Datagram) -> Box<Aux> {
-        let slice = libc::iovec { iov_base: message.data.as_ptr() as *mut _, iov_len: message.data.len() };
-        // SAFETY: all zeroes is a valid message header.
-        let header: libc::msghdr = unsafe { std::mem::zeroed() };
-        let address = message.peer.map(SockAddr::from);
-        let mut aux = Box::new(Aux::Message { header, slice, address, control: Control([0; 64]) });
-        let Aux::Message { header, slice, address, control } = &mut *aux else { unreachable!() };
-        header.msg_iov = slice;
-        header.msg_iovlen = 1;
-        if let Some(address) = address {
-            header.msg_name = address.as_ptr() as *mut _;
-            header.msg_namelen = address.len();
-        }
-        let used = os::write_control(&mut control.0, message);
-        if used > 0 {
-            header.msg_control = control.0.as_mut_ptr().cast();
-            header.msg_controllen = used as _;
-        }
-        aux
+        Box::new(ListAux { header, slices: [IoSlice::new(&[]); SEND_BUFFERS_MAX] })
     }
 }
 

@@ -177,7 +177,7 @@ impl Tasks {
             polls: counts.polls.get(),
             panics: counts.panics.get(),
             panics_unjoined: counts.panics_unjoined.get(),
-            blocks_used: core.pool.blocks_used(),
+            blocks_used: Pool::blocks_used(&core.pool),
             slab_bytes: core.pool.slab_bytes(),
         }
     }

@@ -28,7 +28,6 @@ use crate::limits::{BLOCK_BYTES_MAX, BLOCK_BYTES_MIN, SLAB_BYTES};
 pub(super) struct Pool {
     classes: [Class; CLASSES],
     slabs: RefCell<Vec<NonNull<u8>>>,
-    blocks_used: Cell<usize>,
 }
 
 /// The blocks of one size: returned ones in a list through the blocks themselves, latest first because it is warm; and
@@ -52,13 +51,12 @@ impl Pool {
                 fresh_blocks: Cell::new(0),
             }),
             slabs: RefCell::new(Vec::new()),
-            blocks_used: Cell::new(0),
         })
     }
 
-    /// Blocks and heap pieces that are out.
-    pub(super) fn blocks_used(&self) -> usize {
-        self.blocks_used.get()
+    /// Blocks and heap pieces that are out, told by an owner of the pool: each box holds one more reference.
+    pub(super) fn blocks_used(this: &Rc<Pool>) -> usize {
+        Rc::strong_count(this) - 1
     }
 
     /// Bytes taken from the heap for blocks, and kept.
@@ -69,7 +67,6 @@ impl Pool {
     /// Memory for a value of this layout; the caller owns it until it gives it to [`release`](Pool::release).
     #[inline]
     fn allocate(&self, layout: Layout) -> NonNull<u8> {
-        self.blocks_used.set(self.blocks_used.get() + 1);
         let Some(index) = class_of(layout) else { return allocate_heap(heap_layout(layout)) };
         let class = &self.classes[index];
         match class.free.get() {
@@ -108,7 +105,6 @@ impl Pool {
     /// `memory` came from [`allocate`](Pool::allocate) of this pool with this layout, and nothing uses it any more.
     #[inline]
     unsafe fn release(&self, memory: NonNull<u8>, layout: Layout) {
-        self.blocks_used.set(self.blocks_used.get() - 1);
         let Some(index) = class_of(layout) else {
             // SAFETY: `allocate` took this memory from the heap, since the same layout has the same class, and the
             // caller gives up its ownership.

@@ -10,6 +10,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::path::PathBuf;
 use std::ptr::NonNull;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, UNIX_EPOCH};
 
 use rustix::fs::{FileType, Mode, OFlags};
@@ -27,7 +28,7 @@ use crate::{Error, Result};
 /// The shard's side of its file threads.
 pub(super) struct Files {
     shared: Arc<Shared>,
-    threads: usize,
+    threads: Vec<JoinHandle<()>>,
     /// Jobs given to the threads that have not landed.
     pending: usize,
 }
@@ -69,7 +70,7 @@ enum Done {
 impl Files {
     pub(super) fn new(unparker: &Unparker) -> Self {
         let shared = Shared { state: Mutex::default(), work: Condvar::new(), unparker: unparker.clone() };
-        Files { shared: Arc::new(shared), threads: 0, pending: 0 }
+        Files { shared: Arc::new(shared), threads: Vec::new(), pending: 0 }
     }
 
     /// Gives an operation to a thread.
@@ -79,10 +80,10 @@ impl Files {
             Err(error) => return core.land(key, Err(error)),
         };
         let mut state = self.shared.lock();
-        if state.idle <= state.jobs.len() && self.threads < FILE_THREADS_MAX {
-            self.threads += usize::from(spawn(&self.shared));
+        if state.idle <= state.jobs.len() && self.threads.len() < FILE_THREADS_MAX {
+            self.threads.extend(spawn(&self.shared));
         }
-        if self.threads == 0 {
+        if self.threads.is_empty() {
             return core.land(key, Err(Error::OutOfMemory));
         }
         self.pending += 1;
@@ -127,11 +128,15 @@ impl Files {
     }
 }
 
-/// The threads end when they have done what they are doing.
+/// The threads end when they have done what they are doing. They are waited for unless one is stuck in the kernel: then the
+/// reactor leaks what it works on.
 impl Drop for Files {
     fn drop(&mut self) {
         self.shared.lock().closed = true;
         self.shared.work.notify_all();
+        if self.pending == 0 {
+            self.threads.drain(..).for_each(|thread| thread.join().unwrap_or_default());
+        }
     }
 }
 
@@ -192,10 +197,10 @@ impl Shared {
     }
 }
 
-/// Starts one more thread. False if the system has none to give.
-fn spawn(shared: &Arc<Shared>) -> bool {
+/// Starts one more thread, if the system has one to give.
+fn spawn(shared: &Arc<Shared>) -> Option<JoinHandle<()>> {
     let shared = Arc::clone(shared);
-    std::thread::Builder::new().name("shardwise-file".to_owned()).spawn(move || shared.serve()).is_ok()
+    std::thread::Builder::new().name("shardwise-file".to_owned()).spawn(move || shared.serve()).ok()
 }
 
 impl Job {

@@ -1,0 +1,21 @@
+//! What an idle connection costs, held to its budget.
+
+use super::*;
+
+struct Silent;
+
+impl Service for Silent {
+    fn call(&self, _: Request) -> Reply {
+        Reply::Ready(Response::new(StatusCode::NO_CONTENT))
+    }
+}
+
+/// A task's slot has a few words besides its future, and its memory comes in powers of two.
+#[test]
+fn a_connection_fits_a_slot_of_512_bytes() {
+    fn future_bytes<F>(_: fn(Rc<Context<Silent>>, TcpStream, Pass) -> F) -> usize {
+        size_of::<F>()
+    }
+    let bytes = future_bytes(serve::<Silent>);
+    assert!(bytes <= 496, "an idle connection's task has {bytes} bytes");
+}

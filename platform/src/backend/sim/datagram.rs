@@ -1,0 +1,145 @@
+//! UDP: datagrams that arrive whole, late, out of order, or not at all.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+
+use super::limits::{DATAGRAM_BYTES_MAX, DATAGRAM_QUEUE_BYTES_MAX, DATAGRAM_SEGMENTS_MAX};
+use super::machine::{Event, SimDescriptor, World};
+use super::network::{Kind, Protocol, bound_for, destination, seen_from};
+use crate::arena::Key;
+use crate::op::Datagram;
+use crate::os::error_of;
+use crate::{Error, Result};
+
+/// A datagram socket.
+pub(super) struct Datagrams {
+    pub(super) local: SocketAddr,
+    /// Where it sends to, and whom alone it hears, once it is connected.
+    pub(super) peer: Option<SocketAddr>,
+    queue: VecDeque<Packet>,
+    /// Bytes in the queue.
+    queued_bytes: usize,
+    /// A closed port was met, and nobody has been told.
+    error: Option<Error>,
+}
+
+/// A datagram on its way or in a queue.
+pub(super) struct Packet {
+    sender: Key,
+    pub(super) from: SocketAddr,
+    to: SocketAddr,
+    pub(super) data: Vec<u8>,
+    pub(super) ecn: u8,
+}
+
+impl World {
+    pub(super) fn bind_datagrams(&mut self, local: SocketAddr) -> Result<SimDescriptor> {
+        let local = self.bindable(Protocol::Datagram, local)?;
+        let socket = Datagrams { local, peer: None, queue: VecDeque::new(), queued_bytes: 0, error: None };
+        let descriptor = self.open(Kind::Datagrams(Box::new(socket)))?;
+        self.trace.record(self.now, "bind", descriptor.node, local.port().into());
+        self.ports.datagrams.insert(local, descriptor.node);
+        Ok(descriptor)
+    }
+
+    pub(super) fn connect_datagrams(&mut self, node: Key, peer: SocketAddr) -> Result<()> {
+        self.datagrams_mut(node)?.peer = Some(peer);
+        Ok(())
+    }
+
+    /// Sends a datagram, or each of a batch, and says how many bytes that were.
+    pub(super) fn send_message(&mut self, node: Key, message: &Datagram) -> Result<usize> {
+        let socket = self.datagrams_mut(node)?;
+        if let Some(error) = socket.error.take() {
+            return Err(error);
+        }
+        let (local, peer) = (socket.local, message.peer.or(socket.peer));
+        let to = destination(peer.ok_or(error_of(libc::EDESTADDRREQ))?);
+        if local.is_ipv4() && to.is_ipv6() {
+            return Err(error_of(libc::EAFNOSUPPORT));
+        }
+        if message.data.len() > DATAGRAM_BYTES_MAX {
+            return Err(Error::TooLarge);
+        }
+        let size = message.segment.map_or(DATAGRAM_BYTES_MAX, usize::from).max(1);
+        if message.data.len().div_ceil(size) > DATAGRAM_SEGMENTS_MAX {
+            return Err(Error::Invalid);
+        }
+        let mut parts = message.data.chunks(size);
+        // A datagram without bytes is a datagram.
+        let first = parts.next().unwrap_or_default();
+        for data in std::iter::once(first).chain(parts) {
+            let from = source(local, to);
+            let packet = Packet { sender: node, from, to, data: data.to_vec(), ecn: message.ecn & 3 };
+            let arrival = self.now + self.chance.travel();
+            self.schedule(arrival, Event::Packet(packet));
+        }
+        self.trace.record(self.now, "send-message", node, message.data.len() as u64);
+        Ok(message.data.len())
+    }
+
+    /// The size of the next datagram to read, if there is one. A failure is told once.
+    pub(super) fn find_packet(&mut self, node: Key) -> Result<Option<usize>> {
+        let socket = self.datagrams_mut(node)?;
+        match socket.error.take() {
+            Some(error) => Err(error),
+            None => Ok(socket.queue.front().map(|packet| packet.data.len())),
+        }
+    }
+
+    /// Takes the next datagram.
+    pub(super) fn take_packet(&mut self, node: Key) -> Option<Packet> {
+        let socket = self.datagrams_mut(node).ok()?;
+        let packet = socket.queue.pop_front()?;
+        socket.queued_bytes -= packet.data.len();
+        Some(packet)
+    }
+
+    /// A datagram has arrived.
+    pub(super) fn packet(&mut self, mut packet: Packet) {
+        let hears = |socket: &Datagrams| socket.peer.is_none_or(|peer| destination(peer) == packet.from);
+        let bound = bound_for(packet.to).into_iter().find_map(|bound| self.ports.datagrams.get(&bound)).copied();
+        let receiver = bound.filter(|&node| self.datagrams_mut(node).is_ok_and(|socket| hears(socket)));
+        let Some(receiver) = receiver else {
+            self.trace.record(self.now, "no-port", packet.sender, packet.to.port().into());
+            let at = self.now + self.chance.travel();
+            self.schedule(at, Event::Unreachable { to: packet.sender });
+            return;
+        };
+        let Ok(socket) = self.datagrams_mut(receiver) else { return };
+        if socket.queued_bytes + packet.data.len() > DATAGRAM_QUEUE_BYTES_MAX {
+            self.trace.record(self.now, "drop", receiver, packet.data.len() as u64);
+            return;
+        }
+        packet.from = seen_from(socket.local, packet.from);
+        socket.queued_bytes += packet.data.len();
+        self.trace.record_bytes(self.now, "message", receiver, &packet.data);
+        let Ok(socket) = self.datagrams_mut(receiver) else { return };
+        socket.queue.push_back(packet);
+        self.mark(receiver);
+    }
+
+    /// The sender learns of a closed port, if it is connected; others are not told, as on Linux.
+    pub(super) fn unreachable(&mut self, to: Key) {
+        let Ok(socket) = self.datagrams_mut(to) else { return };
+        if socket.peer.is_some() {
+            socket.error = Some(Error::Refused);
+            self.trace.record(self.now, "unreachable", to, 0);
+            self.mark(to);
+        }
+    }
+
+    fn datagrams_mut(&mut self, node: Key) -> Result<&mut Datagrams> {
+        match &mut self.nodes.get_mut(node).ok_or(Error::Closed)?.kind {
+            Kind::Datagrams(datagrams) => Ok(datagrams),
+            Kind::File(_) => Err(error_of(libc::ENOTSOCK)),
+            Kind::Stream(_) | Kind::Listener(_) => Err(Error::NotConnected),
+        }
+    }
+}
+
+/// Where a datagram comes from: the address its sender is bound to, or where it goes if that is none in particular.
+fn source(local: SocketAddr, to: SocketAddr) -> SocketAddr {
+    let ip: IpAddr = if local.ip().is_unspecified() { to.ip() } else { local.ip() };
+    SocketAddr::new(ip, local.port())
+}

@@ -1,0 +1,304 @@
+//! The test bed: one reactor, with every wait bounded, and the promise checked at the end that everything came home.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use shardwise_platform::{
+    BackendKind, Buf, Choice, Completion, Config, Error, Features, Group, Handle, Holdings, ListenOptions, Op, Outcome,
+    PoolSize, Reactor, Token, Unparker, Wait, listen, select,
+};
+
+/// No wait of any test is longer. What is waited for takes microseconds; the rest is a machine under load.
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// One backend, set up in one way.
+#[derive(Clone, Copy)]
+pub(crate) struct Rung {
+    pub(crate) kind: BackendKind,
+    pub(crate) name: &'static str,
+    pub(crate) features: Features,
+}
+
+impl Rung {
+    pub(crate) fn epoll() -> Rung {
+        Rung { kind: BackendKind::Epoll, name: "epoll", features: Features::ALL }
+    }
+
+    /// The full ring, or nothing, with a line that says so, where the host offers no ring.
+    pub(crate) fn uring() -> Option<Rung> {
+        // Probing opens a descriptor, so it keeps out of the way of those who count them.
+        let _guard = ALONE.read().unwrap_or_else(PoisonError::into_inner);
+        let config = Config { features: Features::ALL, ..Config::default() };
+        match select(Choice::Force(BackendKind::Uring), &config) {
+            Ok(_) => Some(Rung { kind: BackendKind::Uring, name: "uring", features: Features::ALL }),
+            Err(error) => {
+                println!("skipped: {error}");
+                None
+            }
+        }
+    }
+
+    /// The ring without each feature alone, without more and more of them down the ladder, and without all.
+    pub(crate) fn ladder() -> Vec<Rung> {
+        let Some(full) = Rung::uring() else { return Vec::new() };
+        let alone =
+            Features::each().map(|(feature, name)| Rung { name, features: Features::ALL.without(feature), ..full });
+        let mut left = Features::ALL;
+        let cumulative = Features::each().map(|(feature, name)| {
+            left = left.without(feature);
+            Rung { name, features: left, ..full }
+        });
+        alone.collect::<Vec<_>>().into_iter().chain(cumulative).collect()
+    }
+}
+
+/// Tests that count the process's descriptors, or change its limits, run alone.
+static ALONE: RwLock<()> = RwLock::new(());
+
+/// Runs a test on one rung, beside others.
+pub(crate) fn check(rung: Rung, test: fn(&mut Bed)) {
+    let _guard = ALONE.read().unwrap_or_else(PoisonError::into_inner);
+    run(rung, test);
+}
+
+/// Runs a test on one rung with no other test beside it.
+pub(crate) fn check_alone(rung: Rung, test: fn(&mut Bed)) {
+    let _guard = ALONE.write().unwrap_or_else(PoisonError::into_inner);
+    let before = open_descriptors();
+    run(rung, test);
+    assert_eq!(open_descriptors(), before, "{}: descriptors are back at the baseline", rung.name);
+}
+
+fn run(rung: Rung, test: fn(&mut Bed)) {
+    println!("rung: {} {:?}", rung.name, rung.features);
+    let mut bed = Bed::new(rung, PoolSize { head_buffers: 64, bulk_buffers: 8, bytes: 1 << 20 });
+    test(&mut bed);
+    bed.finish();
+}
+
+/// Descriptors that this process has open. The directory's own is among them, each time.
+pub(crate) fn open_descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").expect("proc is mounted").count()
+}
+
+/// One reactor under test.
+pub(crate) struct Bed {
+    pub(crate) rung: Rung,
+    pub(crate) unparker: Unparker,
+    reactor: Option<Reactor>,
+    woken: Vec<u64>,
+}
+
+impl std::ops::Deref for Bed {
+    type Target = Reactor;
+
+    fn deref(&self) -> &Reactor {
+        self.reactor.as_ref().expect("the reactor lives")
+    }
+}
+
+impl std::ops::DerefMut for Bed {
+    fn deref_mut(&mut self) -> &mut Reactor {
+        self.reactor.as_mut().expect("the reactor lives")
+    }
+}
+
+impl Bed {
+    pub(crate) fn new(rung: Rung, pool: PoolSize) -> Bed {
+        let unparker = Unparker::new().expect("an eventfd");
+        let config = Config { pool, features: rung.features };
+        let reactor = Reactor::open(rung.kind, &config, &unparker).expect("a backend that was probed");
+        Bed { rung, unparker, reactor: Some(reactor), woken: Vec::new() }
+    }
+
+    /// Another bed of the same kind with another pool.
+    pub(crate) fn with_pool(&self, pool: PoolSize) -> Bed {
+        Bed::new(self.rung, pool)
+    }
+
+    // ---- driving ---------------------------------------------------------------------------------------------------
+
+    pub(crate) fn start(&mut self, op: Op) -> Token {
+        self.start_for(op, 1)
+    }
+
+    #[track_caller]
+    pub(crate) fn start_for(&mut self, op: Op, waiter: u64) -> Token {
+        (**self)
+            .start(op, waiter)
+            .map_err(|(op, error)| format!("{}: {error}", op.name()))
+            .expect("the operation starts")
+    }
+
+    /// Enters once and gives the waiters that were named.
+    pub(crate) fn enter(&mut self, wait: Wait) -> Vec<u64> {
+        let mut woken = std::mem::take(&mut self.woken);
+        woken.clear();
+        (**self).enter(wait, &mut woken);
+        woken
+    }
+
+    /// Enters for a while, without expecting anything.
+    pub(crate) fn enter_for(&mut self, time: Duration) {
+        let until = self.now() + time;
+        while self.now() < until {
+            self.enter(Wait::Until(until));
+        }
+    }
+
+    /// The next completion of an operation.
+    #[track_caller]
+    pub(crate) fn next(&mut self, token: &Token) -> Completion {
+        let deadline = self.now() + WAIT_MAX;
+        loop {
+            if let Some(completion) = self.take(token, 1) {
+                return completion;
+            }
+            assert!(self.now() < deadline, "{}: a completion comes in time", self.rung.name);
+            self.enter(Wait::Until(deadline));
+        }
+    }
+
+    /// The next result of a stream that goes on.
+    #[track_caller]
+    pub(crate) fn part(&mut self, token: &Token) -> Outcome {
+        let completion = self.next(token);
+        let name = self.rung.name;
+        assert!(completion.more, "{name}: the stream goes on after {completion:?}");
+        completion.result.expect("a part of a stream is no error")
+    }
+
+    /// The last completion of an operation; what a stream has before it is thrown away.
+    #[track_caller]
+    pub(crate) fn end(&mut self, token: Token) -> Result<Outcome, Error> {
+        loop {
+            let completion = self.next(&token);
+            if !completion.more {
+                return completion.result;
+            }
+            if let Ok(Outcome::Accepted(handle)) = completion.result {
+                self.close(handle);
+            }
+        }
+    }
+
+    /// Runs an operation to its end.
+    #[track_caller]
+    pub(crate) fn run(&mut self, op: Op) -> Result<Outcome, Error> {
+        let token = self.start(op);
+        self.end(token)
+    }
+
+    // ---- sockets ---------------------------------------------------------------------------------------------------
+
+    /// A listening socket on a port of the kernel's choice.
+    pub(crate) fn listener(&mut self) -> (Handle, SocketAddr) {
+        let mut sockets = listen(loopback(), 1, &ListenOptions::default()).expect("a free port");
+        let handle = self.adopt(sockets.remove(0)).expect("a listener fits");
+        let address = self.local_address(handle).expect("a bound socket");
+        (handle, address)
+    }
+
+    /// Two connected sockets: the one that connected, and the one that was accepted.
+    pub(crate) fn pair(&mut self) -> (Handle, Handle) {
+        let (listener, address) = self.listener();
+        let accept = self.start(Op::Accept { listener });
+        let client = self.stream_socket(address).expect("a socket");
+        let connected = self.run(Op::Connect { socket: client, peer: address });
+        assert!(matches!(connected, Ok(Outcome::Connected)), "{connected:?}");
+        let Outcome::Accepted(server) = self.part(&accept) else { panic!("an accept gives connections") };
+        self.abandon(accept);
+        self.close(listener);
+        (client, server)
+    }
+
+    pub(crate) fn receive(&mut self, socket: Handle) -> Token {
+        self.start(Op::Receive { socket, group: Group::Heads })
+    }
+
+    /// Sends all of `data` and checks that the same buffer comes back.
+    #[track_caller]
+    pub(crate) fn send(&mut self, socket: Handle, data: &[u8]) {
+        let sent = self.run(Op::Send { socket, data: Buf::from(data.to_vec()), zero_copy: false });
+        let Ok(Outcome::Sent { bytes, data: back }) = sent else { panic!("{}: {sent:?}", self.rung.name) };
+        assert_eq!((bytes, back.as_slice()), (data.len(), data));
+    }
+
+    pub(crate) fn close_all(&mut self, handles: impl IntoIterator<Item = Handle>) {
+        handles.into_iter().for_each(|handle| self.close(handle));
+    }
+
+    pub(crate) fn abandon_all(&mut self, tokens: impl IntoIterator<Item = Token>) {
+        tokens.into_iter().for_each(|token| self.abandon(token));
+    }
+
+    /// Takes exactly `count` bytes from a receive stream.
+    #[track_caller]
+    pub(crate) fn read(&mut self, token: &Token, count: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while bytes.len() < count {
+            let Outcome::Received(chunk) = self.part(token) else { panic!("a receive gives chunks") };
+            assert!(!chunk.is_empty(), "a lease has at least one byte");
+            bytes.extend_from_slice(&chunk);
+        }
+        assert_eq!(bytes.len(), count, "no byte too many");
+        bytes
+    }
+
+    // ---- the end ---------------------------------------------------------------------------------------------------
+
+    /// Waits until nothing is in flight and as many handles are open as expected.
+    #[track_caller]
+    pub(crate) fn settle(&mut self, handles: usize) {
+        let expected = Holdings { operations: 0, handles };
+        let deadline = self.now() + WAIT_MAX;
+        while self.holdings() != expected {
+            let soon = self.now() + Duration::from_millis(5);
+            assert!(soon < deadline, "{}: {:?} is not {expected:?}", self.rung.name, self.holdings());
+            self.enter(Wait::Until(soon));
+        }
+    }
+
+    /// Everything has come home: no operation, no handle, no lease.
+    #[track_caller]
+    pub(crate) fn finish(mut self) {
+        if self.reactor.is_none() {
+            return;
+        }
+        self.settle(0);
+        let stats = self.pool().stats();
+        assert_eq!(
+            (stats.heads_leased, stats.bulk_leased, stats.pooled_bytes),
+            (0, 0, 0),
+            "{}: {stats:?}",
+            self.rung.name
+        );
+    }
+
+    /// Drops the reactor and says how long that took.
+    pub(crate) fn tear_down(&mut self) -> Duration {
+        let begin = clock();
+        self.reactor = None;
+        begin.elapsed()
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "for times that no reactor is there to tell")]
+pub(crate) fn clock() -> Instant {
+    Instant::now()
+}
+
+pub(crate) fn loopback() -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
+}
+
+/// Bytes in which a lost, doubled or moved piece shows.
+pub(crate) fn pattern(count: usize) -> Vec<u8> {
+    (0..count as u32).map(|index| (index.wrapping_mul(0x9e37_79b9) >> 24) as u8).collect()
+}
+
+/// A number that differs when any byte does (FNV-1a), for comparisons whose failure shall not print megabytes.
+pub(crate) fn hash(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}

@@ -1,0 +1,227 @@
+//! Receive buffers: few of them, many streams. A stream that finds none waits and loses nothing; one that is not read is
+//! paused.
+
+use std::time::Duration;
+
+use shardwise_platform::limits::{COMPACT_BYTES_MAX, HEAD_BUFFER_BYTES, STREAM_QUEUE_MAX};
+use shardwise_platform::{Chunk, Error, Group, Handle, Op, Outcome, PoolSize, Token, Wait};
+
+use crate::bed::{Bed, WAIT_MAX, hash, pattern};
+
+/// Too large to be copied away when buffers are scarce, so its lease pins its buffer.
+const PINNING_BYTES: usize = COMPACT_BYTES_MAX + 1;
+
+fn tiny(bed: &Bed, head_buffers: u16) -> Bed {
+    bed.with_pool(PoolSize { head_buffers, bulk_buffers: 1, bytes: 1 << 20 })
+}
+
+fn chunk(bed: &mut Bed, token: &Token) -> Chunk {
+    match bed.part(token) {
+        Outcome::Received(chunk) => chunk,
+        other => panic!("a receive gives chunks, not {other:?}"),
+    }
+}
+
+/// A stream that has found no buffer, the lease that keeps it waiting, and the connection's two sides.
+fn starved(bed: &mut Bed) -> (Token, Chunk, [Handle; 4]) {
+    let (first_client, first) = bed.pair();
+    let (second_client, second) = bed.pair();
+    let at_first = bed.receive(first);
+    bed.send(first_client, &pattern(PINNING_BYTES));
+    let pinned = chunk(bed, &at_first);
+    bed.abandon(at_first);
+    let at_second = bed.receive(second);
+    bed.send(second_client, &pattern(2 * PINNING_BYTES));
+    let deadline = bed.now() + WAIT_MAX;
+    while bed.stats().starved == 0 {
+        assert!(bed.now() < deadline, "the stream finds no buffer");
+        let soon = bed.now() + Duration::from_millis(1);
+        bed.enter(Wait::Until(soon));
+    }
+    assert!(bed.take(&at_second, 1).is_none());
+    (at_second, pinned, [first_client, first, second_client, second])
+}
+
+pub(crate) fn enobufs_with_a_pool_of_one_buffer(bed: &mut Bed) {
+    for buffers in [1, 2] {
+        let mut bed = tiny(bed, buffers);
+        let pairs: Vec<_> = (0..4).map(|_| bed.pair()).collect();
+        let tokens: Vec<_> = pairs.iter().map(|&(_, server)| bed.receive(server)).collect();
+        for round in 0..3 {
+            let data = pattern(6000 + round);
+            for &(client, _) in &pairs {
+                bed.send(client, &data);
+            }
+            for token in &tokens {
+                assert_eq!(hash(&bed.read(token, data.len())), hash(&data), "{buffers} buffers, round {round}");
+            }
+        }
+        assert!(bed.stats().starved > 0, "{} buffers for four streams are not enough", buffers);
+        bed.abandon_all(tokens);
+        pairs.into_iter().for_each(|(client, server)| {
+            bed.close(client);
+            bed.close(server);
+        });
+        bed.finish();
+    }
+}
+
+/// Small leases on the last buffers are copied, so that they keep nobody waiting however long they are held.
+pub(crate) fn small_leases_pin_no_buffer(bed: &mut Bed) {
+    let mut bed = tiny(bed, 1);
+    let (client, server) = bed.pair();
+    let at_server = bed.receive(server);
+    let mut held = Vec::new();
+    for byte in 0..20u8 {
+        bed.send(client, &[byte; 10]);
+        held.push(chunk(&mut bed, &at_server));
+    }
+    assert_eq!(bed.pool().stats().heads_leased, 0);
+    assert_eq!(bed.pool().stats().compactions, 20);
+    assert!(held.iter().zip(0u8..).all(|(chunk, byte)| chunk[..] == [byte; 10]));
+    drop(held);
+    bed.abandon(at_server);
+    bed.close(client);
+    bed.close(server);
+    bed.finish();
+}
+
+pub(crate) fn a_starved_stream_waits_as_long_as_it_must(bed: &mut Bed) {
+    let mut bed = tiny(bed, 1);
+    let (token, pinned, handles) = starved(&mut bed);
+    let restarts = bed.stats().restarts;
+    for _ in 0..100 {
+        bed.enter(Wait::No);
+    }
+    bed.enter_for(Duration::from_millis(5));
+    assert!(bed.take(&token, 1).is_none());
+    assert!(bed.stats().restarts - restarts <= 1, "it is not tried over and over");
+    drop(pinned);
+    let data = bed.read(&token, 2 * PINNING_BYTES);
+    assert_eq!(hash(&data), hash(&pattern(2 * PINNING_BYTES)));
+    bed.abandon(token);
+    bed.close_all(handles);
+    bed.finish();
+}
+
+/// A cancelled receive that waited for a buffer stays ended when one comes home.
+pub(crate) fn a_starved_stream_can_be_cancelled(bed: &mut Bed) {
+    let mut bed = tiny(bed, 1);
+    let (token, pinned, handles) = starved(&mut bed);
+    bed.cancel(&token);
+    drop(pinned);
+    bed.enter_for(Duration::from_millis(2));
+    let last = bed.next(&token);
+    assert_eq!((last.result.unwrap_err(), last.more), (Error::Cancelled, false));
+    assert_eq!(bed.take(&token, 1).expect("a spent token").result.unwrap_err(), Error::Closed);
+    bed.close_all(handles);
+    bed.finish();
+}
+
+pub(crate) fn a_starved_stream_can_be_abandoned(bed: &mut Bed) {
+    let mut bed = tiny(bed, 1);
+    let (token, pinned, handles) = starved(&mut bed);
+    bed.abandon(token);
+    drop(pinned);
+    bed.close_all(handles);
+    bed.finish();
+}
+
+/// A stream with more unread results than it may have.
+fn paused(bed: &mut Bed) -> (Token, [Handle; 2], Vec<u8>) {
+    let (client, server) = bed.pair();
+    let token = bed.receive(server);
+    bed.enter(Wait::No);
+    let mut sent = Vec::new();
+    let deadline = bed.now() + WAIT_MAX;
+    while bed.stats().pauses == 0 {
+        assert!(bed.now() < deadline, "the stream is paused");
+        let data = pattern(HEAD_BUFFER_BYTES as usize);
+        bed.send(client, &data);
+        sent.extend_from_slice(&data);
+    }
+    bed.enter_for(Duration::from_millis(2));
+    (token, [client, server], sent)
+}
+
+pub(crate) fn a_slow_reader_pauses_its_stream(bed: &mut Bed) {
+    let (token, [client, server], mut sent) = paused(bed);
+    // What comes now stays in the kernel.
+    let leased = bed.pool().stats().heads_leased;
+    assert!(leased >= STREAM_QUEUE_MAX);
+    for _ in 0..20 {
+        let data = pattern(1000);
+        bed.send(client, &data);
+        sent.extend_from_slice(&data);
+    }
+    bed.enter_for(Duration::from_millis(2));
+    assert_eq!(bed.pool().stats().heads_leased, leased, "a paused stream takes no more buffers");
+
+    assert_eq!(hash(&bed.read(&token, sent.len())), hash(&sent), "it goes on, and no byte is lost");
+    bed.send(client, b"and on");
+    assert_eq!(bed.read(&token, 6), b"and on");
+    bed.abandon(token);
+    bed.close(client);
+    bed.close(server);
+}
+
+pub(crate) fn a_paused_stream_can_be_cancelled(bed: &mut Bed) {
+    let (token, handles, sent) = paused(bed);
+    bed.cancel(&token);
+    let mut bytes = 0;
+    let ended = loop {
+        match bed.next(&token).result {
+            Ok(Outcome::Received(chunk)) => bytes += chunk.len(),
+            other => break other,
+        }
+    };
+    assert_eq!(ended.unwrap_err(), Error::Cancelled);
+    assert!(bytes > 0 && bytes <= sent.len());
+    bed.close_all(handles);
+}
+
+pub(crate) fn a_paused_stream_can_be_abandoned(bed: &mut Bed) {
+    let (token, handles, _) = paused(bed);
+    bed.abandon(token);
+    bed.settle(2);
+    assert_eq!(bed.pool().stats().heads_leased, 0);
+    bed.close_all(handles);
+}
+
+pub(crate) fn a_lease_outlives_the_reactor(bed: &mut Bed) {
+    let (client, server) = bed.pair();
+    let token = bed.receive(server);
+    let data = pattern(3000);
+    bed.send(client, &data);
+    let kept = chunk(bed, &token);
+    let mut pooled = bed.pool().lease(100).expect("the pool has room");
+    bed.tear_down();
+    assert_eq!(&kept[..], &data[..kept.len()]);
+    let part = kept.slice(10..20);
+    drop(kept);
+    assert_eq!(part[..], data[10..20]);
+    pooled.put(&part);
+    assert_eq!(pooled.freeze()[..], data[10..20]);
+}
+
+/// Uploads cannot starve heads: with every bulk buffer pinned, small messages go on.
+pub(crate) fn bulk_and_heads_do_not_share(bed: &mut Bed) {
+    let mut bed = tiny(bed, 2);
+    let (uploader, upload) = bed.pair();
+    let (client, server) = bed.pair();
+    let at_upload = bed.start(Op::Receive { socket: upload, group: Group::Bulk });
+    bed.send(uploader, &pattern(PINNING_BYTES));
+    let pinned = chunk(&mut bed, &at_upload);
+    assert_eq!(bed.pool().stats().bulk_leased, 1);
+    bed.send(uploader, &pattern(PINNING_BYTES));
+
+    let at_server = bed.receive(server);
+    bed.send(client, b"head");
+    assert_eq!(bed.read(&at_server, 4), b"head");
+    drop(pinned);
+    assert_eq!(bed.read(&at_upload, PINNING_BYTES).len(), PINNING_BYTES);
+    bed.abandon(at_upload);
+    bed.abandon(at_server);
+    bed.close_all([uploader, upload, client, server]);
+    bed.finish();
+}

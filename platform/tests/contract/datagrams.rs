@@ -1,0 +1,194 @@
+//! Datagrams: whole or marked, with their sender, alone or as a batch.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use shardwise_platform::limits::HEAD_BUFFER_BYTES;
+use shardwise_platform::{Datagram, Error, Group, Handle, Message, Op, Outcome, PoolSize, Socket, Token, Wait};
+
+use crate::bed::{Bed, WAIT_MAX, loopback, pattern};
+
+fn socket(bed: &mut Bed) -> (Handle, SocketAddr) {
+    let handle = bed.datagram_socket(loopback()).expect("a datagram socket");
+    let address = bed.local_address(handle).expect("a bound socket");
+    (handle, address)
+}
+
+fn receive(bed: &mut Bed, socket: Handle) -> Token {
+    bed.start(Op::ReceiveMessage { socket, group: Group::Heads })
+}
+
+#[track_caller]
+fn send(bed: &mut Bed, socket: Handle, message: Datagram) -> Result<usize, Error> {
+    let data = message.data.clone();
+    match bed.run(Op::SendMessage { socket, message: Box::new(message) })? {
+        Outcome::SentMessage { bytes, message } => {
+            assert_eq!(message.data, data, "the datagram comes back");
+            Ok(bytes)
+        }
+        other => panic!("a datagram was sent, not {other:?}"),
+    }
+}
+
+fn to(peer: SocketAddr, data: Vec<u8>) -> Datagram {
+    Datagram { peer: Some(peer), data, segment: None, ecn: 0 }
+}
+
+#[track_caller]
+fn message(bed: &mut Bed, token: &Token) -> Message {
+    match bed.part(token) {
+        Outcome::Message(message) => *message,
+        other => panic!("a datagram was received, not {other:?}"),
+    }
+}
+
+pub(crate) fn datagrams_go_both_ways(bed: &mut Bed) {
+    let ((left, left_address), (right, right_address)) = (socket(bed), socket(bed));
+    let (at_left, at_right) = (receive(bed, left), receive(bed, right));
+    for bytes in [0, 1, 1200, 3000] {
+        let data = pattern(bytes);
+        assert_eq!(send(bed, left, to(right_address, data.clone())), Ok(bytes));
+        let Message { data: got, peer, segment, truncated, .. } = message(bed, &at_right);
+        assert!(got[..] == data[..], "{bytes} bytes");
+        assert_eq!((peer, segment, truncated), (left_address, None, false));
+        assert_eq!(send(bed, right, to(left_address, data.clone())), Ok(bytes));
+        let back = message(bed, &at_left);
+        assert_eq!((back.data.len(), back.peer), (bytes, right_address));
+    }
+    bed.abandon(at_left);
+    bed.abandon(at_right);
+    bed.close(left);
+    bed.close(right);
+}
+
+pub(crate) fn a_connected_socket_needs_no_address(bed: &mut Bed) {
+    let ((client, client_address), (server, server_address)) = (socket(bed), socket(bed));
+    let connected = bed.run(Op::Connect { socket: client, peer: server_address });
+    assert!(matches!(connected, Ok(Outcome::Connected)), "{connected:?}");
+    let at_server = receive(bed, server);
+    assert_eq!(send(bed, client, Datagram { peer: None, data: pattern(10), segment: None, ecn: 0 }), Ok(10));
+    assert_eq!(message(bed, &at_server).peer, client_address);
+    bed.abandon(at_server);
+    bed.close(client);
+    bed.close(server);
+}
+
+pub(crate) fn a_long_datagram_is_cut_and_marked(bed: &mut Bed) {
+    let ((client, _), (server, address)) = (socket(bed), socket(bed));
+    let at_server = receive(bed, server);
+    let data = pattern(HEAD_BUFFER_BYTES as usize + 500);
+    assert_eq!(send(bed, client, to(address, data.clone())), Ok(data.len()));
+    let got = message(bed, &at_server);
+    assert!(got.truncated);
+    assert!(got.data.len() <= HEAD_BUFFER_BYTES as usize && got.data.len() > HEAD_BUFFER_BYTES as usize / 2);
+    assert!(got.data[..] == data[..got.data.len()]);
+    drop(got);
+    assert_eq!(send(bed, client, to(address, pattern(5))), Ok(5));
+    assert!(!message(bed, &at_server).truncated, "the next is whole again");
+    bed.abandon(at_server);
+    bed.close(client);
+    bed.close(server);
+}
+
+/// Generic segmentation offload: one send, several datagrams, the last one shorter.
+pub(crate) fn a_batch_leaves_as_its_segments(bed: &mut Bed) {
+    let ((client, _), (server, address)) = (socket(bed), socket(bed));
+    let at_server = receive(bed, server);
+    let data = pattern(5 * 1000 + 100);
+    let batch = Datagram { segment: Some(1000), ..to(address, data.clone()) };
+    assert_eq!(send(bed, client, batch), Ok(data.len()));
+    for part in data.chunks(1000) {
+        let got = message(bed, &at_server);
+        assert!(got.data[..] == *part);
+        assert_eq!(got.segment, None, "the socket has not asked for joined datagrams");
+    }
+    bed.abandon(at_server);
+    bed.close(client);
+    bed.close(server);
+}
+
+pub(crate) fn congestion_marks_arrive(bed: &mut Bed) {
+    for address in [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), SocketAddr::from((Ipv6Addr::LOCALHOST, 0))] {
+        let Ok(client) = bed.datagram_socket(address) else {
+            println!("skipped: no {address} on this host");
+            continue;
+        };
+        let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::DGRAM, None).unwrap();
+        match address {
+            SocketAddr::V4(_) => socket.set_recv_tos_v4(true).unwrap(),
+            SocketAddr::V6(_) => socket.set_recv_tclass_v6(true).unwrap(),
+        }
+        socket.bind(&address.into()).unwrap();
+        let server = bed.adopt(Socket::from(socket)).unwrap();
+        let server_address = bed.local_address(server).unwrap();
+        let at_server = receive(bed, server);
+        for ecn in [0, 1, 2, 3] {
+            assert_eq!(send(bed, client, Datagram { ecn, ..to(server_address, pattern(20)) }), Ok(20));
+            let got = message(bed, &at_server);
+            assert_eq!((got.ecn, got.data.len()), (ecn, 20), "{address}");
+        }
+        let batch = Datagram { segment: Some(10), ecn: 2, ..to(server_address, pattern(20)) };
+        assert_eq!(send(bed, client, batch), Ok(20));
+        for _ in 0..2 {
+            let got = message(bed, &at_server);
+            assert_eq!((got.ecn, got.data.len()), (2, 10), "{address}");
+        }
+        bed.abandon(at_server);
+        bed.close(client);
+        bed.close(server);
+    }
+}
+
+pub(crate) fn errors_of_datagrams(bed: &mut Bed) {
+    let ((client, _), (gone, gone_address)) = (socket(bed), socket(bed));
+    assert_eq!(send(bed, client, to(gone_address, vec![0; 70_000])), Err(Error::TooLarge));
+    let no_peer = Datagram { peer: None, data: pattern(1), segment: None, ecn: 0 };
+    assert!(send(bed, client, no_peer).is_err(), "nobody to send to");
+
+    // A closed port answers, and the answer comes with the next call.
+    bed.close(gone);
+    bed.settle(1);
+    assert!(matches!(bed.run(Op::Connect { socket: client, peer: gone_address }), Ok(Outcome::Connected)));
+    let at_client = receive(bed, client);
+    bed.enter(Wait::No);
+    assert_eq!(send(bed, client, Datagram { peer: None, data: pattern(1), segment: None, ecn: 0 }), Ok(1));
+    assert_eq!(bed.end(at_client).unwrap_err(), Error::Refused);
+    bed.close(client);
+}
+
+pub(crate) fn a_starved_datagram_stream_recovers(bed: &mut Bed) {
+    let mut bed = bed.with_pool(PoolSize { head_buffers: 1, bulk_buffers: 1, bytes: 1 << 20 });
+    let ((client, _), (server, address)) = (socket(&mut bed), socket(&mut bed));
+    let at_server = receive(&mut bed, server);
+    assert_eq!(send(&mut bed, client, to(address, pattern(2000))), Ok(2000));
+    let pinned = message(&mut bed, &at_server);
+    assert_eq!(send(&mut bed, client, to(address, pattern(2001))), Ok(2001));
+    let deadline = bed.now() + WAIT_MAX;
+    while bed.stats().starved == 0 {
+        assert!(bed.now() < deadline, "the stream finds no buffer");
+        bed.enter_for(Duration::from_millis(1));
+    }
+    drop(pinned);
+    assert_eq!(message(&mut bed, &at_server).data.len(), 2001);
+    bed.abandon(at_server);
+    bed.close(client);
+    bed.close(server);
+    bed.finish();
+}
+
+pub(crate) fn a_datagram_stream_can_be_cancelled(bed: &mut Bed) {
+    let ((client, _), (server, address)) = (socket(bed), socket(bed));
+    let at_server = receive(bed, server);
+    // More than a stream queues, so some stay with the kernel while it is paused.
+    for _ in 0..30 {
+        assert_eq!(send(bed, client, to(address, pattern(10))), Ok(10));
+    }
+    bed.enter_for(Duration::from_millis(2));
+    for _ in 0..30 {
+        assert_eq!(message(bed, &at_server).data.len(), 10);
+    }
+    bed.cancel(&at_server);
+    assert_eq!(bed.end(at_server).unwrap_err(), Error::Cancelled);
+    bed.close(client);
+    bed.close(server);
+}

@@ -1,0 +1,172 @@
+//! Files: never ready, always in the way, and still no reason for a shard to block.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use shardwise_platform::{Error, Handle, Op, OpenFile, Outcome, Stat, Wait};
+
+use crate::bed::{Bed, hash, pattern};
+
+fn open_file(path: &Path) -> OpenFile {
+    OpenFile { path: path.to_owned(), read: true, write: false, create: false, truncate: false }
+}
+
+#[track_caller]
+fn open(bed: &mut Bed, file: OpenFile) -> Result<Handle, Error> {
+    match bed.run(Op::Open { file: Box::new(file) })? {
+        Outcome::Opened(handle) => Ok(handle),
+        other => panic!("a file was opened, not {other:?}"),
+    }
+}
+
+#[track_caller]
+fn write(bed: &mut Bed, file: Handle, offset: u64, data: &[u8]) -> Result<usize, Error> {
+    match bed.run(Op::Write { file, offset, data: data.to_vec().into() })? {
+        Outcome::Sent { bytes, data: back } => {
+            assert!(back.as_slice() == data, "the buffer comes back");
+            Ok(bytes)
+        }
+        other => panic!("a file was written, not {other:?}"),
+    }
+}
+
+#[track_caller]
+fn read(bed: &mut Bed, file: Handle, offset: u64, room: usize) -> Result<Vec<u8>, Error> {
+    let mut into = bed.pool().lease(room).expect("the pool has room");
+    into.put(b"kept");
+    match bed.run(Op::Read { file, offset, into })? {
+        Outcome::Read { bytes, chunk } => {
+            assert_eq!((&chunk[..4], chunk.len()), (&b"kept"[..], 4 + bytes), "read bytes are appended");
+            Ok(chunk[4..].to_vec())
+        }
+        other => panic!("a file was read, not {other:?}"),
+    }
+}
+
+pub(crate) fn what_is_written_is_read(bed: &mut Bed) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("file");
+    let file = open(bed, OpenFile { write: true, create: true, ..open_file(&path) }).unwrap();
+    let data = pattern(10_000);
+    assert_eq!(write(bed, file, 0, &data), Ok(10_000));
+    assert_eq!(write(bed, file, 5000, b"changed"), Ok(7));
+    assert!(matches!(bed.run(Op::Sync { file }), Ok(Outcome::Synced)));
+    let mut expected = data;
+    expected[5000..5007].copy_from_slice(b"changed");
+    assert_eq!(hash(&read(bed, file, 0, 16_000).unwrap()), hash(&expected));
+    assert_eq!(hash(&read(bed, file, 4096, 4096).unwrap()), hash(&expected[4096..8188]));
+    assert_eq!(read(bed, file, 10_000, 100), Ok(vec![]), "the end of the file");
+    assert_eq!(read(bed, file, 20_000, 100), Ok(vec![]), "past the end");
+    bed.close(file);
+
+    let emptied = open(bed, OpenFile { write: true, truncate: true, ..open_file(&path) }).unwrap();
+    assert_eq!(read(bed, emptied, 0, 100), Ok(vec![]));
+    bed.close(emptied);
+}
+
+pub(crate) fn errors_of_files(bed: &mut Bed) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    assert_eq!(open(bed, open_file(&folder.path().join("none"))), Err(Error::NotFound));
+    assert_eq!(open(bed, open_file(Path::new("a\0b"))), Err(Error::Invalid));
+    let directory = OpenFile { write: true, ..open_file(folder.path()) };
+    assert_eq!(open(bed, directory), Err(Error::Os(libc::EISDIR)));
+    let directory = open(bed, open_file(folder.path())).unwrap();
+    assert_eq!(read(bed, directory, 0, 100), Err(Error::Os(libc::EISDIR)));
+    bed.close(directory);
+
+    let full = open(bed, OpenFile { write: true, read: false, ..open_file(Path::new("/dev/full")) }).unwrap();
+    assert_eq!(write(bed, full, 0, b"no room"), Err(Error::NoSpace));
+    bed.close(full);
+
+    let path = folder.path().join("file");
+    std::fs::write(&path, b"content").unwrap();
+    let read_only = open(bed, open_file(&path)).unwrap();
+    assert!(write(bed, read_only, 0, b"no").is_err());
+    bed.close(read_only);
+}
+
+pub(crate) fn facts_about_files(bed: &mut Bed) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("file");
+    std::fs::write(&path, pattern(1234)).unwrap();
+    let facts = |bed: &mut Bed, path: &Path| {
+        let file = open(bed, open_file(path)).unwrap();
+        let Ok(Outcome::Stat(stat)) = bed.run(Op::Stat { file }) else { panic!("a file has facts") };
+        bed.close(file);
+        stat
+    };
+    let modified = std::fs::metadata(&path).unwrap().modified().unwrap();
+    assert_eq!(facts(bed, &path), Stat { bytes: 1234, is_file: true, is_directory: false, modified });
+    let folder = facts(bed, folder.path());
+    assert!(folder.is_directory && !folder.is_file && folder.modified > SystemTime::UNIX_EPOCH);
+    let device = facts(bed, Path::new("/dev/null"));
+    assert!(!device.is_directory && !device.is_file);
+}
+
+/// More than there are threads to do them.
+pub(crate) fn many_reads_at_once(bed: &mut Bed) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("file");
+    let data = pattern(100 * 100);
+    std::fs::write(&path, &data).unwrap();
+    let file = open(bed, open_file(&path)).unwrap();
+    let mut reads = Vec::new();
+    for offset in (0..data.len()).step_by(100) {
+        let into = bed.pool().lease(256).expect("the pool has room");
+        reads.push((offset, bed.start(Op::Read { file, offset: offset as u64, into })));
+    }
+    for (offset, token) in reads {
+        let Ok(Outcome::Read { bytes, chunk }) = bed.end(token) else { panic!("a file can be read") };
+        assert_eq!(bytes, 256.min(data.len() - offset));
+        assert!(chunk[..] == data[offset..offset + bytes]);
+    }
+    bed.close(file);
+}
+
+pub(crate) fn file_operations_can_be_abandoned(bed: &mut Bed) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("file");
+    std::fs::write(&path, pattern(10_000)).unwrap();
+    for stage in 0..3 {
+        let file = open(bed, OpenFile { write: true, ..open_file(&path) }).unwrap();
+        let mut tokens = Vec::new();
+        for _ in 0..10 {
+            let into = bed.pool().lease(5000).expect("the pool has room");
+            tokens.push(bed.start(Op::Read { file, offset: 10, into }));
+            tokens.push(bed.start(Op::Write { file, offset: 10, data: pattern(5000).into() }));
+            tokens.push(bed.start(Op::Stat { file }));
+            tokens.push(bed.start(Op::Sync { file }));
+            tokens.push(bed.start(Op::Open { file: Box::new(open_file(&path)) }));
+        }
+        match stage {
+            0 => {}
+            1 => drop(bed.enter(Wait::No)),
+            _ => bed.enter_for(Duration::from_millis(5)),
+        }
+        bed.abandon_all(tokens);
+        bed.close(file);
+        bed.settle(0);
+    }
+}
+
+/// Each operation has its answer, done or cancelled, and only then is the file closed.
+pub(crate) fn closing_a_file_waits_for_its_operations(bed: &mut Bed) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("file");
+    std::fs::write(&path, pattern(10_000)).unwrap();
+    for _ in 0..20 {
+        let file = open(bed, open_file(&path)).unwrap();
+        let start = |_| {
+            let into = bed.pool().lease(10_000).expect("the pool has room");
+            bed.start(Op::Read { file, offset: 0, into })
+        };
+        let reads: Vec<_> = (0..8).map(start).collect();
+        bed.enter(Wait::No);
+        bed.close(file);
+        for read in reads {
+            let ended = bed.end(read);
+            assert!(matches!(ended, Ok(Outcome::Read { bytes: 10_000, .. }) | Err(Error::Cancelled)), "{ended:?}");
+        }
+        bed.settle(0);
+    }
+}

@@ -1,0 +1,147 @@
+//! What belongs to the whole process: descriptors and their limit, and a reactor's end. These tests run alone, and the bed
+//! compares the number of open descriptors before and after each.
+
+use std::fs::File;
+use std::net::TcpStream;
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use shardwise_platform::limits::TEARDOWN_WAIT_MAX;
+use shardwise_platform::{Error, Group, Op, OpenFile, Outcome, PoolSize, Wait};
+
+use crate::bed::{Bed, clock, loopback, open_descriptors, pattern};
+
+/// Cancel races completion: the connection arrives while its accept is being given up, at every distance.
+pub(crate) fn a_cancelled_accept_leaks_no_descriptor(bed: &mut Bed) {
+    let (listener, address) = bed.listener();
+    let baseline = open_descriptors();
+    for round in 0..60 {
+        let accept = bed.start(Op::Accept { listener });
+        if round % 4 != 0 {
+            bed.enter(Wait::No);
+        }
+        let peer = TcpStream::connect(address).expect("the listener lives");
+        match round % 5 {
+            0 => {}
+            1 => bed.cancel(&accept),
+            2 => drop(bed.enter(Wait::No)),
+            3 => {
+                let soon = bed.now() + Duration::from_micros(200);
+                bed.enter(Wait::Until(soon));
+            }
+            _ => {
+                bed.cancel(&accept);
+                bed.enter(Wait::No);
+            }
+        }
+        bed.abandon(accept);
+        if round % 2 == 0 {
+            bed.settle(1);
+        }
+        drop(peer);
+    }
+    bed.settle(1);
+    // Connections that no accept has taken wait in the listener's queue, not among our descriptors.
+    assert_eq!(open_descriptors(), baseline);
+    bed.close(listener);
+}
+
+/// Lowers the limit of descriptors to what is open, and raises it again when dropped.
+struct NoDescriptors {
+    old: Rlimit,
+    _fill: Vec<File>,
+}
+
+impl NoDescriptors {
+    fn new() -> Self {
+        let old = getrlimit(Resource::Nofile);
+        let limit = 40 + open_descriptors() as u64;
+        setrlimit(Resource::Nofile, Rlimit { current: Some(limit), maximum: old.maximum })
+            .expect("a limit can be lowered");
+        let fill = std::iter::from_fn(|| File::open("/dev/null").ok()).take(1000).collect();
+        NoDescriptors { old, _fill: fill }
+    }
+}
+
+impl Drop for NoDescriptors {
+    fn drop(&mut self) {
+        setrlimit(Resource::Nofile, self.old).expect("the old limit");
+    }
+}
+
+/// EMFILE on accept: the error has its name, the connection waits, and is there when descriptors are.
+pub(crate) fn out_of_descriptors_and_back(bed: &mut Bed) {
+    let (listener, address) = bed.listener();
+    let client = bed.stream_socket(address).unwrap();
+    assert!(matches!(bed.run(Op::Connect { socket: client, peer: address }), Ok(Outcome::Connected)));
+    bed.send(client, b"I wait");
+
+    let none = NoDescriptors::new();
+    for _ in 0..3 {
+        let accept = bed.start(Op::Accept { listener });
+        assert_eq!(bed.end(accept).unwrap_err(), Error::OutOfDescriptors);
+    }
+    assert_eq!(bed.stream_socket(address).unwrap_err(), Error::OutOfDescriptors);
+    let path = "/dev/null".into();
+    let file = Box::new(OpenFile { path, read: true, write: false, create: false, truncate: false });
+    assert_eq!(bed.run(Op::Open { file }).unwrap_err(), Error::OutOfDescriptors);
+    drop(none);
+
+    let accept = bed.start(Op::Accept { listener });
+    let Outcome::Accepted(server) = bed.part(&accept) else { panic!("an accept gives connections") };
+    let at_server = bed.receive(server);
+    assert_eq!(bed.read(&at_server, 6), b"I wait");
+    bed.abandon(at_server);
+    bed.abandon(accept);
+    bed.close_all([listener, client, server]);
+}
+
+/// Starts something of everything, and leaves all of it behind.
+fn leave_everything(bed: &mut Bed) {
+    let (client, server) = bed.pair();
+    let (listener, address) = bed.listener();
+    let connecting = bed.stream_socket(address).unwrap();
+    let datagrams = bed.datagram_socket(loopback()).unwrap();
+    let far = bed.now() + Duration::from_secs(60);
+    let into = bed.pool().lease(1000).unwrap();
+    let path = "/dev/zero".into();
+    let opened = bed
+        .run(Op::Open { file: Box::new(OpenFile { path, read: true, write: false, create: false, truncate: false }) });
+    let Ok(Outcome::Opened(file)) = opened else { panic!("{opened:?}") };
+    let _tokens = [
+        bed.start(Op::Accept { listener }),
+        bed.start(Op::Connect { socket: connecting, peer: address }),
+        bed.receive(client),
+        bed.start(Op::Receive { socket: server, group: Group::Bulk }),
+        bed.start(Op::Send { socket: client, data: pattern(100_000).into(), zero_copy: true }),
+        bed.start(Op::Send { socket: server, data: vec![1; 8 << 20].into(), zero_copy: false }),
+        bed.start(Op::ReceiveMessage { socket: datagrams, group: Group::Heads }),
+        bed.start(Op::Sleep { until: far }),
+        bed.start(Op::Read { file, offset: 0, into }),
+    ];
+}
+
+pub(crate) fn teardown_with_operations_in_flight(bed: &mut Bed) {
+    leave_everything(bed);
+    bed.enter_for(Duration::from_millis(2));
+    let time = bed.tear_down();
+    assert!(time < TEARDOWN_WAIT_MAX / 2, "{}: the teardown took {time:?}", bed.rung.name);
+}
+
+pub(crate) fn dropped_at_any_moment(bed: &mut Bed) {
+    for enters in 0..6 {
+        let begin = clock();
+        let mut bed = bed.with_pool(PoolSize { head_buffers: 4, bulk_buffers: 1, bytes: 1 << 20 });
+        leave_everything(&mut bed);
+        for _ in 0..enters {
+            bed.enter(Wait::No);
+        }
+        bed.tear_down();
+        assert!(begin.elapsed() < TEARDOWN_WAIT_MAX / 2, "{}: after {enters} enters", bed.rung.name);
+    }
+}
+
+pub(crate) fn handles_that_nobody_closed_go_with_the_reactor(bed: &mut Bed) {
+    let _left = (bed.pair(), bed.listener());
+    bed.tear_down();
+}

@@ -1,0 +1,250 @@
+//! Stream sockets: what goes in comes out, in order and whole, and what goes wrong has its name.
+
+use std::net::Shutdown;
+use std::time::Duration;
+
+use bytes::Bytes;
+use shardwise_platform::limits::SEND_BUFFERS_MAX;
+use shardwise_platform::{Buf, BufList, Error, Group, Op, Outcome, SocketOption, Wait};
+
+use crate::bed::{Bed, hash, pattern};
+
+pub(crate) fn connects_and_accepts(bed: &mut Bed) {
+    let (listener, address) = bed.listener();
+    let accept = bed.start(Op::Accept { listener });
+    let client = bed.stream_socket(address).unwrap();
+    let connected = bed.run(Op::Connect { socket: client, peer: address });
+    assert!(matches!(connected, Ok(Outcome::Connected)), "{connected:?}");
+    let Outcome::Accepted(server) = bed.part(&accept) else { panic!("an accept gives connections") };
+
+    assert_eq!(bed.local_address(server), Ok(address));
+    assert_eq!(bed.peer_address(client), Ok(address));
+    assert_eq!(bed.peer_address(server), bed.local_address(client));
+    assert_eq!(bed.set_option(client, SocketOption::NoDelay(true)), Ok(()));
+
+    bed.cancel(&accept);
+    assert_eq!(bed.end(accept).unwrap_err(), Error::Cancelled);
+    bed.close_all([listener, client, server]);
+}
+
+/// More at once than a stream queues, so it is paused and goes on.
+pub(crate) fn a_listener_gives_every_connection(bed: &mut Bed) {
+    const CLIENT_COUNT: usize = 40;
+    let (listener, address) = bed.listener();
+    let accept = bed.start(Op::Accept { listener });
+    let clients: Vec<_> = (0..CLIENT_COUNT).map(|_| bed.stream_socket(address).unwrap()).collect();
+    let connects: Vec<_> = clients.iter().map(|&socket| bed.start(Op::Connect { socket, peer: address })).collect();
+    for connect in connects {
+        assert!(matches!(bed.end(connect), Ok(Outcome::Connected)));
+    }
+    bed.enter_for(Duration::from_millis(2));
+
+    let mut expected: Vec<_> = clients.iter().map(|&client| bed.local_address(client).unwrap()).collect();
+    let mut accepted = Vec::new();
+    let mut servers = Vec::new();
+    for _ in 0..CLIENT_COUNT {
+        let Outcome::Accepted(server) = bed.part(&accept) else { panic!("an accept gives connections") };
+        accepted.push(bed.peer_address(server).unwrap());
+        servers.push(server);
+    }
+    expected.sort();
+    accepted.sort();
+    assert_eq!(accepted, expected, "each connection once");
+
+    bed.abandon(accept);
+    bed.close_all(clients.into_iter().chain(servers).chain([listener]));
+}
+
+pub(crate) fn sends_and_receives_both_ways(bed: &mut Bed) {
+    let (client, server) = bed.pair();
+    let (at_client, at_server) = (bed.receive(client), bed.receive(server));
+    for bytes in [1, 10, 4095, 4096, 4097, 20_000, 3] {
+        let data = pattern(bytes);
+        bed.send(client, &data);
+        assert_eq!(hash(&bed.read(&at_server, bytes)), hash(&data), "{bytes} bytes to the server");
+        bed.send(server, &data);
+        assert_eq!(hash(&bed.read(&at_client, bytes)), hash(&data), "{bytes} bytes to the client");
+    }
+    bed.abandon(at_client);
+    bed.abandon(at_server);
+    bed.close(client);
+    bed.close(server);
+}
+
+pub(crate) fn half_close_ends_one_direction_only(bed: &mut Bed) {
+    let (client, server) = bed.pair();
+    let (at_client, at_server) = (bed.receive(client), bed.receive(server));
+    bed.send(client, b"question");
+    bed.shutdown(client, Shutdown::Write).unwrap();
+    assert_eq!(bed.read(&at_server, 8), b"question");
+    assert!(matches!(bed.end(at_server), Ok(Outcome::EndOfInput)));
+
+    bed.send(server, b"answer");
+    assert_eq!(bed.read(&at_client, 6), b"answer");
+    let sent = bed.run(Op::Send { socket: client, data: "more".into(), zero_copy: false });
+    assert_eq!(sent.unwrap_err(), Error::BrokenPipe, "this side has said that it sends no more");
+
+    // The end stays the end, for whoever asks again.
+    let again = bed.receive(server);
+    assert!(matches!(bed.end(again), Ok(Outcome::EndOfInput)));
+    bed.close(server);
+    assert!(matches!(bed.end(at_client), Ok(Outcome::EndOfInput)));
+    bed.close(client);
+}
+
+pub(crate) fn a_reset_is_an_error(bed: &mut Bed) {
+    let (client, server) = bed.pair();
+    let at_server = bed.receive(server);
+    bed.enter(Wait::No);
+    bed.set_option(client, SocketOption::Linger(Some(Duration::ZERO))).unwrap();
+    bed.close(client);
+    assert_eq!(bed.end(at_server).unwrap_err(), Error::Reset);
+    let sent = bed.run(Op::Send { socket: server, data: "late".into(), zero_copy: false });
+    assert_eq!(sent.unwrap_err(), Error::BrokenPipe);
+    bed.close(server);
+}
+
+pub(crate) fn nobody_listens_and_the_connection_is_refused(bed: &mut Bed) {
+    let (listener, address) = bed.listener();
+    bed.close(listener);
+    bed.settle(0);
+    let client = bed.stream_socket(address).unwrap();
+    let connected = bed.run(Op::Connect { socket: client, peer: address });
+    assert_eq!(connected.unwrap_err(), Error::Refused);
+    bed.close(client);
+}
+
+pub(crate) fn misuse_of_sockets_is_an_error(bed: &mut Bed) {
+    let (listener, address) = bed.listener();
+    let loose = bed.stream_socket(address).unwrap();
+    let received = bed.run(Op::Receive { socket: loose, group: Group::Heads });
+    assert_eq!(received.unwrap_err(), Error::NotConnected);
+    let sent = bed.run(Op::Send { socket: loose, data: "x".into(), zero_copy: false });
+    assert!(matches!(sent, Err(Error::BrokenPipe | Error::NotConnected)), "{sent:?}");
+    assert_eq!(bed.run(Op::Accept { listener: loose }).unwrap_err(), Error::Invalid);
+    assert_eq!(bed.shutdown(loose, Shutdown::Both), Err(Error::NotConnected));
+    assert_eq!(bed.peer_address(loose), Err(Error::NotConnected));
+    bed.close(loose);
+    bed.close(listener);
+}
+
+/// Short or unordered sends corrupt the stream: 64 KiB lists of all kinds of buffers through a send buffer that takes a
+/// few of their bytes at a time.
+pub(crate) fn short_sends_keep_the_stream_whole(bed: &mut Bed) {
+    let (client, server) = bed.pair();
+    bed.set_option(client, SocketOption::SendBuffer(4096)).unwrap();
+    bed.set_option(client, SocketOption::NoDelay(true)).unwrap();
+    let at_server = bed.receive(server);
+    static STATIC: [u8; 1024] = [0x5a; 1024];
+    for round in 0..4usize {
+        let mut list = Box::new(BufList::new());
+        let mut expected = Vec::new();
+        for index in 0..SEND_BUFFERS_MAX {
+            let data = pattern(1000 + round * 7 + index);
+            let buf = match index % 4 {
+                0 => Buf::Static(&STATIC),
+                1 => Buf::Bytes(Bytes::from(data)),
+                2 => Buf::Vec(data),
+                _ => {
+                    let mut chunk = bed.pool().lease(data.len()).expect("the pool has room");
+                    chunk.put(&data);
+                    Buf::Chunk(chunk.freeze())
+                }
+            };
+            expected.extend_from_slice(&buf);
+            list.push(buf).expect("as many as fit");
+        }
+        let send = bed.start(Op::SendList { socket: client, list });
+        assert_eq!(hash(&bed.read(&at_server, expected.len())), hash(&expected), "round {round}");
+        let Ok(Outcome::SentList { bytes, list }) = bed.end(send) else { panic!("all has been read, so all was sent") };
+        assert_eq!((bytes, list.len(), list.bytes()), (expected.len(), SEND_BUFFERS_MAX, expected.len()));
+        let back: Vec<u8> = list.iter().flat_map(|buf| buf.iter().copied()).collect();
+        assert_eq!(hash(&back), hash(&expected), "the list comes back whole");
+    }
+    bed.abandon(at_server);
+    bed.close(client);
+    bed.close(server);
+}
+
+pub(crate) fn one_large_send_leaves_whole(bed: &mut Bed) {
+    const BYTES: usize = 3 << 20;
+    let (client, server) = bed.pair();
+    let data = Bytes::from(pattern(BYTES));
+    let send = bed.start(Op::Send { socket: client, data: data.clone().into(), zero_copy: false });
+    let at_server = bed.start(Op::Receive { socket: server, group: Group::Bulk });
+    assert_eq!(hash(&bed.read(&at_server, BYTES)), hash(&data));
+    let Ok(Outcome::Sent { bytes, .. }) = bed.end(send) else { panic!("all has been read, so all was sent") };
+    assert_eq!(bytes, BYTES);
+    bed.abandon(at_server);
+    bed.close(client);
+    bed.close(server);
+}
+
+pub(crate) fn zero_copy_gives_its_buffer_back_once(bed: &mut Bed) {
+    let (client, server) = bed.pair();
+    let at_server = bed.receive(server);
+    for _ in 0..4 {
+        let data = pattern(16 * 1024);
+        let mut chunk = bed.pool().lease(data.len()).expect("the pool has room");
+        chunk.put(&data);
+        let send = bed.start(Op::Send { socket: client, data: chunk.freeze().into(), zero_copy: true });
+        assert_eq!(hash(&bed.read(&at_server, data.len())), hash(&data));
+        let Ok(Outcome::Sent { bytes, data: back }) = bed.end(send) else {
+            panic!("all has been read, so all was sent")
+        };
+        assert_eq!(bytes, data.len());
+        assert!(back.is_empty() || back.as_slice() == data, "with the kernel, or back whole");
+    }
+    // The operation is in flight until the kernel has given the memory back; `settle` waits for that, and the bed then
+    // finds no chunk leased.
+    bed.abandon(at_server);
+    bed.settle(2);
+    assert_eq!(bed.pool().stats().pooled_bytes, 0);
+
+    let late = bed.start(Op::Send { socket: client, data: pattern(100).into(), zero_copy: true });
+    bed.enter(Wait::No);
+    bed.abandon(late);
+    bed.close(client);
+    bed.close(server);
+}
+
+pub(crate) fn sends_started_together_leave_in_order(bed: &mut Bed) {
+    let (client, server) = bed.pair();
+    let parts: Vec<Vec<u8>> = (1..=20u8).map(|byte| vec![byte; 50 * usize::from(byte)]).collect();
+    let start = |part: &Vec<u8>| bed.start(Op::Send { socket: client, data: part.clone().into(), zero_copy: false });
+    let sends: Vec<_> = parts.iter().map(start).collect();
+    for (send, part) in sends.into_iter().zip(&parts) {
+        let Ok(Outcome::Sent { bytes, data }) = bed.end(send) else { panic!("there is room for all") };
+        assert_eq!((bytes, data.as_slice()), (part.len(), part.as_slice()));
+    }
+    let all = parts.concat();
+    let at_server = bed.receive(server);
+    assert!(bed.read(&at_server, all.len()) == all);
+    bed.abandon(at_server);
+    bed.close(client);
+    bed.close(server);
+}
+
+pub(crate) fn an_empty_send_is_a_send(bed: &mut Bed) {
+    let (client, server) = bed.pair();
+    bed.send(client, b"");
+    let sent = bed.run(Op::SendList { socket: client, list: Box::default() });
+    assert!(matches!(sent, Ok(Outcome::SentList { bytes: 0, .. })), "{sent:?}");
+    bed.close(client);
+    bed.close(server);
+}
+
+/// The last bytes and the end may be one piece of news: no second one comes for the end.
+pub(crate) fn input_that_came_with_its_end_is_read_to_the_end(bed: &mut Bed) {
+    for bytes in [1, 4096, 10_000, 40_000] {
+        let (client, server) = bed.pair();
+        let at_server = bed.receive(server);
+        bed.enter(Wait::No);
+        let data = pattern(bytes);
+        bed.send(client, &data);
+        bed.close(client);
+        assert_eq!(hash(&bed.read(&at_server, bytes)), hash(&data));
+        assert!(matches!(bed.end(at_server), Ok(Outcome::EndOfInput)));
+        bed.close(server);
+    }
+}

@@ -1,0 +1,177 @@
+//! The runtime on real threads: all shards start or none, they agree, and they end in order.
+
+use std::net::{SocketAddr, TcpListener};
+use std::panic::Location;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use platform::{Choice, ListenOptions};
+use shardwise_shards::{Builder, Fleet, RunError, Runtime, Shard, StartError, listen};
+
+fn shards(count: usize) -> Builder {
+    Runtime::builder().shards(count).oversubscribe(true).handle_signals(false).announce(false)
+}
+
+const ANY_PORT: &str = "127.0.0.1:0";
+
+fn any_port() -> SocketAddr {
+    ANY_PORT.parse().unwrap()
+}
+
+#[test]
+fn main_runs_once_on_every_shard() {
+    let numbers = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&numbers);
+    let run = shards(3).run(async move |shard: Shard| {
+        seen.lock().unwrap().push((shard.number(), shard.count()));
+        Ok::<_, String>(())
+    });
+    assert!(run.is_ok(), "{run:?}");
+    let mut numbers = Arc::try_unwrap(numbers).unwrap().into_inner().unwrap();
+    numbers.sort_unstable();
+    assert_eq!(numbers, [(0, 3), (1, 3), (2, 3)]);
+}
+
+#[test]
+fn no_shards_and_too_many_are_refused_in_words() {
+    let none = Runtime::builder().shards(0).run(async |_| Ok::<_, String>(())).unwrap_err().to_string();
+    assert!(none.contains('0') || none.contains("one"), "{none}");
+    let many = Runtime::builder().shards(1000).run(async |_| Ok::<_, String>(())).unwrap_err().to_string();
+    assert!(many.contains("1000") && many.contains("oversubscribe"), "{many}");
+}
+
+#[test]
+fn an_error_of_one_main_ends_the_others_and_comes_back() {
+    let ended = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&ended);
+    let run = shards(3).run(async move |shard: Shard| {
+        if shard.number() == 1 {
+            return Err("no database".to_owned());
+        }
+        shard.drained().await;
+        count.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    });
+    assert!(matches!(&run, Err(RunError::Main { shard: 1, error }) if error == "no database"), "{run:?}");
+    assert_eq!(ended.load(Ordering::Relaxed), 2, "the others saw the drain and ended");
+}
+
+#[test]
+fn a_panic_of_one_main_comes_back_with_its_text() {
+    let run = shards(2).run(async |shard: Shard| {
+        assert!(shard.number() != 1, "one is the loneliest number");
+        shard.drained().await;
+        Ok::<_, String>(())
+    });
+    let Err(RunError::Panicked { shard: 1, text }) = run else { panic!("{run:?}") };
+    assert_eq!(text, "one is the loneliest number");
+}
+
+#[test]
+fn what_does_not_end_in_time_is_dropped() {
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&dropped);
+    struct CountsDrop(Arc<AtomicUsize>);
+    impl Drop for CountsDrop {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    let run = shards(2).drain_time_max(Duration::from_millis(50)).run(async move |shard: Shard| {
+        let _held = CountsDrop(Arc::clone(&count));
+        if shard.number() == 0 {
+            return Err("begin the drain".to_owned());
+        }
+        std::future::pending::<()>().await;
+        Ok(())
+    });
+    assert!(run.is_err());
+    assert_eq!(dropped.load(Ordering::Relaxed), 2, "the future that never ends was dropped");
+}
+
+#[test]
+fn every_shard_gets_its_own_socket_of_one_port() {
+    let ports = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&ports);
+    let run = shards(4).run(async move |shard: Shard| {
+        let listening = listen(&shard, any_port(), &ListenOptions::default(), Location::caller()).await?;
+        let own = listening.socket.local_address().unwrap();
+        assert_eq!(own, listening.address);
+        seen.lock().unwrap().push((listening.address.port(), listening.is_speaker));
+        Ok::<_, StartError>(())
+    });
+    assert!(run.is_ok(), "{run:?}");
+    let ports = ports.lock().unwrap();
+    assert_eq!(ports.len(), 4);
+    assert!(ports.iter().all(|(port, _)| *port == ports[0].0 && *port != 0));
+    assert_eq!(ports.iter().filter(|(_, speaks)| *speaks).count(), 1);
+}
+
+#[test]
+fn a_port_in_use_stops_all_shards_and_names_address_and_remedy() {
+    let taken = TcpListener::bind(ANY_PORT).unwrap();
+    let address = taken.local_addr().unwrap();
+    for backend in ["auto", "epoll"] {
+        let run = shards(2).backend(backend.parse::<Choice>().unwrap()).run(async move |shard: Shard| {
+            listen(&shard, address, &ListenOptions::default(), Location::caller()).await.map(drop)
+        });
+        let text = run.unwrap_err().to_string();
+        assert!(text.contains(&address.to_string()) && text.contains("choose another port"), "{text}");
+    }
+}
+
+#[test]
+fn shards_that_disagree_are_told_both_lines() {
+    let run = shards(2).run(async |shard: Shard| {
+        let (one, other) = (Location::caller(), Location::caller());
+        let location = if shard.number() == 0 { one } else { other };
+        let address = any_port();
+        let address = if shard.number() == 0 { address } else { "127.0.0.2:0".parse().unwrap() };
+        listen(&shard, address, &ListenOptions::default(), location).await.map(drop)
+    });
+    let text = run.unwrap_err().to_string();
+    assert!(text.contains("127.0.0.1:0") && text.contains("127.0.0.2:0") && text.contains("runtime.rs"), "{text}");
+}
+
+#[test]
+fn a_shard_that_never_comes_is_named() {
+    let run = shards(2).run(async |shard: Shard| {
+        if shard.number() == 1 {
+            return Ok(());
+        }
+        listen(&shard, any_port(), &ListenOptions::default(), Location::caller()).await.map(drop)
+    });
+    let text = run.unwrap_err().to_string();
+    assert!(text.contains("shard 1 ended"), "{text}");
+}
+
+#[test]
+fn other_threads_send_work_to_a_shard_and_hear_of_its_end() {
+    let (answers, inbox) = std::sync::mpsc::channel();
+    let remotes = Arc::new(Mutex::new(None));
+    let keep = Arc::clone(&remotes);
+    let started = move |fleet: &Fleet| {
+        *keep.lock().unwrap() = Some(fleet.remotes.clone());
+        for remote in fleet.remotes.clone() {
+            let answers = answers.clone();
+            std::thread::spawn(move || {
+                for _ in 0..100 {
+                    let answers = answers.clone();
+                    remote.send(move |shard| answers.send(shard.number()).unwrap()).unwrap();
+                }
+                remote.send(|shard| shard.drain()).unwrap();
+            });
+        }
+        Ok(())
+    };
+    let run = shards(2).run_with(started, async |shard: Shard| {
+        shard.drained().await;
+        Ok::<_, String>(())
+    });
+    assert!(run.is_ok(), "{run:?}");
+    assert_eq!(inbox.iter().take(200).filter(|number| *number == 1).count(), 100);
+    for remote in remotes.lock().unwrap().take().unwrap() {
+        assert!(remote.send(|_| ()).is_err(), "a shard that has ended says so");
+    }
+}
