@@ -1,28 +1,21 @@
-//! What the unit tests share: an app on a shard of a real runtime, asked without a connection.
+//! What the unit tests share: an app on a simulated shard, asked without a connection.
 
-use std::convert::Infallible;
 use std::fmt::Write;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 
 use net::{Body, Content, Head, Peer, Reply, Response};
-use platform::{Choice, Chunk};
+use platform::Chunk;
 use proto::h1::{Event, Limits, Server};
-use shards::Shard;
+use shards::{Shard, Simulation};
 
 use crate::App;
 use crate::site::Service;
 
-/// Runs `test` on a shard of a runtime of its own.
-pub(crate) fn on_a_shard(test: impl AsyncFn(Shard) + Send + Sync + 'static) {
-    let builder = shards::Runtime::builder().shards(1).oversubscribe(true).backend(Choice::Auto);
-    let outcome = builder.handle_signals(false).announce(false).run(async move |shard| {
-        test(shard).await;
-        Ok::<_, Infallible>(())
-    });
-    // A failed assertion has been printed where it failed.
-    outcome.expect("the test passes");
+/// Runs `test` on a shard of a simulated machine.
+pub(crate) fn on_a_shard(test: impl AsyncFnOnce(Shard) + 'static) {
+    Simulation::new(1).run(test);
 }
 
 /// Asks an app, request by request, and compares the answers as [`told`] tells them. A request is a line (`GET /path`),

@@ -149,7 +149,7 @@ fn durations_fall_into_their_buckets() {
     }
     let snapshot = durations.snapshot().expect("something was recorded");
     assert!(durations.snapshot().is_none(), "nothing has changed since");
-    let counts: Vec<_> = snapshot.cumulative().map(|(bound, count)| (bound, count)).collect();
+    let counts: Vec<_> = snapshot.cumulative().collect();
     assert_eq!(counts.len(), BOUNDS.len());
     let at = |bound: f64| counts.iter().find(|(known, _)| *known == bound).expect("it is a bound").1;
     assert_eq!((at(0.000_01), at(0.000_025), at(0.000_25), at(0.000_5), at(0.1), at(10.0)), (2, 3, 3, 5, 6, 6));

@@ -91,3 +91,43 @@ fn a_conclusion_is_an_exit_code() {
     assert_eq!(conclude(Ok(())), ExitCode::SUCCESS);
     assert_eq!(conclude(Err(Error::new("for the test"))), ExitCode::FAILURE);
 }
+
+#[test]
+fn the_same_app_serves_on_a_simulated_machine() {
+    use net::TcpStream;
+    use shards::Simulation;
+
+    async fn ask(shard: &Shard, path: &str) -> Result<String> {
+        let mut stream = TcpStream::connect(shard, ([127, 0, 0, 1], 8080).into()).await?;
+        stream.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).await?;
+        let mut answer = Vec::new();
+        while let Some(chunk) = stream.recv().await? {
+            answer.extend_from_slice(&chunk);
+        }
+        Ok(String::from_utf8_lossy(&answer).rsplit("\r\n\r\n").next().unwrap_or_default().to_owned())
+    }
+
+    async fn sleep(shard: Shard) -> &'static str {
+        shard.sleep(Duration::from_secs(60)).await;
+        "rested"
+    }
+
+    let mut simulation = Simulation::new(7);
+    let program = simulation.start(2, async |_| {
+        let app = App::new().get("/shard", |shard: Shard| shard.number().to_string()).get("/sleep", sleep);
+        app.serve("127.0.0.1:8080").await.map_err(|error| error.to_string())
+    });
+    let numbers = simulation.run(async |shard| {
+        let mut numbers = Vec::new();
+        for _ in 0..32 {
+            numbers.push(ask(&shard, "/shard").await.expect("the app answers"));
+        }
+        assert_eq!(ask(&shard, "/sleep").await.expect("the app answers"), "rested", "a minute passes at once");
+        numbers
+    });
+    assert!(numbers.iter().any(|number| number == "0") && numbers.iter().any(|number| number == "1"), "{numbers:?}");
+    program.drain();
+    simulation.run_to_end();
+    assert!(program.has_ended());
+    assert_eq!(program.results(), [Some(Ok(())), Some(Ok(()))]);
+}
