@@ -58,17 +58,20 @@ pub trait BodyStream {
 
 impl Response {
     /// A response with a status and nothing else.
+    #[inline]
     pub fn new(status: StatusCode) -> Self {
         Response { status, headers: Headers::default(), content: Content::Empty, cause: None }
     }
 
     /// Sets the content.
+    #[inline]
     pub fn with_content(mut self, content: Content) -> Self {
         self.content = content;
         self
     }
 
     /// Adds a header line.
+    #[inline]
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.append(name, value);
         self
@@ -77,6 +80,7 @@ impl Response {
 
 impl Headers {
     /// Adds a line, whatever is there.
+    #[inline]
     pub fn append(&mut self, name: HeaderName, value: HeaderValue) {
         self.0.push((name, value));
     }
