@@ -1073,6 +1073,7 @@ fn files_open_as_asked_or_say_why_not() {
         ("/nowhere/new", "wc", Some(Error::NotFound)),
         ("/data/a/b", "wc", Some(error_of(libc::ENOTDIR))),
         ("/data", "w", Some(error_of(libc::EISDIR))),
+        ("/data/\0", "wc", Some(Error::Invalid)),
     ];
     for (path, mode, error) in table {
         let mut fixture = Fixture::new(23, Plan::CALM);
