@@ -103,16 +103,18 @@ impl Epoll {
         loop {
             self.work(core);
             let idle = core.woken.is_empty() && core.queue.is_empty() && self.ready.is_empty();
+            let wait_now = if idle { wait } else { Wait::No };
+            let mut unparked = false;
             self.busy_turns += 1;
-            let mut ended = wait == Wait::No;
-            if self.busy_turns >= EPOLL_BUSY_TURNS_MAX || (idle && wait != Wait::No) {
-                ended |= self.look(core, if idle { wait } else { Wait::No });
+            if wait_now != Wait::No || self.busy_turns >= EPOLL_BUSY_TURNS_MAX {
+                unparked = self.look(core, wait_now);
                 self.work(core);
             }
             let timed_out = || matches!(wait, Wait::Until(at) if now() >= at);
-            if ended || !core.woken.is_empty() || timed_out() {
+            if wait == Wait::No || unparked || !core.woken.is_empty() || timed_out() {
                 return;
             }
+            core.revive_starved();
         }
     }
 
@@ -200,8 +202,7 @@ impl Epoll {
 
     // ---- the kernel's news -----------------------------------------------------------------------------------------
 
-    /// Takes edges from the kernel, after waiting as told. True if the wait shall end: the shard was unparked or a signal
-    /// came.
+    /// Takes edges from the kernel, after waiting as told. True if the shard was unparked.
     fn look(&mut self, core: &mut Core, wait: Wait) -> bool {
         self.busy_turns = 0;
         let timeout = self.timeout(wait);
@@ -211,7 +212,7 @@ impl Epoll {
         if let Err(errno) = epoll::wait(&self.epoll, room, timeout.as_ref()) {
             assert!(errno == Errno::INTR, "the epoll file is ours and open: {errno}");
             core.stats.interrupted += 1;
-            return true;
+            return false;
         }
         let events = std::mem::take(&mut self.events);
         let mut unparked = false;
