@@ -103,13 +103,13 @@ fn accept(listener: &TcpListener, report: &dyn Report, is_ending: &AtomicBool) {
 fn exchange(mut stream: TcpStream, report: &dyn Report) -> io::Result<()> {
     let deadline = Instant::now() + ADMIN_EXCHANGE_TIME_MAX;
     let (mut engine, mut table) = (Server::new(), HeadTable::new());
-    engine.close_after_response();
     let mut received = Vec::new();
     let mut out = vec![0; HEAD_ROOM];
     let limits = Limits { head_bytes_max: ADMIN_HEAD_BYTES_MAX as u16, ..Limits::default() };
     loop {
         match engine.receive(&received, &mut table, &limits) {
             Ok(step) if matches!(step.event, Event::Head(_)) => {
+                engine.close_after_response();
                 let (status, kind, body) = answer(table.method(), table.path(&received[..step.consumed]), report);
                 let fields = [("Content-Type", kind), ("Cache-Control", "no-store")];
                 let length = BodyLength::Known(body.len() as u64);

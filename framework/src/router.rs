@@ -101,12 +101,7 @@ impl<T> Router<T> {
 
 impl<T> Methods<T> {
     fn new(pattern: &str) -> Self {
-        Methods {
-            pattern: pattern.to_owned(),
-            by_method: Vec::new(),
-            any: None,
-            allow: HeaderValue::from_static(""),
-        }
+        Methods { pattern: pattern.to_owned(), by_method: Vec::new(), any: None, allow: HeaderValue::from_static("") }
     }
 
     fn add(&mut self, method: Option<Method>, route: T) -> Result<(), Refused> {

@@ -47,8 +47,7 @@ impl net::Service for Service {
             Found::Nothing => self.refuse_or_fall_back(method, request),
             Found::WrongMethod(allow) => {
                 let allow = allow.clone();
-                Measure::new(&self.fallback, method)
-                    .call(|| Reply::Ready(wrong_method(&request, allow)))
+                Measure::new(&self.fallback, method).call(|| Reply::Ready(wrong_method(&request, allow)))
             }
         }
     }

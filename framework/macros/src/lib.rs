@@ -39,7 +39,9 @@ pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
         Err(error) => {
             // The function as it stands, too, so that the one error is not followed by a dozen.
             let mut tokens = TokenStream::from(error.into_compile_error());
-            tokens.extend(TokenStream::from(quote!(fn main() {})));
+            tokens.extend(TokenStream::from(quote!(
+                fn main() {}
+            )));
             tokens
         }
     }

@@ -17,7 +17,9 @@ pub struct State<T>(pub T);
 impl<T: Clone + 'static> FromHead for State<T> {
     fn from_head(request: &mut Request) -> Result<Self, Rejection> {
         let state = request.state::<T>().cloned();
-        state.map(State).ok_or_else(|| Rejection::new(StatusCode::INTERNAL_SERVER_ERROR, "this service is set up wrongly"))
+        state
+            .map(State)
+            .ok_or_else(|| Rejection::new(StatusCode::INTERNAL_SERVER_ERROR, "this service is set up wrongly"))
     }
 
     fn require(states: &States) -> Result<(), Unmet> {

@@ -70,6 +70,6 @@ impl Snapshot {
 /// Upper ends of the buckets in seconds: OpenTelemetry's advice for requests from 5 ms on, and as many below, where this
 /// server lives.
 pub(crate) const BOUNDS: [f64; 22] = [
-    0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25,
-    0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
+    0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1,
+    0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
 ];

@@ -69,7 +69,7 @@ impl RouteMetrics {
     }
 }
 
-fn method_index(method: &Method) -> usize {
+pub(super) fn method_index(method: &Method) -> usize {
     match *method {
         Method::GET => 0,
         Method::HEAD => 1,
@@ -84,12 +84,12 @@ fn method_index(method: &Method) -> usize {
     }
 }
 
-fn class_index(status: StatusCode) -> usize {
+pub(super) fn class_index(status: StatusCode) -> usize {
     usize::from(status.as_u16() / 100).clamp(1, CLASSES.len()) - 1
 }
 
 /// Methods as label values; OpenTelemetry's name for all others, so that clients cannot make series.
-const METHODS: [&str; 10] =
+pub(super) const METHODS: [&str; 10] =
     ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE", "_OTHER"];
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 

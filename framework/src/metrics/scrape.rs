@@ -7,12 +7,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::sync::mpsc;
+use std::sync::PoisonError;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
 
 use metrics::Key;
 use metrics_exporter_prometheus::LabelSet;
 use metrics_exporter_prometheus::formatting::{write_help_line, write_metric_line, write_type_line};
+use shards::Shard;
 
 use super::durations::Snapshot;
 use super::store::{Family, Kind, Series, ShardEntry, ShardMetrics, State, Store};
@@ -33,28 +35,77 @@ impl Store {
         text.out
     }
 
-    /// Asks all shards for their histograms and keeps what comes in time.
+    /// Asks all shards for their histograms and keeps what comes in time. What comes later is kept by the next scrape; a
+    /// shard that stalls is not asked twice.
     fn gather(&self) {
         let deadline = Instant::now() + SCRAPE_WAIT_MAX;
-        let (sender, answers) = mpsc::channel();
-        for (number, entry) in &mut self.lock().shards {
-            let (number, sender) = (*number, sender.clone());
-            let answer = move |shard: &shards::Shard| {
-                // The scraper may have given up meanwhile.
-                let _ = sender.send((number, ShardMetrics::of(shard).snapshot()));
-            };
-            entry.is_stale = true;
-            // Not sent means not answered: stale.
-            let _ = entry.remote.send(answer);
+        let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Ok(answer) = answers.receiver.try_recv() {
+            self.lock().keep(answer);
         }
-        drop(sender);
-        // Ends when the last closure has run or has been dropped, too.
-        while let Ok((number, snapshots)) = answers.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            if let Some(entry) = self.lock().shards.get_mut(&number) {
-                entry.snapshots.extend(snapshots);
-                entry.is_stale = false;
+        let mut waiting = 0;
+        for (&number, entry) in &mut self.lock().shards {
+            entry.is_stale = true;
+            waiting += 1;
+            if !std::mem::replace(&mut entry.is_asked, true) {
+                let asked = Asked { number, snapshots: None, sender: answers.sender.clone() };
+                // A shard that has ended drops the closure, which is an answer too.
+                let _ = entry.remote.send(move |shard| asked.answer(shard));
             }
         }
+        while waiting > 0
+            && let Ok(answer) = answers.receiver.recv_timeout(deadline.saturating_duration_since(Instant::now()))
+        {
+            waiting -= 1;
+            self.lock().keep(answer);
+        }
+    }
+}
+
+impl State {
+    fn keep(&mut self, (number, snapshots): Answer) {
+        let Some(entry) = self.shards.get_mut(&number) else { return };
+        entry.is_asked = false;
+        if let Some(snapshots) = snapshots {
+            entry.snapshots.extend(snapshots);
+            entry.is_stale = false;
+        }
+    }
+}
+
+/// A shard's number and its histograms; none if it has ended.
+type Answer = (usize, Option<Vec<(Key, Snapshot)>>);
+
+/// Where shards' answers arrive. One scrape at a time reads them.
+pub(super) struct Answers {
+    sender: Sender<Answer>,
+    receiver: Receiver<Answer>,
+}
+
+impl Default for Answers {
+    fn default() -> Self {
+        let (sender, receiver) = channel();
+        Answers { sender, receiver }
+    }
+}
+
+/// A question on its way to a shard; it is answered when it is dropped, whatever has become of it.
+struct Asked {
+    number: usize,
+    snapshots: Option<Vec<(Key, Snapshot)>>,
+    sender: Sender<Answer>,
+}
+
+impl Asked {
+    fn answer(mut self, shard: &Shard) {
+        self.snapshots = Some(ShardMetrics::of(shard).snapshot());
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        // The store may be gone; then nobody asks.
+        let _ = self.sender.send((self.number, self.snapshots.take()));
     }
 }
 
@@ -102,11 +153,19 @@ impl Text<'_> {
             Series::Shared(shared) => self.line(key, Some(Kind::Counter), shared.get()),
             Series::Float(float) => self.line(key, Some(Kind::Gauge), float.get()),
             Series::Summary(summary) => {
-                let summary = summary.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                let summary = summary.lock().unwrap_or_else(PoisonError::into_inner);
                 self.head(key.name(), Some(Kind::Summary));
                 for quantile in [0.5, 0.9, 0.99, 0.999] {
                     let value = summary.quantile(quantile);
-                    write_metric_line(&mut self.out, key.name(), None, &labels(key), Some(("quantile", quantile)), value, None);
+                    write_metric_line(
+                        &mut self.out,
+                        key.name(),
+                        None,
+                        &labels(key),
+                        Some(("quantile", quantile)),
+                        value,
+                        None,
+                    );
                 }
                 self.part(key, "sum", None, summary.sum);
                 self.part(key, "count", None, summary.count());
@@ -159,29 +218,72 @@ type Stat = (&'static str, Kind, &'static str, fn(&ShardEntry) -> f64);
 const STATS: &[Stat] = &[
     ("shardwise_turns_total", Kind::Counter, "Turns of the shard's loop.", |entry| entry.stats.turns.get() as f64),
     ("shardwise_task_polls_total", Kind::Counter, "Polls of tasks.", |entry| entry.stats.polls.get() as f64),
-    ("shardwise_turn_seconds_total", Kind::Counter, "Time spent in turns that ran tasks.", |entry| seconds(entry.stats.busy_nanoseconds.get())),
-    ("shardwise_turn_seconds_max", Kind::Gauge, "The longest turn since the start.", |entry| seconds(entry.stats.turn_nanoseconds_max.get())),
-    ("shardwise_ring_enters_total", Kind::Counter, "System calls that submitted to, or waited in, the kernel.", |entry| entry.stats.enters.get() as f64),
-    ("shardwise_ring_submissions_total", Kind::Counter, "Operations given to the kernel.", |entry| entry.stats.submissions.get() as f64),
-    ("shardwise_ring_completions_total", Kind::Counter, "Completions landed.", |entry| entry.stats.completions.get() as f64),
-    ("shardwise_stream_restarts_total", Kind::Counter, "Streams of completions given to the kernel again.", |entry| entry.stats.restarts.get() as f64),
-    ("shardwise_stream_pauses_total", Kind::Counter, "Streams paused because their reader was slow.", |entry| entry.stats.pauses.get() as f64),
-    ("shardwise_stream_starved_total", Kind::Counter, "Times that a stream found no receive buffer.", |entry| entry.stats.starved.get() as f64),
+    ("shardwise_turn_seconds_total", Kind::Counter, "Time spent in turns that ran tasks.", |entry| {
+        seconds(entry.stats.busy_nanoseconds.get())
+    }),
+    ("shardwise_turn_seconds_max", Kind::Gauge, "The longest turn since the start.", |entry| {
+        seconds(entry.stats.turn_nanoseconds_max.get())
+    }),
+    (
+        "shardwise_ring_enters_total",
+        Kind::Counter,
+        "System calls that submitted to, or waited in, the kernel.",
+        |entry| entry.stats.enters.get() as f64,
+    ),
+    ("shardwise_ring_submissions_total", Kind::Counter, "Operations given to the kernel.", |entry| {
+        entry.stats.submissions.get() as f64
+    }),
+    ("shardwise_ring_completions_total", Kind::Counter, "Completions landed.", |entry| {
+        entry.stats.completions.get() as f64
+    }),
+    ("shardwise_stream_restarts_total", Kind::Counter, "Streams of completions given to the kernel again.", |entry| {
+        entry.stats.restarts.get() as f64
+    }),
+    ("shardwise_stream_pauses_total", Kind::Counter, "Streams paused because their reader was slow.", |entry| {
+        entry.stats.pauses.get() as f64
+    }),
+    ("shardwise_stream_starved_total", Kind::Counter, "Times that a stream found no receive buffer.", |entry| {
+        entry.stats.starved.get() as f64
+    }),
     ("shardwise_operations", Kind::Gauge, "Operations in flight.", |entry| entry.stats.operations.get() as f64),
     ("shardwise_handles", Kind::Gauge, "Open sockets and files.", |entry| entry.stats.handles.get() as f64),
-    ("shardwise_pool_receive_buffers", Kind::Gauge, "Receive buffers leased.", |entry| entry.stats.receive_buffers_leased.get() as f64),
-    ("shardwise_pool_bytes", Kind::Gauge, "Bytes of pooled chunks leased.", |entry| entry.stats.pooled_bytes.get() as f64),
-    ("shardwise_pool_refused_total", Kind::Counter, "Leases of pooled chunks that were refused.", |entry| entry.stats.pool_refused.get() as f64),
-    ("shardwise_pool_compactions_total", Kind::Counter, "Small leases copied out of receive buffers.", |entry| entry.stats.compactions.get() as f64),
-    ("shardwise_serving", Kind::Gauge, "1 if the shard serves an address.", |entry| f64::from(u8::from(entry.is_serving()))),
+    ("shardwise_pool_receive_buffers", Kind::Gauge, "Receive buffers leased.", |entry| {
+        entry.stats.receive_buffers_leased.get() as f64
+    }),
+    ("shardwise_pool_bytes", Kind::Gauge, "Bytes of pooled chunks leased.", |entry| {
+        entry.stats.pooled_bytes.get() as f64
+    }),
+    ("shardwise_pool_refused_total", Kind::Counter, "Leases of pooled chunks that were refused.", |entry| {
+        entry.stats.pool_refused.get() as f64
+    }),
+    ("shardwise_pool_compactions_total", Kind::Counter, "Small leases copied out of receive buffers.", |entry| {
+        entry.stats.compactions.get() as f64
+    }),
+    ("shardwise_serving", Kind::Gauge, "1 if the shard serves an address.", |entry| {
+        f64::from(u8::from(entry.is_serving()))
+    }),
     ("shardwise_connections_total", Kind::Counter, "Connections accepted.", |entry| entry.net.connections.get() as f64),
     ("shardwise_connections", Kind::Gauge, "Connections open.", |entry| entry.net.connections_open.get() as f64),
     ("shardwise_received_bytes_total", Kind::Counter, "Bytes received.", |entry| entry.net.bytes_received.get() as f64),
     ("shardwise_sent_bytes_total", Kind::Counter, "Bytes sent.", |entry| entry.net.bytes_sent.get() as f64),
-    ("shardwise_requests_refused_total", Kind::Counter, "Requests that were not HTTP, or too large for it.", |entry| entry.net.refused.get() as f64),
-    ("shardwise_connections_timed_out_total", Kind::Counter, "Connections closed because a time limit passed.", |entry| entry.net.timed_out.get() as f64),
-    ("shardwise_connections_broken_total", Kind::Counter, "Connections ended by an error of the transport.", |entry| entry.net.broken.get() as f64),
-    ("shardwise_accept_pauses_total", Kind::Counter, "Pauses of accepting because descriptors or memory had run out.", |entry| entry.net.accept_pauses.get() as f64),
+    ("shardwise_requests_refused_total", Kind::Counter, "Requests that were not HTTP, or too large for it.", |entry| {
+        entry.net.refused.get() as f64
+    }),
+    (
+        "shardwise_connections_timed_out_total",
+        Kind::Counter,
+        "Connections closed because a time limit passed.",
+        |entry| entry.net.timed_out.get() as f64,
+    ),
+    ("shardwise_connections_broken_total", Kind::Counter, "Connections ended by an error of the transport.", |entry| {
+        entry.net.broken.get() as f64
+    }),
+    (
+        "shardwise_accept_pauses_total",
+        Kind::Counter,
+        "Pauses of accepting because descriptors or memory had run out.",
+        |entry| entry.net.accept_pauses.get() as f64,
+    ),
 ];
 
 fn seconds(nanoseconds: u64) -> f64 {

@@ -17,10 +17,14 @@ use net::NetStats;
 use shards::{Counter, Remote, Shard, ShardStats};
 
 use super::durations::{Durations, Snapshot};
+use super::scrape::Answers;
 use crate::limits::SERIES_MAX;
 
 /// All series of one runtime.
-pub(crate) struct Store(Mutex<State>);
+pub(crate) struct Store {
+    state: Mutex<State>,
+    pub(super) answers: Mutex<Answers>,
+}
 
 #[derive(Default)]
 pub(super) struct State {
@@ -67,6 +71,8 @@ pub(super) struct ShardEntry {
     pub(super) why: String,
     /// The latest snapshot of each histogram.
     pub(super) snapshots: BTreeMap<Key, Snapshot>,
+    /// Whether the shard has been asked and has not answered yet.
+    pub(super) is_asked: bool,
     /// Whether the shard did not answer the latest scrape in time.
     pub(super) is_stale: bool,
 }
@@ -109,7 +115,7 @@ impl Store {
         let mut state = State::default();
         super::scrape::describe(&mut state.families);
         super::http::describe(&mut state.families);
-        Arc::new(Store(Mutex::new(state)))
+        Arc::new(Store { state: Mutex::new(state), answers: Mutex::default() })
     }
 
     /// A counter of one shard.
@@ -171,7 +177,7 @@ impl Store {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -209,6 +215,7 @@ impl ShardMetrics {
             backend: shard.backend().to_string(),
             why: shard.backend_reason().to_owned(),
             snapshots: BTreeMap::new(),
+            is_asked: false,
             is_stale: false,
         };
         store.lock().shards.insert(shard.number(), entry);
@@ -322,7 +329,8 @@ impl Summary {
         if !value.is_finite() {
             return;
         }
-        self.histogram.saturating_record((value.max(0.0) * MILLIONTHS) as u64);
+        // It grows as needed up to the whole range of a u64, which the cast saturates at.
+        self.histogram.record((value.max(0.0) * MILLIONTHS) as u64).expect("a growing histogram takes any value");
         self.sum += value;
     }
 

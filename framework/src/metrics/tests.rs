@@ -1,1 +1,175 @@
-//! tests
+//! What is counted, where, and what a scrape tells of it.
+
+#![allow(clippy::disallowed_methods, reason = "threads stand for those that are no shard")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::http::{Method, StatusCode};
+use ::metrics::{Key, Label};
+
+use super::durations::{BOUNDS, Durations};
+use super::*;
+use crate::testing::{ask, on_a_shard};
+use crate::{App, Path};
+
+/// Scrapes from a thread that is no shard, while this one runs on.
+async fn scraped(store: &Arc<Store>) -> String {
+    let store = Arc::clone(store);
+    let thread = std::thread::spawn(move || store.scrape());
+    while !thread.is_finished() {
+        shards::yield_now().await;
+    }
+    thread.join().expect("a scrape does not panic")
+}
+
+/// The value of a series, by its whole name.
+#[track_caller]
+fn value(text: &str, series: &str) -> f64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {series} in\n{text}")).parse().expect("a value is a number")
+}
+
+#[test]
+fn requests_are_counted_by_route_method_and_class() {
+    on_a_shard(async |shard| {
+        let store = Store::new();
+        ShardMetrics::join(&shard, &store);
+        let app = App::new().get("/items/{id}", |Path(id): Path<u8>| id.to_string()).any("/any", async || "any");
+        let service = app.build(&shard).expect("the routes fit together");
+        for request in
+            ["GET /items/1", "GET /items/2", "HEAD /items/3", "GET /items/x", "BREW /any", "GET /none", "POST /items/1"]
+        {
+            ask(&service, &shard, request).await;
+        }
+        let text = scraped(&store).await;
+        let labels = |method: &str, class: &str, route: &str| {
+            format!(
+                "http_request_method=\"{method}\",http_response_status_class=\"{class}\",http_route=\"{route}\",shard=\"0\""
+            )
+        };
+        for (method, class, route, count) in [
+            ("GET", "2xx", "/items/{id}", 2.0),
+            ("HEAD", "2xx", "/items/{id}", 1.0),
+            ("GET", "4xx", "/items/{id}", 1.0),
+            ("_OTHER", "2xx", "/any", 1.0),
+            ("GET", "4xx", "", 1.0),
+            ("POST", "4xx", "", 1.0),
+        ] {
+            let labels = labels(method, class, route);
+            assert_eq!(value(&text, &format!("http_server_requests_total{{{labels}}}")), count, "{labels}");
+            let histogram = format!("http_server_request_duration_seconds_count{{{labels}}}");
+            assert_eq!(value(&text, &histogram), count, "{labels}");
+        }
+        assert_eq!(value(&text, "http_server_active_requests{shard=\"0\"}"), 0.0);
+        assert_eq!(value(&text, "shardwise_snapshot_stale{shard=\"0\"}"), 0.0);
+        assert_eq!(value(&text, "shardwise_shards"), 1.0);
+        assert!(text.contains("shardwise_backend_info{backend="), "{text}");
+    });
+}
+
+#[test]
+fn a_shard_that_stalls_is_reported_as_stale_with_what_it_last_said() {
+    on_a_shard(async |shard| {
+        let store = Store::new();
+        ShardMetrics::join(&shard, &store);
+        let service = App::new().get("/", || "").build(&shard).expect("the routes fit together");
+        ask(&service, &shard, "GET /").await;
+        let count = "http_server_request_duration_seconds_count{http_request_method=\"GET\",\
+                     http_response_status_class=\"2xx\",http_route=\"/\",shard=\"0\"}";
+        assert_eq!(value(&scraped(&store).await, count), 1.0);
+        ask(&service, &shard, "GET /").await;
+        // This thread is the shard's: while it waits for the scrape, the shard stalls.
+        let stalled = store.scrape();
+        assert_eq!(value(&stalled, "shardwise_snapshot_stale{shard=\"0\"}"), 1.0);
+        assert_eq!(value(&stalled, count), 1.0, "the histogram is the last one");
+        let counter = count.replace("request_duration_seconds_count", "requests_total");
+        assert_eq!(value(&stalled, &counter), 2.0, "counters are read where they stand");
+        assert_eq!(value(&scraped(&store).await, count), 2.0);
+    });
+}
+
+#[test]
+fn an_ended_shard_does_not_hold_up_a_scrape() {
+    let store = Store::new();
+    let joined = Arc::clone(&store);
+    on_a_shard(async move |shard| ShardMetrics::join(&shard, &joined));
+    assert_eq!(value(&store.scrape(), "shardwise_snapshot_stale{shard=\"0\"}"), 1.0);
+}
+
+#[test]
+fn what_other_crates_count_lands_in_the_same_store() {
+    // The facade's recorder is the process's: one test installs it.
+    let store = Store::new();
+    install(&store);
+    ::metrics::describe_counter!("test.jobs", "Jobs done.");
+    ::metrics::counter!("test.jobs", "kind" => "off").increment(3);
+    let joined = Arc::clone(&store);
+    on_a_shard(async move |shard| {
+        ShardMetrics::join(&shard, &joined);
+        for _ in 0..2 {
+            ::metrics::counter!("test.jobs", "kind" => "on").increment(1);
+        }
+        let handle = ::metrics::counter!("test.jobs", "kind" => "shared");
+        handle.increment(1);
+        std::thread::spawn(move || handle.increment(10)).join().expect("counting does not panic");
+        ::metrics::gauge!("test.level").set(1.5);
+        ::metrics::gauge!("test.level").decrement(1.0);
+        for sample in 1..=100 {
+            ::metrics::histogram!("test.seconds").record(f64::from(sample) / 1000.0);
+        }
+    });
+    let text = store.scrape();
+    assert!(text.contains("# HELP test_jobs Jobs done.\n# TYPE test_jobs counter\n"), "{text}");
+    assert_eq!(value(&text, "test_jobs{kind=\"off\"}"), 3.0);
+    assert_eq!(value(&text, "test_jobs{kind=\"on\",shard=\"0\"}"), 2.0);
+    assert_eq!(value(&text, "test_jobs{kind=\"shared\",shard=\"0\"}"), 11.0);
+    assert_eq!(value(&text, "test_level{shard=\"0\"}"), 0.5);
+    assert_eq!(value(&text, "test_seconds_count{shard=\"0\"}"), 100.0);
+    assert!((value(&text, "test_seconds_sum{shard=\"0\"}") - 5.05).abs() < 1e-9);
+    assert!((value(&text, "test_seconds{shard=\"0\",quantile=\"0.5\"}") - 0.05).abs() < 0.001);
+}
+
+#[test]
+fn a_full_store_refuses_and_says_so() {
+    let store = Store::new();
+    for number in 0..crate::limits::SERIES_MAX + 5 {
+        let key = Key::from_parts("many", vec![Label::new("number", number.to_string())]);
+        store.own(key).add(1);
+    }
+    assert_eq!(value(&store.scrape(), "shardwise_metrics_refused_total"), 5.0);
+}
+
+#[test]
+fn durations_fall_into_their_buckets() {
+    let durations = Durations::new();
+    assert!(durations.snapshot().is_none(), "nothing to tell yet");
+    for micros in [1, 9, 20, 300, 300, 80_000, 120_000_000] {
+        durations.record(Duration::from_micros(micros));
+    }
+    let snapshot = durations.snapshot().expect("something was recorded");
+    assert!(durations.snapshot().is_none(), "nothing has changed since");
+    let counts: Vec<_> = snapshot.cumulative().collect();
+    assert_eq!(counts.len(), BOUNDS.len());
+    let at = |bound: f64| counts.iter().find(|(known, _)| *known == bound).expect("it is a bound").1;
+    assert_eq!((at(0.000_01), at(0.000_025), at(0.000_25), at(0.000_5), at(0.1), at(10.0)), (2, 3, 3, 5, 6, 6));
+    assert_eq!(snapshot.count(), 7);
+    assert!((snapshot.seconds - 120.080_63).abs() < 1e-6);
+}
+
+#[test]
+fn statuses_fall_into_their_classes() {
+    let class =
+        |status: u16| super::http::class_index(StatusCode::from_u16(status).expect("a status has three digits"));
+    assert_eq!((class(100), class(204), class(304), class(404), class(599), class(999)), (0, 1, 2, 3, 4, 4));
+}
+
+#[test]
+fn methods_that_nobody_registered_share_a_label() {
+    let label =
+        |method: &str| super::http::METHODS[super::http::method_index(&method.parse::<Method>().expect("a token"))];
+    for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"] {
+        assert_eq!(label(method), method);
+    }
+    assert_eq!((label("BREW"), label("get")), ("_OTHER", "_OTHER"));
+}

@@ -181,10 +181,7 @@ pub(crate) fn full(content_type: HeaderValue, content: impl Into<Buf>) -> Respon
 }
 
 /// Lines of the same name all stay (`Set-Cookie`), and together take the place of the inner answer's.
-fn with_lines<N, V, const COUNT: usize>(
-    mut response: Response,
-    lines: [(N, V); COUNT],
-) -> Result<Response, http::Error>
+fn with_lines<N, V, const COUNT: usize>(mut response: Response, lines: [(N, V); COUNT]) -> Result<Response, http::Error>
 where
     N: TryInto<HeaderName>,
     V: TryInto<HeaderValue>,

@@ -62,7 +62,7 @@ impl Stream {
     {
         let slot = Rc::new(Slot::default());
         let sink = Sink(Rc::clone(&slot));
-        let maker: Pin<Box<dyn Future<Output = _>>> = Box::pin(async move { make(sink).await });
+        let maker: Maker = Box::pin(async move { make(sink).await });
         Stream { body: Box::pin(Made { slot, maker: Some(maker), failure: None }), length: None }
     }
 
@@ -106,11 +106,14 @@ impl Respond for Stream {
     }
 }
 
+/// The code that makes the pieces.
+type Maker = Pin<Box<dyn Future<Output = Result<(), Error>>>>;
+
 /// Pieces as the maker gives them away.
 struct Made {
     slot: Rc<Slot>,
     /// `None` once it has ended.
-    maker: Option<Pin<Box<dyn Future<Output = Result<(), Error>>>>>,
+    maker: Option<Maker>,
     /// Why it ended, if it failed.
     failure: Option<Box<dyn StdError>>,
 }

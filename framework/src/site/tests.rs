@@ -1,1 +1,92 @@
-//! tests
+//! What the app says where no handler does: 404, 405, `OPTIONS *`, panics; and that the shard lives on.
+
+use crate::testing::{ask, check, on_a_shard, told};
+use crate::{App, Error, Request};
+use http::StatusCode;
+
+const INTERNAL: &str = "500\ncontent-type: text/plain; charset=utf-8\n\n\
+                        The server failed to answer this request; its log says why.\n";
+
+fn app() -> App {
+    App::new()
+        .get("/", || "home")
+        .put("/", || "put")
+        .get("/panic", panicking)
+        .get("/panic/async", async || {
+            shards::yield_now().await;
+            panicking()
+        })
+        .get("/panic/value", || -> &'static str { std::panic::panic_any(7) })
+        .get("/panic/body", panicking_of_body)
+        .get("/error", || Err::<(), _>(Error::new("the database is away")))
+        .get("/missing", async || Err::<(), _>(crate::Rejection::new(StatusCode::NOT_FOUND, "there is no such item")))
+}
+
+fn panicking() -> &'static str {
+    panic!("on purpose")
+}
+
+async fn panicking_of_body(_: String) -> &'static str {
+    panicking()
+}
+
+#[test]
+fn what_is_not_served_is_said_clearly() {
+    check(
+        app,
+        &[
+            (
+                "GET /nothing",
+                "404\ncontent-type: text/plain; charset=utf-8\n\nNot Found: nothing is served at /nothing.\n",
+            ),
+            (
+                "DELETE /",
+                "405\ncontent-type: text/plain; charset=utf-8\nallow: GET, HEAD, PUT\n\n\
+                 Method Not Allowed: DELETE is not for /. Use one of: GET, HEAD, PUT.\n",
+            ),
+            ("OPTIONS *", "204"),
+            ("HEAD /", "200\ncontent-type: text/plain; charset=utf-8\n\nhome"),
+            ("GET /missing", "404\ncontent-type: text/plain; charset=utf-8\n\nNot Found: there is no such item.\n"),
+        ],
+    );
+}
+
+#[test]
+fn a_fallback_takes_the_place_of_404_only() {
+    fn app() -> App {
+        App::new()
+            .get("/", || "home")
+            .fallback(async |request: Request| (StatusCode::IM_A_TEAPOT, request.path().to_owned()))
+    }
+    check(
+        app,
+        &[
+            ("GET /x", "418\ncontent-type: text/plain; charset=utf-8\n\n/x"),
+            ("POST /y", "418\ncontent-type: text/plain; charset=utf-8\n\n/y"),
+            (
+                "POST /",
+                "405\ncontent-type: text/plain; charset=utf-8\nallow: GET, HEAD\n\n\
+                 Method Not Allowed: POST is not for /. Use one of: GET, HEAD.\n",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn a_panic_is_a_500_is_counted_and_ends_nothing_else() {
+    on_a_shard(async |shard| {
+        let service = app().build(&shard).expect("the routes fit together");
+        let metrics = crate::metrics::HttpMetrics::of(&shard);
+        for (count, path) in ["/panic", "/panic/async", "/panic/value", "/panic/body"].iter().enumerate() {
+            assert_eq!(told(ask(&service, &shard, &format!("GET {path}")).await).await, INTERNAL, "{path}");
+            assert_eq!(metrics.panics.get(), count as u64 + 1);
+            assert_eq!(metrics.active.get(), 0, "the panicking request is over");
+            assert!(told(ask(&service, &shard, "GET /").await).await.ends_with("home"));
+        }
+    });
+}
+
+#[test]
+fn an_error_is_a_500_that_tells_nothing() {
+    check(app, &[("GET /error", INTERNAL)]);
+}

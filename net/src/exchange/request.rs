@@ -40,6 +40,7 @@ pub struct Head {
 
 /// Tables that wait for the next head: as many as requests were in hand at once, up to a bound.
 #[derive(Default)]
+#[allow(clippy::vec_box, reason = "a table moves between here and its request by pointer, not by copy")]
 pub struct HeadSpares(RefCell<Vec<Box<HeadTable>>>);
 
 impl Request {

@@ -1,6 +1,5 @@
 //! The exchange without a connection: bodies fed by hand, requests built from heads as the engine leaves them.
 
-use std::convert::Infallible;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
@@ -9,7 +8,7 @@ use http::{HeaderValue, Method, StatusCode};
 use platform::{Chunk, Pool, PoolSize};
 use proto::h1::{Event, Limits, Server};
 use proto::head::Known;
-use shards::{Runtime, Shard};
+use shards::{Shard, Simulation};
 
 use super::*;
 
@@ -103,15 +102,9 @@ fn more_is_wanted_only_while_the_reader_waits_for_it() {
     assert!(incoming.is_forsaken());
 }
 
-/// Runs `test` on a shard of a real runtime.
-fn on_a_shard(test: fn(&Shard)) {
-    let builder = Runtime::builder().shards(1).oversubscribe(true).handle_signals(false).announce(false);
-    builder
-        .run(async move |shard| {
-            test(&shard);
-            Ok::<_, Infallible>(())
-        })
-        .expect("a shard starts and the test passes");
+/// Runs `test` on a shard of a simulated machine.
+fn on_a_shard(test: impl FnOnce(&Shard) + 'static) {
+    Simulation::new(1).run(async move |shard| test(&shard));
 }
 
 fn request(shard: &Shard, spares: &Rc<HeadSpares>, head: &str) -> Request {

@@ -172,7 +172,9 @@ impl<'r> MapAccess<'r> for Parameters<'r> {
 
 impl<'r> Value<'r> {
     fn text(self) -> Result<Cow<'r, str>, Error> {
-        percent_decode_str(self.sent).decode_utf8().map_err(|_| self.refuse("UTF-8 once its percent-encoding is undone"))
+        percent_decode_str(self.sent)
+            .decode_utf8()
+            .map_err(|_| self.refuse("UTF-8 once its percent-encoding is undone"))
     }
 
     fn parse<T: FromStr>(self) -> Result<T, Error> {
