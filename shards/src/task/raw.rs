@@ -323,8 +323,7 @@ where
         let panicked = TaskCell::Ended(Err(JoinError::Panicked(payload)));
         // An assignment writes the new value even when dropping the old one panics.
         if let Err(second) = catch_unwind(AssertUnwindSafe(|| *self = panicked)) {
-            // Its own `drop` may panic again, without an end; leaking it is the lesser evil.
-            mem::forget(second);
+            bury(second);
         }
         Ended::Panicked
     }
@@ -371,6 +370,18 @@ impl<F: Future + 'static> Cellular for TaskCell<F> {
             _ => None,
         }
     }
+}
+
+/// Drops what somebody panicked with. Its own `drop` may panic, with something whose `drop` panics, and so on: whoever
+/// does that a few times over is leaked.
+pub(super) fn bury(mut payload: Box<dyn Any + Send>) {
+    for _ in 0..4 {
+        match catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            Ok(()) => return,
+            Err(next) => payload = next,
+        }
+    }
+    mem::forget(payload);
 }
 
 // ---- the waker that is a number ----
