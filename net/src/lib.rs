@@ -7,11 +7,12 @@
 #![forbid(unsafe_code)]
 
 mod conn;
-mod date;
+
 mod error;
 mod exchange;
 pub mod limits;
 mod server;
+mod standing;
 mod stats;
 mod tcp;
 
