@@ -312,6 +312,25 @@ impl Op {
         matches!(self, Op::Accept { .. } | Op::Receive { .. } | Op::ReceiveMessage { .. })
     }
 
+    /// Whether the operation works on a socket, and so can wait for another machine.
+    pub(crate) fn is_on_socket(&self) -> bool {
+        match self {
+            Op::Accept { .. }
+            | Op::Connect { .. }
+            | Op::Receive { .. }
+            | Op::Send { .. }
+            | Op::SendList { .. }
+            | Op::ReceiveMessage { .. }
+            | Op::SendMessage { .. } => true,
+            Op::Open { .. }
+            | Op::Read { .. }
+            | Op::Write { .. }
+            | Op::Sync { .. }
+            | Op::Stat { .. }
+            | Op::Sleep { .. } => false,
+        }
+    }
+
     /// A short name for logs and metrics.
     pub fn name(&self) -> &'static str {
         match self {

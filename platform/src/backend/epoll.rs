@@ -140,23 +140,12 @@ impl Epoll {
 
     fn start(&mut self, core: &mut Core, key: Key) {
         let Some(op) = core.op(key) else { return };
-        match op {
-            Op::Sleep { until } => {
+        match (op, op.handle()) {
+            (Op::Sleep { until }, _) => {
                 self.sleeps.insert((*until, key));
             }
-            Op::Open { .. } | Op::Read { .. } | Op::Write { .. } | Op::Sync { .. } | Op::Stat { .. } => {
-                self.files.start(core, key);
-            }
-            Op::Accept { listener: handle }
-            | Op::Connect { socket: handle, .. }
-            | Op::Receive { socket: handle, .. }
-            | Op::Send { socket: handle, .. }
-            | Op::SendList { socket: handle, .. }
-            | Op::ReceiveMessage { socket: handle, .. }
-            | Op::SendMessage { socket: handle, .. } => {
-                let handle = *handle;
-                self.list(core, handle);
-            }
+            (op, Some(handle)) if op.is_on_socket() => self.list(core, handle),
+            _ => self.files.start(core, key),
         }
     }
 
