@@ -10,7 +10,8 @@ pub const OPERATIONS_MAX: u32 = 1 << 20;
 pub const HANDLES_MAX: u32 = 1 << 20;
 
 /// Completions of one stream (accepts, receives) that wait unread before the stream is paused. A peer that sends faster
-/// than its handler reads pins this many receive buffers and no more.
+/// than its handler reads pins this many receive buffers and no more; on io_uring up to 33, since the kernel gives a
+/// multishot receive that many in one go before anybody can ask it to stop.
 pub const STREAM_QUEUE_MAX: u32 = 8;
 
 /// Entries of the submission queue. A turn that starts more operations enters the kernel more than once.

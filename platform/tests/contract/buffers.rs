@@ -141,6 +141,7 @@ fn paused(bed: &mut Bed) -> (Token, [Handle; 2], Vec<u8>) {
         sent.extend_from_slice(&data);
     }
     bed.enter_for(Duration::from_millis(2));
+    assert_eq!(bed.stats().pauses, 1, "it is paused once");
     (token, [client, server], sent)
 }
 
