@@ -1,6 +1,7 @@
 //! What the executor and the timers cost, in nanoseconds: `taskset -c 0 cargo bench -p shardwise-shards --bench tasks`.
 //! Each line is the median of several rounds and their range. A word after `--` chooses the lines that contain it.
 #![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+#![allow(clippy::waker_clone_wake, reason = "that is what is measured")]
 #![allow(missing_docs)]
 
 use std::cell::{Cell, RefCell};
@@ -198,8 +199,7 @@ fn timers() {
         let mut timers = Timers::new(start);
         let mut random = 0x9E37_79B9_7F4A_7C15u64;
         for n in 0..armed {
-            let key = timers.insert(start + Duration::from_millis(1 + next(&mut random) % 60_000), n);
-            std::mem::forget(key);
+            _ = timers.insert(start + Duration::from_millis(1 + next(&mut random) % 60_000), n);
         }
         measure(&format!("timer insert + cancel, {armed} armed"), 1_000_000, |count| {
             for n in 0..count {
@@ -219,7 +219,7 @@ fn timers() {
         let start = Instant::now();
         let (mut timers, mut now, mut fired) = (Timers::new(start), start, 0);
         for n in 0..count {
-            std::mem::forget(timers.insert(now + Duration::from_millis(n % 1_000), n));
+            _ = timers.insert(now + Duration::from_millis(n % 1_000), n);
             if n % 1_000 == 999 {
                 now += Duration::from_millis(1_000);
                 timers.expire(now, &mut |_| fired += 1);
@@ -230,7 +230,7 @@ fn timers() {
     measure("precise timer insert + cancel, 1000 armed", 1_000_000, |count| {
         let start = Instant::now();
         let mut timers = Timers::new(start);
-        (0..1_000).for_each(|n| std::mem::forget(timers.insert_precise(start + Duration::from_micros(n), n)));
+        (0..1_000).for_each(|n| _ = timers.insert_precise(start + Duration::from_micros(n), n));
         for n in 0..count {
             let key = timers.insert_precise(start + Duration::from_micros(n % 1_000), n).expect("there is room");
             assert_eq!(timers.cancel(black_box(key)), Some(n));
@@ -239,7 +239,7 @@ fn timers() {
     measure("next deadline, 1000 armed", 1_000_000, |count| {
         let start = Instant::now();
         let mut timers = Timers::new(start);
-        (0..1_000).for_each(|n| std::mem::forget(timers.insert(start + Duration::from_millis(n + 9_000), n)));
+        (0..1_000).for_each(|n| _ = timers.insert(start + Duration::from_millis(n + 9_000), n));
         (0..count).for_each(|_| _ = black_box(timers.next_deadline()));
     });
 }

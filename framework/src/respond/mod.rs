@@ -11,7 +11,7 @@ use std::convert::Infallible;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, StatusCode};
-use net::{Body, Content, Headers, Response};
+use net::{Body, Content, Headers, Line, Response};
 use platform::{Buf, Chunk};
 
 pub use stream::{Sink, Stream, StreamError};
@@ -176,22 +176,17 @@ where
     }
 }
 
+static TEXT: Line = (CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+static OCTETS: Line = (CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+
 #[inline]
 fn text(content: impl Into<Buf>) -> Response {
-    full(HeaderValue::from_static("text/plain; charset=utf-8"), content)
+    Response::with_type(&TEXT, Content::Full(content.into()))
 }
 
 #[inline]
 fn octets(content: impl Into<Buf>) -> Response {
-    full(HeaderValue::from_static("application/octet-stream"), content)
-}
-
-/// In one piece: a response is some 200 bytes, and moving one about shows in the profile of a small answer.
-#[inline]
-pub(crate) fn full(content_type: HeaderValue, content: impl Into<Buf>) -> Response {
-    let mut headers = Headers::default();
-    headers.append(CONTENT_TYPE, content_type);
-    Response { status: StatusCode::OK, headers, content: Content::Full(content.into()), cause: None }
+    Response::with_type(&OCTETS, Content::Full(content.into()))
 }
 
 /// Lines of the same name all stay (`Set-Cookie`), and together take the place of the inner answer's.
@@ -206,12 +201,7 @@ where
     for (name, value) in lines {
         headers.append(name.try_into().map_err(Into::into)?, value.try_into().map_err(Into::into)?);
     }
-    let said = headers.len();
-    for (name, value) in response.headers.iter() {
-        if !headers.iter().take(said).any(|(saying, _)| saying == name) {
-            headers.append(name.clone(), value.clone());
-        }
-    }
+    headers.add_missing(std::mem::take(&mut response.headers));
     response.headers = headers;
     Ok(response)
 }

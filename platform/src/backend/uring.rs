@@ -25,15 +25,18 @@ use super::{BackendKind, Config, Features, SetupError};
 use crate::arena::Key;
 use crate::flight::{Core, Entry};
 use crate::handle::Resource;
-use crate::limits::{SEND_BUFFERS_MAX, URING_COMPLETION_ENTRIES, URING_SUBMISSION_ENTRIES};
+use crate::limits::{OPERATIONS_MAX, SEND_BUFFERS_MAX, URING_COMPLETION_ENTRIES, URING_SUBMISSION_ENTRIES};
 use crate::op::{Message, Op, Outcome, Stat, Wait};
 use crate::os::{Descriptor, MessageHead, error_of};
 use crate::unpark::Unparker;
 use crate::{Chunk, ChunkMut, Error, Group, os};
 
-/// User data of entries that are not operations. A key's index is never `u32::MAX`, so these are no keys.
+/// User data of the poll that wakes the shard. A key's index is never `u32::MAX`, so this is no key.
 const WAKE: u64 = u64::MAX;
-const CANCEL: u64 = u64::MAX - (1 << 32);
+
+/// Marks the user data of a cancel; the rest of it is the key of the operation to end, whose index never has this bit.
+const CANCEL: u64 = 1 << 31;
+const _: () = assert!((OPERATIONS_MAX as u64) <= CANCEL);
 
 /// How long a failed entry into the kernel (EAGAIN, ENOMEM) keeps the shard from trying again.
 const BACK_OFF: Duration = Duration::from_millis(1);
@@ -208,37 +211,31 @@ impl Uring {
         })
     }
 
-    /// Submits, waits as told and lands. While only results land that nobody waits for, it goes on waiting.
+    /// Submits, waits as told and lands. While only results land that nobody waits for, or the kernel could not be entered,
+    /// it goes on waiting.
     pub(crate) fn enter(&mut self, core: &mut Core, wait: Wait) {
         loop {
-            let entered = self.submit(core, wait);
-            let landed = self.land(core);
-            let done = match wait {
-                Wait::No => true,
-                Wait::Until(at) => !core.woken.is_empty() || landed.woken || now() >= at,
-                Wait::Forever => !core.woken.is_empty() || landed.woken,
-            };
-            if done || !entered {
+            self.submit(core, wait);
+            let unparked = self.land(core);
+            let timed_out = || matches!(wait, Wait::Until(at) if now() >= at);
+            if wait == Wait::No || unparked || !core.woken.is_empty() || timed_out() {
                 return;
             }
+            core.revive_starved();
         }
     }
 
-    /// Fills the submission queue and enters the kernel if there is a reason to. False if the kernel could not be entered.
-    fn submit(&mut self, core: &mut Core, wait: Wait) -> bool {
+    /// Fills the submission queue and enters the kernel if there is a reason to.
+    fn submit(&mut self, core: &mut Core, wait: Wait) {
         self.arm_wake();
         self.publish_buffers(core);
         while let Some(entry) = core.next_entry() {
             if self.ring.submission().is_full() {
-                core.return_entry(entry);
-                if !self.call(core, Wait::No) {
-                    return false;
-                }
+                self.call(core, Wait::No);
                 if self.ring.submission().is_full() {
-                    // The kernel wants its completions read first.
-                    return true;
+                    // The kernel wants its completions read first, or is short of memory.
+                    return core.return_entry(entry);
                 }
-                continue;
             }
             self.push(core, entry);
         }
@@ -252,13 +249,12 @@ impl Uring {
         // Without the flag, only an enter tells whether completions wait in the kernel.
         let blind = !self.features.has(Features::TASKRUN_FLAG);
         if queued || flagged || blind || wait != Wait::No {
-            return self.call(core, wait);
+            self.call(core, wait);
         }
-        true
     }
 
     /// The one system call of a turn.
-    fn call(&mut self, core: &mut Core, wait: Wait) -> bool {
+    fn call(&mut self, core: &mut Core, wait: Wait) {
         let queue = self.ring.submission();
         let (before, overflow) = (queue.len(), queue.cq_overflow());
         drop(queue);
@@ -276,23 +272,16 @@ impl Uring {
             }
         };
         core.stats.submissions += before.saturating_sub(self.ring.submission().len()) as u64;
-        match result {
-            Ok(_) => true,
-            // A wait that ran out.
-            Err(error) if error.raw_os_error() == Some(libc::ETIME) => true,
-            Err(error) => {
-                core.stats.interrupted += 1;
-                match error.raw_os_error() {
-                    // A signal, or completions that must be read first: read them, and come again.
-                    Some(libc::EINTR | libc::EBUSY) => {}
-                    // The kernel is short of memory: what was not submitted stays queued.
-                    Some(libc::EAGAIN | libc::ENOMEM) => pause(BACK_OFF),
-                    _ => {
-                        tracing::error!(%error, "io_uring_enter failed");
-                        pause(BACK_OFF);
-                    }
-                }
-                false
+        let Err(error) = result else { return };
+        core.stats.interrupted += u64::from(error.raw_os_error() != Some(libc::ETIME));
+        match error.raw_os_error() {
+            // A wait that ran out; a signal; completions that must be read first: read them, and come again.
+            Some(libc::ETIME | libc::EINTR | libc::EBUSY) => {}
+            // The kernel is short of memory: what was not submitted stays queued.
+            Some(libc::EAGAIN | libc::ENOMEM) => pause(BACK_OFF),
+            _ => {
+                tracing::error!(%error, "io_uring_enter failed");
+                pause(BACK_OFF);
             }
         }
     }
@@ -317,7 +306,7 @@ impl Uring {
 
     fn push(&mut self, core: &mut Core, entry: Entry) {
         let built = match entry {
-            Entry::Cancel(key) => Ok(opcode::AsyncCancel::new(key.to_bits()).build().user_data(CANCEL)),
+            Entry::Cancel(key) => Ok(opcode::AsyncCancel::new(key.to_bits()).build().user_data(key.to_bits() | CANCEL)),
             Entry::Start(key) => self.build(core, key).map(|built| built.user_data(key.to_bits())),
         };
         match (built, entry) {
@@ -447,22 +436,22 @@ impl Uring {
 
     // ---- landing completions ---------------------------------------------------------------------------------------
 
-    fn land(&mut self, core: &mut Core) -> Landed {
-        let mut landed = Landed { woken: false };
-        // What is there now; what lands meanwhile is for the next turn.
+    /// Lands what is there now; what lands meanwhile is for the next round. True if the shard was unparked.
+    fn land(&mut self, core: &mut Core) -> bool {
+        let mut unparked = false;
         let ready = self.ring.completion().len();
         for _ in 0..ready {
             let Some(entry) = self.ring.completion().next() else { break };
             match entry.user_data() {
                 WAKE => {
-                    landed.woken = true;
+                    unparked = true;
                     self.wake_armed = cqueue::more(entry.flags());
                 }
-                CANCEL => {}
+                bits if bits & CANCEL != 0 => land_cancel(core, Key::from_bits(bits & !CANCEL), entry.result()),
                 bits => self.land_one(core, Key::from_bits(bits), entry.result(), entry.flags()),
             }
         }
-        landed
+        unparked
     }
 
     fn land_one(&mut self, core: &mut Core, key: Key, result: i32, flags: u32) {
@@ -617,9 +606,14 @@ impl Uring {
     }
 }
 
-struct Landed {
-    /// The shard was unparked.
-    woken: bool,
+/// Looks at what a cancel has come to. When the kernel has not found an operation on a socket, that has ended, or is on its
+/// way between two places where it would be found and must be asked for again. One on a file is not found while the device
+/// works on it, and ends by itself.
+fn land_cancel(core: &mut Core, key: Key, result: i32) {
+    let on_socket = core.op(key).is_some_and(Op::is_on_socket);
+    if result == -libc::ENOENT && on_socket && core.awaits_end(key) {
+        core.queue.push_back(Entry::Cancel(key));
+    }
 }
 
 const SEND_FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;

@@ -323,14 +323,12 @@ impl Core {
     fn report(&self, payload: Box<dyn Any + Send>) {
         self.counts.panics_unjoined.set(self.counts.panics_unjoined.get() + 1);
         let hook = self.on_panic.borrow().clone();
-        let reported = catch_unwind(AssertUnwindSafe(|| {
-            if let Some(hook) = hook {
-                hook(&*payload);
-            }
-            drop(payload);
-        }));
-        // A second panic, of the hook or of the payload's own `drop`, could go on without an end: it is leaked.
-        std::mem::forget(reported);
+        if let Some(hook) = hook
+            && let Err(second) = catch_unwind(AssertUnwindSafe(|| hook(&*payload)))
+        {
+            raw::bury(second);
+        }
+        raw::bury(payload);
     }
 
     fn close(&self) {

@@ -1,8 +1,8 @@
 //! The executor's only unsafe code: memory for futures, the waker that is a number, and the current shard. Its one idea:
 //! each of the three is closed in itself, so that everything built on them is plain safe Rust that owns what it touches.
 //!
-//! - [`Pool`] and [`PoolBox`]: a `Box` whose memory comes from size classes that are kept; [`RawTask`] and [`Leased`]
-//!   are the two trait objects that live in one.
+//! - [`Pool`]: memory in size classes that is kept; [`PoolBox`] is a `Box` in it, [`Leased`] a future in such a box,
+//!   [`RawTask`] a task.
 //! - [`waker`]: a `Waker` whose data word is a number; nothing is dereferenced, so nothing can dangle.
 //! - [`enter`]: the one thread-local, which holds a borrow for as long as a call lasts.
 #![allow(unsafe_code)]
@@ -246,9 +246,12 @@ impl<T> std::fmt::Debug for Leased<'_, T> {
     }
 }
 
-/// A task's future, then its result, with the type erased. None of its methods unwinds.
+/// A task's future, then its result, with the type erased. None of its methods unwinds, except when it is dropped with a
+/// result. It is one word, because a poll takes it out of its slot and puts it back: with three words the processor
+/// waited for its own stores (12 ns of a spawn and join).
 pub(super) struct RawTask {
-    cell: PoolBox<dyn Cellular>,
+    head: NonNull<TaskHead>,
+    owns: PhantomData<Box<dyn Cellular>>,
 }
 
 /// How a poll of a task ended it.
@@ -261,35 +264,69 @@ pub(super) enum Ended {
 impl RawTask {
     #[inline]
     pub(super) fn new<F: Future + 'static>(pool: Rc<Pool>, future: F) -> Self {
-        let cell = PoolBox::new(pool, TaskCell::Running(future));
-        let value: NonNull<dyn Cellular> = cell.value;
-        // SAFETY: `value` is the pointer of this box, unsized.
-        RawTask { cell: unsafe { cell.with_pointer(value) } }
+        let memory = pool.allocate(Layout::new::<Task<F>>()).cast::<Task<F>>();
+        let head = TaskHead { whole: memory, pool: ManuallyDrop::new(pool) };
+        // SAFETY: the memory is ours, and large and aligned enough for a `Task<F>`.
+        unsafe { memory.write(Task { head, cell: TaskCell::Running(future) }) };
+        RawTask { head: memory.cast(), owns: PhantomData }
     }
 
     /// Polls the future; when it has ended, its place is taken by its result.
     #[inline]
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
-        self.cell.get().poll(cx)
+        self.get().poll(cx)
     }
 
     /// Drops the future; the result is `Cancelled`, or the panic of its `drop`.
     pub(super) fn cancel(&mut self) -> Ended {
-        self.cell.get().cancel()
+        self.get().cancel()
     }
 
     /// Moves the result of an ended task out. None if there is none (any more), or if `T` is not its type.
     #[inline]
     pub(super) fn take<T: 'static>(&mut self) -> Option<Result<T, JoinError>> {
         let mut result: Option<Result<T, JoinError>> = None;
-        self.cell.get().take(&mut result);
+        self.get().take(&mut result);
         result
     }
 
     /// What an ended task that nobody joined panicked with.
     pub(super) fn take_panic(&mut self) -> Option<Box<dyn Any + Send>> {
-        self.cell.get().take_panic()
+        self.get().take_panic()
     }
+
+    #[inline]
+    fn get(&mut self) -> Pin<&mut dyn Cellular> {
+        // SAFETY: the head was written by `new`, stands at the start of the task, and is not changed until the drop.
+        let mut whole = unsafe { self.head.as_ref() }.whole;
+        // SAFETY: `whole` is the task that `new` wrote and that we own, borrowed mutably as `self` is. It is pinned
+        // because nothing moves it out of its memory.
+        unsafe { Pin::new_unchecked(whole.as_mut()) }
+    }
+}
+
+impl Drop for RawTask {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: as in `get`. The pool is moved out of the head, where nobody drops it, into the box, once.
+        let (value, pool) = unsafe { (self.head.as_ref().whole, ptr::read(&*self.head.as_ref().pool)) };
+        // The box owns the value from here on, in memory that `new` got from this pool with the value's layout.
+        drop(PoolBox { value, pool, owns: PhantomData });
+    }
+}
+
+/// A task's memory: by its head it can be found and freed without knowing its type.
+#[repr(C)]
+struct Task<F: Future> {
+    head: TaskHead,
+    cell: TaskCell<F>,
+}
+
+struct TaskHead {
+    /// The task of which this is the head.
+    whole: NonNull<dyn Cellular>,
+    /// Outlives the task, whose memory goes back to it.
+    pool: ManuallyDrop<Rc<Pool>>,
 }
 
 enum TaskCell<F: Future> {
@@ -305,37 +342,36 @@ trait Cellular {
     fn take_panic(self: Pin<&mut Self>) -> Option<Box<dyn Any + Send>>;
 }
 
-impl<F> TaskCell<F>
-where
-    F: Future + 'static,
-{
+impl<F: Future + 'static> Task<F> {
     /// The cell without its pin. Whoever has it may replace the whole cell, which drops the future in its place, but
     /// must not move the future out.
-    fn unpinned(self: Pin<&mut Self>) -> &mut Self {
+    #[inline]
+    fn cell(self: Pin<&mut Self>) -> &mut TaskCell<F> {
         // SAFETY: this is private to the methods below. They reach the future only to pin it again or to drop it in
         // place by assigning another state; what they move out is the result, which has never been pinned.
-        unsafe { self.get_unchecked_mut() }
+        &mut unsafe { self.get_unchecked_mut() }.cell
     }
+}
 
+impl<F: Future> TaskCell<F> {
     /// The future has panicked in `poll` or `drop`: drops what is left of it, and keeps the first panic as the result.
     #[cold]
     fn panicked(&mut self, payload: Box<dyn Any + Send>) -> Ended {
         let panicked = TaskCell::Ended(Err(JoinError::Panicked(payload)));
         // An assignment writes the new value even when dropping the old one panics.
         if let Err(second) = catch_unwind(AssertUnwindSafe(|| *self = panicked)) {
-            // Its own `drop` may panic again, without an end; leaking it is the lesser evil.
-            mem::forget(second);
+            bury(second);
         }
         Ended::Panicked
     }
 }
 
-impl<F: Future + 'static> Cellular for TaskCell<F> {
+impl<F: Future + 'static> Cellular for Task<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
-        let this = self.unpinned();
+        let this = self.cell();
         let polled = catch_unwind(AssertUnwindSafe(|| {
             let TaskCell::Running(future) = &mut *this else { return Poll::Ready(Ended::Returned) };
-            // SAFETY: the cell is pinned, and the future in it is not moved until it is dropped (see `unpinned`).
+            // SAFETY: the cell is pinned, and the future in it is not moved until it is dropped (see `cell`).
             let Poll::Ready(output) = unsafe { Pin::new_unchecked(future) }.poll(cx) else { return Poll::Pending };
             *this = TaskCell::Ended(Ok(output));
             Poll::Ready(Ended::Returned)
@@ -344,7 +380,7 @@ impl<F: Future + 'static> Cellular for TaskCell<F> {
     }
 
     fn cancel(self: Pin<&mut Self>) -> Ended {
-        let this = self.unpinned();
+        let this = self.cell();
         match catch_unwind(AssertUnwindSafe(|| *this = TaskCell::Ended(Err(JoinError::Cancelled)))) {
             Ok(()) => Ended::Returned,
             Err(payload) => this.panicked(payload),
@@ -352,7 +388,7 @@ impl<F: Future + 'static> Cellular for TaskCell<F> {
     }
 
     fn take(self: Pin<&mut Self>, result: &mut dyn Any) {
-        let this = self.unpinned();
+        let this = self.cell();
         if let (TaskCell::Ended(_), Some(result)) =
             (&*this, result.downcast_mut::<Option<Result<F::Output, JoinError>>>())
             && let TaskCell::Ended(ended) = mem::replace(this, TaskCell::Taken)
@@ -362,7 +398,7 @@ impl<F: Future + 'static> Cellular for TaskCell<F> {
     }
 
     fn take_panic(self: Pin<&mut Self>) -> Option<Box<dyn Any + Send>> {
-        let this = self.unpinned();
+        let this = self.cell();
         match this {
             TaskCell::Ended(Err(JoinError::Panicked(_))) => match mem::replace(this, TaskCell::Taken) {
                 TaskCell::Ended(Err(JoinError::Panicked(payload))) => Some(payload),
@@ -371,6 +407,18 @@ impl<F: Future + 'static> Cellular for TaskCell<F> {
             _ => None,
         }
     }
+}
+
+/// Drops what somebody panicked with. Its own `drop` may panic, with something whose `drop` panics, and so on: whoever
+/// does that a few times over is leaked.
+pub(super) fn bury(mut payload: Box<dyn Any + Send>) {
+    for _ in 0..4 {
+        match catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            Ok(()) => return,
+            Err(next) => payload = next,
+        }
+    }
+    mem::forget(payload);
 }
 
 // ---- the waker that is a number ----

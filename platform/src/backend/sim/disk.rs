@@ -61,6 +61,9 @@ impl Disk {
     }
 
     pub(super) fn open(&mut self, file: &OpenFile, now: SystemTime) -> Result<Opened> {
+        if file.path.as_os_str().as_encoded_bytes().contains(&0) {
+            return Err(Error::Invalid);
+        }
         let path = absolute(&file.path);
         let opened = |what| Opened { what, read: file.read || !file.write, write: file.write };
         if let Some(&modified) = self.directories.get(&path) {

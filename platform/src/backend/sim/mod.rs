@@ -365,8 +365,6 @@ impl Ongoing {
             0 => core.land(operation, Err(Error::Cancelled)),
             sent => core.land_sent(operation, sent),
         }
-        // Others may have waited behind it.
-        world.mark(node);
     }
 }
 

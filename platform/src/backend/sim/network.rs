@@ -118,7 +118,6 @@ impl World {
     pub(super) fn close(&mut self, key: Key) {
         let Some(node) = self.nodes.get_mut(key) else { return };
         self.trace.record(self.now, "close", key, 0);
-        node.shard = None;
         match &mut node.kind {
             Kind::Stream(_) => self.close_stream(key),
             Kind::Listener(_) => self.close_listener(key),

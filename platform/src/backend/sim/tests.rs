@@ -228,7 +228,10 @@ impl Side {
             && let Some(completion) = shard.take(token, 1)
         {
             match completion.result.unwrap() {
-                Outcome::Received(chunk) => self.received.extend_from_slice(&chunk),
+                Outcome::Received(chunk) => {
+                    assert!(!chunk.is_empty());
+                    self.received.extend_from_slice(&chunk);
+                }
                 Outcome::EndOfInput => self.receiving = None,
                 other => panic!("{other:?}"),
             }
@@ -399,6 +402,44 @@ fn a_send_that_fails_half_way_tells_what_has_left_and_fails_next_time() {
     fixture.finish(&[(CLIENT, client)]);
 }
 
+#[test]
+fn bytes_for_a_socket_that_is_closed_meet_a_reset() {
+    // Whether the server sends to a client that has closed with bytes on their way, or closes without reading them.
+    for server_sends in [true, false] {
+        let mut fixture = Fixture::new(26, Plan::CALM);
+        let (client, server) = fixture.pair();
+        let len = limits::RECEIVE_BUFFER_BYTES + 1000;
+        assert_eq!(fixture.send(CLIENT, client, &pattern(1, len)), Ok(len));
+        fixture.shards[CLIENT].close(client);
+        while fixture.step() {}
+        if server_sends {
+            assert_eq!(fixture.send(SERVER, server, b"is anybody there?"), Ok(17));
+            while fixture.step() {}
+            let (received, error) = fixture.drain(SERVER, server);
+            assert_eq!((received.len(), error), (limits::RECEIVE_BUFFER_BYTES, Some(Error::Reset)));
+        }
+        fixture.finish(&[(SERVER, server)]);
+    }
+}
+
+#[test]
+fn sends_take_turns_and_need_no_reader_while_there_is_room() {
+    for seed in 0..20 {
+        let mut fixture = Fixture::new(seed, Plan { partial_sends: 1.0, ..Plan::CALM });
+        let (client, server) = fixture.pair();
+        fixture.shards[SERVER].set_option(server, SocketOption::ReceiveBuffer(1)).unwrap();
+        let parts = [pattern(1, 30_000), pattern(2, 10), pattern(3, 20_000)];
+        let sends = parts.clone().map(|data| Op::Send { socket: client, data: data.into(), zero_copy: false });
+        let tokens = sends.map(|op| fixture.start(CLIENT, op));
+        for token in tokens {
+            assert!(matches!(fixture.result(CLIENT, &token), Ok(Outcome::Sent { .. })), "seed {seed}");
+        }
+        fixture.shards[CLIENT].close(client);
+        assert!(fixture.drain(SERVER, server) == (parts.concat(), None), "seed {seed}");
+        fixture.finish(&[(SERVER, server)]);
+    }
+}
+
 // ---- connecting and listening ------------------------------------------------------------------------------------------
 
 #[test]
@@ -419,6 +460,21 @@ fn nobody_listening_refuses() {
         handles.push((CLIENT, socket));
     }
     fixture.finish(&handles);
+}
+
+#[test]
+fn a_client_that_left_while_connecting_resets_what_was_accepted() {
+    let mut fixture = Fixture::new(27, Plan::CALM);
+    let (listener, peer) = fixture.listen("127.0.0.1:0", 4);
+    let socket = fixture.shards[CLIENT].stream_socket(peer).unwrap();
+    let connect = fixture.start(CLIENT, Op::Connect { socket, peer });
+    let accept = fixture.start(SERVER, Op::Accept { listener });
+    let server = accepted(fixture.result(SERVER, &accept));
+    fixture.shards[CLIENT].close(socket);
+    assert!(matches!(fixture.result(CLIENT, &connect), Err(Error::Cancelled)));
+    assert_eq!(fixture.drain(SERVER, server), (vec![], Some(Error::Reset)));
+    fixture.shards[SERVER].abandon(accept);
+    fixture.finish(&[(SERVER, server), (SERVER, listener)]);
 }
 
 #[test]
@@ -668,8 +724,22 @@ fn what_is_cancelled_ends_at_once() {
     let Ok(Outcome::Sent { bytes, .. }) = fixture.result(CLIENT, &sending) else { panic!() };
     assert_eq!(bytes, limits::SEND_BUFFER_BYTES);
     assert!(matches!(fixture.result(CLIENT, &behind), Err(Error::Cancelled)));
-    assert!(fixture.machine.elapsed() < Duration::from_secs(1));
+    while fixture.step() {}
+    assert!(fixture.machine.elapsed() < Duration::from_secs(1), "what was cancelled is no event any more");
     fixture.finish(&[(CLIENT, client), (SERVER, server), (SERVER, listener), (SERVER, datagrams)]);
+}
+
+#[test]
+fn an_operation_that_is_due_and_cancelled_ends_once() {
+    let mut fixture = Fixture::new(28, Plan::CALM);
+    let until = fixture.machine.now() + Duration::from_secs(1);
+    let token = fixture.start(CLIENT, Op::Sleep { until });
+    fixture.turn();
+    fixture.machine.advance(until);
+    fixture.shards[CLIENT].cancel(&token);
+    assert!(matches!(fixture.next(CLIENT, &token), Completion { result: Err(Error::Cancelled), more: false }));
+    assert_eq!(fixture.shards[CLIENT].stats().completions, 1);
+    fixture.finish(&[]);
 }
 
 /// Runs a transfer and everything else that takes time, and stops after so many events. False if it was over before.
@@ -795,6 +865,7 @@ fn a_shards_deadline_is_an_event() {
     assert_eq!(machine.next_event(), None);
     machine.advance(start);
     assert_eq!(machine.elapsed(), Duration::from_secs(9), "time does not run backwards");
+    shards[0].enter(Wait::Until(start + Duration::from_secs(99)), &mut woken);
     drop(shards);
     assert!(!machine.advance_to_next() && woken.is_empty());
 }
@@ -904,6 +975,29 @@ fn a_connected_datagram_socket_hears_its_peer_only_and_learns_of_a_closed_port()
 }
 
 #[test]
+fn datagrams_beyond_the_queue_are_dropped() {
+    let mut fixture = Fixture::new(29, Plan::CALM);
+    let [a, b] =
+        [CLIENT, SERVER].map(|shard| fixture.shards[shard].datagram_socket("127.0.0.1:0".parse().unwrap()).unwrap());
+    let peer = Some(fixture.shards[SERVER].local_address(b).unwrap());
+    for _ in 0..3 {
+        for _ in 0..10 {
+            let message = Box::new(Datagram { peer, data: vec![1; 60_000], segment: None, ecn: 0 });
+            assert!(fixture.run(CLIENT, Op::SendMessage { socket: a, message }).is_ok());
+        }
+        while fixture.step() {}
+        let receive = fixture.start(SERVER, Op::ReceiveMessage { socket: b, group: Group::Bulk });
+        for _ in 0..limits::DATAGRAM_QUEUE_BYTES_MAX / 60_000 {
+            assert!(matches!(fixture.result(SERVER, &receive), Ok(Outcome::Message(_))));
+        }
+        while fixture.step() {}
+        assert!(fixture.shards[SERVER].take(&receive, 1).is_none());
+        fixture.shards[SERVER].abandon(receive);
+    }
+    fixture.finish(&[(CLIENT, a), (SERVER, b)]);
+}
+
+#[test]
 fn datagrams_overtake_each_other_only_if_planned() {
     let order = |plan| {
         let mut fixture = Fixture::new(22, plan);
@@ -979,6 +1073,7 @@ fn files_open_as_asked_or_say_why_not() {
         ("/nowhere/new", "wc", Some(Error::NotFound)),
         ("/data/a/b", "wc", Some(error_of(libc::ENOTDIR))),
         ("/data", "w", Some(error_of(libc::EISDIR))),
+        ("/data/\0", "wc", Some(Error::Invalid)),
     ];
     for (path, mode, error) in table {
         let mut fixture = Fixture::new(23, Plan::CALM);
