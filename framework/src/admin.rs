@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode};
-use proto::h1::{BodyLength, Event, Limits, Server};
+use proto::h1::{BodyLength, Event, Limits, Server, Standing};
 use proto::head::HeadTable;
 
 use crate::limits::{ADMIN_EXCHANGE_TIME_MAX, ADMIN_HEAD_BYTES_MAX, ADMIN_THREADS};
@@ -113,7 +113,8 @@ fn exchange(mut stream: TcpStream, report: &dyn Report) -> io::Result<()> {
                 let (status, kind, body) = answer(table.method(), table.path(&received[..step.consumed]), report);
                 let fields = [("Content-Type", kind), ("Cache-Control", "no-store")];
                 let length = BodyLength::Known(body.len() as u64);
-                let count = engine.respond(status, fields, None, length, &mut out).map_err(io::Error::other)?;
+                let count =
+                    engine.respond(status, fields, Standing::default(), length, &mut out).map_err(io::Error::other)?;
                 send(&mut stream, &out[..count], deadline)?;
                 if engine.takes_body() {
                     send(&mut stream, body.as_bytes(), deadline)?;
@@ -123,7 +124,7 @@ fn exchange(mut stream: TcpStream, report: &dyn Report) -> io::Result<()> {
             // Of the engine's other events only these can come before a head.
             Ok(step) => drop(received.drain(..step.consumed)),
             Err(error) => {
-                let count = engine.refuse(error, None, &mut out).map_err(io::Error::other)?;
+                let count = engine.refuse(error, Standing::default(), &mut out).map_err(io::Error::other)?;
                 return send(&mut stream, &out[..count], deadline);
             }
         }

@@ -7,18 +7,20 @@
 #![forbid(unsafe_code)]
 
 mod conn;
-mod date;
+
 mod error;
 mod exchange;
 pub mod limits;
 mod server;
+mod standing;
 mod stats;
 mod tcp;
 
 pub use conn::Config;
 pub use error::{Error, Fault, Result};
 pub use exchange::{
-    Body, BodyError, BodyStream, Content, Head, HeadSpares, Headers, Incoming, Peer, Reply, Request, Response, Service,
+    Body, BodyError, BodyStream, Content, Head, HeadSpares, Headers, Incoming, Line, Peer, Reply, Request, Response,
+    Service,
 };
 pub use server::{Server, serve};
 pub use stats::NetStats;

@@ -354,6 +354,12 @@ impl Core {
         self.flights.get(key).is_none_or(|flight| flight.cancelled || flight.pausing)
     }
 
+    /// Whether the kernel has been asked to end the operation and has not said its last word. One that waits only for its
+    /// memory to come back (zero-copy) has.
+    pub(crate) fn awaits_end(&self, key: Key) -> bool {
+        self.is_running(key) && self.is_ending(key) && self.flights.get(key).is_some_and(|flight| !flight.answered)
+    }
+
     /// Starts starved streams again if their group has a buffer that nobody leases.
     pub(crate) fn revive_starved(&mut self) {
         if self.starved.is_empty() {

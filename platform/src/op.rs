@@ -48,7 +48,8 @@ pub enum Op {
         /// From which buffers.
         group: Group,
     },
-    /// Sends all of one buffer unless an error intervenes: [`Outcome::Sent`], with the buffer.
+    /// Sends all of one buffer unless an error intervenes: [`Outcome::Sent`], with the buffer. One at a time on each socket:
+    /// where two have to wait for room, the kernel may mix their bytes.
     ///
     /// Errors: `BrokenPipe`, `Reset`, `TimedOut`, `NotConnected`. A transfer that fails after some bytes have left
     /// reports these bytes; the error comes with the next send.
@@ -310,6 +311,25 @@ impl Op {
     /// Whether the operation completes many times.
     pub fn is_stream(&self) -> bool {
         matches!(self, Op::Accept { .. } | Op::Receive { .. } | Op::ReceiveMessage { .. })
+    }
+
+    /// Whether the operation works on a socket, and so can wait for another machine.
+    pub(crate) fn is_on_socket(&self) -> bool {
+        match self {
+            Op::Accept { .. }
+            | Op::Connect { .. }
+            | Op::Receive { .. }
+            | Op::Send { .. }
+            | Op::SendList { .. }
+            | Op::ReceiveMessage { .. }
+            | Op::SendMessage { .. } => true,
+            Op::Open { .. }
+            | Op::Read { .. }
+            | Op::Write { .. }
+            | Op::Sync { .. }
+            | Op::Stat { .. }
+            | Op::Sleep { .. } => false,
+        }
     }
 
     /// A short name for logs and metrics.

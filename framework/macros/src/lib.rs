@@ -14,7 +14,7 @@ use syn::{Error, Expr, FnArg, Ident, ItemFn, Path, Result, ReturnType, Token};
 
 /// Runs an `async fn main` on every shard.
 ///
-/// ```ignore
+/// ```text
 /// #[shardwise::main]
 /// async fn main(shard: Shard) -> Result<()> {
 ///     App::new().get("/", async || "hello").serve("0.0.0.0:8080").await
@@ -33,18 +33,17 @@ use syn::{Error, Expr, FnArg, Ident, ItemFn, Path, Result, ReturnType, Token};
 /// Without a subscriber for `tracing`, log lines go to standard error, from the level in `SHARDWISE_LOG` on.
 #[proc_macro_attribute]
 pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    let expanded = Options::parse.parse(arguments).and_then(|options| expand(options, syn::parse(item.clone())?));
-    match expanded {
-        Ok(tokens) => tokens.into(),
-        Err(error) => {
-            // The function as it stands, too, so that the one error is not followed by a dozen.
-            let mut tokens = TokenStream::from(error.into_compile_error());
-            tokens.extend(TokenStream::from(quote!(
-                fn main() {}
-            )));
-            tokens
-        }
-    }
+    rewrite(arguments.into(), item.into()).unwrap_or_else(refuse).into()
+}
+
+fn rewrite(arguments: Tokens, item: Tokens) -> Result<Tokens> {
+    expand(Options::parse.parse2(arguments)?, syn::parse2(item)?)
+}
+
+/// The error, and a `main`, so that the compiler does not add that there is none.
+fn refuse(error: Error) -> Tokens {
+    let error = error.into_compile_error();
+    quote!(#error fn main() {})
 }
 
 /// What the attribute's arguments say.
@@ -129,12 +128,13 @@ fn expand(options: Options, main: ItemFn) -> Result<Tokens> {
         #(#attrs)*
         #vis fn main() -> ::std::process::ExitCode {
             #inner
-            fn start() -> ::shardwise::Result<()> {
+            // A closure, since a further function would be in the way of one of that name outside.
+            let start = || -> ::shardwise::Result<()> {
                 ::shardwise::expanded::install_log();
                 #prepare
                 ::shardwise::Runtime::builder() #shards #oversubscribe #backend #admin
                     .run(async move |shard: ::shardwise::Shard| { let _ = &shard; main(#arguments).await })
-            }
+            };
             ::shardwise::expanded::conclude(start())
         }
     })
@@ -172,3 +172,6 @@ fn check(options: &Options, main: &ItemFn) -> Result<()> {
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@
 //!
 //! ```
 //! use shardwise_proto::head::HeadTable;
-//! use shardwise_proto::h1::{BodyLength, Event, Limits, Server};
+//! use shardwise_proto::h1::{Event, Limits, Server, Standing};
 //!
 //! let input = b"GET /hello?to=ada HTTP/1.1\r\nHost: localhost\r\n\r\n";
 //! let (mut server, mut table, limits) = (Server::new(), HeadTable::new(), Limits::default());
@@ -18,7 +18,7 @@
 //! assert_eq!((table.path(block), table.query(block)), (&b"/hello"[..], Some(&b"to=ada"[..])));
 //!
 //! let mut out = [0; 256];
-//! let count = server.respond_whole(http::StatusCode::OK, [(&b"Server"[..], &b"demo"[..])], None, b"hi", &mut out).unwrap();
+//! let count = server.respond_whole(http::StatusCode::OK, [(&b"Server"[..], &b"demo"[..])], Standing::default(), b"hi", &mut out).unwrap();
 //! assert_eq!(&out[..count], b"HTTP/1.1 200 OK\r\nServer: demo\r\nContent-Length: 2\r\n\r\nhi");
 //! ```
 

@@ -12,10 +12,9 @@ use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
 use http::StatusCode;
-use http::header::SERVER;
 use platform::Buf;
 use platform::limits::CHUNK_BYTES_MAX;
-use proto::h1::{self, BodyLength, Event, FRAME_BYTES_MAX, WriteError};
+use proto::h1::{self, BodyLength, Checked, Event, FRAME_BYTES_MAX, WriteError};
 use proto::head::HeadTable;
 use shards::{Alarm, Leased, Operation, Pass, Shard};
 
@@ -416,21 +415,19 @@ impl<S: Service> Connection<S> {
 
     /// Writes a head into the outbox, with a chunk of its own if the present one has too little room.
     fn write_head(&mut self, status: StatusCode, headers: &Headers, written: Written<'_>) -> Result<(), Refusal> {
-        let date = self.context.date.get(&self.shard);
         let body = match written {
             Written::Whole(body) => body.len(),
             Written::Head(_) => 0,
         };
-        let server = self.context.config.server.as_ref().filter(|_| headers.get(&SERVER).is_none());
         let mut bytes = HEAD_BYTES_USUAL + body;
         loop {
-            let own = server.map(|value| (SERVER.as_str(), value.as_bytes()));
-            let fields = own.into_iter().chain(headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
+            let fields = headers.iter().map(|(name, value)| Checked(name, value));
             let room = self.outbox.room(bytes, &self.context.supplies)?;
-            let count = match written {
-                Written::Whole(body) => self.engine.respond_whole(status, fields, Some(&date), body, room),
-                Written::Head(length) => self.engine.respond(status, fields, Some(&date), length, room),
-            };
+            let engine = &mut self.engine;
+            let count = self.context.standing.with(&self.shard, |standing| match written {
+                Written::Whole(body) => engine.respond_whole(status, fields, standing, body, room),
+                Written::Head(length) => engine.respond(status, fields, standing, length, room),
+            });
             match count {
                 Ok(count) => {
                     self.outbox.commit(count);
@@ -534,9 +531,9 @@ impl<S: Service> Connection<S> {
     async fn refuse(&mut self, error: h1::Error) -> Result<(), End> {
         self.context.stats.refused.add(1);
         tracing::debug!(status = %error.status(), "a request was refused: {error}");
-        let date = self.context.date.get(&self.shard);
         let room = self.outbox.room(CHUNK_BYTES_MAX, &self.context.supplies)?;
-        if let Ok(count) = self.engine.refuse(error, Some(&date), room) {
+        let engine = &mut self.engine;
+        if let Ok(count) = self.context.standing.with(&self.shard, |standing| engine.refuse(error, standing, room)) {
             self.outbox.commit(count);
         }
         self.finish(true).await

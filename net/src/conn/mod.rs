@@ -13,8 +13,8 @@ use outbox::Supplies;
 use platform::Pool;
 use proto::h1::Limits;
 
-use crate::date::DateCache;
 use crate::limits::{BODY_PAUSE_MAX, CONNECTIONS_MAX, HEAD_TIME_MAX, IDLE_TIME_MAX, WRITE_STALL_MAX};
+use crate::standing::StandingLines;
 use crate::stats::NetStats;
 use crate::{HeadSpares, Service};
 
@@ -57,19 +57,13 @@ pub(crate) struct Context<S> {
     pub(crate) config: Config,
     pub(crate) spares: Rc<HeadSpares>,
     pub(crate) supplies: Supplies,
-    pub(crate) date: DateCache,
+    pub(crate) standing: StandingLines,
     pub(crate) stats: Arc<NetStats>,
 }
 
 impl<S: Service> Context<S> {
     pub(crate) fn new(service: S, config: Config, stats: Arc<NetStats>, pool: Pool) -> Rc<Self> {
-        Rc::new(Context {
-            service,
-            config,
-            spares: Rc::default(),
-            supplies: Supplies::new(pool),
-            date: DateCache::new(),
-            stats,
-        })
+        let standing = StandingLines::new(config.server.as_ref());
+        Rc::new(Context { service, config, spares: Rc::default(), supplies: Supplies::new(pool), standing, stats })
     }
 }

@@ -447,14 +447,7 @@ impl Uring {
                     unparked = true;
                     self.wake_armed = cqueue::more(entry.flags());
                 }
-                bits if bits & CANCEL != 0 => {
-                    // The kernel has not found the operation: it has ended, or it is on its way between two places where it
-                    // would be found, and must be asked for again.
-                    let key = Key::from_bits(bits & !CANCEL);
-                    if entry.result() == -libc::ENOENT && core.is_running(key) && core.is_ending(key) {
-                        core.queue.push_back(Entry::Cancel(key));
-                    }
-                }
+                bits if bits & CANCEL != 0 => land_cancel(core, Key::from_bits(bits & !CANCEL), entry.result()),
                 bits => self.land_one(core, Key::from_bits(bits), entry.result(), entry.flags()),
             }
         }
@@ -610,6 +603,16 @@ impl Uring {
         for group in &mut self.groups {
             group.leak();
         }
+    }
+}
+
+/// Looks at what a cancel has come to. When the kernel has not found an operation on a socket, that has ended, or is on its
+/// way between two places where it would be found and must be asked for again. One on a file is not found while the device
+/// works on it, and ends by itself.
+fn land_cancel(core: &mut Core, key: Key, result: i32) {
+    let on_socket = core.op(key).is_some_and(Op::is_on_socket);
+    if result == -libc::ENOENT && on_socket && core.awaits_end(key) {
+        core.queue.push_back(Entry::Cancel(key));
     }
 }
 

@@ -88,7 +88,14 @@ impl Chunk {
     /// [`COMPACT_BYTES_MAX`](crate::limits::COMPACT_BYTES_MAX) bytes; larger leases, and all when the pool is exhausted,
     /// stay as they are.
     pub fn compact(&mut self) {
-        if !self.block.is_receive() || self.len() > COMPACT_BYTES_MAX {
+        if self.len() <= COMPACT_BYTES_MAX {
+            self.move_out();
+        }
+    }
+
+    /// Moves a lease on a receive buffer, whatever its size, into a pooled chunk, if the pool has one.
+    pub(super) fn move_out(&mut self) {
+        if !self.block.is_receive() {
             return;
         }
         if let Some(mut copy) = PoolCore::lease(&self.pool, self.len()) {

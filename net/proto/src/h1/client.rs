@@ -7,7 +7,7 @@
 use http::{Method, StatusCode};
 
 use super::body::{Decoder, Piece};
-use super::encode::{BodyLength, Frame, Sending, WriteError, Writer};
+use super::encode::{BodyLength, Field, Frame, Sending, WriteError, Writer};
 use super::lines::{self, Progress, Section};
 use super::{Body, Error, Event, Limits, Step, framing, target};
 use crate::head::{HeadTable, Known};
@@ -60,12 +60,12 @@ impl Client {
     ///
     /// `Host`, `Content-Length`, `Transfer-Encoding`, `TE` and `Connection` are the engine's: what `fields` say of
     /// them is left out, except that `Connection: close` closes. `Upgrade` among them offers to switch protocols.
-    pub fn request<N: AsRef<[u8]>, V: AsRef<[u8]>>(
+    pub fn request<F: Field>(
         &mut self,
         method: &Method,
         target: &[u8],
         host: &[u8],
-        fields: impl IntoIterator<Item = (N, V)>,
+        fields: impl IntoIterator<Item = F>,
         body: BodyLength,
         out: &mut [u8],
     ) -> Result<usize, WriteError> {
@@ -84,8 +84,8 @@ impl Client {
         writer.put(target)?;
         writer.put(b" HTTP/1.1\r\n")?;
         writer.field(b"Host", host)?;
-        let is_ours = |name: &N| matches!(Known::of(name.as_ref()), Known::Host | Known::Te);
-        let overridden = writer.fields(fields.into_iter().filter(|(name, _)| !is_ours(name)))?;
+        let is_ours = |field: &F| matches!(Known::of(field.name()), Known::Host | Known::Te);
+        let overridden = writer.fields(fields.into_iter().filter(|field| !is_ours(field)))?;
         let sending = match body {
             BodyLength::None => Sending::Length(0),
             BodyLength::Known(count) => Sending::Length(count),

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use http::StatusCode;
+use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::framing;
 use crate::head::Known;
@@ -127,7 +127,63 @@ pub(crate) struct Overridden {
     pub(crate) close: bool,
     pub(crate) has_upgrade: bool,
     pub(crate) has_date: bool,
+    pub(crate) has_server: bool,
     pub(crate) length: Option<u64>,
+}
+
+/// A header field to be written.
+pub trait Field {
+    /// Whether name and value are known to be free of what must not stand in them, so that nobody need look.
+    const IS_CHECKED: bool;
+
+    /// The name.
+    fn name(&self) -> &[u8];
+
+    /// The value.
+    fn value(&self) -> &[u8];
+}
+
+/// From anywhere: looked at before it is written.
+impl<N: AsRef<[u8]>, V: AsRef<[u8]>> Field for (N, V) {
+    const IS_CHECKED: bool = false;
+
+    #[inline(always)]
+    fn name(&self) -> &[u8] {
+        self.0.as_ref()
+    }
+
+    #[inline(always)]
+    fn value(&self) -> &[u8] {
+        self.1.as_ref()
+    }
+}
+
+/// A field whose types have checked it when it was made.
+#[derive(Clone, Copy, Debug)]
+pub struct Checked<'a>(pub &'a HeaderName, pub &'a HeaderValue);
+
+impl Field for Checked<'_> {
+    const IS_CHECKED: bool = true;
+
+    #[inline(always)]
+    fn name(&self) -> &[u8] {
+        self.0.as_str().as_bytes()
+    }
+
+    #[inline(always)]
+    fn value(&self) -> &[u8] {
+        self.1.as_bytes()
+    }
+}
+
+/// Field lines that every response of a server has, made once for many: each whole, with its line end, or empty. They are
+/// trusted. A response that brings a field of the same name goes without the standing one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Standing<'a> {
+    /// `Server: …`
+    pub server: &'a [u8],
+    /// `Date: …`
+    pub date: &'a [u8],
 }
 
 /// Appends to a slice.
@@ -162,36 +218,41 @@ impl<'o> Writer<'o> {
         self.put(b"\r\n")
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), WriteError> {
-        self.put(name)?;
-        self.put(b": ")?;
-        self.put(value)?;
-        self.put(b"\r\n")
+        let end = self.count + name.len() + value.len() + 4;
+        let line = self.out.get_mut(self.count..end).ok_or(WriteError::Full)?;
+        let (head, tail) = line.split_at_mut(name.len());
+        head.copy_from_slice(name);
+        tail[..2].copy_from_slice(b": ");
+        tail[2..2 + value.len()].copy_from_slice(value);
+        tail[2 + value.len()..].copy_from_slice(b"\r\n");
+        self.count = end;
+        Ok(())
     }
 
     /// Writes the caller's fields, except those that are the engine's to write.
     #[inline]
-    pub(crate) fn fields<N: AsRef<[u8]>, V: AsRef<[u8]>>(
-        &mut self,
-        fields: impl IntoIterator<Item = (N, V)>,
-    ) -> Result<Overridden, WriteError> {
+    pub(crate) fn fields<F: Field>(&mut self, fields: impl IntoIterator<Item = F>) -> Result<Overridden, WriteError> {
         let mut overridden = Overridden::default();
-        for (name, value) in fields {
-            let (name, value) = (name.as_ref(), value.as_ref());
+        for field in fields {
+            let (name, value) = (field.name(), field.value());
             match Known::of(name) {
-                Known::Other if name.is_empty() || !scan::all(TOKEN, name) => return Err(WriteError::FieldName),
+                Known::Other if !F::IS_CHECKED && (name.is_empty() || !scan::all(TOKEN, name)) => {
+                    return Err(WriteError::FieldName);
+                }
                 Known::ContentLength => overridden.length = framing::length(value).ok(),
                 Known::Connection => {
                     overridden.close |= scan::list(value).any(|option| option.eq_ignore_ascii_case(b"close"));
                 }
                 Known::TransferEncoding | Known::KeepAlive | Known::ProxyConnection => {}
                 known => {
-                    if scan::end_of_text(value, 0) != value.len() {
+                    if !F::IS_CHECKED && scan::end_of_text(value, 0) != value.len() {
                         return Err(WriteError::FieldValue);
                     }
                     overridden.has_upgrade |= known == Known::Upgrade;
                     overridden.has_date |= known == Known::Date;
+                    overridden.has_server |= known == Known::Server;
                     self.field(name, scan::trim(value))?;
                 }
             }
@@ -199,25 +260,35 @@ impl<'o> Writer<'o> {
         Ok(overridden)
     }
 
+    /// Writes the standing lines that the fields have not replaced.
     #[inline]
-    pub(crate) fn content_length(&mut self, count: u64) -> Result<(), WriteError> {
-        self.put(b"Content-Length: ")?;
-        self.decimal(count)?;
-        self.put(b"\r\n")
+    pub(crate) fn standing(&mut self, standing: Standing<'_>, overridden: &Overridden) -> Result<(), WriteError> {
+        if !overridden.has_server {
+            self.put(standing.server)?;
+        }
+        if !overridden.has_date {
+            self.put(standing.date)?;
+        }
+        Ok(())
     }
 
     #[inline]
-    fn decimal(&mut self, mut number: u64) -> Result<(), WriteError> {
-        let mut digits = [0; DECIMAL_DIGITS_MAX];
-        let mut at = digits.len();
+    pub(crate) fn content_length(&mut self, mut count: u64) -> Result<(), WriteError> {
+        const NAME: &[u8] = b"Content-Length: ";
+        let mut line = [0; NAME.len() + DECIMAL_DIGITS_MAX + 2];
+        let mut at = line.len() - 2;
+        line[at..].copy_from_slice(b"\r\n");
         loop {
             at -= 1;
-            digits[at] = b'0' + (number % 10) as u8;
-            number /= 10;
-            if number == 0 {
-                return self.put(&digits[at..]);
+            line[at] = b'0' + (count % 10) as u8;
+            count /= 10;
+            if count == 0 {
+                break;
             }
         }
+        at -= NAME.len();
+        line[at..at + NAME.len()].copy_from_slice(NAME);
+        self.put(&line[at..])
     }
 
     fn hex(&mut self, mut number: u64) -> Result<(), WriteError> {

@@ -20,7 +20,7 @@ mod server;
 mod target;
 
 pub use client::Client;
-pub use encode::{BodyLength, Frame, WriteError};
+pub use encode::{BodyLength, Checked, Field, Frame, Standing, WriteError};
 pub use error::Error;
 pub use limits::{FRAME_BYTES_MAX, Limits};
 pub use server::Server;

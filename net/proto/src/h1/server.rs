@@ -12,7 +12,7 @@ use std::mem;
 use http::{Method, StatusCode, Version};
 
 use super::body::{Decoder, Piece};
-use super::encode::{BodyLength, Frame, Sending, WriteError, Writer};
+use super::encode::{BodyLength, Field, Frame, Sending, Standing, WriteError, Writer};
 use super::lines::{self, Progress, RequestLine, Section};
 use super::{Body, Error, Event, Limits, Step, framing};
 use crate::head::HeadTable;
@@ -241,14 +241,14 @@ impl Server {
     ///
     /// `Content-Length`, `Transfer-Encoding` and `Connection` are the engine's: what `fields` say of them is left
     /// out, except that `Connection: close` closes, and that an answer to `HEAD` without a body, or a 304, may state
-    /// a length. `date` goes into `Date`, unless the fields have one. An interim status (other than 101) leaves the
+    /// a length. `standing` lines come after the fields. An interim status (other than 101) leaves the
     /// response to come; HTTP/1.0 clients are spared it.
     #[inline]
-    pub fn respond<N: AsRef<[u8]>, V: AsRef<[u8]>>(
+    pub fn respond<F: Field>(
         &mut self,
         status: StatusCode,
-        fields: impl IntoIterator<Item = (N, V)>,
-        date: Option<&[u8]>,
+        fields: impl IntoIterator<Item = F>,
+        standing: Standing<'_>,
         body: BodyLength,
         out: &mut [u8],
     ) -> Result<usize, WriteError> {
@@ -265,9 +265,7 @@ impl Server {
         let mut writer = Writer::new(out);
         writer.status_line(status)?;
         let overridden = writer.fields(fields)?;
-        if let Some(date) = date.filter(|_| !overridden.has_date) {
-            writer.field(b"Date", date)?;
-        }
+        writer.standing(standing, &overridden)?;
         let sending = self.frame(status, body, switches, overridden.length, &mut writer)?;
         // A client that still waits may send the body or not: nothing after it could be told from it
         // (RFC 9110 section 10.1.1).
@@ -296,10 +294,10 @@ impl Server {
 
     /// RFC 9110 section 15.2: never to an HTTP/1.0 client.
     #[cold]
-    fn interim<N: AsRef<[u8]>, V: AsRef<[u8]>>(
+    fn interim<F: Field>(
         &mut self,
         status: StatusCode,
-        fields: impl IntoIterator<Item = (N, V)>,
+        fields: impl IntoIterator<Item = F>,
         out: &mut [u8],
     ) -> Result<usize, WriteError> {
         if self.request.is_old {
@@ -395,18 +393,18 @@ impl Server {
 
     /// [`respond`](Self::respond), the body and [`finish`](Self::finish) in one: the way of every small answer.
     #[inline]
-    pub fn respond_whole<N: AsRef<[u8]>, V: AsRef<[u8]>>(
+    pub fn respond_whole<F: Field>(
         &mut self,
         status: StatusCode,
-        fields: impl IntoIterator<Item = (N, V)>,
-        date: Option<&[u8]>,
+        fields: impl IntoIterator<Item = F>,
+        standing: Standing<'_>,
         body: &[u8],
         out: &mut [u8],
     ) -> Result<usize, WriteError> {
         // Room for the body is taken first, so that a slice that is too small changes nothing.
         let sent = if self.is_bodiless(status) { 0 } else { body.len() };
         let room = out.len().checked_sub(sent).ok_or(WriteError::Full)?;
-        let head = self.respond(status, fields, date, BodyLength::Known(body.len() as u64), &mut out[..room])?;
+        let head = self.respond(status, fields, standing, BodyLength::Known(body.len() as u64), &mut out[..room])?;
         let count = match self.sending {
             Sending::Length(1..) => {
                 out[head..head + body.len()].copy_from_slice(body);
@@ -423,7 +421,7 @@ impl Server {
 
     /// Writes the answer to a fault of the peer, and closes: nothing is parsed afterwards. Not expected, and not
     /// possible, when a response has begun: then closing is all the peer can be told.
-    pub fn refuse(&mut self, error: Error, date: Option<&[u8]>, out: &mut [u8]) -> Result<usize, WriteError> {
+    pub fn refuse(&mut self, error: Error, standing: Standing<'_>, out: &mut [u8]) -> Result<usize, WriteError> {
         match self.sending {
             Sending::Head => {}
             Sending::Idle => self.sending = Sending::Head,
@@ -436,7 +434,7 @@ impl Server {
         self.is_closing = true;
         self.phase = Phase::Closed;
         let fields = [("Content-Type", "text/plain; charset=utf-8")];
-        self.respond_whole(error.status(), fields, date, error.text().as_bytes(), out)
+        self.respond_whole(error.status(), fields, standing, error.text().as_bytes(), out)
     }
 
     /// Ends the connection with the response at hand, which says so if its head is still to be written. On an idle

@@ -21,7 +21,7 @@ fn transcript(input: &[u8], limits: &Limits, mut cut: impl FnMut(usize) -> usize
             Err(error) => {
                 flush(&mut said, &mut data);
                 let mut out = [0; 512];
-                let refused = server.refuse(error, None, &mut out).map(|count| out[..count].to_vec());
+                let refused = server.refuse(error, Standing::default(), &mut out).map(|count| out[..count].to_vec());
                 let status = refused.map(|answer| String::from_utf8_lossy(&answer[9..12]).into_owned());
                 write!(said, "{} {error:?}", status.unwrap_or_default()).unwrap();
                 let after = server.receive(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", &mut table, limits).unwrap();
@@ -56,7 +56,7 @@ fn transcript(input: &[u8], limits: &Limits, mut cut: impl FnMut(usize) -> usize
                     write!(said, "+{}={} ", name.escape_ascii(), value.escape_ascii()).unwrap();
                 }
                 said.push_str("end ");
-                server.respond_whole(http::StatusCode::OK, NONE, None, b"", &mut [0; 512]).unwrap();
+                server.respond_whole(http::StatusCode::OK, NONE, Standing::default(), b"", &mut [0; 512]).unwrap();
             }
             Event::Http2Preface => return said + "h2",
             Event::Tunnel => return said + "tunnel",

@@ -218,7 +218,7 @@ fn both_ends_understand_each_other() {
             assert_eq!(received, body, "request, seed {seed}");
 
             let declared = length(&mut random);
-            let count = server.respond(StatusCode::OK, NONE, None, declared, &mut out).unwrap();
+            let count = server.respond(StatusCode::OK, NONE, Standing::default(), declared, &mut out).unwrap();
             let mut wire = out[..count].to_vec();
             pieces(&received, &mut wire, &mut random, |count, out| server.data(count, out));
             let count = server.finish(&mut out).unwrap();

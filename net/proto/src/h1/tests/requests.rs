@@ -473,7 +473,7 @@ fn an_idle_connection_keeps_no_bytes() {
     assert!(!server.is_idle());
     server.receive(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", &mut table, &limits).unwrap();
     assert!(!server.is_idle() && server.is_request_ended());
-    server.respond_whole(http::StatusCode::OK, NONE, None, b"", &mut [0; 99]).unwrap();
+    server.respond_whole(http::StatusCode::OK, NONE, Standing::default(), b"", &mut [0; 99]).unwrap();
     server.receive(b"", &mut table, &limits).unwrap();
     assert!(server.is_idle());
     assert_eq!(server.receive(b"", &mut table, &limits), Ok(Step { consumed: 0, event: Event::NeedMore }));

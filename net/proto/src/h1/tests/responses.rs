@@ -46,7 +46,7 @@ fn check(
     };
     let fields = || fields.iter().copied();
     // Each write is tried with 0, 1, 2 … bytes of room until it succeeds, which must use all of it.
-    sent.extend(retry(&mut |out| server.respond(status, fields(), None, body, out)));
+    sent.extend(retry(&mut |out| server.respond(status, fields(), Standing::default(), body, out)));
     for piece in pieces {
         if !server.takes_body() {
             break;
@@ -147,23 +147,24 @@ fn fields_of_the_handler() {
         ("x\r\n", "a", WriteError::FieldName),
     ] {
         let mut server = given(GET);
-        let result = server.respond(StatusCode::OK, [(name, value)], Option::None, None, &mut [0; 99]);
+        let result = server.respond(StatusCode::OK, [(name, value)], Standing::default(), None, &mut [0; 99]);
         assert_eq!(result, Err(error), "{name:?}: {value:?}");
         // Nothing has been said yet: an answer is still possible.
-        assert!(server.respond(StatusCode::INTERNAL_SERVER_ERROR, NONE, Option::None, None, &mut [0; 99]).is_ok());
+        assert!(
+            server.respond(StatusCode::INTERNAL_SERVER_ERROR, NONE, Standing::default(), None, &mut [0; 99]).is_ok()
+        );
     }
 }
 
 #[test]
 fn the_date_is_written_once() {
-    let date: &[u8] = b"Sun, 06 Nov 1994 08:49:37 GMT";
+    let standing = Standing { server: b"", date: b"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n" };
     for (fields, expect) in [
         (&[][..], "HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Length: 1\r\n\r\na"),
         (&[("date", "x")][..], "HTTP/1.1 200 OK\r\ndate: x\r\nContent-Length: 1\r\n\r\na"),
     ] {
         let mut out = [0; 200];
-        let count =
-            given(GET).respond_whole(StatusCode::OK, fields.iter().copied(), Some(date), b"a", &mut out).unwrap();
+        let count = given(GET).respond_whole(StatusCode::OK, fields.iter().copied(), standing, b"a", &mut out).unwrap();
         assert_eq!(String::from_utf8_lossy(&out[..count]), expect);
     }
 }
@@ -174,8 +175,11 @@ fn a_body_has_the_length_it_declares() {
     let out = &mut [0; 200];
     assert_eq!(server.data(1, out), Err(WriteError::NotExpected));
     assert_eq!(server.finish(out), Err(WriteError::NotExpected));
-    server.respond(StatusCode::OK, NONE, None, BodyLength::Known(3), out).unwrap();
-    assert_eq!(server.respond(StatusCode::OK, NONE, None, BodyLength::Known(3), out), Err(WriteError::NotExpected));
+    server.respond(StatusCode::OK, NONE, Standing::default(), BodyLength::Known(3), out).unwrap();
+    assert_eq!(
+        server.respond(StatusCode::OK, NONE, Standing::default(), BodyLength::Known(3), out),
+        Err(WriteError::NotExpected)
+    );
     assert_eq!(server.data(4, out), Err(WriteError::BodyTooLong));
     assert_eq!(server.data(2, out), Ok(Frame { head: 0, tail: b"" }));
     assert_eq!(server.data(2, out), Err(WriteError::BodyTooLong));
@@ -190,19 +194,21 @@ fn a_body_has_the_length_it_declares() {
 fn interim_responses() {
     let out = &mut [0; 200];
     let mut server = given(WAITS);
-    let hints = server.respond(StatusCode::EARLY_HINTS, [("Link", "</a>")], None, BodyLength::None, out).unwrap();
+    let hints = server
+        .respond(StatusCode::EARLY_HINTS, [("Link", "</a>")], Standing::default(), BodyLength::None, out)
+        .unwrap();
     assert_eq!(&out[..hints], b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n");
     assert_eq!(server.continue_line(), b"HTTP/1.1 100 Continue\r\n\r\n");
     assert_eq!(server.continue_line(), b"");
-    let count = server.respond_whole(StatusCode::OK, NONE, None, b"", out).unwrap();
+    let count = server.respond_whole(StatusCode::OK, NONE, Standing::default(), b"", out).unwrap();
     assert_eq!(&out[..count], b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     assert!(server.keep_alive());
 
     assert_eq!(given(GET).continue_line(), b"");
     assert_eq!(given(&format!("{WAITS}a")).continue_line(), b"", "the body came unasked");
     let mut old = given(OLD);
-    assert_eq!(old.respond(StatusCode::EARLY_HINTS, NONE, None, BodyLength::None, out), Ok(0));
-    assert!(old.respond(StatusCode::OK, NONE, None, BodyLength::None, out).is_ok());
+    assert_eq!(old.respond(StatusCode::EARLY_HINTS, NONE, Standing::default(), BodyLength::None, out), Ok(0));
+    assert!(old.respond(StatusCode::OK, NONE, Standing::default(), BodyLength::None, out).is_ok());
 }
 
 #[test]
@@ -217,7 +223,7 @@ fn tunnels() {
 
     let out = &mut [0; 200];
     let switch = |server: &mut Server, out: &mut [u8]| {
-        server.respond(StatusCode::SWITCHING_PROTOCOLS, [("Upgrade", "x")], Option::None, None, out)
+        server.respond(StatusCode::SWITCHING_PROTOCOLS, [("Upgrade", "x")], Standing::default(), None, out)
     };
     assert_eq!(switch(&mut given(GET), out), Err(WriteError::Upgrade), "nobody asked");
     let unread = UPGRADE.replace("\r\n\r\n", "\r\nContent-Length: 5\r\n\r\n");
@@ -242,7 +248,7 @@ fn one_exchange_at_a_time() {
     let out = &mut [0; 200];
     assert!(matches!(next(&mut server), Event::Head(_)));
     // Answered before its body is read: the body is still this request's.
-    server.respond_whole(StatusCode::OK, NONE, None, b"", out).unwrap();
+    server.respond_whole(StatusCode::OK, NONE, Standing::default(), b"", out).unwrap();
     assert_eq!(server.body_left(), Some(2));
     assert!(server.keep_alive() && !server.is_request_ended());
     assert_eq!(next(&mut server), Event::Data(0..2));
@@ -253,7 +259,7 @@ fn one_exchange_at_a_time() {
     assert_eq!(next(&mut server), Event::NeedMore);
     assert!(!server.is_idle());
     server.close_after_response();
-    let count = server.respond_whole(StatusCode::OK, NONE, None, b"", out).unwrap();
+    let count = server.respond_whole(StatusCode::OK, NONE, Standing::default(), b"", out).unwrap();
     assert_eq!(&out[..count], b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     assert_eq!(next(&mut server), Event::Closed);
 }
@@ -265,24 +271,24 @@ fn refusals() {
     let out = &mut [0; 400];
     let (mut server, mut table, limits) = (Server::new(), HeadTable::new(), Limits::default());
     server.receive(b"GET / HT", &mut table, &limits).unwrap();
-    assert_eq!(server.refuse(Error::HeadTimeout, None, &mut [0; 10]), Err(WriteError::Full));
-    let count = server.refuse(Error::HeadTimeout, None, out).unwrap();
+    assert_eq!(server.refuse(Error::HeadTimeout, Standing::default(), &mut [0; 10]), Err(WriteError::Full));
+    let count = server.refuse(Error::HeadTimeout, Standing::default(), out).unwrap();
     assert_eq!(String::from_utf8_lossy(&out[..count]), expect);
-    assert_eq!(server.refuse(Error::HeadTimeout, None, out), Err(WriteError::NotExpected), "once");
+    assert_eq!(server.refuse(Error::HeadTimeout, Standing::default(), out), Err(WriteError::NotExpected), "once");
     assert_eq!(server.receive(b"x", &mut table, &limits), Ok(Step { consumed: 1, event: Event::Closed }));
 
     let mut begun = given(GET);
-    begun.respond(StatusCode::OK, NONE, None, BodyLength::Unknown, out).unwrap();
-    assert_eq!(begun.refuse(Error::BodyTooLong, None, out), Err(WriteError::NotExpected));
+    begun.respond(StatusCode::OK, NONE, Standing::default(), BodyLength::Unknown, out).unwrap();
+    assert_eq!(begun.refuse(Error::BodyTooLong, Standing::default(), out), Err(WriteError::NotExpected));
 
     let mut head = given(&HEAD.replace("\r\n\r\n", "\r\nContent-Length: 5\r\n\r\n"));
-    let count = head.refuse(Error::BodyTimeout, None, out).unwrap();
+    let count = head.refuse(Error::BodyTimeout, Standing::default(), out).unwrap();
     assert!(out[..count].ends_with(b"\r\n\r\n"), "no body in an answer to HEAD");
 
     let mut preface = Server::new();
     let step = preface.receive(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &mut table, &limits);
     assert_eq!(step, Ok(Step { consumed: 0, event: Event::Http2Preface }));
-    assert!(preface.refuse(Error::VersionNotSupported, None, out).is_ok());
+    assert!(preface.refuse(Error::VersionNotSupported, Standing::default(), out).is_ok());
 
     let mut idle = Server::new();
     idle.close_after_response();

@@ -1,0 +1,49 @@
+//! The field lines that every response has, made once a second for all connections of a shard: `Server`, and `Date`
+//! (RFC 9110 section 6.6.1).
+
+use std::cell::{Cell, RefCell};
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use http::HeaderValue;
+use proto::h1::Standing;
+use shards::Shard;
+
+/// The lines of this second.
+#[derive(Debug)]
+pub(crate) struct StandingLines {
+    server: Vec<u8>,
+    date: RefCell<[u8; DATE_LINE_BYTES]>,
+    good_until: Cell<Option<Instant>>,
+}
+
+const DATE_LINE_BYTES: usize = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n".len();
+
+impl StandingLines {
+    pub(crate) fn new(server: Option<&HeaderValue>) -> Self {
+        let server = match server {
+            Some(name) => [b"Server: ", name.as_bytes(), b"\r\n"].concat(),
+            None => Vec::new(),
+        };
+        StandingLines { server, date: RefCell::new([0; DATE_LINE_BYTES]), good_until: Cell::new(None) }
+    }
+
+    /// Hands the lines, as of this turn, to `f`.
+    #[inline]
+    pub(crate) fn with<R>(&self, shard: &Shard, f: impl FnOnce(Standing<'_>) -> R) -> R {
+        let now = shard.now();
+        if self.good_until.get().is_none_or(|until| now >= until) {
+            self.renew(shard, now);
+        }
+        let date = self.date.borrow();
+        f(Standing { server: &self.server, date: &*date })
+    }
+
+    #[cold]
+    fn renew(&self, shard: &Shard, now: Instant) {
+        let time = shard.wall_clock();
+        let line = format!("Date: {}\r\n", httpdate::fmt_http_date(time));
+        self.date.borrow_mut().copy_from_slice(line.as_bytes());
+        let since_second = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.subsec_nanos());
+        self.good_until.set(Some(now + Duration::from_nanos(1_000_000_000 - u64::from(since_second))));
+    }
+}
