@@ -22,6 +22,7 @@ pub(super) struct Outbox {
 pub(crate) struct Supplies {
     pool: Pool,
     /// Lists that wait for the next large answer.
+    #[allow(clippy::vec_box, reason = "a list moves between here and its outbox by pointer, not by copy")]
     lists: RefCell<Vec<Box<BufList>>>,
 }
 
