@@ -5,9 +5,8 @@
 
 use std::io;
 
-use http::header::CONTENT_TYPE;
-use http::{HeaderValue, StatusCode};
-use net::{Content, Line, Response};
+use http::StatusCode;
+use net::{Content, Response};
 use platform::limits::CHUNK_BYTES_MAX;
 use platform::{Buf, ChunkMut, Pool};
 use proto::head::Known;
@@ -18,7 +17,7 @@ use shards::Shard;
 use crate::extract::{FromRequest, Rejection};
 use crate::limits::JSON_CHUNK_BYTES;
 use crate::request::Request;
-use crate::respond::{Respond, failure};
+use crate::respond::{JSON, Respond, failure};
 
 /// JSON. As the last argument of a handler it reads the body; as an answer it is `application/json`.
 ///
@@ -32,8 +31,6 @@ use crate::respond::{Respond, failure};
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Json<T>(pub T);
-
-static JSON: Line = (CONTENT_TYPE, HeaderValue::from_static("application/json"));
 
 impl<T: Serialize> Respond for Json<T> {
     fn respond(self) -> Response {

@@ -19,7 +19,7 @@ mod tcp;
 pub use conn::Config;
 pub use error::{Error, Fault, Result};
 pub use exchange::{
-    Body, BodyError, BodyStream, Content, Head, HeadSpares, Headers, Incoming, Line, Peer, Reply, Request, Response,
+    Body, BodyError, BodyStream, Content, Head, HeadSpares, Headers, Incoming, Made, Peer, Reply, Request, Response,
     Service,
 };
 pub use server::{Server, serve};

@@ -11,7 +11,7 @@ use std::convert::Infallible;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, StatusCode};
-use net::{Body, Content, Headers, Line, Response};
+use net::{Body, Content, Headers, Made, Response};
 use platform::{Buf, Chunk};
 
 pub use stream::{Sink, Stream, StreamError};
@@ -176,8 +176,17 @@ where
     }
 }
 
-static TEXT: Line = (CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-static OCTETS: Line = (CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+/// A content type in its three forms, from one literal.
+macro_rules! content_type {
+    ($name:ident, $value:literal) => {
+        pub(crate) static $name: Made =
+            Made::new(CONTENT_TYPE, HeaderValue::from_static($value), concat!("Content-Type: ", $value, "\r\n"));
+    };
+}
+
+content_type!(TEXT, "text/plain; charset=utf-8");
+content_type!(OCTETS, "application/octet-stream");
+content_type!(JSON, "application/json");
 
 #[inline]
 fn text(content: impl Into<Buf>) -> Response {

@@ -30,12 +30,28 @@ pub struct Response {
 #[derive(Clone, Debug, Default)]
 pub struct Headers {
     /// Usually the content type: a pointer, where a line of its own has 72 bytes to be moved about and dropped.
-    made: Option<&'static Line>,
+    made: Option<&'static Made>,
     lines: SmallVec<[Line; 1]>,
 }
 
-/// One header line.
-pub type Line = (HeaderName, HeaderValue);
+type Line = (HeaderName, HeaderValue);
+
+/// A header line made beforehand, in a `static`: it costs a response no more than a pointer, and is written as it stands.
+///
+/// ```
+/// use http::HeaderValue;
+/// use http::header::CONTENT_TYPE;
+/// use shardwise_net::{Content, Made, Response};
+///
+/// static CSS: Made = Made::new(CONTENT_TYPE, HeaderValue::from_static("text/css"), "Content-Type: text/css\r\n");
+/// let response = Response::with_type(&CSS, Content::from("a { color: red }"));
+/// assert_eq!(response.headers.get(&CONTENT_TYPE).unwrap(), "text/css");
+/// ```
+#[derive(Debug)]
+pub struct Made {
+    line: Line,
+    text: &'static str,
+}
 
 /// What a response carries.
 #[derive(Default)]
@@ -72,7 +88,7 @@ impl Response {
 
     /// A success whose content type was made beforehand: the way of most answers.
     #[inline]
-    pub fn with_type(content_type: &'static Line, content: Content) -> Self {
+    pub fn with_type(content_type: &'static Made, content: Content) -> Self {
         Response { status: StatusCode::OK, headers: Headers::of(content_type), content, cause: None }
     }
 
@@ -91,9 +107,26 @@ impl Response {
     }
 }
 
+impl Made {
+    /// A line, and the same as text with its line end. Not for the fields that are the connection's to write.
+    ///
+    /// Panics (in a `static`: does not compile) if the text is no header line, or is not of that length.
+    pub const fn new(name: HeaderName, value: HeaderValue, text: &'static str) -> Self {
+        let bytes = text.as_bytes();
+        let count = bytes.len();
+        assert!(count > 4 && bytes[count - 2] == b'\r' && bytes[count - 1] == b'\n', "the text ends in CR LF");
+        let mut at = 0;
+        while at < count - 2 {
+            assert!(bytes[at] >= b' ' && bytes[at] < 0x7f, "the text is one line of visible characters");
+            at += 1;
+        }
+        Made { line: (name, value), text }
+    }
+}
+
 impl Headers {
     /// Headers that begin with a line made beforehand.
-    pub fn of(made: &'static Line) -> Self {
+    pub fn of(made: &'static Made) -> Self {
         Headers { made: Some(made), lines: SmallVec::new() }
     }
 
@@ -105,7 +138,7 @@ impl Headers {
 
     /// Sets the only line of this name.
     pub fn set(&mut self, name: HeaderName, value: HeaderValue) {
-        self.made = self.made.filter(|(present, _)| *present != name);
+        self.made = self.made.filter(|made| made.line.0 != name);
         self.lines.retain(|(present, _)| *present != name);
         self.lines.push((name, value));
     }
@@ -115,8 +148,8 @@ impl Headers {
         let is_missing = |headers: &Headers, name: &HeaderName| headers.get(name).is_none();
         let kept: SmallVec<[Line; 1]> = others.lines.into_iter().filter(|(name, _)| is_missing(self, name)).collect();
         match others.made {
-            Some(made) if !is_missing(self, &made.0) => {}
-            Some(made) if self.made.is_some() => self.lines.push(made.clone()),
+            Some(made) if !is_missing(self, &made.line.0) => {}
+            Some(made) if self.made.is_some() => self.lines.push(made.line.clone()),
             made => self.made = self.made.or(made),
         }
         self.lines.extend(kept);
@@ -129,7 +162,13 @@ impl Headers {
 
     /// All lines, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> + Clone {
-        self.made.into_iter().chain(&self.lines).map(|(name, value)| (name, value))
+        self.made.map(|made| &made.line).into_iter().chain(&self.lines).map(|(name, value)| (name, value))
+    }
+
+    /// The line made beforehand, as text, and the others.
+    pub(crate) fn parts(&self) -> (&'static [u8], impl Iterator<Item = (&HeaderName, &HeaderValue)> + Clone) {
+        let text = self.made.map_or("", |made| made.text);
+        (text.as_bytes(), self.lines.iter().map(|(name, value)| (name, value)))
     }
 
     /// How many lines.

@@ -162,7 +162,7 @@ fn headers_keep_their_order_and_set_replaces_all_lines_of_a_name() {
 
 #[test]
 fn a_line_made_beforehand_comes_first_and_gives_way() {
-    static TYPE: Line = (CONTENT_TYPE, HeaderValue::from_static("made"));
+    static TYPE: Made = Made::new(CONTENT_TYPE, HeaderValue::from_static("made"), "content-type: made\r\n");
     let names = |headers: &Headers| headers.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>().join(" ");
     let mut headers = Headers::of(&TYPE);
     headers.append(ACCEPT, HeaderValue::from_static("b"));

@@ -73,7 +73,10 @@ impl Chunk {
     ///
     /// Panics if there are fewer.
     pub fn split_to(&mut self, count: usize) -> Chunk {
-        let front = self.slice(0..count);
+        assert!(count <= self.len(), "split at {count} in a chunk of {} bytes", self.len);
+        self.pool.retain(self.block);
+        let pool = Rc::clone(&self.pool);
+        let front = Chunk { pool, start: self.start, len: count as u32, block: self.block };
         self.advance(count);
         front
     }
