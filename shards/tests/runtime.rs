@@ -149,6 +149,7 @@ fn a_shard_that_never_comes_is_named() {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "threads that stand for the outside world")]
 fn other_threads_send_work_to_a_shard_and_hear_of_its_end() {
     let (answers, inbox) = std::sync::mpsc::channel();
     let remotes = Arc::new(Mutex::new(None));
