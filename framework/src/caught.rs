@@ -28,6 +28,7 @@ impl Panic {
 ///
 /// What `f` borrowed may be left in between two states. That is the user's own state, which a handler reaches only through
 /// `Rc` and `Cell`; ours is not touched while theirs runs.
+#[inline]
 pub(crate) fn call<T>(f: impl FnOnce() -> T) -> Result<T, Panic> {
     catch_unwind(AssertUnwindSafe(f)).map_err(Panic::new)
 }

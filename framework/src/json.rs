@@ -5,8 +5,8 @@
 
 use std::io;
 
-use http::{HeaderValue, StatusCode};
-use net::Response;
+use http::StatusCode;
+use net::{Content, Response};
 use platform::limits::CHUNK_BYTES_MAX;
 use platform::{Buf, ChunkMut, Pool};
 use proto::head::Known;
@@ -17,7 +17,7 @@ use shards::Shard;
 use crate::extract::{FromRequest, Rejection};
 use crate::limits::JSON_CHUNK_BYTES;
 use crate::request::Request;
-use crate::respond::{Respond, failure, full};
+use crate::respond::{JSON, Respond, failure};
 
 /// JSON. As the last argument of a handler it reads the body; as an answer it is `application/json`.
 ///
@@ -37,7 +37,7 @@ impl<T: Serialize> Respond for Json<T> {
         let shard = Shard::current();
         let mut out = Output::new(shard.as_ref().map(Shard::pool));
         match serde_json::to_writer(&mut out, &self.0) {
-            Ok(()) => full(HeaderValue::from_static("application/json"), out.finish()),
+            Ok(()) => Response::with_type(&JSON, Content::Full(out.finish())),
             Err(error) => failure(error),
         }
     }

@@ -62,3 +62,8 @@ pub mod expanded {
     pub use crate::log::install as install_log;
     pub use crate::runtime::conclude;
 }
+
+/// The examples of README.md, tested.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

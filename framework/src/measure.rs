@@ -9,6 +9,7 @@ use net::{Reply, Response};
 
 use crate::caught::{self, Panic};
 use crate::error::Chain;
+use crate::metrics::MethodLabel;
 use crate::respond::failure;
 use crate::route::Route;
 
@@ -16,93 +17,95 @@ use crate::route::Route;
 #[derive(Clone)]
 pub(crate) struct Measure {
     pub(crate) route: Rc<Route>,
-    method: Method,
-    begun: Instant,
+    begun: Begun,
+}
+
+/// When an exchange began, and by which method.
+#[derive(Clone, Copy)]
+pub(crate) struct Begun {
+    method: MethodLabel,
+    at: Instant,
 }
 
 /// Counts an exchange among the active ones while it lives.
-struct Active(Rc<Route>);
+struct Active(Measure);
+
+/// Lets something answer on the spot or begin to, and measures what it answers on the spot. An exchange begins at the time
+/// of this turn.
+#[inline]
+pub(crate) fn call(route: &Rc<Route>, method: &Method, call: impl FnOnce(Measure) -> Reply) -> Reply {
+    let begun = Begun { method: MethodLabel::of(method), at: route.site.shard.now() };
+    let active = &route.site.metrics.active;
+    active.add(1);
+    let measure = Measure { route: Rc::clone(route), begun };
+    let mut reply = match caught::call(|| call(measure)) {
+        Ok(reply) => reply,
+        Err(panic) => Reply::Ready(route.panicked(panic)),
+    };
+    if let Reply::Ready(response) = &mut reply {
+        route.ended(begun, response);
+    }
+    // What takes its time counts for itself.
+    active.subtract(1);
+    reply
+}
 
 impl Measure {
-    /// An exchange that begins now, at the time of this turn.
-    pub(crate) fn new(route: &Rc<Route>, method: Method) -> Self {
-        Measure { route: Rc::clone(route), method, begun: route.site.shard.now() }
-    }
-
-    /// Calls what answers on the spot or begins to.
-    #[inline]
-    pub(crate) fn call(self, call: impl FnOnce() -> Reply) -> Reply {
-        let active = Active::new(&self.route);
-        match caught::call(call) {
-            Ok(Reply::Ready(mut response)) => {
-                self.ended(&mut response);
-                Reply::Ready(response)
-            }
-            // It counts for itself.
-            Ok(later) => {
-                drop(active);
-                later
-            }
-            Err(panic) => {
-                let mut response = self.panicked(panic);
-                self.ended(&mut response);
-                Reply::Ready(response)
-            }
-        }
-    }
-
     /// An answer that takes its time, in a slot leased from the shard.
+    #[inline]
     pub(crate) fn later(self, answer: impl Future<Output = Response> + 'static) -> Reply {
         let shard = self.route.site.shard.clone();
-        let active = Active::new(&self.route);
+        let active = Active::new(self);
         Reply::Later(shard.lease(async move {
-            let _active = active;
+            let Active(Measure { route, begun }) = &active;
             let mut response = match caught::run(answer).await {
                 Ok(response) => response,
-                Err(panic) => self.panicked(panic),
+                Err(panic) => route.panicked(panic),
             };
-            self.ended(&mut response);
+            route.ended(*begun, &mut response);
             response
         }))
     }
+}
 
+impl Route {
     #[cold]
     fn panicked(&self, panic: Panic) -> Response {
-        self.route.site.metrics.panics.add(1);
+        self.site.metrics.panics.add(1);
         failure(panic)
     }
 
-    /// The response is known: 30 ns to read the clock, some 10 to count and record.
+    /// The response is known: some 30 ns to read the clock, and 10 to count and record.
     #[inline]
-    fn ended(&self, response: &mut Response) {
-        let elapsed = self.route.site.clock().saturating_duration_since(self.begun);
-        self.route.metrics.record(&self.method, response.status, elapsed);
+    fn ended(&self, begun: Begun, response: &mut Response) {
+        let elapsed = self.site.clock().saturating_duration_since(begun.at);
+        self.metrics.record(begun.method, response.status, elapsed);
         if response.cause.is_some() {
-            self.log(response);
+            self.log(begun, response);
         }
     }
 
     #[cold]
-    fn log(&self, response: &mut Response) {
+    fn log(&self, begun: Begun, response: &mut Response) {
         let Some(cause) = response.cause.take() else { return };
-        let (method, route, status) = (&self.method, &*self.route.pattern, response.status.as_u16());
+        let (method, route, status) = (begun.method.name(), &*self.pattern, response.status.as_u16());
         let error = Chain(&*cause);
         match response.status.is_server_error() {
-            true => tracing::error!(%method, route, status, %error, "a request failed"),
-            false => tracing::debug!(%method, route, status, %error, "a request was refused"),
+            true => tracing::error!(method, route, status, %error, "a request failed"),
+            false => tracing::debug!(method, route, status, %error, "a request was refused"),
         }
     }
 }
 
 impl Active {
-    fn new(route: &Rc<Route>) -> Self {
-        route.site.metrics.active.add(1);
-        Active(Rc::clone(route))
+    fn new(measure: Measure) -> Self {
+        measure.route.site.metrics.active.add(1);
+        Active(measure)
     }
 }
 
 impl Drop for Active {
     fn drop(&mut self) {
-        self.0.site.metrics.active.subtract(1);
+        self.0.route.site.metrics.active.subtract(1);
     }
 }

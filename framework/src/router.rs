@@ -14,6 +14,9 @@ use crate::limits::PATH_PARAMETERS_MAX;
 #[derive(Debug)]
 pub(crate) struct Router<T> {
     tree: matchit::Router<usize>,
+    /// Paths without parameters, by length and then by text: found first, since they win over parameters anyway, in less
+    /// time, and without the memory that the tree takes to remember where it passed by a parameter.
+    exact: Vec<(Box<str>, usize)>,
     paths: Vec<Methods<T>>,
 }
 
@@ -58,7 +61,7 @@ pub(crate) enum Refused {
 
 impl<T> Router<T> {
     pub(crate) fn new() -> Self {
-        Router { tree: matchit::Router::new(), paths: Vec::new() }
+        Router { tree: matchit::Router::new(), exact: Vec::new(), paths: Vec::new() }
     }
 
     /// Adds a route for one method of a path, or for all that have none of their own.
@@ -83,17 +86,34 @@ impl<T> Router<T> {
             InsertError::InvalidCatchAll => Refused::Pattern("`{*rest}` stands for the rest of a path, at its end"),
             _ => Refused::Pattern("a parameter has a name in braces, `{id}`; a brace itself is written twice, `{{`"),
         })?;
+        let at = self.paths.len();
         self.paths.push(Methods::new(pattern));
-        Ok(self.paths.len() - 1)
+        if !pattern.contains(['{', '}']) {
+            let place = self.find_exact(pattern).expect_err("the tree has admitted it, so it is new");
+            self.exact.insert(place, (pattern.into(), at));
+        }
+        Ok(at)
+    }
+
+    /// The place of a path in the list of those without parameters, or where it would be.
+    #[inline]
+    fn find_exact(&self, path: &str) -> Result<usize, usize> {
+        self.exact.binary_search_by(|(known, _)| known.len().cmp(&path.len()).then_with(|| (**known).cmp(path)))
     }
 
     /// Finds the route of a request. `path` as it was sent: percent-encoding separates `/a%2Fb` from `/a/b`.
     #[inline]
     pub(crate) fn find(&self, method: &Method, path: &str) -> Found<'_, T> {
-        let Ok(found) = self.tree.at(path) else { return Found::Nothing };
-        let methods = &self.paths[*found.value];
+        let (at, matched) = match self.find_exact(path) {
+            Ok(place) => (self.exact[place].1, Matched::default()),
+            Err(_) => match self.tree.at(path) {
+                Ok(found) => (*found.value, Matched::new(path, &found.params)),
+                Err(_) => return Found::Nothing,
+            },
+        };
+        let methods = &self.paths[at];
         match methods.get(method) {
-            Some(route) => Found::Route(route, Matched::new(path, &found.params)),
+            Some(route) => Found::Route(route, matched),
             None => Found::WrongMethod(&methods.allow),
         }
     }

@@ -10,7 +10,7 @@ use net::{Reply, Response};
 use shards::Shard;
 
 use crate::extract::{Rejection, States};
-use crate::measure::Measure;
+use crate::measure;
 use crate::metrics::HttpMetrics;
 use crate::request::Request;
 use crate::respond::Respond;
@@ -43,28 +43,26 @@ impl net::Service for Service {
     fn call(&self, request: net::Request) -> Reply {
         let method = request.method();
         match self.router.find(&method, request.path()) {
-            Found::Route(route, matched) => run(route, method, request, matched),
-            Found::Nothing => self.refuse_or_fall_back(method, request),
+            Found::Route(route, matched) => run(route, &method, request, matched),
+            Found::Nothing => self.fall_back(&method, request),
             Found::WrongMethod(allow) => {
                 let allow = allow.clone();
-                Measure::new(&self.fallback, method).call(|| Reply::Ready(wrong_method(&request, allow)))
+                measure::call(&self.fallback, &method, |_| Reply::Ready(wrong_method(&request, allow)))
             }
         }
     }
 }
 
 #[inline]
-fn run(route: &Rc<Route>, method: Method, request: net::Request, matched: Matched) -> Reply {
-    let measure = Measure::new(route, method);
-    let request = Request::new(request, matched, measure.clone());
-    measure.call(|| route.endpoint.call(request))
+fn run(route: &Rc<Route>, method: &Method, request: net::Request, matched: Matched) -> Reply {
+    measure::call(route, method, |measure| route.endpoint.call(Request::new(request, matched, measure)))
 }
 
 impl Service {
-    fn refuse_or_fall_back(&self, method: Method, request: net::Request) -> Reply {
-        if method == Method::OPTIONS && request.target() == "*" {
+    fn fall_back(&self, method: &Method, request: net::Request) -> Reply {
+        if *method == Method::OPTIONS && request.target() == "*" {
             // RFC 9110 section 9.3.7: about the server as a whole; a ping.
-            return Measure::new(&self.fallback, method).call(|| Reply::Ready(Response::new(StatusCode::NO_CONTENT)));
+            return measure::call(&self.fallback, method, |_| Reply::Ready(Response::new(StatusCode::NO_CONTENT)));
         }
         run(&self.fallback, method, request, Matched::default())
     }

@@ -19,7 +19,8 @@ mod tcp;
 pub use conn::Config;
 pub use error::{Error, Fault, Result};
 pub use exchange::{
-    Body, BodyError, BodyStream, Content, Head, HeadSpares, Headers, Incoming, Peer, Reply, Request, Response, Service,
+    Body, BodyError, BodyStream, Content, Head, HeadSpares, Headers, Incoming, Made, Peer, Reply, Request, Response,
+    Service,
 };
 pub use server::{Server, serve};
 pub use stats::NetStats;

@@ -35,7 +35,7 @@ impl StandingLines {
             self.renew(shard, now);
         }
         let date = self.date.borrow();
-        f(Standing { server: &self.server, date: &*date })
+        f(Standing { server: &self.server, date: &*date, other: &[] })
     }
 
     #[cold]

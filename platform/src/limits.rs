@@ -10,7 +10,8 @@ pub const OPERATIONS_MAX: u32 = 1 << 20;
 pub const HANDLES_MAX: u32 = 1 << 20;
 
 /// Completions of one stream (accepts, receives) that wait unread before the stream is paused. A peer that sends faster
-/// than its handler reads pins this many receive buffers and no more.
+/// than its handler reads pins this many receive buffers and no more; on io_uring up to 33, since the kernel gives a
+/// multishot receive that many in one go before anybody can ask it to stop.
 pub const STREAM_QUEUE_MAX: u32 = 8;
 
 /// Entries of the submission queue. A turn that starts more operations enters the kernel more than once.
@@ -32,8 +33,8 @@ pub const BULK_BUFFER_COUNT: u16 = 32;
 /// Bytes of one such buffer: the largest GRO batch, and four 16 KiB writes in one completion.
 pub const BULK_BUFFER_BYTES: u32 = 64 * 1024;
 
-/// Below this share of free receive buffers (1 in N), received data is copied into pooled chunks as it lands, so that a
-/// slow handler's small lease cannot pin the last buffers.
+/// Below this share of free receive buffers (1 in N), received data is copied into pooled chunks as it lands. So readers
+/// that are slow, or peers that do not read their answers, pin pooled memory up to its bound and never the last buffers.
 pub const SCARCE_SHARE: u32 = 8;
 
 /// Bytes of pooled chunks that one shard may lease at a time.

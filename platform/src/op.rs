@@ -48,7 +48,8 @@ pub enum Op {
         /// From which buffers.
         group: Group,
     },
-    /// Sends all of one buffer unless an error intervenes: [`Outcome::Sent`], with the buffer.
+    /// Sends all of one buffer unless an error intervenes: [`Outcome::Sent`], with the buffer. One at a time on each socket:
+    /// where two have to wait for room, the kernel may mix their bytes.
     ///
     /// Errors: `BrokenPipe`, `Reset`, `TimedOut`, `NotConnected`. A transfer that fails after some bytes have left
     /// reports these bytes; the error comes with the next send.

@@ -1,5 +1,7 @@
 //! The runtime on real threads: all shards start or none, they agree, and they end in order.
 
+#![allow(clippy::disallowed_methods, reason = "threads beside the shards are what is tested")]
+
 use std::net::{SocketAddr, TcpListener};
 use std::panic::Location;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -48,20 +48,24 @@ impl HttpMetrics {
     }
 }
 
+/// A method as a label: its place in [`METHODS`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MethodLabel(u8);
+
 impl RouteMetrics {
     /// Counts one request: some 10 ns.
     #[inline]
-    pub(crate) fn record(&self, method: &Method, status: StatusCode, elapsed: Duration) {
-        let (method, class) = (method_index(method), class_index(status));
-        let series = self.series[method][class].get_or_init(|| self.resolve(method, class));
+    pub(crate) fn record(&self, method: MethodLabel, status: StatusCode, elapsed: Duration) {
+        let class = class_index(status);
+        let series = self.series[usize::from(method.0)][class].get_or_init(|| self.resolve(method, class));
         series.requests.add(1);
         series.durations.record(elapsed);
     }
 
     #[cold]
-    fn resolve(&self, method: usize, class: usize) -> Series {
+    fn resolve(&self, method: MethodLabel, class: usize) -> Series {
         let labels = [
-            ("http_request_method", METHODS[method]),
+            ("http_request_method", method.name()),
             ("http_response_status_class", CLASSES[class]),
             ("http_route", &*self.route),
         ];
@@ -69,18 +73,25 @@ impl RouteMetrics {
     }
 }
 
-pub(super) fn method_index(method: &Method) -> usize {
-    match *method {
-        Method::GET => 0,
-        Method::HEAD => 1,
-        Method::POST => 2,
-        Method::PUT => 3,
-        Method::PATCH => 4,
-        Method::DELETE => 5,
-        Method::OPTIONS => 6,
-        Method::CONNECT => 7,
-        Method::TRACE => 8,
-        _ => 9,
+impl MethodLabel {
+    #[inline]
+    pub(crate) fn of(method: &Method) -> Self {
+        MethodLabel(match *method {
+            Method::GET => 0,
+            Method::HEAD => 1,
+            Method::POST => 2,
+            Method::PUT => 3,
+            Method::PATCH => 4,
+            Method::DELETE => 5,
+            Method::OPTIONS => 6,
+            Method::CONNECT => 7,
+            Method::TRACE => 8,
+            _ => 9,
+        })
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        METHODS[usize::from(self.0)]
     }
 }
 
@@ -89,8 +100,7 @@ pub(super) fn class_index(status: StatusCode) -> usize {
 }
 
 /// Methods as label values; OpenTelemetry's name for all others, so that clients cannot make series.
-pub(super) const METHODS: [&str; 10] =
-    ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE", "_OTHER"];
+const METHODS: [&str; 10] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE", "_OTHER"];
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 const ACTIVE: &str = "http_server_active_requests";

@@ -12,6 +12,6 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use http::{HttpMetrics, RouteMetrics};
+pub(crate) use http::{HttpMetrics, MethodLabel, RouteMetrics};
 pub(crate) use recorder::install;
 pub(crate) use store::{ShardMetrics, Store};

@@ -11,7 +11,7 @@ use std::convert::Infallible;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, StatusCode};
-use net::{Body, Content, Headers, Response};
+use net::{Body, Content, Headers, Made, Response};
 use platform::{Buf, Chunk};
 
 pub use stream::{Sink, Stream, StreamError};
@@ -47,6 +47,7 @@ pub trait Respond {
 pub struct Html<T>(pub T);
 
 impl Respond for Response {
+    #[inline]
     fn respond(self) -> Response {
         self
     }
@@ -72,36 +73,42 @@ impl Respond for StatusCode {
 }
 
 impl Respond for &'static str {
+    #[inline]
     fn respond(self) -> Response {
         text(self)
     }
 }
 
 impl Respond for String {
+    #[inline]
     fn respond(self) -> Response {
         text(self)
     }
 }
 
 impl Respond for &'static [u8] {
+    #[inline]
     fn respond(self) -> Response {
         octets(self)
     }
 }
 
 impl Respond for Vec<u8> {
+    #[inline]
     fn respond(self) -> Response {
         octets(self)
     }
 }
 
 impl Respond for Bytes {
+    #[inline]
     fn respond(self) -> Response {
         octets(self)
     }
 }
 
 impl Respond for Chunk {
+    #[inline]
     fn respond(self) -> Response {
         octets(self)
     }
@@ -123,6 +130,7 @@ impl<T: Respond> Respond for Html<T> {
 }
 
 impl<T: Respond, E: Respond> Respond for Result<T, E> {
+    #[inline]
     fn respond(self) -> Response {
         match self {
             Ok(answer) => answer.respond(),
@@ -168,16 +176,26 @@ where
     }
 }
 
+/// A content type in its three forms, from one literal.
+macro_rules! content_type {
+    ($name:ident, $value:literal) => {
+        pub(crate) static $name: Made =
+            Made::new(CONTENT_TYPE, HeaderValue::from_static($value), concat!("Content-Type: ", $value, "\r\n"));
+    };
+}
+
+content_type!(TEXT, "text/plain; charset=utf-8");
+content_type!(OCTETS, "application/octet-stream");
+content_type!(JSON, "application/json");
+
+#[inline]
 fn text(content: impl Into<Buf>) -> Response {
-    full(HeaderValue::from_static("text/plain; charset=utf-8"), content)
+    Response::with_type(&TEXT, Content::Full(content.into()))
 }
 
+#[inline]
 fn octets(content: impl Into<Buf>) -> Response {
-    full(HeaderValue::from_static("application/octet-stream"), content)
-}
-
-pub(crate) fn full(content_type: HeaderValue, content: impl Into<Buf>) -> Response {
-    Response::new(StatusCode::OK).with_header(CONTENT_TYPE, content_type).with_content(content.into().into())
+    Response::with_type(&OCTETS, Content::Full(content.into()))
 }
 
 /// Lines of the same name all stay (`Set-Cookie`), and together take the place of the inner answer's.
@@ -192,12 +210,7 @@ where
     for (name, value) in lines {
         headers.append(name.try_into().map_err(Into::into)?, value.try_into().map_err(Into::into)?);
     }
-    let said = headers.len();
-    for (name, value) in response.headers.iter() {
-        if !headers.iter().take(said).any(|(saying, _)| saying == name) {
-            headers.append(name.clone(), value.clone());
-        }
-    }
+    headers.add_missing(std::mem::take(&mut response.headers));
     response.headers = headers;
     Ok(response)
 }

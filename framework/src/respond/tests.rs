@@ -63,7 +63,7 @@ fn answers_become_responses() {
             ("GET /html", "200\ncontent-type: text/html; charset=utf-8\n\n<p>"),
             ("GET /json", "200\ncontent-type: application/json\n\n[1,2]"),
             ("GET /pair", "201\ncontent-type: text/plain; charset=utf-8\n\na"),
-            ("GET /lines", "200\nx-a: 1\ncontent-type: text/plain; charset=utf-8\n\na"),
+            ("GET /lines", "200\ncontent-type: text/plain; charset=utf-8\nx-a: 1\n\na"),
             ("GET /three", "302\nlocation: /x\ncontent-type: none\n\na"),
             ("GET /cookies", "200\nset-cookie: a=1\nset-cookie: b=2"),
             ("GET /ok", "200\ncontent-type: text/plain; charset=utf-8\n\na"),

@@ -9,6 +9,7 @@ const ROUTES: &[(&str, &str)] = &[
     ("GET", "/items/{id}"),
     ("PUT", "/items/{id}"),
     ("HEAD", "/items/{id}"),
+    ("GET", "/items/new"),
     ("GET", "/users/{user}/items/{id}.json"),
     ("GET", "/files/{*path}"),
     ("*", "/any"),
@@ -43,6 +44,8 @@ fn a_path_and_a_method_find_their_route() {
     check("GET", "/items", "GET /items");
     check("POST", "/items", "POST /items");
     check("GET", "/items/7", "GET /items/{id} 7");
+    check("GET", "/items/new", "GET /items/new");
+    check("GET", "/items/newer", "GET /items/{id} newer");
     check("PUT", "/items/a%2Fb", "PUT /items/{id} a%2Fb");
     check("GET", "/users/ada/items/7.json", "GET /users/{user}/items/{id}.json ada 7");
     check("GET", "/files/a/b.txt", "GET /files/{*path} a/b.txt");

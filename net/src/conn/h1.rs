@@ -14,7 +14,7 @@ use std::time::Duration;
 use http::StatusCode;
 use platform::Buf;
 use platform::limits::CHUNK_BYTES_MAX;
-use proto::h1::{self, BodyLength, Checked, Event, FRAME_BYTES_MAX, WriteError};
+use proto::h1::{self, BodyLength, Checked, Event, FRAME_BYTES_MAX, Standing, WriteError};
 use proto::head::HeadTable;
 use shards::{Alarm, Leased, Operation, Pass, Shard};
 
@@ -421,12 +421,16 @@ impl<S: Service> Connection<S> {
         };
         let mut bytes = HEAD_BYTES_USUAL + body;
         loop {
-            let fields = headers.iter().map(|(name, value)| Checked(name, value));
+            let (other, fields) = headers.parts();
+            let fields = fields.map(|(name, value)| Checked(name, value));
             let room = self.outbox.room(bytes, &self.context.supplies)?;
             let engine = &mut self.engine;
-            let count = self.context.standing.with(&self.shard, |standing| match written {
-                Written::Whole(body) => engine.respond_whole(status, fields, standing, body, room),
-                Written::Head(length) => engine.respond(status, fields, standing, length, room),
+            let count = self.context.standing.with(&self.shard, |standing| {
+                let standing = Standing { other, ..standing };
+                match written {
+                    Written::Whole(body) => engine.respond_whole(status, fields, standing, body, room),
+                    Written::Head(length) => engine.respond(status, fields, standing, length, room),
+                }
             });
             match count {
                 Ok(count) => {

@@ -21,7 +21,8 @@ pub(super) struct Outbox {
 /// Where all outboxes of a shard get their memory.
 pub(crate) struct Supplies {
     pool: Pool,
-    /// Lists that wait for the next large answer.
+    /// Lists that wait for the next large answer; boxed, as an operation takes them.
+    #[allow(clippy::vec_box, reason = "the boxes themselves are what is kept")]
     lists: RefCell<Vec<Box<BufList>>>,
 }
 

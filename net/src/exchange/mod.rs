@@ -13,7 +13,7 @@ use shards::Leased;
 
 pub use body::{Body, BodyError, Incoming};
 pub use request::{Head, HeadSpares, Peer, Request};
-pub use response::{BodyStream, Content, Headers, Response};
+pub use response::{BodyStream, Content, Headers, Made, Response};
 
 /// Answers requests. One value per shard serves all of that shard's connections.
 pub trait Service {

@@ -161,6 +161,26 @@ fn headers_keep_their_order_and_set_replaces_all_lines_of_a_name() {
 }
 
 #[test]
+fn a_line_made_beforehand_comes_first_and_gives_way() {
+    static TYPE: Made = Made::new(CONTENT_TYPE, HeaderValue::from_static("made"), "content-type: made\r\n");
+    let names = |headers: &Headers| headers.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>().join(" ");
+    let mut headers = Headers::of(&TYPE);
+    headers.append(ACCEPT, HeaderValue::from_static("b"));
+    assert_eq!((names(&headers).as_str(), headers.len()), ("content-type accept", 2));
+
+    let mut said = Headers::default();
+    said.append(ACCEPT, HeaderValue::from_static("x"));
+    said.add_missing(headers.clone());
+    assert_eq!(names(&said), "content-type accept");
+    assert_eq!(said.get(&ACCEPT).map(HeaderValue::as_bytes), Some(&b"x"[..]));
+
+    headers.set(CONTENT_TYPE, HeaderValue::from_static("set"));
+    assert_eq!(names(&headers), "accept content-type");
+    headers.add_missing(Headers::of(&TYPE));
+    assert_eq!(headers.get(&CONTENT_TYPE).map(HeaderValue::as_bytes), Some(&b"set"[..]));
+}
+
+#[test]
 fn content_knows_its_length_if_it_can() {
     let (_incoming, unknown) = Body::channel(None);
     assert_eq!(Content::Empty.length(), Some(0));

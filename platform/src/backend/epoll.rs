@@ -245,27 +245,24 @@ impl Epoll {
 
     // ---- serving a descriptor --------------------------------------------------------------------------------------
 
-    /// Tries the operations on a descriptor, oldest first. Those of one direction keep their order: a younger one waits
-    /// for the older to end.
+    /// Tries the operations on a descriptor, oldest first.
     fn serve(&mut self, core: &mut Core, handle: Handle) {
         let Some(entry) = core.handles.entry_mut(handle) else { return };
         entry.mark &= !mark::LISTED;
         let mut keys = std::mem::take(&mut self.keys);
         core.operations_on(handle, &mut keys);
-        let mut taken = 0;
         for key in keys.drain(..) {
-            let Some(op) = core.op(key) else { continue };
-            let direction = if op.is_stream() { mark::DRAINED } else { mark::FULL };
-            if taken & direction == 0 && core.is_running(key) {
-                self.advance(core, key, handle, direction);
-                taken |= if core.is_running(key) { direction } else { 0 };
+            if core.is_running(key) {
+                self.advance(core, key, handle);
             }
         }
         self.keys = keys;
     }
 
     /// Does what can be done for one operation now, within its share of the turn.
-    fn advance(&mut self, core: &mut Core, key: Key, handle: Handle, direction: u32) {
+    fn advance(&mut self, core: &mut Core, key: Key, handle: Handle) {
+        let receives = core.op(key).is_some_and(Op::is_stream);
+        let direction = if receives { mark::DRAINED } else { mark::FULL };
         for _ in 0..TRANSFERS_PER_TURN_MAX {
             if core.is_ending(key) {
                 return;

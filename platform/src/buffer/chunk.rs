@@ -73,7 +73,10 @@ impl Chunk {
     ///
     /// Panics if there are fewer.
     pub fn split_to(&mut self, count: usize) -> Chunk {
-        let front = self.slice(0..count);
+        assert!(count <= self.len(), "split at {count} in a chunk of {} bytes", self.len);
+        self.pool.retain(self.block);
+        let pool = Rc::clone(&self.pool);
+        let front = Chunk { pool, start: self.start, len: count as u32, block: self.block };
         self.advance(count);
         front
     }
@@ -88,7 +91,14 @@ impl Chunk {
     /// [`COMPACT_BYTES_MAX`](crate::limits::COMPACT_BYTES_MAX) bytes; larger leases, and all when the pool is exhausted,
     /// stay as they are.
     pub fn compact(&mut self) {
-        if !self.block.is_receive() || self.len() > COMPACT_BYTES_MAX {
+        if self.len() <= COMPACT_BYTES_MAX {
+            self.move_out();
+        }
+    }
+
+    /// Moves a lease on a receive buffer, whatever its size, into a pooled chunk, if the pool has one.
+    pub(super) fn move_out(&mut self) {
+        if !self.block.is_receive() {
             return;
         }
         if let Some(mut copy) = PoolCore::lease(&self.pool, self.len()) {

@@ -391,7 +391,7 @@ impl ReceiveGroup<'_> {
 
     /// A lease on `offset..offset + len` of a taken buffer.
     ///
-    /// When buffers are scarce and the bytes are few, they are copied into a pooled chunk and the buffer is home at once.
+    /// When buffers are scarce, the bytes are copied into a pooled chunk and the buffer is home at once.
     ///
     /// # Safety
     /// The buffer has been taken and not been put back or leased since; the kernel has filled the range and writes no
@@ -410,8 +410,10 @@ impl ReceiveGroup<'_> {
         // SAFETY: the range lies in the buffer (asserted) and was initialised with the region; the count is one, just
         // set; the caller vouches that nobody writes there any more.
         let mut chunk = unsafe { Chunk::from_block(Rc::clone(&self.pool.0), start, len, block) };
-        if receive.leased.get() > (receive.leases.len() as u32) - (receive.leases.len() as u32).div_ceil(SCARCE_SHARE) {
-            chunk.compact();
+        let count = receive.leases.len() as u32;
+        if receive.leased.get() > count - count / SCARCE_SHARE {
+            // However slowly these bytes are read, others go on receiving; the bound is now the pool's, in bytes.
+            chunk.move_out();
         }
         chunk
     }

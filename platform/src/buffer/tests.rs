@@ -194,9 +194,9 @@ fn the_whole_buffer_can_be_filled() {
 
 /// Length of a lease, whether another pins the last buffer but one, and whether it then still pins its own.
 #[test]
-fn small_leases_are_moved_where_buffers_are_scarce() {
+fn leases_are_moved_where_buffers_are_scarce() {
     for (bytes, held, pins) in
-        [(1, 0, true), (1, 6, true), (1, 7, false), (COMPACT_BYTES_MAX, 7, false), (COMPACT_BYTES_MAX + 1, 7, true)]
+        [(1, 0, true), (1, 6, true), (1, 7, false), (COMPACT_BYTES_MAX, 7, false), (COMPACT_BYTES_MAX + 1, 7, false)]
     {
         let pool = pool(8);
         let _held: Vec<Chunk> = (0..held).map(|_| received(&pool, &[0; 4000])).collect();

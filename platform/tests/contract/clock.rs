@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use shardwise_platform::{Op, Outcome, Wait};
+use shardwise_platform::{NOBODY, Op, Outcome, Wait};
 
 use crate::bed::{Bed, WAIT_MAX, clock, pattern};
 
@@ -103,7 +103,7 @@ pub(crate) fn sleeps_end_in_order(bed: &mut Bed) {
 pub(crate) fn what_nobody_waits_for_wakes_nobody(bed: &mut Bed) {
     let begin = bed.now();
     let until = begin + Duration::from_millis(10);
-    let quiet = bed.start_for(Op::Sleep { until: begin + Duration::from_millis(1) }, 0);
+    let quiet = bed.start_for(Op::Sleep { until: begin + Duration::from_millis(1) }, NOBODY);
     let given_up = bed.start_for(Op::Sleep { until: begin + Duration::from_millis(2) }, 7);
     bed.abandon(given_up);
     assert!(bed.enter(Wait::Until(until)).is_empty());
@@ -117,12 +117,12 @@ pub(crate) fn waiters_are_named(bed: &mut Bed) {
     let token = bed.receive(server);
     bed.enter(Wait::No);
     assert!(bed.take(&token, 17).is_none());
-    let one = bed.start_for(Op::Send { socket: client, data: "one".into(), zero_copy: false }, 0);
+    let one = bed.start_for(Op::Send { socket: client, data: "one".into(), zero_copy: false }, NOBODY);
     let deadline = bed.now() + WAIT_MAX;
     assert_eq!(bed.enter(Wait::Until(deadline)), [17]);
     assert!(bed.take(&token, 17).is_some());
     assert!(bed.take(&token, 18).is_none(), "asking again changes whom to name");
-    let send = bed.start_for(Op::Send { socket: client, data: "two".into(), zero_copy: false }, 0);
+    let send = bed.start_for(Op::Send { socket: client, data: "two".into(), zero_copy: false }, NOBODY);
     assert_eq!(bed.enter(Wait::Until(deadline)), [18]);
     bed.abandon_all([one, send, token]);
     bed.close(client);

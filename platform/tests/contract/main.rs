@@ -87,7 +87,7 @@ contract! {
         slots::ten_thousand_operations_overflow_no_queue,
         slots::a_buffer_stays_with_its_blocked_send,
         buffers::enobufs_with_a_pool_of_one_buffer,
-        buffers::small_leases_pin_no_buffer,
+        buffers::leases_never_pin_the_last_buffers,
         buffers::a_starved_stream_waits_as_long_as_it_must,
         buffers::a_starved_stream_can_be_cancelled,
         buffers::a_starved_stream_can_be_abandoned,

@@ -103,7 +103,6 @@ fn leave_everything(bed: &mut Bed) {
     let connecting = bed.stream_socket(address).unwrap();
     let datagrams = bed.datagram_socket(loopback()).unwrap();
     let far = bed.now() + Duration::from_secs(60);
-    let into = bed.pool().lease(1000).unwrap();
     let path = "/dev/zero".into();
     let opened = bed
         .run(Op::Open { file: Box::new(OpenFile { path, read: true, write: false, create: false, truncate: false }) });
@@ -117,8 +116,11 @@ fn leave_everything(bed: &mut Bed) {
         bed.start(Op::Send { socket: server, data: vec![1; 8 << 20].into(), zero_copy: false }),
         bed.start(Op::ReceiveMessage { socket: datagrams, group: Group::Heads }),
         bed.start(Op::Sleep { until: far }),
-        bed.start(Op::Read { file, offset: 0, into }),
     ];
+    for _ in 0..50 {
+        let into = bed.pool().lease(1000).unwrap();
+        let _token = bed.start(Op::Read { file, offset: 0, into });
+    }
 }
 
 pub(crate) fn teardown_with_operations_in_flight(bed: &mut Bed) {

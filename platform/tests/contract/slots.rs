@@ -269,10 +269,18 @@ pub(crate) fn ten_thousand_operations_overflow_no_queue(bed: &mut Bed) {
     let deadline = bed.now() + crate::bed::WAIT_MAX;
     while named.len() < sleeps.len() {
         assert!(bed.now() < deadline, "{}: {} of {COUNT} have landed", bed.rung.name, named.len());
+        bed.unparker.unpark();
         named.extend(bed.enter(Wait::Until(deadline)));
     }
     named.sort_unstable();
     assert!(named.into_iter().eq(1..=COUNT), "each waiter is named once");
+    // Unparking has survived it too.
+    bed.enter_for(Duration::from_millis(1));
+    for _ in 0..3 {
+        bed.unparker.unpark();
+        assert!(bed.enter(Wait::Until(deadline)).is_empty());
+    }
+    assert!(bed.now() < deadline, "{}: the shard can still be unparked", bed.rung.name);
     for sleep in sleeps {
         assert!(matches!(bed.end(sleep), Ok(Outcome::Elapsed)));
     }

@@ -208,6 +208,7 @@ pub(crate) fn zero_copy_gives_its_buffer_back_once(bed: &mut Bed) {
     bed.close(server);
 }
 
+/// As long as there is room for all of them; of two that have to wait the bytes may mix, see `Op::Send`.
 pub(crate) fn sends_started_together_leave_in_order(bed: &mut Bed) {
     let (client, server) = bed.pair();
     let parts: Vec<Vec<u8>> = (1..=20u8).map(|byte| vec![byte; 50 * usize::from(byte)]).collect();

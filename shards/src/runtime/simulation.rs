@@ -54,8 +54,11 @@ struct Member {
 pub struct Program<E> {
     /// Its shards, in order.
     pub remotes: Vec<Remote>,
-    results: Rc<RefCell<Vec<Option<Result<(), E>>>>>,
+    results: Results<E>,
 }
+
+/// What `main` returned on each shard, where it has ended.
+type Results<E> = Rc<RefCell<Vec<Option<Result<(), E>>>>>;
 
 impl Simulation {
     /// A machine on which nothing goes wrong, with everything else decided by the seed.

@@ -113,12 +113,11 @@ impl Start {
         round.declared[shard.number()] = Some(declaration.clone());
         if round.declared.iter().all(Option::is_some) && round.outcome.is_none() {
             // Every shard waits for this one, so holding the lock meanwhile holds up nobody.
-            let opened = shard
-                .with_reactor(|reactor| reactor.listen(declaration.address, self.count, options))
-                .and_then(|sockets| {
+            let opened =
+                shard.with_reactor(|reactor| reactor.listen(declaration.address, self.count, options)).map(|sockets| {
                     let first = sockets.first().map(Socket::local_address);
                     let address = first.and_then(Result::ok).unwrap_or(declaration.address);
-                    Ok(Opened { address, sockets: sockets.into_iter().map(Some).collect() })
+                    Opened { address, sockets: sockets.into_iter().map(Some).collect() }
                 });
             round.conclude(opened.map_err(StartError::Listen));
         }

@@ -176,14 +176,16 @@ impl Field for Checked<'_> {
     }
 }
 
-/// Field lines that every response of a server has, made once for many: each whole, with its line end, or empty. They are
-/// trusted. A response that brings a field of the same name goes without the standing one.
+/// Field lines made once for many responses: each whole, with its line end, or empty. They are trusted. A response that
+/// brings a `Server` or `Date` of its own goes without the standing one.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Standing<'a> {
     /// `Server: …`
     pub server: &'a [u8],
     /// `Date: …`
     pub date: &'a [u8],
+    /// What this kind of response has besides; none of the fields that are the engine's.
+    pub other: &'a [u8],
 }
 
 /// Appends to a slice.
@@ -263,6 +265,7 @@ impl<'o> Writer<'o> {
     /// Writes the standing lines that the fields have not replaced.
     #[inline]
     pub(crate) fn standing(&mut self, standing: Standing<'_>, overridden: &Overridden) -> Result<(), WriteError> {
+        self.put(standing.other)?;
         if !overridden.has_server {
             self.put(standing.server)?;
         }

@@ -90,12 +90,9 @@ fn host_and_port(value: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
             let end = literal.iter().position(|&byte| byte == b']')?;
             is_ip_literal(&literal[..end]).then_some(end + 2)?
         }
-        _ => value.iter().position(|&byte| byte == b':').unwrap_or(value.len()),
+        _ => reg_name_end(value),
     };
     let (host, rest) = value.split_at(host_end);
-    if host.first() != Some(&b'[') && !is_reg_name(host) {
-        return None;
-    }
     match rest {
         [] => Some((host, None)),
         [b':', port @ ..] if is_port(port) => Some((host, Some(port))),
@@ -103,13 +100,15 @@ fn host_and_port(value: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     }
 }
 
-fn is_reg_name(mut name: &[u8]) -> bool {
+/// Where the `reg-name` that the value begins with ends.
+#[inline]
+fn reg_name_end(value: &[u8]) -> usize {
+    let mut end = 0;
     loop {
-        name = &name[scan::end_of(REG_NAME, name, 0)..];
-        match name {
-            [] => return true,
-            [b'%', high, low, rest @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => name = rest,
-            _ => return false,
+        end = scan::end_of(REG_NAME, value, end);
+        match &value[end..] {
+            [b'%', high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => end += 3,
+            _ => return end,
         }
     }
 }

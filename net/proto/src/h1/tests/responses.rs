@@ -158,7 +158,7 @@ fn fields_of_the_handler() {
 
 #[test]
 fn the_date_is_written_once() {
-    let standing = Standing { server: b"", date: b"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n" };
+    let standing = Standing { server: b"", date: b"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n", other: b"" };
     for (fields, expect) in [
         (&[][..], "HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Length: 1\r\n\r\na"),
         (&[("date", "x")][..], "HTTP/1.1 200 OK\r\ndate: x\r\nContent-Length: 1\r\n\r\na"),
