@@ -366,6 +366,10 @@ impl<S: Service> Connection<S> {
         if self.shard.is_draining() || too_much_left {
             self.engine.close_after_response();
         }
+        if matches!(content, Content::Body(_)) && self.input.is_empty() {
+            // The answer is made of the request's body: a client that waits to be asked for it must be asked first.
+            self.outbox.put(self.engine.continue_line(), &self.context.supplies)?;
+        }
         match self.write_response(status, &headers, content) {
             Ok(rest) => Ok(rest),
             Err(Refusal::Exhausted) => Err(End::Exhausted),
