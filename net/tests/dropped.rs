@@ -17,6 +17,10 @@ use shardwise_net::{Listener, Result, TcpStream};
 /// Polls after which a scenario must have come to its end.
 const POLLS_MAX: usize = 1000;
 
+/// When the drop comes: at once, before the kernel has heard of what the last poll began; or when that has landed and nobody
+/// has taken it.
+const PAUSES: [Duration; 2] = [Duration::ZERO, Duration::from_millis(2)];
+
 /// How long the shard may take to be as it was.
 const SETTLE_TIME_MAX: Duration = Duration::from_secs(10);
 
@@ -124,22 +128,29 @@ async fn every_scenario(shard: &Shard, descriptors: impl Fn() -> usize) {
         shard.sleep(Duration::from_millis(20)).await;
         let baseline = State::of(shard, &descriptors);
         assert_eq!((baseline.holdings, baseline.heads_leased), (Holdings::default(), 0), "{name}, run in full");
-        for polls in 0.. {
-            assert!(polls < POLLS_MAX, "{name} does not end");
-            let has_ended = drop_after(polls, scenario(shard.clone())).await;
-            settle(shard, &descriptors, baseline, || format!("{name}, dropped after {polls} polls")).await;
-            if has_ended {
-                println!("{name}: {polls} polls");
-                break;
+        for pause in PAUSES {
+            for polls in 0.. {
+                assert!(polls < POLLS_MAX, "{name} does not end");
+                let has_ended = drop_after(shard, polls, pause, scenario(shard.clone())).await;
+                let what = || format!("{name}, dropped {pause:?} after {polls} polls");
+                settle(shard, &descriptors, baseline, what).await;
+                if has_ended {
+                    break;
+                }
             }
         }
     }
 }
 
-/// Polls a future so many times and drops it. True if it has ended by then.
-async fn drop_after(polls: usize, mut future: Pin<Box<dyn Future<Output = Result<()>>>>) -> bool {
+/// Polls a future so many times, and drops it after a pause. True if it has ended by then.
+async fn drop_after(
+    shard: &Shard,
+    polls: usize,
+    pause: Duration,
+    mut future: Pin<Box<dyn Future<Output = Result<()>>>>,
+) -> bool {
     let mut polled = 0;
-    poll_fn(|cx| {
+    let has_ended = poll_fn(|cx| {
         if polled == polls {
             return Poll::Ready(false);
         }
@@ -154,7 +165,11 @@ async fn drop_after(polls: usize, mut future: Pin<Box<dyn Future<Output = Result
             Poll::Pending => Poll::Pending,
         }
     })
-    .await
+    .await;
+    if !pause.is_zero() {
+        shard.sleep(pause).await;
+    }
+    has_ended
 }
 
 async fn settle(shard: &Shard, descriptors: &impl Fn() -> usize, baseline: State, what: impl Fn() -> String) {
