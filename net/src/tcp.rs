@@ -104,7 +104,7 @@ impl TcpStream {
     async fn send_outgoing(&mut self, outgoing: &mut Outgoing) -> Result<()> {
         while !outgoing.is_empty() {
             let sending = self.start_send(std::mem::take(outgoing))?;
-            *outgoing = sent(sending.await)?.1;
+            *outgoing = sent(sending.await)?;
         }
         Ok(())
     }
@@ -212,11 +212,15 @@ pub(crate) enum Outgoing {
 }
 
 impl Outgoing {
-    pub(crate) fn is_empty(&self) -> bool {
+    pub(crate) fn bytes(&self) -> usize {
         match self {
-            Outgoing::One(buf) => buf.is_empty(),
-            Outgoing::Many(list) => list.bytes() == 0,
+            Outgoing::One(buf) => buf.len(),
+            Outgoing::Many(list) => list.bytes(),
         }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes() == 0
     }
 }
 
@@ -226,16 +230,16 @@ impl Default for Outgoing {
     }
 }
 
-/// What came of a send: the bytes that left, and what is left to send.
-pub(crate) fn sent(completion: Completion) -> Result<(usize, Outgoing)> {
+/// What a send has left to send.
+pub(crate) fn sent(completion: Completion) -> Result<Outgoing> {
     match completion.result? {
         Outcome::Sent { bytes, mut data } => {
             data.advance(bytes);
-            Ok((bytes, Outgoing::One(data)))
+            Ok(Outgoing::One(data))
         }
         Outcome::SentList { bytes, mut list } => {
             list.advance(bytes);
-            Ok((bytes, Outgoing::Many(list)))
+            Ok(Outgoing::Many(list))
         }
         other => unreachable!("a send ends with {other:?}"),
     }

@@ -72,6 +72,8 @@ pub(crate) struct Flight {
     cancelled: bool,
     /// A cancel is on its way only to pause the stream.
     pausing: bool,
+    /// Success needs no telling: the slot is given up with the operation's end, and only a failure is delivered.
+    is_hushed: bool,
     /// The caller's last completion has been queued; the kernel may still hold the memory (zero-copy).
     answered: bool,
 }
@@ -135,6 +137,7 @@ impl Core {
             abandoned: false,
             cancelled: false,
             pausing: false,
+            is_hushed: false,
             answered: false,
         };
         let key = self.flights.insert(flight).map_err(|flight| (flight.op, Error::Full))?;
@@ -152,6 +155,7 @@ impl Core {
         };
         let Some(first) = flight.first else {
             flight.waiter = waiter;
+            flight.is_hushed = false;
             return None;
         };
         let Unread { completion, next } = self.results.remove(first).expect("a queued result is in the table");
@@ -166,6 +170,35 @@ impl Core {
             self.restart(token.0);
         }
         Some(completion)
+    }
+
+    /// Lets a send end without a word if all of it leaves: its token is then spent. A failure, or a transfer cut short, is
+    /// delivered to `waiter`; asking for a completion takes the wish back. True if a completion waits to be taken.
+    pub(crate) fn hush(&mut self, token: &Token, waiter: u64) -> bool {
+        let Some(flight) = self.flights.get_mut(token.0) else { return false };
+        flight.is_hushed = true;
+        flight.waiter = waiter;
+        let Some(first) = flight.first else { return false };
+        let unread = self.results.get(first).expect("a queued result is in the table");
+        // Bytes of a buffer that has come back whole: all of it has left.
+        let is_whole = matches!(&unread.completion.result, Ok(Outcome::Sent { bytes, data }) if *bytes == data.len());
+        if is_whole {
+            self.discard_unread(token.0);
+            self.disown(token.0);
+        }
+        !is_whole
+    }
+
+    /// Whether an operation has ended and all of it has been told, or need not be.
+    pub(crate) fn is_spent(&self, token: &Token) -> bool {
+        !self.flights.contains(token.0)
+    }
+
+    /// Takes an operation out of turn, for a backend that can do it at once.
+    pub(crate) fn begin(&mut self, key: Key) -> Option<&Op> {
+        let flight = self.flights.get_mut(key)?;
+        flight.stage = Stage::Running;
+        Some(&flight.op)
     }
 
     /// Asks for the operation's end; its last completion still comes.
@@ -275,6 +308,15 @@ impl Core {
 
     /// Lands the end of a send or write, with the buffer that the slot has kept.
     pub(crate) fn land_sent(&mut self, key: Key, bytes: usize) {
+        if let Some(flight) = self.flights.get_mut(key)
+            && flight.is_hushed
+            && matches!(&flight.op, Op::Send { data, .. } if data.len() == bytes)
+        {
+            flight.abandoned = true;
+            flight.answered = true;
+            // The slot goes at once, and the buffer with it.
+            return self.land(key, Ok(Outcome::Synced));
+        }
         let outcome = match self.take_op(key) {
             Some(Op::Send { data, .. } | Op::Write { data, .. }) => Outcome::Sent { bytes, data },
             Some(Op::SendList { list, .. }) => Outcome::SentList { bytes, list },

@@ -110,18 +110,33 @@ impl Reactor {
 
     // ---- operations ------------------------------------------------------------------------------------------------
 
-    /// Starts an operation. It reaches the kernel with the next [`enter`](Reactor::enter); `waiter` is named there when
+    /// Starts an operation. It reaches the kernel with the next [`enter`](Reactor::enter) at the latest; `waiter` is named there when
     /// something lands ([`NOBODY`](crate::NOBODY) is not). The operation comes back if it cannot start.
     ///
     /// Errors: `Closed`, `Full`.
     pub fn start(&mut self, op: Op, waiter: u64) -> std::result::Result<Token, Refused> {
-        self.core.start(op, waiter)
+        let token = self.core.start(op, waiter)?;
+        self.backend.start_early(&mut self.core, token.0);
+        Ok(token)
     }
 
     /// Takes the oldest unread completion. With none, `waiter` is named when one lands. After a completion without `more`
     /// the token is spent, and asking again gives `Closed`.
     pub fn take(&mut self, token: &Token, waiter: u64) -> Option<Completion> {
         self.core.take(token, waiter)
+    }
+
+    /// Lets a send end without a word if all of it leaves: its slot and buffer are then free at once, and
+    /// [`is_spent`](Reactor::is_spent) tells. A failure, or a transfer cut short, is a completion as always, for `waiter`.
+    /// [`take`](Reactor::take) takes the wish back. It saves the completion of what mostly goes well. True if a completion
+    /// waits to be taken already.
+    pub fn hush(&mut self, token: &Token, waiter: u64) -> bool {
+        self.core.hush(token, waiter)
+    }
+
+    /// Whether an operation has ended and nothing of it is left to take.
+    pub fn is_spent(&self, token: &Token) -> bool {
+        self.core.is_spent(token)
     }
 
     /// Asks for an operation's end. Its last completion comes as always: what it still achieved, or `Cancelled`.

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use platform::arena::Key;
 use platform::{Completion, Error, NOBODY, Op, Refused, Token};
@@ -60,6 +60,19 @@ impl Operation {
         let Some(token) = &self.token else { return Some(SPENT) };
         let completion = self.shard.with_reactor(|reactor| reactor.take(token, NOBODY))?;
         Some(self.taken(completion))
+    }
+
+    /// Lets a send end without a word if all of it leaves: see [`Reactor::hush`](platform::Reactor::hush). The task of
+    /// `waker` is woken only if something goes wrong. True if a completion waits to be taken already.
+    pub fn hush(&mut self, waker: &Waker) -> bool {
+        let Some(token) = &self.token else { return false };
+        let waiter = self.shard.waiter_of(waker, &mut self.seat);
+        self.shard.with_reactor(|reactor| reactor.hush(token, waiter))
+    }
+
+    /// Whether it has ended and nothing of it is left to take. Of a hushed send: whether all of it has left.
+    pub fn is_spent(&self) -> bool {
+        self.token.as_ref().is_none_or(|token| self.shard.with_reactor(|reactor| reactor.is_spent(token)))
     }
 
     /// Asks for the operation's end. Its last completion still comes: what it achieved, or `Cancelled`.

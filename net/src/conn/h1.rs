@@ -179,7 +179,7 @@ impl<S: Service> Connection<S> {
 
     fn poll_more(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<More, End>> {
         // The answers gathered so far leave now; their end is awaited along with the next request.
-        let is_sent = self.poll_flush(cx)?.is_ready();
+        let is_sent = self.flush_quietly(cx)?;
         if let Poll::Ready(received) = self.poll_input(cx)? {
             return Poll::Ready(Ok(if received { More::Input } else { More::End }));
         }
@@ -366,6 +366,10 @@ impl<S: Service> Connection<S> {
         if self.shard.is_draining() || too_much_left {
             self.engine.close_after_response();
         }
+        if matches!(content, Content::Body(_)) && self.input.is_empty() {
+            // The answer is made of the request's body: a client that waits to be asked for it must be asked first.
+            self.outbox.put(self.engine.continue_line(), &self.context.supplies)?;
+        }
         match self.write_response(status, &headers, content) {
             Ok(rest) => Ok(rest),
             Err(Refusal::Exhausted) => Err(End::Exhausted),
@@ -498,11 +502,12 @@ impl<S: Service> Connection<S> {
     /// Sends what is gathered, one send at a time. Ready when all of it has left.
     fn poll_flush(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), End>> {
         loop {
-            if let Some(sending) = &mut self.sending {
+            if let Some(sending) = &mut self.sending
+                && !sending.is_spent()
+            {
                 let completion = ready!(sending.poll_next(cx));
                 self.sending = None;
-                let (bytes, rest) = sent(completion).map_err(|_| End::Broken)?;
-                self.context.stats.bytes_sent.add(bytes as u64);
+                let rest = sent(completion).map_err(|_| End::Broken)?;
                 if self.waits == Waits::Write {
                     self.waits = Waits::Nothing;
                 }
@@ -515,9 +520,36 @@ impl<S: Service> Connection<S> {
             if self.outbox.is_empty() {
                 return Poll::Ready(Ok(()));
             }
-            let outgoing = self.outbox.take(&self.context.supplies);
-            self.sending = Some(self.stream.start_send(outgoing).map_err(|_| End::Broken)?);
+            self.send_gathered()?;
         }
+    }
+
+    /// Starts to send what is gathered. If it leaves as it should, nobody is woken to hear of it. True if all has left.
+    fn flush_quietly(&mut self, cx: &mut TaskContext<'_>) -> Result<bool, End> {
+        if self.sending.as_ref().is_some_and(Operation::is_spent) {
+            self.sending = None;
+        }
+        if self.sending.is_none() {
+            if self.outbox.is_empty() {
+                return Ok(true);
+            }
+            self.send_gathered()?;
+        } else if !self.outbox.is_empty() {
+            // More is to follow, so the end of this one must be awaited after all.
+            return Ok(self.poll_flush(cx)?.is_ready());
+        }
+        let sending = self.sending.as_mut().expect("a send is on its way");
+        match sending.hush(cx.waker()) {
+            true => Ok(self.poll_flush(cx)?.is_ready()),
+            false => Ok(sending.is_spent()),
+        }
+    }
+
+    fn send_gathered(&mut self) -> Result<(), End> {
+        let outgoing = self.outbox.take(&self.context.supplies);
+        self.context.stats.bytes_sent.add(outgoing.bytes() as u64);
+        self.sending = Some(self.stream.start_send(outgoing).map_err(|_| End::Broken)?);
+        Ok(())
     }
 
     /// The same, and gives up on a peer that takes nothing.

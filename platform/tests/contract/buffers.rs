@@ -139,6 +139,7 @@ fn paused(bed: &mut Bed) -> (Token, [Handle; 2], Vec<u8>) {
         let data = pattern(HEAD_BUFFER_BYTES as usize);
         bed.send(client, &data);
         sent.extend_from_slice(&data);
+        bed.enter(Wait::No);
     }
     bed.enter_for(Duration::from_millis(2));
     assert_eq!(bed.stats().pauses, 1, "it is paused once");

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use shardwise_platform::limits::SEND_BUFFERS_MAX;
-use shardwise_platform::{Buf, BufList, Error, Group, Op, Outcome, SocketOption, Wait};
+use shardwise_platform::{Buf, BufList, Error, Group, NOBODY, Op, Outcome, SocketOption, Wait};
 
-use crate::bed::{Bed, hash, pattern};
+use crate::bed::{Bed, WAIT_MAX, hash, pattern};
 
 pub(crate) fn connects_and_accepts(bed: &mut Bed) {
     let (listener, address) = bed.listener();
@@ -248,4 +248,44 @@ pub(crate) fn input_that_came_with_its_end_is_read_to_the_end(bed: &mut Bed) {
         assert!(matches!(bed.end(at_server), Ok(Outcome::EndOfInput)));
         bed.close(server);
     }
+}
+
+/// A hushed send that leaves whole is over without a word, and its memory is home.
+pub(crate) fn a_hushed_send_ends_without_a_word(bed: &mut Bed) {
+    let (client, server) = bed.pair();
+    let receive = bed.receive(server);
+    let mut chunk = bed.pool().lease(100).expect("the pool has room");
+    chunk.put(b"quietly");
+    let send = bed.start_for(Op::Send { socket: client, data: chunk.freeze().into(), zero_copy: false }, NOBODY);
+    let landed = bed.hush(&send, 9);
+    assert!(!landed);
+    assert_eq!(bed.read(&receive, 7), b"quietly");
+    bed.enter_for(Duration::from_millis(2));
+    assert!(bed.is_spent(&send), "its slot is free");
+    assert_eq!(bed.pool().stats().pooled_bytes, 0, "its memory is home");
+    assert!(matches!(bed.take(&send, 9).map(|completion| completion.result), Some(Err(Error::Closed))));
+
+    // Asking takes the wish back.
+    let send = bed.start_for(Op::Send { socket: client, data: "aloud".into(), zero_copy: false }, NOBODY);
+    if !bed.is_spent(&send) && !bed.hush(&send, 9) && bed.take(&send, 9).is_none() {
+        assert!(matches!(bed.end(send), Ok(Outcome::Sent { bytes: 5, .. })));
+    }
+    bed.abandon(receive);
+    bed.close(client);
+    bed.close(server);
+}
+
+/// What goes wrong with a hushed send is told.
+pub(crate) fn a_hushed_send_that_fails_is_told(bed: &mut Bed) {
+    let (client, server) = bed.pair();
+    bed.shutdown(client, Shutdown::Write).unwrap();
+    let send = bed.start_for(Op::Send { socket: client, data: "too late".into(), zero_copy: false }, NOBODY);
+    if !bed.hush(&send, 9) {
+        let deadline = bed.now() + WAIT_MAX;
+        assert_eq!(bed.enter(Wait::Until(deadline)), [9]);
+    }
+    assert!(!bed.is_spent(&send));
+    assert_eq!(bed.end(send).unwrap_err(), Error::BrokenPipe);
+    bed.close(client);
+    bed.close(server);
 }

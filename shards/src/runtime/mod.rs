@@ -137,7 +137,7 @@ impl Builder {
         self
     }
 
-    /// Sizes of buffer pools, ring features.
+    /// Sizes of buffer pools, ring features. `SHARDWISE_URING_MASK` takes further features away.
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
         self
@@ -202,7 +202,7 @@ impl Builder {
                 stats: Arc::clone(&plan.stats[number]),
             };
             let (events, main) = (events.clone(), Arc::clone(&main));
-            let (kind, config) = (plan.selection.kind, self.config);
+            let (kind, config) = (plan.selection.kind, plan.config);
             let thread = move || shard_thread(seed, cpu, kind, config, events, go, main);
             std::thread::Builder::new()
                 .name(format!("shard-{number}"))
@@ -227,7 +227,9 @@ impl Builder {
             (None, Ok(name)) => name.parse().map_err(|error| format!("SHARDWISE_BACKEND: {error}"))?,
             (None, Err(_)) => Choice::Auto,
         };
-        let selection = platform::select(choice, &self.config).map_err(|error| error.to_string())?;
+        let masked = Features::ALL.without(features_from_environment()?);
+        let config = Config { features: self.config.features.without(masked), ..self.config };
+        let selection = platform::select(choice, &config).map_err(|error| error.to_string())?;
         let count = placement.shards.len();
         Ok(Plan {
             why: Arc::from(selection.why.as_str()),
@@ -235,6 +237,7 @@ impl Builder {
             stats: (0..count).map(|_| Arc::default()).collect(),
             placement,
             selection,
+            config,
         })
     }
 }
@@ -243,6 +246,7 @@ impl Builder {
 struct Plan {
     placement: Placement,
     selection: Selection,
+    config: Config,
     why: Arc<str>,
     start: Arc<Start>,
     stats: Vec<Arc<ShardStats>>,

@@ -1,0 +1,101 @@
+//! Bad input gets a clear error, its connection is closed, and nobody else notices.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use crate::served::Served;
+use crate::wire::{Client, request};
+
+/// Requests, what they are answered, and a part of the text that says why.
+const TABLE: &[(&str, u16, &str)] = &[
+    // Lines.
+    ("GET /\x01 HTTP/1.1\r\nHost: here\r\n\r\n", 400, "target"),
+    ("GET  /plaintext HTTP/1.1\r\nHost: here\r\n\r\n", 400, "target"),
+    (" GET /plaintext HTTP/1.1\r\nHost: here\r\n\r\n", 400, "method"),
+    ("GET /plaintext\r\nHost: here\r\n\r\n", 400, "HTTP/1.1"),
+    ("GET /plaintext HTTP/1.1 \r\nHost: here\r\n\r\n", 400, "HTTP/1.1"),
+    ("GET /plaintext HTTP/1.1\nHost: here\n\n", 400, "LF without CR"),
+    ("GET /plaintext HTTP/1.1\r\nHost: here\r\nA: b\rc: d\r\n\r\n", 400, "CR"),
+    ("\r\n\r\n\r\n\r\n\r\n\r\nGET /plaintext HTTP/1.1\r\nHost: here\r\n\r\n", 400, "empty lines"),
+    ("\x16\x03\x01\x02\x00\x01\x00\x01\x7c\x03\x03\r\n\r\n", 400, ""),
+    // Fields.
+    ("GET /plaintext HTTP/1.1\r\n\r\n", 400, "Host"),
+    ("GET /plaintext HTTP/1.1\r\nHost: here\r\nHost: there\r\n\r\n", 400, "Host"),
+    ("GET /plaintext HTTP/1.1\r\nHost : here\r\n\r\n", 400, "colon"),
+    ("GET /plaintext HTTP/1.1\r\nHost: here\r\nno colon\r\n\r\n", 400, ""),
+    ("GET /plaintext HTTP/1.1\r\nHost: here\r\n: nameless\r\n\r\n", 400, "name"),
+    ("GET /plaintext HTTP/1.1\r\nHost: here\r\nA: b\r\n folded\r\n\r\n", 400, "white space"),
+    ("GET /plaintext HTTP/1.1\r\nHost: here\r\nA: \0\r\n\r\n", 400, "control character"),
+    // Framing.
+    ("POST /echo HTTP/1.1\r\nHost: here\r\nContent-Length: 1x\r\n\r\n", 400, "Content-Length"),
+    ("POST /echo HTTP/1.1\r\nHost: here\r\nContent-Length: -1\r\n\r\n", 400, "Content-Length"),
+    ("POST /echo HTTP/1.1\r\nHost: here\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400, "Content-Length"),
+    (
+        "POST /echo HTTP/1.1\r\nHost: here\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        400,
+        "Transfer-Encoding",
+    ),
+    ("POST /echo HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked, gzip\r\n\r\n", 400, "chunked"),
+    ("POST /echo HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501, "coding"),
+    // Versions.
+    ("GET /plaintext HTTP/2.0\r\nHost: here\r\n\r\n", 505, "version"),
+    ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "version"),
+    // What else there is too much of.
+    ("AVERYLONGMETHODTHATNOBODYHASEVERHEARDOF / HTTP/1.1\r\nHost: here\r\n\r\n", 501, "method"),
+];
+
+pub(crate) fn malformed_requests_are_refused_and_others_served(backend: &'static str) {
+    let served = Served::start(backend, &[]);
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let clients = (0..4).map(|_| served.client());
+        let good: Vec<_> = clients.map(|client| scope.spawn(|| ask_well(client, &is_over))).collect();
+        for (request, status, text) in TABLE {
+            check(&served, request.as_bytes(), *status, text);
+        }
+        let head = |line: &str, fields: String| format!("{line} HTTP/1.1\r\nHost: here\r\n{fields}\r\n");
+        let long_target = head(&format!("GET /{}", "a".repeat(9_000)), String::new());
+        check(&served, long_target.as_bytes(), 414, "target");
+        let long_field = head("GET /plaintext", format!("A: {}\r\n", "a".repeat(20_000)));
+        check(&served, long_field.as_bytes(), 431, "too long");
+        let endless = "GET /plaintext HTTP/1.1\r\nA: ".to_owned() + &"a".repeat(100_000);
+        check(&served, endless.as_bytes(), 431, "too long");
+        let many_fields = head("GET /plaintext", (0..500).map(|index| format!("A{index}: b\r\n")).collect());
+        check(&served, many_fields.as_bytes(), 431, "too many");
+        // A good request before the bad one is answered first.
+        let mut client = served.client();
+        client.send(request("GET /plaintext") + "bad\r\n\r\n");
+        assert_eq!(client.answer().text(), "Hello, World!");
+        assert_eq!(client.answer().status, 400);
+        client.expect_end();
+        is_over.store(true, Ordering::Relaxed);
+        for asking in good {
+            assert!(asking.join().expect("no good client sees an error") > 0, "and each was served meanwhile");
+        }
+    });
+    let (code, log) = served.stopped();
+    assert_eq!(code, Some(0));
+    assert!(!log.contains("ERROR") && !log.contains("panicked"), "{log}");
+}
+
+/// The error is told in whole, and then the connection ends.
+#[track_caller]
+fn check(served: &Served, request: &[u8], status: u16, text: &str) {
+    let mut client = served.client();
+    client.send(request);
+    let answer = client.answer();
+    let told = String::from_utf8_lossy(&request[..request.len().min(80)]);
+    assert_eq!(answer.status, status, "{told:?}: {}", answer.text());
+    assert!(answer.text().contains(text) && answer.closes(), "{told:?}: {answer:?}");
+    client.expect_end();
+}
+
+/// Asks without pause until told that it is over; gives the number of right answers.
+fn ask_well(mut client: Client, is_over: &AtomicBool) -> u32 {
+    let mut count = 0;
+    while !is_over.load(Ordering::Relaxed) {
+        assert_eq!(client.ask("GET /plaintext").text(), "Hello, World!");
+        count += 1;
+    }
+    count
+}

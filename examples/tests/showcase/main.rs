@@ -1,0 +1,51 @@
+//! The built `showcase`, started as an operator starts it and asked over plain sockets: right answers from every route, two
+//! pinned shards, bad input, bad options, a host without io_uring, and the drain.
+//!
+//! Each test runs on io_uring (skipped, with a line that says so, where the host has none) and on epoll. Servers listen on
+//! ports of the kernel's choice and are killed by their own process ids.
+
+#![allow(clippy::disallowed_methods, reason = "tests outside of any shard: real threads and a real clock")]
+
+mod bad_input;
+mod drain;
+mod options;
+mod routes;
+mod seccomp;
+mod served;
+mod shards;
+#[path = "../../../framework/tests/wire/mod.rs"]
+mod wire;
+
+/// Instantiates each test on both backends.
+macro_rules! on_each_backend {
+    ($($file:ident::$test:ident),* $(,)?) => {
+        mod uring {
+            $(#[test] fn $test() { crate::served::check("uring", crate::$file::$test); })*
+        }
+
+        mod epoll {
+            $(#[test] fn $test() { crate::served::check("epoll", crate::$file::$test); })*
+        }
+    };
+}
+
+on_each_backend! {
+    routes::plaintext,
+    routes::json,
+    routes::echo,
+    routes::bytes,
+    routes::streams,
+    routes::headers,
+    routes::sleep,
+    routes::head_everywhere,
+    routes::wrong_paths_and_methods,
+    routes::keep_alive_and_close,
+    routes::old_version,
+    routes::pipelines,
+    routes::byte_by_byte,
+    routes::expectations,
+    shards::both_shards_answer_pinned_each_with_its_own_ring,
+    bad_input::malformed_requests_are_refused_and_others_served,
+    drain::what_was_received_in_whole_is_answered_in_whole,
+    drain::a_second_signal_ends_at_once,
+}
