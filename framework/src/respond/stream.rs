@@ -14,8 +14,10 @@ use std::task::{Context, Poll};
 use http::StatusCode;
 use net::{BodyStream, Content, Response};
 use platform::Buf;
+use shards::Shard;
 
 use super::Respond;
+use crate::metrics::HttpMetrics;
 use crate::{Error, caught};
 
 /// A response whose body is made piece by piece.
@@ -106,6 +108,14 @@ impl Respond for Stream {
     }
 }
 
+/// The answer is under way, so the panic's exchange has been counted; the panic has not.
+#[cold]
+fn count_panic() {
+    if let Some(shard) = Shard::current() {
+        HttpMetrics::of(&shard).panics.add(1);
+    }
+}
+
 /// The code that makes the pieces.
 type Maker = Pin<Box<dyn Future<Output = Result<(), Error>>>>;
 
@@ -126,7 +136,10 @@ impl BodyStream for Made {
             self.maker = None;
             self.failure = match end {
                 Ok(end) => end.err().map(Into::into),
-                Err(panic) => Some(panic.into()),
+                Err(panic) => {
+                    count_panic();
+                    Some(panic.into())
+                }
             };
         }
         // A maker that did not wait for `send` may have ended and left a piece.
