@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use http::Method;
 use net::{Config, Server};
-use platform::ListenOptions;
+use platform::{BackendKind, ListenOptions};
 use shards::Shard;
 
 use crate::Error;
@@ -193,7 +193,8 @@ impl App {
         let service = self.build(&shard)?;
         let metrics = ShardMetrics::of(&shard);
         let server = Server::bind(&shard, address, &ListenOptions::default(), location).await?;
-        if server.is_speaker() {
+        // A simulated server has nobody on the real standard output.
+        if server.is_speaker() && shard.backend() != BackendKind::Sim {
             announce(server.address());
         }
         let _serving = metrics.serving();

@@ -1,15 +1,10 @@
 //! The server on which speed and conformance are measured. Its interface stays fixed: see `showcase --help`.
 
+mod app;
 mod options;
 
-use std::time::Duration;
-
 use options::{Asked, Options};
-use serde::ser::{Serialize, SerializeMap, Serializer};
-use shardwise::http::HeaderValue;
-use shardwise::http::header::CONTENT_TYPE;
-use shardwise::prelude::*;
-use shardwise::{Runtime, Stream};
+use shardwise::{Result, Runtime};
 
 fn main() -> Result<()> {
     let options = match Options::parse(std::env::args().skip(1)) {
@@ -30,116 +25,5 @@ fn main() -> Result<()> {
     if let Some(address) = options.admin {
         runtime = runtime.admin(address);
     }
-    runtime.run(async move |_shard| app().serve(options.address).await)
-}
-
-fn app() -> App {
-    App::new()
-        .get("/plaintext", plaintext)
-        .get("/json", json)
-        .post("/echo", echo)
-        .get("/bytes/{n}", bytes)
-        .get("/stream/{n}", stream)
-        .get("/headers", headers)
-        .get("/sleep/{ms}", sleep)
-        .get("/shard", shard)
-}
-
-fn plaintext() -> &'static str {
-    "Hello, World!"
-}
-
-#[derive(serde::Serialize)]
-struct Message {
-    message: &'static str,
-}
-
-fn json() -> Json<Message> {
-    Json(Message { message: "Hello, World!" })
-}
-
-/// The body as it comes, without gathering it.
-fn echo(mut request: Request) -> Response {
-    let body = request.take_body();
-    let Some(sent) = request.header("content-type") else { return body.respond() };
-    let value = match COMMON_TYPES.iter().find(|common| common.as_bytes() == sent) {
-        Some(common) => HeaderValue::from_static(common),
-        None => HeaderValue::from_bytes(sent).unwrap_or(HeaderValue::from_static(COMMON_TYPES[0])),
-    };
-    ([(CONTENT_TYPE, value)], body).respond()
-}
-
-/// Content types that need no memory of their own.
-const COMMON_TYPES: [&str; 5] = [
-    "application/octet-stream",
-    "application/json",
-    "application/x-www-form-urlencoded",
-    "text/plain",
-    "text/plain; charset=utf-8",
-];
-
-/// What bodies are made of.
-static BLOCK: [u8; 64 * 1024] = [b'x'; 64 * 1024];
-
-fn bytes(Path(count): Path<u64>) -> Response {
-    if let Some(whole) = usize::try_from(count).ok().and_then(|count| BLOCK.get(..count)) {
-        return whole.respond();
-    }
-    let stream = Stream::new(async move |mut sink| {
-        let mut left = count;
-        while left > 0 {
-            let piece = left.min(BLOCK.len() as u64);
-            sink.send(&BLOCK[..piece as usize]).await?;
-            left -= piece;
-        }
-        Ok(())
-    });
-    octets(stream.with_length(count))
-}
-
-fn stream(Path(count): Path<u64>) -> Response {
-    octets(Stream::new(async move |mut sink| {
-        for _ in 0..count {
-            sink.send(&BLOCK[..16 * 1024]).await?;
-        }
-        Ok(())
-    }))
-}
-
-fn octets(stream: Stream) -> Response {
-    ([(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"))], stream).respond()
-}
-
-async fn headers(request: Request) -> Json<Received> {
-    let mut received = Received(Vec::new());
-    for (name, value) in request.headers() {
-        let (name, value) = (String::from_utf8_lossy(name).to_ascii_lowercase(), String::from_utf8_lossy(value).into());
-        match received.0.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, values)) => values.push(value),
-            None => received.0.push((name, vec![value])),
-        }
-    }
-    Json(received)
-}
-
-/// Header names in the order received, each with its values.
-struct Received(Vec<(String, Vec<String>)>);
-
-impl Serialize for Received {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (name, values) in &self.0 {
-            map.serialize_entry(name, values)?;
-        }
-        map.end()
-    }
-}
-
-async fn sleep(Path(milliseconds): Path<u32>, shard: Shard) -> StatusCode {
-    shard.sleep(Duration::from_millis(milliseconds.into())).await;
-    StatusCode::NO_CONTENT
-}
-
-fn shard(shard: Shard) -> String {
-    shard.number().to_string()
+    runtime.run(async move |_shard| app::app().serve(options.address).await)
 }

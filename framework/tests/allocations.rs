@@ -1,0 +1,135 @@
+//! In steady state a request costs no heap allocation: counted on the shard's own thread, over a real socket, while a
+//! client on another thread asks ten thousand times.
+
+#![allow(unsafe_code)]
+#![allow(clippy::disallowed_methods, reason = "a client outside of any shard: real threads and a real clock")]
+#![allow(clippy::disallowed_macros, reason = "an allocator can ask only its thread whether it counts")]
+
+mod served;
+mod wire;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use shardwise::BackendKind::{self, Epoll, Uring};
+use shardwise::prelude::*;
+
+use served::{Served, check};
+use wire::request;
+
+/// Requests that are counted, of each kind.
+const REQUESTS: usize = 10_000;
+
+/// Requests before that: what is made once and kept (pools, lists, series of metrics) is made here.
+const WARM_UP: usize = 1_000;
+
+/// Requests of one pipeline.
+const DEPTH: usize = 16;
+
+/// The system's allocator, which counts on threads that have asked for it.
+struct Counting;
+
+thread_local! {
+    /// Allocations since the thread began to count; `None` if it does not.
+    static COUNT: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+fn count() {
+    COUNT.set(COUNT.get().map(|count| count + 1));
+}
+
+// SAFETY: every call goes to the system's allocator as it came, so its promises are kept by that one; counting touches a
+// thread-local that is made at compile time and has no destructor, so it neither allocates nor is ever gone.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, start: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
+        count();
+        // SAFETY: as the caller promises; `start` came from the system's allocator, as all do.
+        unsafe { System.realloc(start, layout, bytes) }
+    }
+
+    unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promises; `start` came from the system's allocator, as all do.
+        unsafe { System.dealloc(start, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[derive(serde::Serialize)]
+struct Message {
+    message: &'static str,
+}
+
+const MESSAGE: Message = Message { message: "Hello, World!" };
+
+fn app() -> App {
+    App::new()
+        .get("/plaintext", || "Hello, World!")
+        .get("/plaintext/later", async || "Hello, World!")
+        .get("/json", || Json(MESSAGE))
+        .get("/json/later", async || {
+            shardwise::yield_now().await;
+            Json(MESSAGE)
+        })
+        .get("/sleep", async |shard: Shard| shard.sleep(std::time::Duration::from_micros(10)).await)
+        .get("/allocate", || drop(std::hint::black_box(Box::new(1))))
+        .get("/begin", || COUNT.set(Some(0)))
+        .get("/end", || COUNT.take().expect("it has begun").to_string())
+}
+
+/// What the shard allocates while it answers `count` requests for a path, asked one by one or in pipelines.
+fn allocations(served: &Served, path: &str, count: usize, depth: usize) -> u64 {
+    let mut client = served.client();
+    let pipeline = request(&format!("GET {path}")).repeat(depth);
+    let mut ask = |count: usize| {
+        for _ in 0..count / depth {
+            client.send(&pipeline);
+            assert!((0..depth).all(|_| client.answer().status / 100 == 2), "{path}");
+        }
+    };
+    let mut control = served.client();
+    let mut counted = |count: usize| {
+        assert_eq!(control.ask("GET /begin").status, 200);
+        ask(count);
+        control.ask("GET /end").text().parse().expect("a count")
+    };
+    counted(WARM_UP);
+    counted(count)
+}
+
+#[track_caller]
+fn check_backend(kind: BackendKind) {
+    check(kind, app, |served| {
+        for path in ["/plaintext", "/plaintext/later", "/json", "/json/later"] {
+            for depth in [1, DEPTH] {
+                assert_eq!(allocations(served, path, REQUESTS, depth), 0, "{path}, pipelined {depth} deep");
+            }
+        }
+        // Each takes a turn of the timer wheel, so these are fewer.
+        assert_eq!(allocations(served, "/sleep", REQUESTS / 10, 1), 0, "/sleep");
+        assert_eq!(allocations(served, "/allocate", 100, 1), 100, "what allocates is counted");
+    });
+}
+
+#[test]
+fn a_request_allocates_nothing_on_uring() {
+    check_backend(Uring);
+}
+
+#[test]
+fn a_request_allocates_nothing_on_epoll() {
+    check_backend(Epoll);
+}
