@@ -194,13 +194,6 @@ impl Core {
         !self.flights.contains(token.0)
     }
 
-    /// Takes an operation out of turn, for a backend that can do it at once.
-    pub(crate) fn begin(&mut self, key: Key) -> Option<&Op> {
-        let flight = self.flights.get_mut(key)?;
-        flight.stage = Stage::Running;
-        Some(&flight.op)
-    }
-
     /// Asks for the operation's end; its last completion still comes.
     pub(crate) fn cancel(&mut self, key: Key) {
         let Some(flight) = self.flights.get_mut(key) else { return };

@@ -110,14 +110,12 @@ impl Reactor {
 
     // ---- operations ------------------------------------------------------------------------------------------------
 
-    /// Starts an operation. It reaches the kernel with the next [`enter`](Reactor::enter) at the latest; `waiter` is named there when
+    /// Starts an operation. It reaches the kernel with the next [`enter`](Reactor::enter); `waiter` is named there when
     /// something lands ([`NOBODY`](crate::NOBODY) is not). The operation comes back if it cannot start.
     ///
     /// Errors: `Closed`, `Full`.
     pub fn start(&mut self, op: Op, waiter: u64) -> std::result::Result<Token, Refused> {
-        let token = self.core.start(op, waiter)?;
-        self.backend.start_early(&mut self.core, token.0);
-        Ok(token)
+        self.core.start(op, waiter)
     }
 
     /// Takes the oldest unread completion. With none, `waiter` is named when one lands. After a completion without `more`

@@ -29,7 +29,7 @@ pub use runtime::simulation::{Program, Simulation};
 pub use runtime::start::{Declaration, Listening, StartError, listen};
 pub use runtime::{Builder, Fleet, RunError, Runtime, features_from_environment};
 pub use scope::{Cancelled, Pass, Scope};
-pub use shard::{Next, Running, Shard, panic_text};
+pub use shard::{Next, Running, Shard, TurnEnd, panic_text};
 pub use stats::{Counter, ShardStats};
 pub use task::{JoinError, JoinHandle, Leased, SpawnError, budget, yield_now};
 

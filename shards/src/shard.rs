@@ -50,6 +50,7 @@ pub(crate) struct Core {
     is_draining: Cell<bool>,
     start: Arc<Start>,
     declarations: Cell<usize>,
+    turn_ends: RefCell<Vec<Rc<dyn TurnEnd>>>,
     stats: Arc<ShardStats>,
 }
 
@@ -59,6 +60,15 @@ pub struct Running {
     shard: Shard,
     /// Who is to be woken; kept for its memory.
     woken: Vec<u64>,
+    /// Who is told of the turn's end; likewise.
+    ended: Vec<Rc<dyn TurnEnd>>,
+}
+
+/// Something that wants to be told when the present turn has ended, and how long it took: so that many can be measured
+/// with one look at the clock.
+pub trait TurnEnd {
+    /// The turn has ended. Not called when the shard ends in the middle of one.
+    fn turn_ended(&self, elapsed: Duration);
 }
 
 /// What a turn leaves its caller to do.
@@ -115,9 +125,10 @@ impl Running {
             is_draining: Cell::new(false),
             start,
             declarations: Cell::new(0),
+            turn_ends: RefCell::default(),
             stats,
         };
-        Ok(Running { shard: Shard(Rc::new(core)), woken: Vec::new() })
+        Ok(Running { shard: Shard(Rc::new(core)), woken: Vec::new(), ended: Vec::new() })
     }
 
     /// The shard.
@@ -139,9 +150,26 @@ impl Running {
                 looks == TURN_POLLS_MAX / POLLS_PER_CLOCK || core.read_clock() >= up
             });
             self.submit_if_busy();
-            core.stats.turned(polls, || core.reactor.borrow().now().saturating_duration_since(started));
+            core.stats.turns.add(1);
+            if polls > 0 {
+                self.end_turn(polls, started);
+            }
             self.next()
         })
+    }
+
+    /// Looks at the clock for whatever wants to know how long the turn took.
+    fn end_turn(&mut self, polls: u32, started: Instant) {
+        let Shard(core) = &self.shard;
+        let elapsed = core.reactor.borrow().now().saturating_duration_since(started);
+        core.stats.turned(polls, elapsed);
+        // One at a time: each may come back for the next turn.
+        while let Some(waiting) = core.turn_ends.borrow_mut().pop() {
+            self.ended.push(waiting);
+        }
+        for waiting in self.ended.drain(..) {
+            waiting.turn_ended(elapsed);
+        }
     }
 
     /// Submits what the turn has started and waits for what `next` says, or until something arrives. What has completed
@@ -232,6 +260,7 @@ impl Drop for Running {
         core.tasks.enter(&core, || {
             core.root.cancel();
             core.tasks.close();
+            core.turn_ends.take();
             core.locals.clear();
         });
     }
@@ -266,6 +295,16 @@ impl Shard {
     /// The time at the start of this turn. Free; at most a turn old.
     pub fn now(&self) -> Instant {
         self.0.now.get()
+    }
+
+    /// How many turns it had taken when this one began: tells whether two things happen in the same turn.
+    pub fn turn_number(&self) -> u64 {
+        self.0.stats.turns.get()
+    }
+
+    /// Tells `waiting` when this turn has ended. Some 5 ns.
+    pub fn at_turn_end(&self, waiting: Rc<dyn TurnEnd>) {
+        self.0.turn_ends.borrow_mut().push(waiting);
     }
 
     /// The time of day.

@@ -91,13 +91,9 @@ pub struct ShardStats {
 }
 
 impl ShardStats {
-    pub(crate) fn turned(&self, polls: u32, elapsed: impl FnOnce() -> Duration) {
-        self.turns.add(1);
-        if polls == 0 {
-            return;
-        }
+    pub(crate) fn turned(&self, polls: u32, elapsed: Duration) {
         self.polls.add(u64::from(polls));
-        let nanoseconds = elapsed().as_nanos() as u64;
+        let nanoseconds = elapsed.as_nanos() as u64;
         self.busy_nanoseconds.add(nanoseconds);
         self.turn_nanoseconds_max.raise(nanoseconds);
     }

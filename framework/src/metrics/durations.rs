@@ -1,9 +1,11 @@
 //! Durations of one series on one shard, and their snapshot as the buckets that Prometheus expects.
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use shards::{Shard, TurnEnd};
 
 use crate::limits::{DURATION_MAX, DURATION_STEP};
 
@@ -11,6 +13,8 @@ use crate::limits::{DURATION_MAX, DURATION_STEP};
 pub(crate) struct Durations {
     histogram: RefCell<Histogram<u64>>,
     nanoseconds: Cell<u64>,
+    /// Those that ended in the turn they began in, until it ends: their duration is the turn's.
+    in_turn: Cell<u64>,
     /// How many there were at the last snapshot.
     taken: Cell<u64>,
 }
@@ -26,7 +30,12 @@ impl Durations {
     pub(crate) fn new() -> Self {
         let (step, max) = (DURATION_STEP.as_nanos() as u64, DURATION_MAX.as_nanos() as u64);
         let histogram = Histogram::new_with_bounds(step, max, 2).expect("the bounds are constants that fit");
-        Durations { histogram: RefCell::new(histogram), nanoseconds: Cell::new(0), taken: Cell::new(0) }
+        Durations {
+            histogram: RefCell::new(histogram),
+            nanoseconds: Cell::new(0),
+            in_turn: Cell::new(0),
+            taken: Cell::new(0),
+        }
     }
 
     /// Some 5 ns.
@@ -37,6 +46,17 @@ impl Durations {
         self.nanoseconds.set(self.nanoseconds.get().wrapping_add(nanoseconds));
     }
 
+    /// Records what began and ended in this turn: its answer leaves with the turn's end, so that is how long it took. One
+    /// look at the clock does for all of them.
+    #[inline]
+    pub(crate) fn record_in_turn(this: &Rc<Self>, shard: &Shard) {
+        let count = this.in_turn.get();
+        this.in_turn.set(count + 1);
+        if count == 0 {
+            shard.at_turn_end(Rc::clone(this) as Rc<dyn TurnEnd>);
+        }
+    }
+
     /// A copy, if anything was recorded since the last one.
     pub(crate) fn snapshot(&self) -> Option<Snapshot> {
         let histogram = self.histogram.borrow();
@@ -44,6 +64,14 @@ impl Durations {
             return None;
         }
         Some(Snapshot { histogram: histogram.clone(), seconds: self.nanoseconds.get() as f64 / 1e9 })
+    }
+}
+
+impl TurnEnd for Durations {
+    fn turn_ended(&self, elapsed: Duration) {
+        let (count, nanoseconds) = (self.in_turn.take(), elapsed.as_nanos() as u64);
+        self.histogram.borrow_mut().saturating_record_n(nanoseconds, count);
+        self.nanoseconds.set(self.nanoseconds.get().wrapping_add(nanoseconds.wrapping_mul(count)));
     }
 }
 

@@ -53,13 +53,25 @@ impl HttpMetrics {
 pub(crate) struct MethodLabel(u8);
 
 impl RouteMetrics {
-    /// Counts one request: some 10 ns.
-    #[inline]
+    /// Counts one request that took some turns: some 10 ns.
     pub(crate) fn record(&self, method: MethodLabel, status: StatusCode, elapsed: Duration) {
-        let class = class_index(status);
-        let series = self.series[usize::from(method.0)][class].get_or_init(|| self.resolve(method, class));
+        let series = self.series(method, status);
         series.requests.add(1);
         series.durations.record(elapsed);
+    }
+
+    /// Counts one request that was answered in the turn it came in: some 3 ns.
+    #[inline]
+    pub(crate) fn record_in_turn(&self, method: MethodLabel, status: StatusCode, shard: &Shard) {
+        let series = self.series(method, status);
+        series.requests.add(1);
+        Durations::record_in_turn(&series.durations, shard);
+    }
+
+    #[inline]
+    fn series(&self, method: MethodLabel, status: StatusCode) -> &Series {
+        let class = class_index(status);
+        self.series[usize::from(method.0)][class].get_or_init(|| self.resolve(method, class))
     }
 
     #[cold]
@@ -113,7 +125,11 @@ pub(super) fn describe(families: &mut BTreeMap<String, Family>) {
         (ACTIVE, Kind::Gauge, "Requests in hand."),
         (REQUESTS, Kind::Counter, "Requests answered."),
         (PANICS, Kind::Counter, "Panics of handlers, each answered with a 500."),
-        (DURATION, Kind::Histogram, "Time from the turn in which a request's head was there to its response."),
+        (
+            DURATION,
+            Kind::Histogram,
+            "Time from the turn in which a request's head was there to the end of the turn that answered it.",
+        ),
     ] {
         families.insert(name.to_owned(), Family { kind, help: help.to_owned() });
     }

@@ -138,18 +138,6 @@ impl Epoll {
 
     // ---- starting and ending ---------------------------------------------------------------------------------------
 
-    /// Sends do not wait for the turn's end: mostly they are over at once, and nobody need be woken to hear of it.
-    pub(crate) fn start_early(&mut self, core: &mut Core, key: Key) {
-        if let Some(Op::Send { socket, .. } | Op::SendList { socket, .. } | Op::SendMessage { socket, .. }) =
-            core.op(key)
-        {
-            let socket = *socket;
-            core.begin(key);
-            core.stats.submissions += 1;
-            self.advance(core, key, socket);
-        }
-    }
-
     fn start(&mut self, core: &mut Core, key: Key) {
         let Some(op) = core.op(key) else { return };
         match (op, op.handle()) {

@@ -15,7 +15,6 @@ use std::time::{Instant, SystemTime};
 
 pub use features::Features;
 
-use crate::arena::Key;
 use crate::buffer::PoolSize;
 use crate::flight::Core;
 use crate::handle::Resource;
@@ -155,14 +154,6 @@ impl Backend {
             Backend::Uring(_) => BackendKind::Uring,
             Backend::Epoll(_) => BackendKind::Epoll,
             Backend::Sim(_) => BackendKind::Sim,
-        }
-    }
-
-    /// Does at once what costs a system call of its own in any case.
-    #[inline]
-    pub(crate) fn start_early(&mut self, core: &mut Core, key: Key) {
-        if let Backend::Epoll(epoll) = self {
-            epoll.start_early(core, key);
         }
     }
 

@@ -1,6 +1,6 @@
 //! The contract: what every backend promises, whatever stands behind it. One bed (`bed.rs`) drives a reactor with bounded
 //! waits and checks at the end that everything came home; the tests are plain functions of it, and this file instantiates
-//! each for io_uring, for every rung of its ladder, and for readiness. Many are named after a class of defect that has hit
+//! each for io_uring, for every rung of its ladder, for readiness and for the simulated machine. Many are named after a class of defect that has hit
 //! runtimes in the field.
 //!
 //! Failing entries into the kernel are injected from outside; every count `k` of the call shall pass (it counts for each
@@ -26,12 +26,17 @@ mod process;
 mod slots;
 mod streams;
 
-/// Instantiates the contract. Tests under `together` may run beside each other; those under `alone` look at what belongs to
-/// the whole process.
+/// Instantiates the contract. Tests under `kernels` need a real one: files of the host, threads that unpark. Those under
+/// `alone` look at what belongs to the whole process, and run one at a time.
 macro_rules! contract {
-    (together: [$($file:ident::$test:ident),* $(,)?], alone: [$($file_alone:ident::$test_alone:ident),* $(,)?] $(,)?) => {
+    (
+        everywhere: [$($file_any:ident::$test_any:ident),* $(,)?],
+        kernels: [$($file:ident::$test:ident),* $(,)?],
+        alone: [$($file_alone:ident::$test_alone:ident),* $(,)?] $(,)?
+    ) => {
         mod uring {
             use crate::bed::{Rung, check, check_alone};
+            $(#[test] fn $test_any() { Rung::uring().into_iter().for_each(|rung| check(rung, crate::$file_any::$test_any)); })*
             $(#[test] fn $test() { Rung::uring().into_iter().for_each(|rung| check(rung, crate::$file::$test)); })*
             $(#[test] fn $test_alone() {
                 Rung::uring().into_iter().for_each(|rung| check_alone(rung, crate::$file_alone::$test_alone));
@@ -40,6 +45,7 @@ macro_rules! contract {
 
         mod ladder {
             use crate::bed::{Rung, check, check_alone};
+            $(#[test] fn $test_any() { Rung::ladder().into_iter().for_each(|rung| check(rung, crate::$file_any::$test_any)); })*
             $(#[test] fn $test() { Rung::ladder().into_iter().for_each(|rung| check(rung, crate::$file::$test)); })*
             $(#[test] fn $test_alone() {
                 Rung::ladder().into_iter().for_each(|rung| check_alone(rung, crate::$file_alone::$test_alone));
@@ -48,18 +54,20 @@ macro_rules! contract {
 
         mod epoll {
             use crate::bed::{Rung, check, check_alone};
+            $(#[test] fn $test_any() { check(Rung::epoll(), crate::$file_any::$test_any); })*
             $(#[test] fn $test() { check(Rung::epoll(), crate::$file::$test); })*
             $(#[test] fn $test_alone() { check_alone(Rung::epoll(), crate::$file_alone::$test_alone); })*
         }
 
-        // SIM: the simulated machine is instantiated here. Its rung makes a reactor by `Reactor::simulated(&machine, &config)`
-        // in `Bed::new`, and its listener comes from `machine.listen(address, 1)` in `Bed::listener`. It runs `streams`,
-        // `slots`, `buffers` and `clock`; `datagrams`, `files` and `process` need a real kernel.
+        mod sim {
+            use crate::bed::{Rung, check};
+            $(#[test] fn $test_any() { check(Rung::sim(), crate::$file_any::$test_any); })*
+        }
     };
 }
 
 contract! {
-    together: [
+    everywhere: [
         streams::connects_and_accepts,
         streams::a_hushed_send_ends_without_a_word,
         streams::a_hushed_send_that_fails_is_told,
@@ -86,7 +94,6 @@ contract! {
         slots::abandoned_with_results_unread,
         slots::an_abandoned_connection_is_closed,
         slots::a_reused_descriptor_sees_nothing_of_its_past,
-        slots::ten_thousand_operations_overflow_no_queue,
         slots::a_buffer_stays_with_its_blocked_send,
         buffers::enobufs_with_a_pool_of_one_buffer,
         buffers::leases_never_pin_the_last_buffers,
@@ -98,8 +105,6 @@ contract! {
         buffers::a_paused_stream_can_be_abandoned,
         buffers::a_lease_outlives_the_reactor,
         buffers::bulk_and_heads_do_not_share,
-        clock::an_unpark_before_the_wait_is_not_lost,
-        clock::another_thread_unparks,
         clock::a_wait_ends_at_its_time,
         clock::a_sleep_is_never_early,
         clock::sleeps_end_in_order,
@@ -111,10 +116,15 @@ contract! {
         datagrams::a_connected_socket_needs_no_address,
         datagrams::a_long_datagram_is_cut_and_marked,
         datagrams::a_batch_leaves_as_its_segments,
-        datagrams::congestion_marks_arrive,
         datagrams::errors_of_datagrams,
         datagrams::a_starved_datagram_stream_recovers,
         datagrams::a_datagram_stream_can_be_cancelled,
+    ],
+    kernels: [
+        slots::ten_thousand_operations_overflow_no_queue,
+        clock::an_unpark_before_the_wait_is_not_lost,
+        clock::another_thread_unparks,
+        datagrams::congestion_marks_arrive,
         files::what_is_written_is_read,
         files::errors_of_files,
         files::facts_about_files,
