@@ -48,6 +48,7 @@ pub(crate) fn malformed_requests_are_refused_and_others_served(backend: &'static
     let served = Served::start(backend, &[]);
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
+        let over = Over(&is_over);
         let clients = (0..4).map(|_| served.client());
         let good: Vec<_> = clients.map(|client| scope.spawn(|| ask_well(client, &is_over))).collect();
         for (request, status, text) in TABLE {
@@ -68,7 +69,7 @@ pub(crate) fn malformed_requests_are_refused_and_others_served(backend: &'static
         assert_eq!(client.answer().text(), "Hello, World!");
         assert_eq!(client.answer().status, 400);
         client.expect_end();
-        is_over.store(true, Ordering::Relaxed);
+        drop(over);
         for asking in good {
             assert!(asking.join().expect("no good client sees an error") > 0, "and each was served meanwhile");
         }
@@ -88,6 +89,15 @@ fn check(served: &Served, request: &[u8], status: u16, text: &str) {
     assert_eq!(answer.status, status, "{told:?}: {}", answer.text());
     assert!(answer.text().contains(text) && answer.closes(), "{told:?}: {answer:?}");
     client.expect_end();
+}
+
+/// Says so when dropped: at the end, or when a check fails.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Asks without pause until told that it is over; gives the number of right answers.

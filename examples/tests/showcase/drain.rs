@@ -28,9 +28,9 @@ pub(crate) fn what_was_received_in_whole_is_answered_in_whole(backend: &'static 
             .map(|(number, client)| scope.spawn(move || ask_until_the_end(client, number, signalled)))
             .collect();
         thread::sleep(LOAD_TIME);
-        // These have asked, and may not have been accepted.
+        // These have asked, may not have been accepted, and take longer than accept queues are looked after.
         let mut late: Vec<_> = (0..8).map(|_| served.client()).collect();
-        late.iter_mut().for_each(|client| client.send(request("GET /sleep/50")));
+        late.iter_mut().for_each(|client| client.send(request("GET /sleep/400")));
         signalled.set(Instant::now()).expect("set once");
         served.terminate();
         for client in &mut late {
