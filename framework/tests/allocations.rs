@@ -26,6 +26,9 @@ const WARM_UP: usize = 1_000;
 /// Requests of one pipeline.
 const DEPTH: usize = 16;
 
+/// Clients that ask at the same time before that.
+const CROWD: usize = 8;
+
 /// The system's allocator, which counts on threads that have asked for it.
 struct Counting;
 
@@ -100,6 +103,13 @@ fn allocations(served: &Served, path: &str, count: usize, depth: usize) -> u64 {
             assert!((0..depth).all(|_| client.answer().status / 100 == 2), "{path}");
         }
     };
+    // What the shard keeps for the next requests is made for a crowd, so that one client never needs more of it.
+    let mut crowd: Vec<_> = (0..CROWD).map(|_| served.client()).collect();
+    let busy = request(&format!("GET {path}")).repeat(DEPTH);
+    for _ in 0..10 {
+        crowd.iter_mut().for_each(|client| client.send(&busy));
+        crowd.iter_mut().for_each(|client| (0..DEPTH).for_each(|_| drop(client.answer())));
+    }
     let mut control = served.client();
     let mut counted = |count: usize| {
         assert_eq!(control.ask("GET /begin").status, 200);
