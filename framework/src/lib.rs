@@ -50,7 +50,7 @@ pub use http;
 pub use json::Json;
 pub use macros::main;
 pub use net::{Body, BodyError, Config, Content, Headers, Response};
-pub use platform::{BackendKind, Buf, Choice, Chunk, PoolSize};
+pub use platform::{BackendKind, Buf, Choice, Chunk, Config as BackendConfig, Features, PoolSize};
 pub use request::Request;
 pub use respond::{Html, Respond, Sink, Stream, StreamError};
 pub use runtime::{Builder, Runtime};
