@@ -4,7 +4,6 @@ use std::future::Future;
 use std::rc::Rc;
 use std::time::Instant;
 
-use http::Method;
 use net::{Reply, Response};
 
 use crate::caught::{self, Panic};
@@ -34,9 +33,9 @@ struct Active(Measure);
 /// Lets something answer on the spot or begin to, and measures what it answers on the spot. An exchange begins at the time
 /// of this turn.
 #[inline]
-pub(crate) fn call(route: &Rc<Route>, method: &Method, call: impl FnOnce(Measure) -> Reply) -> Reply {
+pub(crate) fn call(route: &Rc<Route>, method: MethodLabel, call: impl FnOnce(Measure) -> Reply) -> Reply {
     let shard = &route.site.shard;
-    let begun = Begun { method: MethodLabel::of(method), turn: shard.turn_number(), at: shard.now() };
+    let begun = Begun { method, turn: shard.turn_number(), at: shard.now() };
     let active = &route.site.metrics.active;
     active.add(1);
     let measure = Measure { route: Rc::clone(route), begun };

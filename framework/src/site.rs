@@ -11,7 +11,7 @@ use shards::Shard;
 
 use crate::extract::{Rejection, States};
 use crate::measure;
-use crate::metrics::HttpMetrics;
+use crate::metrics::{HttpMetrics, MethodLabel};
 use crate::request::Request;
 use crate::respond::Respond;
 use crate::route::Route;
@@ -41,30 +41,30 @@ impl Site {
 
 impl net::Service for Service {
     fn call(&self, request: net::Request) -> Reply {
-        let method = request.method();
-        match self.router.find(&method, request.path()) {
-            Found::Route(route, matched) => run(route, &method, request, matched),
-            Found::Nothing => self.fall_back(&method, request),
+        let label = MethodLabel::of(request.method());
+        match self.router.find(request.method(), request.path()) {
+            Found::Route(route, matched) => run(route, label, request, matched),
+            Found::Nothing => self.fall_back(label, request),
             Found::WrongMethod(allow) => {
                 let allow = allow.clone();
-                measure::call(&self.fallback, &method, |_| Reply::Ready(wrong_method(&request, allow)))
+                measure::call(&self.fallback, label, |_| Reply::Ready(wrong_method(&request, allow)))
             }
         }
     }
 }
 
 #[inline]
-fn run(route: &Rc<Route>, method: &Method, request: net::Request, matched: Matched) -> Reply {
-    measure::call(route, method, |measure| route.endpoint.call(Request::new(request, matched, measure)))
+fn run(route: &Rc<Route>, label: MethodLabel, request: net::Request, matched: Matched) -> Reply {
+    measure::call(route, label, |measure| route.endpoint.call(Request::new(request, matched, measure)))
 }
 
 impl Service {
-    fn fall_back(&self, method: &Method, request: net::Request) -> Reply {
-        if *method == Method::OPTIONS && request.target() == "*" {
+    fn fall_back(&self, label: MethodLabel, request: net::Request) -> Reply {
+        if *request.method() == Method::OPTIONS && request.target() == "*" {
             // RFC 9110 section 9.3.7: about the server as a whole; a ping.
-            return measure::call(&self.fallback, method, |_| Reply::Ready(Response::new(StatusCode::NO_CONTENT)));
+            return measure::call(&self.fallback, label, |_| Reply::Ready(Response::new(StatusCode::NO_CONTENT)));
         }
-        run(&self.fallback, method, request, Matched::default())
+        run(&self.fallback, label, request, Matched::default())
     }
 }
 

@@ -9,7 +9,7 @@ use crate::request::Request;
 
 impl FromHead for Method {
     fn from_head(request: &mut Request) -> Result<Self, Rejection> {
-        Ok(request.method())
+        Ok(request.method().clone())
     }
 }
 

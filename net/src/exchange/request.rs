@@ -50,8 +50,8 @@ impl Request {
     }
 
     /// The method.
-    pub fn method(&self) -> Method {
-        self.table().method().clone()
+    pub fn method(&self) -> &Method {
+        self.table().method()
     }
 
     /// The path as it was sent, percent-encoding and all, without the query.
