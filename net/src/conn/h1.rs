@@ -46,6 +46,8 @@ pub(crate) fn serve<S: Service>(
         table: None,
         input: Input::default(),
         outbox: Outbox::default(),
+        stage: Stage::Done,
+        incoming: None,
         unread: 0,
         _pass: pass,
     };
@@ -75,6 +77,9 @@ struct Connection<S> {
     table: Option<Box<HeadTable>>,
     input: Input,
     outbox: Outbox,
+    /// Where the present exchange stands, if it did not end at once; and the feeding end of its request's body.
+    stage: Stage,
+    incoming: Option<Rc<Incoming>>,
     /// Bytes of the present request's body that were read over.
     unread: u64,
     /// Holds the drain until the connection has ended.
@@ -120,45 +125,79 @@ enum More {
     TooSlow,
 }
 
+/// What the loop has to wait for, or to end with.
+enum Then {
+    /// More input.
+    More,
+    /// An exchange that did not end at once.
+    Exchange,
+    /// The peer to read what is gathered for it.
+    Flush,
+    /// Nothing: the connection ends, lingering or not.
+    Finish { linger: bool },
+    /// Nothing: the peer is told what it did wrong.
+    Refuse(h1::Error),
+}
+
 impl<S: Service> Connection<S> {
     async fn run(&mut self) -> Result<(), End> {
         loop {
-            if self.input.is_empty() && self.engine.is_idle() {
-                // The usual state: nothing to parse.
-                if !self.await_more().await? {
-                    return Ok(());
+            match self.advance()? {
+                Then::More => {
+                    if !self.await_more().await? {
+                        return Ok(());
+                    }
                 }
-                continue;
+                Then::Exchange => {
+                    poll_fn(|cx| self.poll_exchange(cx)).await?;
+                    if !self.engine.keep_alive() {
+                        return self.finish(!self.engine.is_request_ended()).await;
+                    }
+                }
+                Then::Flush => poll_fn(|cx| self.poll_flush_all(cx)).await?,
+                Then::Finish { linger } => return self.finish(linger).await,
+                Then::Refuse(error) => return self.refuse(error).await,
+            }
+        }
+    }
+
+    /// Takes what is in hand as far as it goes without waiting. A pipeline that is answered on the spot is answered here,
+    /// away from any future.
+    fn advance(&mut self) -> Result<Then, End> {
+        loop {
+            if self.outbox.is_full() {
+                return Ok(Then::Flush);
+            }
+            if self.input.is_empty() && self.engine.is_idle() {
+                return Ok(Then::More);
             }
             let table = self.table.get_or_insert_with(|| self.context.spares.take());
             let step = match self.engine.receive(self.input.as_slice(), table, &self.context.config.h1) {
                 Ok(step) => step,
-                Err(error) => return self.refuse(error).await,
+                Err(error) => return Ok(Then::Refuse(error)),
             };
-            match step.event {
-                Event::Head(head) => {
-                    self.exchange(head, step.consumed).await?;
-                    if !self.engine.keep_alive() {
-                        return self.finish(!self.engine.is_request_ended()).await;
+            match &step.event {
+                Event::Head(head) => match self.begin(head, step.consumed)? {
+                    (Stage::Done, _) if self.engine.keep_alive() => continue,
+                    (Stage::Done, _) => return Ok(Then::Finish { linger: !self.engine.is_request_ended() }),
+                    (stage, incoming) => {
+                        (self.stage, self.incoming) = (stage, incoming);
+                        return Ok(Then::Exchange);
                     }
-                    continue;
-                }
+                },
                 Event::NeedMore => {
                     self.input.skip(step.consumed);
-                    if !self.await_more().await? {
-                        return Ok(());
-                    }
-                    continue;
+                    return Ok(Then::More);
                 }
                 // What is left of a request that was answered before its body had been read.
                 Event::Data(range) => self.unread += range.len() as u64,
                 Event::End { .. } => {}
-                Event::Http2Preface => return self.refuse(h1::Error::VersionNotSupported).await,
-                Event::Tunnel | Event::Closed => return self.finish(false).await,
+                Event::Http2Preface => return Ok(Then::Refuse(h1::Error::VersionNotSupported)),
+                Event::Tunnel | Event::Closed => return Ok(Then::Finish { linger: false }),
             }
             self.input.skip(step.consumed);
             if self.unread > DRAIN_BODY_BYTES_MAX {
-                return self.finish(true).await;
+                return Ok(Then::Finish { linger: true });
             }
         }
     }
@@ -238,20 +277,25 @@ impl<S: Service> Connection<S> {
 
     // ---- one exchange ------------------------------------------------------------------------------------------------
 
-    /// Answers the request whose head is the first `bytes` of the input.
-    async fn exchange(&mut self, head: h1::Head, bytes: usize) -> Result<(), End> {
+    /// Lets the service answer the request whose head is the first `bytes` of the input. Most answers are written when this
+    /// returns, and nothing of them has been near a future.
+    fn begin(&mut self, head: &h1::Head, bytes: usize) -> Result<(Stage, Option<Rc<Incoming>>), End> {
         let (request, incoming) = self.request(head, bytes);
-        let mut stage = match self.context.service.call(request) {
+        let stage = match self.context.service.call(request) {
             Reply::Ready(response) => self.respond(response)?.into(),
             Reply::Later(future) => Stage::Handler(future),
         };
-        if !matches!(stage, Stage::Done) {
-            poll_fn(|cx| self.poll_stage(cx, &mut stage, incoming.as_ref())).await?;
+        Ok((stage, incoming))
+    }
+
+    /// Sees an exchange through that did not end at once.
+    fn poll_exchange(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), End>> {
+        let (mut stage, incoming) = (std::mem::replace(&mut self.stage, Stage::Done), self.incoming.take());
+        let polled = self.poll_stage(cx, &mut stage, incoming.as_ref());
+        if polled.is_pending() {
+            (self.stage, self.incoming) = (stage, incoming);
         }
-        if self.outbox.is_full() {
-            poll_fn(|cx| self.poll_flush_all(cx)).await?;
-        }
-        Ok(())
+        polled
     }
 
     /// What of an exchange does not end at once.
@@ -271,7 +315,7 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    fn request(&mut self, head: h1::Head, bytes: usize) -> (Request, Option<Rc<Incoming>>) {
+    fn request(&mut self, head: &h1::Head, bytes: usize) -> (Request, Option<Rc<Incoming>>) {
         self.waits = Waits::Nothing;
         self.unread = 0;
         self.context.stats.requests.add(1);
