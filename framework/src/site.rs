@@ -42,7 +42,7 @@ impl Site {
 impl net::Service for Service {
     fn call(&self, request: net::Request) -> Reply {
         let label = MethodLabel::of(request.method());
-        match self.router.find(request.method(), request.path()) {
+        match self.router.find(request.method(), request.path_bytes()) {
             Found::Route(route, matched) => run(route, label, request, matched),
             Found::Nothing => self.fall_back(label, request),
             Found::WrongMethod(allow) => {

@@ -13,8 +13,9 @@ use shards::Shard;
 /// The lines of this second.
 #[derive(Debug)]
 pub(crate) struct StandingLines {
-    server: Vec<u8>,
-    date: RefCell<[u8; DATE_LINE_BYTES]>,
+    /// `Server`, if it is sent, and `Date`.
+    lines: RefCell<Vec<u8>>,
+    server_bytes: usize,
     good_until: Cell<Option<Instant>>,
 }
 
@@ -22,11 +23,13 @@ const DATE_LINE_BYTES: usize = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n".len();
 
 impl StandingLines {
     pub(crate) fn new(server: Option<&HeaderValue>) -> Self {
-        let server = match server {
+        let mut lines = match server {
             Some(name) => [b"Server: ", name.as_bytes(), b"\r\n"].concat(),
             None => Vec::new(),
         };
-        StandingLines { server, date: RefCell::new([0; DATE_LINE_BYTES]), good_until: Cell::new(None) }
+        let server_bytes = lines.len();
+        lines.resize(server_bytes + DATE_LINE_BYTES, 0);
+        StandingLines { lines: RefCell::new(lines), server_bytes, good_until: Cell::new(None) }
     }
 
     /// Hands the lines, as of this turn, to `f`.
@@ -36,16 +39,16 @@ impl StandingLines {
         if self.good_until.get().is_none_or(|until| now >= until) {
             self.renew(shard, now);
         }
-        let date = self.date.borrow();
-        f(Standing { server: &self.server, date: &*date, other: &[] })
+        f(Standing { server_and_date: &self.lines.borrow(), server_bytes: self.server_bytes, other: &[] })
     }
 
     #[cold]
     fn renew(&self, shard: &Shard, now: Instant) {
         let time = shard.wall_clock();
-        let mut line = self.date.borrow_mut();
+        let mut lines = self.lines.borrow_mut();
         // Into the memory it has: a steady server allocates nothing, not even once a second.
-        write!(&mut line[..], "Date: {}\r\n", HttpDate::from(time)).expect("every date has the same length");
+        let mut line = &mut lines[self.server_bytes..];
+        write!(line, "Date: {}\r\n", HttpDate::from(time)).expect("every date has the same length");
         let since_second = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.subsec_nanos());
         self.good_until.set(Some(now + Duration::from_nanos(1_000_000_000 - u64::from(since_second))));
     }

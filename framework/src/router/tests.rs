@@ -27,7 +27,7 @@ fn check(name: &str, path: &str, expect: &str) {
     for (name, pattern) in ROUTES {
         router.add(pattern, method(name), format!("{name} {pattern}")).expect("the routes fit together");
     }
-    let found = match router.find(&method(name).expect("a request has a method"), path) {
+    let found = match router.find(&method(name).expect("a request has a method"), path.as_bytes()) {
         Found::Route(route, matched) => {
             let values: Vec<_> = matched.iter().map(|range| format!(" {}", &path[range])).collect();
             format!("{route}{}", values.concat())

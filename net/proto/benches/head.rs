@@ -24,8 +24,11 @@ const HEAD: &[u8] = b"GET /plaintext?utm_source=runs HTTP/1.1\r\n\
     Upgrade-Insecure-Requests: 1\r\n\
     \r\n";
 
-const STANDING: Standing =
-    Standing { server: b"Server: shardwise\r\n", date: b"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n", other: b"" };
+const STANDING: Standing = Standing {
+    server_and_date: b"Server: shardwise\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n",
+    server_bytes: "Server: shardwise\r\n".len(),
+    other: b"",
+};
 
 fn main() {
     let (mut table, limits, mut out) = (HeadTable::new(), Limits::default(), [0; 512]);

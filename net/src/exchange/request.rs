@@ -56,7 +56,12 @@ impl Request {
 
     /// The path as it was sent, percent-encoding and all, without the query.
     pub fn path(&self) -> &str {
-        text(self.table().path(&self.head.block))
+        text(self.path_bytes())
+    }
+
+    /// The same as bytes, all of them visible ASCII: for those who compare paths and need not look at them twice.
+    pub fn path_bytes(&self) -> &[u8] {
+        self.table().path(&self.head.block)
     }
 
     /// What follows the question mark, as it was sent.

@@ -180,10 +180,10 @@ impl Field for Checked<'_> {
 /// brings a `Server` or `Date` of its own goes without the standing one.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Standing<'a> {
-    /// `Server: …`
-    pub server: &'a [u8],
-    /// `Date: …`
-    pub date: &'a [u8],
+    /// `Server: …` and then `Date: …`: side by side, since most responses take both in one copy.
+    pub server_and_date: &'a [u8],
+    /// How many of these bytes are the first line's.
+    pub server_bytes: usize,
     /// What this kind of response has besides; none of the fields that are the engine's.
     pub other: &'a [u8],
 }
@@ -266,32 +266,47 @@ impl<'o> Writer<'o> {
     #[inline]
     pub(crate) fn standing(&mut self, standing: Standing<'_>, overridden: &Overridden) -> Result<(), WriteError> {
         self.put(standing.other)?;
-        if !overridden.has_server {
-            self.put(standing.server)?;
-        }
-        if !overridden.has_date {
-            self.put(standing.date)?;
-        }
-        Ok(())
+        let start = if overridden.has_server { standing.server_bytes } else { 0 };
+        let end = if overridden.has_date { standing.server_bytes } else { standing.server_and_date.len() };
+        self.put(&standing.server_and_date[start..end])
     }
 
     #[inline]
-    pub(crate) fn content_length(&mut self, mut count: u64) -> Result<(), WriteError> {
-        const NAME: &[u8] = b"Content-Length: ";
-        let mut line = [0; NAME.len() + DECIMAL_DIGITS_MAX + 2];
-        let mut at = line.len() - 2;
-        line[at..].copy_from_slice(b"\r\n");
-        loop {
-            at -= 1;
-            line[at] = b'0' + (count % 10) as u8;
-            count /= 10;
-            if count == 0 {
-                break;
-            }
+    pub(crate) fn content_length(&mut self, count: u64) -> Result<(), WriteError> {
+        self.put(b"Content-Length: ")?;
+        match u32::try_from(count) {
+            Ok(count @ ..10_000) => self.short_decimal(count)?,
+            _ => self.decimal(count)?,
         }
-        at -= NAME.len();
-        line[at..at + NAME.len()].copy_from_slice(NAME);
-        self.put(&line[at..])
+        self.put(b"\r\n")
+    }
+
+    /// A number below 10,000: its four digits in one word, without the zeros before it.
+    #[inline(always)]
+    fn short_decimal(&mut self, number: u32) -> Result<(), WriteError> {
+        let (high, low) = (number / 100, number % 100);
+        let digits = u32::from_le_bytes([(high / 10) as u8, (high % 10) as u8, (low / 10) as u8, (low % 10) as u8]);
+        let zeros = (digits | 1 << 24).trailing_zeros() / 8;
+        let text = (digits | u32::from_le_bytes([b'0'; 4])) >> (8 * zeros);
+        let count = 4 - zeros as usize;
+        match self.out.get_mut(self.count..).and_then(<[u8]>::first_chunk_mut) {
+            // What is too much is written over.
+            Some(room) => *room = text.to_le_bytes(),
+            None => return self.put(&text.to_le_bytes()[..count]),
+        }
+        self.count += count;
+        Ok(())
+    }
+
+    #[cold]
+    fn decimal(&mut self, mut number: u64) -> Result<(), WriteError> {
+        let end = self.count + number.checked_ilog10().unwrap_or(0) as usize + 1;
+        for digit in self.out.get_mut(self.count..end).ok_or(WriteError::Full)?.iter_mut().rev() {
+            *digit = b'0' + (number % 10) as u8;
+            number /= 10;
+        }
+        self.count = end;
+        Ok(())
     }
 
     fn hex(&mut self, mut number: u64) -> Result<(), WriteError> {
@@ -308,5 +323,23 @@ impl<'o> Writer<'o> {
     }
 }
 
-/// As many as the largest 64-bit number has.
-const DECIMAL_DIGITS_MAX: usize = 20;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_in_decimal() {
+        for number in (0..=10_001).chain([99_999, 1 << 32, u64::MAX]) {
+            let expect = format!("Content-Length: {number}\r\n");
+            let mut out = [0; 40];
+            for room in 0..out.len() {
+                let mut writer = Writer::new(&mut out[..room]);
+                let result = writer.content_length(number);
+                assert_eq!(result.is_ok(), room >= expect.len(), "{number} in {room} bytes");
+                if result.is_ok() {
+                    assert_eq!(&out[..expect.len()], expect.as_bytes());
+                }
+            }
+        }
+    }
+}

@@ -129,9 +129,10 @@ fn parse_request_line(window: &[u8], at: usize, table: &mut HeadTable, limits: &
         }
         Some(_) => return Err(line_error(window, target_end, Error::Target)),
     }
-    table.version = match window[target_end + 1..].first_chunk::<10>() {
-        Some(b"HTTP/1.1\r\n") => Version::HTTP_11,
-        Some(b"HTTP/1.0\r\n") => Version::HTTP_10,
+    // Slices, which are compared word by word; patterns of arrays are, byte by byte.
+    table.version = match window.get(target_end..target_end + REQUEST_LINE_TAIL) {
+        Some(tail) if tail == b" HTTP/1.1\r\n" => Version::HTTP_11,
+        Some(tail) if tail == b" HTTP/1.0\r\n" => Version::HTTP_10,
         _ => match unusual_version(window, at, target_end)? {
             Some(version) => version,
             None => return Ok(None),
@@ -283,7 +284,7 @@ fn parse_field(window: &[u8], at: usize) -> Line<(Option<Field>, usize)> {
     while value_end > value_start && matches!(window[value_end - 1], b' ' | b'\t') {
         value_end -= 1;
     }
-    let known = Known::of(&window[at..name_end]);
+    let known = Known::at(window, at, name_end);
     let field = Field { name: Span::between(at, name_end), value: Span::between(value_start, value_end), known };
     Ok(Some((Some(field), next)))
 }

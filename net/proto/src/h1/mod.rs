@@ -46,7 +46,8 @@ pub enum Event {
     /// A piece of its body, never empty.
     Data(Range<usize>),
     /// The message has ended. Its trailer fields are in the table, indexing `input[trailers]`. Comes once for every
-    /// message, also for one without a body.
+    /// response, and for every request that has a body: most requests are over with their head, and nobody should have
+    /// to ask again.
     End {
         /// The block of the trailer section; empty if there is none.
         trailers: Range<usize>,

@@ -1,8 +1,8 @@
 //! The server's end of a connection: requests in, responses out.
 //!
-//! The one idea: one exchange at a time. A request's events come until its [`Event::End`]; the next head is parsed
-//! when that has been given *and* the response is finished. So a pipeline is answered in order by construction, and
-//! the caller gathers the answers in one output buffer.
+//! The one idea: one exchange at a time. A request ends with its [`Event::End`], or with its head if it has no body; the
+//! next head is parsed when that has been given *and* the response is finished. So a pipeline is answered in order by
+//! construction, and the caller gathers the answers in one output buffer.
 //!
 //! An idle connection is this struct and nothing else: the table is leased from a head's first byte until the
 //! exchange ends, the limits are shared by all connections.
@@ -83,7 +83,8 @@ impl Server {
     /// [`Event::NeedMore`], and again when there is more, or when a response is finished.
     ///
     /// Heads and trailer sections must be contiguous: what is not consumed must be shown again with more behind it.
-    /// Body bytes and chunk framing are always consumed. `table` must be the same from a head's first byte until the
+    /// Body bytes and chunk framing are always consumed. A request without a body ends with its head: no
+    /// [`Event::End`] follows. `table` must be the same from a head's first byte until the
     /// exchange ends. After an error, [`refuse`](Self::refuse) writes the answer.
     #[inline]
     pub fn receive(&mut self, input: &[u8], table: &mut HeadTable, limits: &Limits) -> Result<Step, Error> {
@@ -178,7 +179,7 @@ impl Server {
         };
         self.is_closing |= !head.keep_alive;
         self.sending = Sending::Head;
-        self.phase = Phase::Body;
+        self.phase = if head.body == Body::None { Phase::Ended } else { Phase::Body };
         Ok(Step { consumed: block.len(), event: Event::Head(head) })
     }
 

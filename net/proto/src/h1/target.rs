@@ -123,8 +123,13 @@ fn is_ip_literal(literal: &[u8]) -> bool {
 
 /// Empty, or a number up to 65,535: `port = *DIGIT`.
 fn is_port(port: &[u8]) -> bool {
-    let number = port.iter().try_fold(0u32, |number, byte| {
-        byte.is_ascii_digit().then(|| number * 10 + u32::from(byte - b'0')).filter(|&number| number <= 0xffff)
-    });
-    number.is_some()
+    let mut number = 0;
+    for byte in port {
+        let digit = u32::from(byte.wrapping_sub(b'0'));
+        number = number * 10 + digit;
+        if digit > 9 || number > 0xffff {
+            return false;
+        }
+    }
+    true
 }

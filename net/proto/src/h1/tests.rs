@@ -46,7 +46,12 @@ fn transcript(input: &[u8], limits: &Limits, mut cut: impl FnMut(usize) -> usize
                 sent += count;
                 continue;
             }
-            Event::Head(head) => describe(&mut said, block, &table, head),
+            Event::Head(head) => {
+                describe(&mut said, block, &table, head);
+                if head.body == Body::None {
+                    answer(&mut said, &mut server);
+                }
+            }
             Event::Data(range) => {
                 assert!(!range.is_empty());
                 data.extend_from_slice(&held[range]);
@@ -55,8 +60,7 @@ fn transcript(input: &[u8], limits: &Limits, mut cut: impl FnMut(usize) -> usize
                 for (name, value) in table.trailers().iter(&held[trailers]) {
                     write!(said, "+{}={} ", name.escape_ascii(), value.escape_ascii()).unwrap();
                 }
-                said.push_str("end ");
-                server.respond_whole(http::StatusCode::OK, NONE, Standing::default(), b"", &mut [0; 512]).unwrap();
+                answer(&mut said, &mut server);
             }
             Event::Http2Preface => return said + "h2",
             Event::Tunnel => return said + "tunnel",
@@ -67,6 +71,13 @@ fn transcript(input: &[u8], limits: &Limits, mut cut: impl FnMut(usize) -> usize
 }
 
 const NONE: [(&str, &str); 0] = [];
+
+/// The request has ended.
+fn answer(said: &mut String, server: &mut Server) {
+    said.push_str("end ");
+    assert!(server.is_request_ended());
+    server.respond_whole(http::StatusCode::OK, NONE, Standing::default(), b"", &mut [0; 512]).unwrap();
+}
 
 fn flush(said: &mut String, data: &mut Vec<u8>) {
     if !data.is_empty() {

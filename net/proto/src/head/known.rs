@@ -94,6 +94,21 @@ impl Known {
         if is_same(name, known.name().as_bytes()) { known } else { Known::Other }
     }
 
+    /// [`of`](Self::of) for the name that lies at `start..end` of a head. Most names have no more than eight bytes, and
+    /// those are one word read from the head with what follows them masked out.
+    #[inline(always)]
+    pub(crate) fn at(block: &[u8], start: usize, end: usize) -> Known {
+        let count = end - start;
+        match block.get(start..).and_then(<[u8]>::first_chunk::<8>) {
+            Some(word) if (NAME_BYTES_MIN..=8).contains(&count) => {
+                let word = u64::from_le_bytes(*word) & (u64::MAX >> (64 - 8 * count));
+                let known = SLOTS[slot(&block[start..end], MULTIPLIER)];
+                if lower_case(word) == WORDS[known as usize] { known } else { Known::Other }
+            }
+            _ => Known::of(&block[start..end]),
+        }
+    }
+
     /// The name in lower case; empty for [`Known::Other`].
     #[inline]
     pub const fn name(self) -> &'static str {
@@ -202,6 +217,25 @@ const SLOTS: [Known; 1 << SLOT_BITS] = {
     slots
 };
 
+/// The names of at most eight bytes, each as one word; for the others, what no name is.
+const WORDS: [u64; ALL.len()] = {
+    let mut words = [u64::MAX; ALL.len()];
+    let mut index = 1;
+    while index < ALL.len() {
+        let name = ALL[index].1.as_bytes();
+        let (mut word, mut at) = (0, name.len());
+        while name.len() <= 8 && at > 0 {
+            at -= 1;
+            word = word << 8 | name[at] as u64;
+        }
+        if name.len() <= 8 {
+            words[index] = word;
+        }
+        index += 1;
+    }
+    words
+};
+
 /// 512 slots of one byte: sparse enough that a multiplier without collisions is found within the compiler's patience.
 const SLOT_BITS: u32 = 9;
 const MULTIPLIER: u32 = multiplier();
@@ -220,6 +254,11 @@ mod tests {
             assert!((NAME_BYTES_MIN..=NAME_BYTES_MAX).contains(&name.len()), "{name}");
             assert_eq!(Known::of(name.as_bytes()), known);
             assert_eq!(Known::of(name.to_ascii_uppercase().as_bytes()), known);
+            for after in ["", ": x", ": a longer value\r\n"] {
+                let line = format!("x{}{after}", name.to_ascii_uppercase());
+                assert_eq!(Known::at(line.as_bytes(), 1, 1 + name.len()), known, "{line}");
+                assert_eq!(Known::at(line.as_bytes(), 0, 1 + name.len()), Known::Other, "{line}");
+            }
             for index in 0..name.len() {
                 let mut other = name.as_bytes().to_vec();
                 other[index] ^= 0x60;
