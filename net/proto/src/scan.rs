@@ -30,42 +30,44 @@ pub(crate) fn all(mask: u8, bytes: &[u8]) -> bool {
 /// Where the run of the class that starts at `at` ends; the length of `bytes` if nothing ends it. Asks four bytes between
 /// two looks at the bound.
 #[inline(always)]
-pub(crate) fn end_of(mask: u8, bytes: &[u8], mut at: usize) -> usize {
-    while let Some(&[first, second, third, fourth]) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
-        if !is(mask, first) {
-            return at;
+pub(crate) fn end_of(mask: u8, bytes: &[u8], at: usize) -> usize {
+    let mut rest = bytes.get(at..).unwrap_or_default();
+    while let [first, second, third, fourth, after @ ..] = rest {
+        let ends = bytes.len() - rest.len();
+        if !is(mask, *first) {
+            return ends;
         }
-        if !is(mask, second) {
-            return at + 1;
+        if !is(mask, *second) {
+            return ends + 1;
         }
-        if !is(mask, third) {
-            return at + 2;
+        if !is(mask, *third) {
+            return ends + 2;
         }
-        if !is(mask, fourth) {
-            return at + 3;
+        if !is(mask, *fourth) {
+            return ends + 3;
         }
-        at += 4;
+        rest = after;
     }
-    let rest = bytes.get(at..).unwrap_or_default();
-    at + rest.iter().position(|&byte| !is(mask, byte)).unwrap_or(rest.len())
+    bytes.len() - rest.len() + rest.iter().take_while(|&&byte| is(mask, byte)).count()
 }
 
 /// [`end_of`] for [`TEXT`], eight bytes at a time: header values are the greater part of a head.
 #[inline(always)]
-pub(crate) fn end_of_text(bytes: &[u8], mut at: usize) -> usize {
-    while let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+pub(crate) fn end_of_text(bytes: &[u8], at: usize) -> usize {
+    let mut rest = bytes.get(at..).unwrap_or_default();
+    while let Some((word, after)) = rest.split_first_chunk::<8>() {
         let stops = controls(u64::from_le_bytes(*word));
         if stops == 0 {
-            at += 8;
+            rest = after;
             continue;
         }
-        at += stops.trailing_zeros() as usize / 8;
-        if bytes[at] != b'\t' {
-            return at;
+        let count = stops.trailing_zeros() as usize / 8;
+        if word[count & 7] != b'\t' {
+            return bytes.len() - rest.len() + count;
         }
-        at += 1;
+        rest = &rest[count + 1..];
     }
-    end_of(TEXT, bytes, at)
+    end_of(TEXT, bytes, bytes.len() - rest.len())
 }
 
 /// Marks with its top bit the bytes below 0x20, and 0x7f. A borrow only travels upwards, so the lowest mark is exact.

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{HeaderName, HeaderValue, StatusCode};
 use platform::Buf;
 use platform::limits::CHUNK_BYTES_MAX;
 use proto::h1::{self, BodyLength, Checked, Event, FRAME_BYTES_MAX, Standing, WriteError};
@@ -403,83 +403,86 @@ impl<S: Service> Connection<S> {
 
     /// Writes the head, and the content if it is there as a whole. What is still to come is given back.
     fn respond(&mut self, response: Response) -> Result<Option<Content>, End> {
-        let Response { status, headers, content, .. } = response;
-        let too_much_left = !self.engine.is_request_ended()
-            && !matches!(content, Content::Body(_))
-            && self.engine.body_left().is_some_and(|left| left > DRAIN_BODY_BYTES_MAX);
-        if self.shard.is_draining() || too_much_left {
-            self.engine.close_after_response();
-        }
-        if matches!(content, Content::Body(_)) && self.input.is_empty() {
-            // The answer is made of the request's body: a client that waits to be asked for it must be asked first.
-            self.outbox.put(self.engine.continue_line(), &self.context.supplies)?;
-        }
-        match self.write_response(status, &headers, content) {
+        self.prepare(&response.content)?;
+        let written = match &response.content {
+            Content::Empty => self.write_whole(response.status, &response.headers, &[]).map(|()| None),
+            Content::Full(buf) if buf.len() <= COPY_BODY_BYTES_MAX => {
+                self.write_whole(response.status, &response.headers, buf).map(|()| None)
+            }
+            _ => self.write_begin(response.status, &response.headers, response.content),
+        };
+        match written {
             Ok(rest) => Ok(rest),
             Err(Refusal::Exhausted) => Err(End::Exhausted),
             Err(Refusal::Unwritable(error)) => {
-                tracing::error!(%status, "a response cannot be sent: {error}");
-                let (status, headers) = (StatusCode::INTERNAL_SERVER_ERROR, Headers::default());
+                tracing::error!(status = %response.status, "a response cannot be sent: {error}");
                 // This one has nothing in it that could be refused, unless a response has begun.
-                self.write_response(status, &headers, Content::Empty).map_err(|_| End::Broken)
+                let written = self.write_whole(StatusCode::INTERNAL_SERVER_ERROR, &Headers::default(), &[]);
+                written.map(|()| None).map_err(|_| End::Broken)
             }
         }
     }
 
-    fn write_response(
+    /// Decides what becomes of the connection, before the head says it.
+    #[inline]
+    fn prepare(&mut self, content: &Content) -> Result<(), End> {
+        let is_echo = matches!(content, Content::Body(_));
+        let too_much_left = !self.engine.is_request_ended()
+            && !is_echo
+            && self.engine.body_left().is_some_and(|left| left > DRAIN_BODY_BYTES_MAX);
+        if self.shard.is_draining() || too_much_left {
+            self.engine.close_after_response();
+        }
+        if is_echo && self.input.is_empty() {
+            // The answer is made of the request's body: a client that waits to be asked for it must be asked first.
+            self.outbox.put(self.engine.continue_line(), &self.context.supplies)?;
+        }
+        Ok(())
+    }
+
+    /// A small answer, in one go.
+    fn write_whole(&mut self, status: StatusCode, headers: &Headers, body: &[u8]) -> Result<(), Refusal> {
+        self.write_head(headers, HEAD_BYTES_USUAL + body.len(), |engine, fields, standing, room| {
+            engine.respond_whole(status, fields, standing, body, room)
+        })
+    }
+
+    /// The head of an answer whose content is large, or still to come, and what is there of that.
+    fn write_begin(
         &mut self,
         status: StatusCode,
         headers: &Headers,
         content: Content,
     ) -> Result<Option<Content>, Refusal> {
+        let length = content.length().map_or(BodyLength::Unknown, BodyLength::Known);
+        self.write_head(headers, HEAD_BYTES_USUAL, |engine, fields, standing, room| {
+            engine.respond(status, fields, standing, length, room)
+        })?;
         match content {
-            Content::Full(buf) if buf.len() <= COPY_BODY_BYTES_MAX => {
-                self.write_head(status, headers, Written::Whole(&buf))?;
-                Ok(None)
-            }
-            Content::Full(buf) => {
-                self.write_head(status, headers, Written::Head(BodyLength::Known(buf.len() as u64)))?;
-                if self.engine.takes_body() {
-                    self.write_piece(buf)?;
-                }
-                self.write_end()?;
-                Ok(None)
-            }
-            Content::Empty => {
-                self.write_head(status, headers, Written::Whole(&[]))?;
-                Ok(None)
-            }
-            content => {
-                let length = content.length().map_or(BodyLength::Unknown, BodyLength::Known);
-                self.write_head(status, headers, Written::Head(length))?;
-                if self.engine.takes_body() {
-                    return Ok(Some(content));
-                }
-                self.write_end()?;
-                Ok(None)
-            }
+            content if !self.engine.takes_body() => drop(content),
+            Content::Full(buf) => self.write_piece(buf)?,
+            content => return Ok(Some(content)),
         }
+        self.write_end()?;
+        Ok(None)
     }
 
-    /// Writes a head into the outbox, with a chunk of its own if the present one has too little room.
-    fn write_head(&mut self, status: StatusCode, headers: &Headers, written: Written<'_>) -> Result<(), Refusal> {
-        let body = match written {
-            Written::Whole(body) => body.len(),
-            Written::Head(_) => 0,
-        };
-        let mut bytes = HEAD_BYTES_USUAL + body;
+    /// Lets the engine write into the outbox, with a chunk of its own if the present one has too little room.
+    #[inline(always)]
+    fn write_head<'h>(
+        &mut self,
+        headers: &'h Headers,
+        mut bytes: usize,
+        write: impl Fn(&mut h1::Server, Lines<'h>, Standing<'_>, &mut [u8]) -> Result<usize, WriteError>,
+    ) -> Result<(), Refusal> {
         loop {
-            let (other, fields) = headers.parts();
-            let fields = fields.map(|(name, value)| Checked(name, value));
+            let (other, lines) = headers.parts();
             let room = self.outbox.room(bytes, &self.context.supplies)?;
             let engine = &mut self.engine;
-            let count = self.context.standing.with(&self.shard, |standing| {
-                let standing = Standing { other, ..standing };
-                match written {
-                    Written::Whole(body) => engine.respond_whole(status, fields, standing, body, room),
-                    Written::Head(length) => engine.respond(status, fields, standing, length, room),
-                }
-            });
+            let count = self
+                .context
+                .standing
+                .with(&self.shard, |standing| write(engine, Lines(lines.iter()), Standing { other, ..standing }, room));
             match count {
                 Ok(count) => {
                     self.outbox.commit(count);
@@ -664,11 +667,16 @@ impl From<Option<Content>> for Stage {
     }
 }
 
-/// How much of a response is written in one go.
-#[derive(Clone, Copy)]
-enum Written<'a> {
-    Whole(&'a [u8]),
-    Head(BodyLength),
+/// A response's lines as the engine takes them: their types have checked them.
+struct Lines<'h>(std::slice::Iter<'h, (HeaderName, HeaderValue)>);
+
+impl<'h> Iterator for Lines<'h> {
+    type Item = Checked<'h>;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Checked<'h>> {
+        self.0.next().map(|(name, value)| Checked(name, value))
+    }
 }
 
 /// Bytes that the heads of most responses fit in.

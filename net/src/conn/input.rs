@@ -58,6 +58,11 @@ impl Input {
 
     /// Takes the first `count` bytes out as a lease of their own. Without a copy.
     pub(super) fn take(&mut self, count: usize) -> Chunk {
+        if let Input::Whole(chunk) = self
+            && count < chunk.len()
+        {
+            return chunk.split_to(count);
+        }
         let mut chunk = match std::mem::take(self) {
             Input::Empty => panic!("nothing to take {count} bytes from"),
             Input::Whole(chunk) => chunk,
@@ -73,8 +78,10 @@ impl Input {
 
     /// Drops the first `count` bytes.
     pub(super) fn skip(&mut self, count: usize) {
-        if count > 0 {
-            drop(self.take(count));
+        match self {
+            Input::Whole(chunk) if count < chunk.len() => chunk.advance(count),
+            _ if count == 0 => {}
+            _ => drop(self.take(count)),
         }
     }
 

@@ -166,9 +166,9 @@ impl Headers {
     }
 
     /// The line made beforehand, as text, and the others.
-    pub(crate) fn parts(&self) -> (&'static [u8], impl Iterator<Item = (&HeaderName, &HeaderValue)> + Clone) {
+    pub(crate) fn parts(&self) -> (&'static [u8], &[(HeaderName, HeaderValue)]) {
         let text = self.made.map_or("", |made| made.text);
-        (text.as_bytes(), self.lines.iter().map(|(name, value)| (name, value)))
+        (text.as_bytes(), &self.lines)
     }
 
     /// How many lines.

@@ -64,6 +64,13 @@ impl Request {
         Request { is_head: false, is_connect: false, is_old: false, upgrade: false, expects_continue: false };
 }
 
+/// A head that was written, and what follows from it.
+struct Written {
+    sending: Sending,
+    closes: bool,
+    switches: bool,
+}
+
 impl Server {
     /// The engine of a connection that has just been opened.
     pub fn new() -> Server {
@@ -253,44 +260,69 @@ impl Server {
         body: BodyLength,
         out: &mut [u8],
     ) -> Result<usize, WriteError> {
+        let mut writer = Writer::new(out);
+        let Some(written) = self.write_head(status, fields, standing, body, &mut writer)? else {
+            return Ok(writer.count);
+        };
+        self.begin(written);
+        Ok(writer.count)
+    }
+
+    /// Writes a head and changes nothing: the slice may be too small. `None` after an interim response, whose final one is
+    /// still to come.
+    #[inline(always)]
+    fn write_head<F: Field>(
+        &mut self,
+        status: StatusCode,
+        fields: impl IntoIterator<Item = F>,
+        standing: Standing<'_>,
+        body: BodyLength,
+        writer: &mut Writer<'_>,
+    ) -> Result<Option<Written>, WriteError> {
         if self.sending != Sending::Head {
             return Err(WriteError::NotExpected);
         }
         if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
-            return self.interim(status, fields, out);
+            return self.interim(status, fields, writer).map(|()| None);
         }
         let switches = status == StatusCode::SWITCHING_PROTOCOLS || self.request.is_connect && status.is_success();
         if switches && !(self.is_request_ended() && (self.request.upgrade || self.request.is_connect)) {
             return Err(WriteError::Upgrade);
         }
-        let mut writer = Writer::new(out);
         writer.status_line(status)?;
         let overridden = writer.fields(fields)?;
         writer.standing(standing, &overridden)?;
-        let sending = self.frame(status, body, switches, overridden.length, &mut writer)?;
+        let sending = self.frame(status, body, switches, overridden.length, writer)?;
         // A client that still waits may send the body or not: nothing after it could be told from it
         // (RFC 9110 section 10.1.1).
         let closes =
             self.is_closing || overridden.close || sending == Sending::UntilClose || self.request.expects_continue;
-        if !switches || overridden.has_upgrade {
-            let line: &[u8] = match (closes && !switches, overridden.has_upgrade) {
-                (true, true) => b"Connection: close, upgrade\r\n",
-                (true, false) => b"Connection: close\r\n",
-                (false, true) => b"Connection: upgrade\r\n",
-                (false, false) if self.request.is_old => b"Connection: keep-alive\r\n",
-                (false, false) => b"",
-            };
-            writer.put(line)?;
+        if closes || overridden.has_upgrade || self.request.is_old {
+            writer.put(self.connection_line(closes, switches, overridden.has_upgrade))?;
         }
         writer.put(b"\r\n")?;
-        let count = writer.count;
+        Ok(Some(Written { sending, closes, switches }))
+    }
 
-        self.sending = sending;
-        self.is_closing = closes;
-        if switches {
+    #[cold]
+    fn connection_line(&self, closes: bool, switches: bool, has_upgrade: bool) -> &'static [u8] {
+        match (closes && !switches, has_upgrade) {
+            (true, true) => b"Connection: close, upgrade\r\n",
+            (true, false) => b"Connection: close\r\n",
+            (false, true) => b"Connection: upgrade\r\n",
+            (false, false) if self.request.is_old && !switches => b"Connection: keep-alive\r\n",
+            (false, false) => b"",
+        }
+    }
+
+    /// The head has found room.
+    #[inline(always)]
+    fn begin(&mut self, head: Written) {
+        self.sending = head.sending;
+        self.is_closing = head.closes;
+        if head.switches {
             self.phase = Phase::Tunnel;
         }
-        Ok(count)
     }
 
     /// RFC 9110 section 15.2: never to an HTTP/1.0 client.
@@ -299,26 +331,20 @@ impl Server {
         &mut self,
         status: StatusCode,
         fields: impl IntoIterator<Item = F>,
-        out: &mut [u8],
-    ) -> Result<usize, WriteError> {
+        writer: &mut Writer<'_>,
+    ) -> Result<(), WriteError> {
         if self.request.is_old {
-            return Ok(0);
+            return Ok(());
         }
-        let mut writer = Writer::new(out);
         writer.status_line(status)?;
         writer.fields(fields)?;
         writer.put(b"\r\n")?;
         self.request.expects_continue &= status != StatusCode::CONTINUE;
-        Ok(writer.count)
+        Ok(())
     }
 
-    /// RFC 9110 sections 9.3.2, 15.3.5, 15.3.6 and 15.4.5.
-    #[inline]
-    fn is_bodiless(&self, status: StatusCode) -> bool {
-        self.request.is_head || matches!(status.as_u16(), 204 | 205 | 304)
-    }
-
-    /// Writes the framing fields of RFC 9112 section 6 and says how the body is sent.
+    /// Writes the framing fields of RFC 9112 section 6 and says how the body is sent: none for what RFC 9110 sections
+    /// 9.3.2, 15.3.5, 15.3.6 and 15.4.5 name.
     #[inline]
     fn frame(
         &self,
@@ -402,22 +428,23 @@ impl Server {
         body: &[u8],
         out: &mut [u8],
     ) -> Result<usize, WriteError> {
-        // Room for the body is taken first, so that a slice that is too small changes nothing.
-        let sent = if self.is_bodiless(status) { 0 } else { body.len() };
-        let room = out.len().checked_sub(sent).ok_or(WriteError::Full)?;
-        let head = self.respond(status, fields, standing, BodyLength::Known(body.len() as u64), &mut out[..room])?;
-        let count = match self.sending {
-            Sending::Length(1..) => {
-                out[head..head + body.len()].copy_from_slice(body);
-                head + body.len()
-            }
-            _ => head,
+        let mut writer = Writer::new(out);
+        let length = BodyLength::Known(body.len() as u64);
+        let Some(written) = self.write_head(status, fields, standing, length, &mut writer)? else {
+            return Ok(writer.count);
         };
-        if self.sending != Sending::Head && self.phase != Phase::Tunnel {
-            self.sending = Sending::Length(0);
-            self.finish(&mut [])?;
+        if let Sending::Length(1..) = written.sending {
+            writer.put(body)?;
         }
-        Ok(count)
+        let switches = written.switches;
+        self.begin(written);
+        if !switches {
+            self.sending = Sending::Done;
+            if self.is_closing {
+                self.phase = Phase::Closed;
+            }
+        }
+        Ok(writer.count)
     }
 
     /// Writes the answer to a fault of the peer, and closes: nothing is parsed afterwards. Not expected, and not
