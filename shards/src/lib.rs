@@ -9,6 +9,7 @@
 #![allow(clippy::disallowed_macros)]
 
 mod alarm;
+mod atomics;
 mod inbox;
 pub mod limits;
 mod operation;
@@ -17,7 +18,6 @@ pub mod runtime;
 mod scope;
 mod shard;
 mod stats;
-mod sync;
 pub mod task;
 pub mod timer;
 pub mod world;

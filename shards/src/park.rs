@@ -31,7 +31,7 @@
 //! stands between R3 and R4. A sender delayed there for longer unparks a receiver that is up already: the next sleep
 //! ends at once, and the receiver, finding nothing, goes back to R1. That is why a sleep may always end early.
 
-use crate::sync::{AtomicBool, Ordering, fence};
+use crate::atomics::{AtomicBool, Ordering, fence};
 
 /// The sleep state of one receiver. The receiver calls [`prepare`](Sleep::prepare) and [`awake`](Sleep::awake), anyone
 /// calls [`wake`](Sleep::wake).

@@ -7,9 +7,9 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use crate::atomics::{AtomicBool, Ordering};
 use crate::limits::WORLDS_MAX;
 use crate::park::Sleep;
-use crate::sync::{AtomicBool, Ordering};
 
 mod wakes;
 use wakes::WakeSet;

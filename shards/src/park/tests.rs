@@ -1,5 +1,5 @@
-use crate::sync::model::{Arc, explore, spawn};
-use crate::sync::{AtomicU64, Ordering};
+use crate::atomics::model::{Arc, explore, spawn};
+use crate::atomics::{AtomicU64, Ordering};
 
 use super::Sleep;
 

@@ -3,8 +3,8 @@ use std::sync::atomic::AtomicUsize;
 
 use super::wakes::WakeSet;
 use super::*;
+use crate::atomics::model::{self, explore, spawn};
 use crate::limits::TASKS_MAX;
-use crate::sync::model::{self, explore, spawn};
 
 /// Senders add slots while the reader takes once and then wants to sleep. Whatever the interleaving: no slot is lost
 /// or found more often than it was added, and a reader that sleeps while slots are there is woken.

@@ -10,8 +10,8 @@
 
 use std::sync::OnceLock;
 
+use crate::atomics::{AtomicU64, Ordering};
 use crate::limits::TASKS_MAX;
-use crate::sync::{AtomicU64, Ordering};
 
 #[repr(align(64))]
 pub(super) struct WakeSet {
