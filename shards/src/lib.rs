@@ -18,6 +18,7 @@ pub mod runtime;
 mod scope;
 mod shard;
 mod stats;
+pub mod sync;
 pub mod task;
 pub mod timer;
 pub mod world;

@@ -67,3 +67,7 @@ pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// How long shards may take to stop once the drain limit has passed and their work has been dropped.
 pub const STOP_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// One-shot channels of one type that a shard keeps for the next: as many as requests in hand on a busy shard. What is more
+/// goes back to the heap.
+pub const ONESHOT_SPARES_MAX: usize = 1024;
