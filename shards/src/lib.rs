@@ -10,6 +10,7 @@
 
 mod alarm;
 mod atomics;
+pub mod combine;
 mod inbox;
 pub mod limits;
 mod operation;
