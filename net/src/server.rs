@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
 
 use platform::ListenOptions;
-use shards::{Alarm, Listening, Scope, Shard};
+use shards::{Alarm, Listening, Scope, Shard, SpawnError};
 
 use crate::conn::{Config, Context, h1};
 use crate::limits::{ACCEPT_PAUSE, DRAIN_GRACE};
@@ -52,7 +52,7 @@ impl Server {
     /// Accepts and serves until the drain begins, then until the last connection has ended.
     pub async fn serve<S: Service + 'static>(self, service: S, config: Config, stats: Arc<NetStats>) -> Result<()> {
         let context = Context::new(service, config, stats, self.shard.pool().clone());
-        let connections = self.shard.scope().child(None);
+        let connections = self.shard.scope().child("connections").map_err(|_| Error::Spawn(SpawnError::Full))?;
         let mut accepting = Accepting {
             alarm: self.shard.alarm(self.shard.now()),
             shard: self.shard,

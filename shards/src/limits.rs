@@ -71,3 +71,10 @@ pub const STOP_TIME_MAX: Duration = Duration::from_secs(5);
 /// One-shot channels of one type that a shard keeps for the next: as many as requests in hand on a busy shard. What is more
 /// goes back to the heap.
 pub const ONESHOT_SPARES_MAX: usize = 1024;
+
+/// Scopes alive on one shard; a further one is refused. One for each task, and one for what the task is about.
+pub const SCOPES_MAX: u32 = 2 * TASKS_MAX;
+
+/// Wakers for which the memory of a cancellation is kept for the next: a busy connection's worth. A larger crowd's goes
+/// back to the heap.
+pub const WAKERS_KEPT_MAX: usize = 4096;

@@ -18,7 +18,7 @@ use platform::{BackendKind, Pool, Reactor, Unparker, Wait};
 use crate::inbox::{Inbox, Remote};
 use crate::limits::{POLLS_PER_CLOCK, STRANGERS_MAX, TURN_POLLS_MAX, TURN_TIME_MAX};
 use crate::runtime::start::Start;
-use crate::scope::Scope;
+use crate::scope::{Cause, ScopeHandle, Tree};
 use crate::stats::ShardStats;
 use crate::task::{self, JoinHandle, Leased, Locals, SpawnError, TaskNumber, Tasks};
 use crate::timer;
@@ -46,7 +46,8 @@ pub(crate) struct Core {
     world: &'static World,
     inbox: Arc<Inbox>,
     locals: Locals,
-    root: Scope,
+    scopes: Rc<Tree>,
+    root: ScopeHandle,
     is_draining: Cell<bool>,
     start: Arc<Start>,
     declarations: Cell<usize>,
@@ -104,6 +105,7 @@ impl Running {
         let claim: Claim = World::claim(move || unparker.unpark())?;
         let Seed { number, count, why, start, stats } = seed;
         let tasks = Tasks::new(claim);
+        let scopes = Rc::new(Tree::new());
         tasks.on_unjoined_panic(|payload| {
             let text = panic_text(payload);
             tracing::error!(panic = text, "a task panicked, and nobody joins it");
@@ -121,14 +123,17 @@ impl Running {
             strangers: RefCell::new(Arena::new(STRANGERS_MAX)),
             inbox: Inbox::new(),
             locals: Locals::new(),
-            root: Scope::root(),
+            root: ScopeHandle::root(&scopes),
+            scopes,
             is_draining: Cell::new(false),
             start,
             declarations: Cell::new(0),
             turn_ends: RefCell::default(),
             stats,
         };
-        Ok(Running { shard: Shard(Rc::new(core)), woken: Vec::new(), ended: Vec::new() })
+        let core = Rc::new(core);
+        core.scopes.belongs_to(&core);
+        Ok(Running { shard: Shard(core), woken: Vec::new(), ended: Vec::new() })
     }
 
     /// The shard.
@@ -258,7 +263,7 @@ impl Drop for Running {
         let Shard(core) = self.shard.clone();
         core.inbox.close();
         core.tasks.enter(&core, || {
-            core.root.cancel();
+            core.root.cancel_for(Cause::ShardEnded);
             core.tasks.close();
             core.turn_ends.take();
             core.locals.clear();
@@ -346,8 +351,13 @@ impl Shard {
     }
 
     /// The scope that all of the shard's work descends from; it is cancelled when the shard ends.
-    pub fn scope(&self) -> &Scope {
+    pub fn scope(&self) -> &ScopeHandle {
         &self.0.root
+    }
+
+    /// Scopes that are alive, the shard's own included.
+    pub fn scopes(&self) -> usize {
+        self.0.scopes.count()
     }
 
     /// What the shard counts, readable from any thread.

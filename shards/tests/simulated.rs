@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use platform::{Group, ListenOptions, Op, Outcome};
-use shardwise_shards::{JoinError, Scope, Shard, Simulation, TimedOut, yield_now};
+use shardwise_shards::{JoinError, Shard, Simulation, TimedOut, yield_now};
 
 fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
@@ -143,41 +143,6 @@ fn a_task_whose_operations_never_wait_gives_way() {
             }
         });
         assert!(greedy.await.unwrap() > 50, "others ran in between");
-    });
-}
-
-#[test]
-fn cancelling_a_scope_cancels_its_descendants() {
-    run(async |shard| {
-        let root = Scope::root();
-        let leaf = root.child(Some(shard.now() + seconds(9))).child(Some(shard.now() + seconds(99)));
-        assert_eq!(leaf.deadline(), Some(shard.now() + seconds(9)), "a child's deadline is never later");
-        let waiting = leaf.clone();
-        let task = shard.spawn(async move { waiting.run(std::future::pending::<()>()).await }).unwrap();
-        yield_now().await;
-        root.cancel();
-        assert!(task.await.unwrap().is_err());
-        assert!(leaf.is_cancelled() && root.child(None).is_cancelled());
-    });
-}
-
-#[test]
-fn a_gate_waits_for_its_passes() {
-    run(async |shard| {
-        let scope = Scope::root();
-        scope.gate().await;
-        for wait in 1..=3 {
-            let (pass, sleeper) = (scope.pass(), shard.clone());
-            let held = async move {
-                sleeper.sleep(seconds(wait)).await;
-                drop(pass);
-            };
-            shard.spawn(held).unwrap().detach();
-        }
-        let start = shard.now();
-        scope.gate().await;
-        assert!(shard.now() - start >= seconds(3));
-        assert_eq!(scope.passes(), 0);
     });
 }
 

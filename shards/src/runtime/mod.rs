@@ -24,6 +24,7 @@ use platform::{BackendKind, Choice, Config, Features, Reactor, Selection, Unpark
 
 use crate::inbox::Remote;
 use crate::limits::{DRAIN_TIME_MAX, START_TIME_MAX, STOP_TIME_MAX};
+use crate::scope::Cause;
 use crate::shard::{Running, Seed, panic_text};
 use crate::stats::ShardStats;
 use crate::{JoinHandle, Shard};
@@ -356,7 +357,7 @@ impl<E> Coordinator<'_, E> {
 
     fn stop(&self) {
         for remote in self.remotes.iter().flatten() {
-            let _ = remote.send(|shard| shard.scope().cancel());
+            let _ = remote.send(|shard| shard.scope().cancel_for(Cause::ShardEnded));
         }
     }
 

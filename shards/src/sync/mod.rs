@@ -37,7 +37,7 @@ pub use mutex::{Mutex, MutexGuard};
 pub use notify::{Notified, Notify};
 pub use semaphore::{Acquire, Closed, Permit, Semaphore, TryAcquireError};
 
-pub(crate) use waiters::{Left, Ticket, Waiters};
+pub(crate) use waiters::{Left, Places, Queue, Ticket, Waiters};
 
 #[cfg(test)]
 mod tests;

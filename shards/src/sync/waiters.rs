@@ -9,11 +9,24 @@ use std::task::Waker;
 /// A queue of wakers, each with what its holder waits for.
 #[derive(Debug)]
 pub(crate) struct Waiters<T = ()> {
-    places: Vec<Place<T>>,
-    /// The longest and the latest to wait, and a place that nobody holds.
+    places: Places<T>,
+    queue: Queue,
+}
+
+/// Places of any number of queues.
+#[derive(Debug)]
+pub(crate) struct Places<T = ()> {
+    list: Vec<Place<T>>,
+    /// A place that nobody holds.
+    free: u32,
+}
+
+/// The order in which those wait who wait for the same.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    /// The longest and the latest to wait.
     first: u32,
     last: u32,
-    free: u32,
     count: u32,
 }
 
@@ -49,30 +62,71 @@ pub(crate) enum Left {
 
 impl<T> Waiters<T> {
     pub(crate) const fn new() -> Self {
-        Waiters { places: Vec::new(), first: NONE, last: NONE, free: NONE, count: 0 }
+        Waiters { places: Places::new(), queue: Queue::new() }
     }
 
     /// How many wait.
     pub(crate) fn count(&self) -> usize {
-        self.count as usize
+        self.queue.count as usize
     }
 
     /// What the first waits for.
     pub(crate) fn first(&self) -> Option<&T> {
-        match &self.places.get(self.first as usize)?.state {
+        self.places.first(&self.queue)
+    }
+
+    /// Goes to the end of the queue.
+    pub(crate) fn join(&mut self, waker: &Waker, wants: T) -> Ticket {
+        self.places.join(&mut self.queue, waker, wants)
+    }
+
+    /// Whether the holder still waits; then it is this waker that will be called.
+    pub(crate) fn still_waits(&mut self, ticket: &Ticket, waker: &Waker) -> bool {
+        self.places.still_waits(ticket, waker)
+    }
+
+    /// Chooses the first: the caller wakes it.
+    pub(crate) fn choose(&mut self) -> Option<Waker> {
+        self.places.take_first(&mut self.queue, State::Chosen)
+    }
+
+    /// Releases the first, as one of many: the caller wakes it.
+    pub(crate) fn release(&mut self) -> Option<Waker> {
+        self.places.release(&mut self.queue)
+    }
+
+    /// Gives a place up.
+    pub(crate) fn leave(&mut self, ticket: Ticket) -> Left {
+        self.places.leave(&mut self.queue, ticket)
+    }
+}
+
+impl Queue {
+    pub(crate) const fn new() -> Self {
+        Queue { first: NONE, last: NONE, count: 0 }
+    }
+}
+
+impl<T> Places<T> {
+    pub(crate) const fn new() -> Self {
+        Places { list: Vec::new(), free: NONE }
+    }
+
+    fn first(&self, queue: &Queue) -> Option<&T> {
+        match &self.list.get(queue.first as usize)?.state {
             State::Waiting(_, wants) => Some(wants),
             _ => None,
         }
     }
 
-    /// Goes to the end of the queue.
-    pub(crate) fn join(&mut self, waker: &Waker, wants: T) -> Ticket {
-        let place = Place { state: State::Waiting(waker.clone(), wants), before: self.last, after: NONE };
+    /// [`Waiters::join`] for one of several queues.
+    pub(crate) fn join(&mut self, queue: &mut Queue, waker: &Waker, wants: T) -> Ticket {
+        let place = Place { state: State::Waiting(waker.clone(), wants), before: queue.last, after: NONE };
         let index = match self.free {
             NONE => {
-                self.places.push(place);
+                self.list.push(place);
                 // A place is held by a future, and no machine has memory for as many as there are numbers.
-                u32::try_from(self.places.len() - 1).expect("fewer waiters than numbers")
+                u32::try_from(self.list.len() - 1).expect("fewer waiters than numbers")
             }
             index => {
                 self.free = self.at(index).after;
@@ -80,16 +134,16 @@ impl<T> Waiters<T> {
                 index
             }
         };
-        match self.last {
-            NONE => self.first = index,
+        match queue.last {
+            NONE => queue.first = index,
             last => self.at(last).after = index,
         }
-        self.last = index;
-        self.count += 1;
+        queue.last = index;
+        queue.count += 1;
         Ticket(index)
     }
 
-    /// Whether the holder still waits; then it is this waker that will be called.
+    /// [`Waiters::still_waits`].
     pub(crate) fn still_waits(&mut self, ticket: &Ticket, waker: &Waker) -> bool {
         match &mut self.at(ticket.0).state {
             State::Waiting(known, _) => {
@@ -100,34 +154,29 @@ impl<T> Waiters<T> {
         }
     }
 
-    /// Chooses the first: the caller wakes it.
-    pub(crate) fn choose(&mut self) -> Option<Waker> {
-        self.take_first(State::Chosen)
+    /// [`Waiters::release`] for one of several queues.
+    pub(crate) fn release(&mut self, queue: &mut Queue) -> Option<Waker> {
+        self.take_first(queue, State::Released)
     }
 
-    /// Releases the first, as one of many: the caller wakes it.
-    pub(crate) fn release(&mut self) -> Option<Waker> {
-        self.take_first(State::Released)
-    }
-
-    fn take_first(&mut self, state: State<T>) -> Option<Waker> {
-        let index = self.first;
+    fn take_first(&mut self, queue: &mut Queue, state: State<T>) -> Option<Waker> {
+        let index = queue.first;
         if index == NONE {
             return None;
         }
-        self.unlink(index);
+        self.unlink(queue, index);
         match std::mem::replace(&mut self.at(index).state, state) {
             State::Waiting(waker, _) => Some(waker),
             _ => unreachable!("who stands in the queue waits"),
         }
     }
 
-    /// Gives a place up.
-    pub(crate) fn leave(&mut self, ticket: Ticket) -> Left {
+    /// [`Waiters::leave`] for one of several queues.
+    pub(crate) fn leave(&mut self, queue: &mut Queue, ticket: Ticket) -> Left {
         let index = ticket.0;
         let left = match self.at(index).state {
             State::Waiting(..) => {
-                self.unlink(index);
+                self.unlink(queue, index);
                 Left::Waiting
             }
             State::Chosen => Left::Chosen,
@@ -140,21 +189,21 @@ impl<T> Waiters<T> {
         left
     }
 
-    fn unlink(&mut self, index: u32) {
+    fn unlink(&mut self, queue: &mut Queue, index: u32) {
         let Place { before, after, .. } = *self.at(index);
         match before {
-            NONE => self.first = after,
+            NONE => queue.first = after,
             before => self.at(before).after = after,
         }
         match after {
-            NONE => self.last = before,
+            NONE => queue.last = before,
             after => self.at(after).before = before,
         }
-        self.count -= 1;
+        queue.count -= 1;
     }
 
     fn at(&mut self, index: u32) -> &mut Place<T> {
-        &mut self.places[index as usize]
+        &mut self.list[index as usize]
     }
 }
 
