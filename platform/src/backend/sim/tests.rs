@@ -1,10 +1,13 @@
 //! A test's own little world: two shards on a machine, and everything that must be gone in the end. The tests themselves
 //! lie in `tests/`, one subject a file.
 
+mod breaking;
 mod connections;
 mod datagrams;
 mod ending;
 mod files;
+mod lateness;
+mod rates;
 mod receiving;
 mod streams;
 mod time;
@@ -16,8 +19,9 @@ use super::plan::Random;
 use super::*;
 use crate::buffer::PoolSize;
 use crate::limits::STREAM_QUEUE_MAX;
-use crate::op::{Completion, Datagram, OpenFile, Stat};
-use crate::{BufList, Config, Handle, ListenOptions, Reactor, Token};
+use crate::op::{Completion, Datagram, Op, OpenFile, Outcome, Stat};
+use crate::os::error_of;
+use crate::{BufList, Config, Group, Handle, Reactor, Token};
 
 const CLIENT: usize = 0;
 const SERVER: usize = 1;
@@ -80,10 +84,39 @@ impl Fixture {
         self.next(shard, token).result
     }
 
+    /// The next result of an operation; `None` if it waits for something that cannot happen. It is given up then.
+    fn outcome(&mut self, shard: usize, token: Token) -> Option<Result<Outcome>> {
+        loop {
+            if let Some(completion) = self.shards[shard].take(&token, 1) {
+                self.shards[shard].abandon(token);
+                return Some(completion.result);
+            }
+            if !self.step() {
+                self.shards[shard].abandon(token);
+                return None;
+            }
+        }
+    }
+
     #[track_caller]
     fn run(&mut self, shard: usize, op: Op) -> Result<Outcome> {
         let token = self.start(shard, op);
         self.result(shard, &token)
+    }
+
+    /// Receives so many bytes.
+    #[track_caller]
+    fn drain_some(&mut self, shard: usize, socket: Handle, count: usize) -> Vec<u8> {
+        let token = self.start(shard, Op::Receive { socket, group: Group::Heads });
+        let mut received = Vec::new();
+        while received.len() < count {
+            let Ok(Outcome::Received(chunk)) = self.result(shard, &token) else {
+                panic!("{} of {count}", received.len())
+            };
+            received.extend_from_slice(&chunk);
+        }
+        self.shards[shard].abandon(token);
+        received
     }
 
     fn listen(&mut self, address: &str, backlog: i32) -> (Handle, SocketAddr) {
@@ -135,6 +168,11 @@ impl Fixture {
         }
     }
 
+    /// How often something has happened, by the log.
+    fn count(&self, what: &str) -> usize {
+        self.machine.log().lines().filter(|line| line.split_whitespace().nth(1) == Some(what)).count()
+    }
+
     /// Ends all there is, and looks that nothing is left of it.
     #[track_caller]
     fn finish(mut self, handles: &[(usize, Handle)]) -> u64 {
@@ -177,4 +215,5 @@ fn pattern(seed: u64, len: usize) -> Vec<u8> {
     (0..len).map(|_| random.next() as u8).collect()
 }
 
-const PLANS: [Plan; 2] = [Plan::CALM, Plan::CHOPPY];
+/// Plans under which nothing is lost.
+const PLANS: [Plan; 3] = [Plan::CALM, Plan::CHOPPY, Plan::LATE];

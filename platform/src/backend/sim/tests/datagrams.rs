@@ -140,3 +140,60 @@ fn datagrams_overtake_each_other_only_if_planned() {
     assert_ne!(mixed, sorted);
     assert!(sorted.iter().all(|number| mixed.contains(number)));
 }
+
+/// Sends numbered datagrams, and gives what arrives, in order.
+fn numbered(seed: u64, plan: Plan, count: u8) -> Vec<Vec<u8>> {
+    let pool = PoolSize { head_buffers: 16, bulk_buffers: 1, bytes: 1 << 20 };
+    let mut fixture = Fixture::with_pool(seed, plan, pool);
+    let [a, b] =
+        [CLIENT, SERVER].map(|shard| fixture.shards[shard].datagram_socket("127.0.0.1:0".parse().unwrap()).unwrap());
+    let peer = Some(fixture.shards[SERVER].local_address(b).unwrap());
+    let receive = fixture.start(SERVER, Op::ReceiveMessage { socket: b, group: Group::Heads });
+    let mut arrived = Vec::new();
+    for number in 0..=count {
+        // The last round only waits.
+        if number < count {
+            let message = Box::new(Datagram { peer, data: vec![number; 20], segment: None, ecn: 0 });
+            assert!(fixture.run(CLIENT, Op::SendMessage { socket: a, message }).is_ok());
+        } else {
+            while fixture.step() {}
+        }
+        loop {
+            while let Some(completion) = fixture.shards[SERVER].take(&receive, 1) {
+                let Ok(Outcome::Message(message)) = completion.result else { panic!() };
+                arrived.push(message.data.to_vec());
+            }
+            if number < count || !fixture.step() {
+                break;
+            }
+        }
+    }
+    fixture.shards[SERVER].abandon(receive);
+    fixture.finish(&[(CLIENT, a), (SERVER, b)]);
+    arrived
+}
+
+#[test]
+fn datagrams_are_lost_doubled_and_spoilt_only_if_planned() {
+    let whole: Vec<Vec<u8>> = (0..100).map(|number| vec![number; 20]).collect();
+    assert_eq!(numbered(33, Plan::CALM, 100), whole);
+
+    let some = numbered(33, Plan { lost_datagrams: 0.3, ..Plan::CALM }, 100);
+    assert!((50..90).contains(&some.len()), "{} arrive", some.len());
+    assert!(some.is_sorted() && some.iter().all(|data| whole.contains(data)));
+
+    let doubled = numbered(33, Plan { doubled_datagrams: 0.3, ..Plan::CALM }, 100);
+    assert!((110..150).contains(&doubled.len()), "{} arrive", doubled.len());
+    assert!(whole.iter().all(|data| doubled.contains(data)));
+
+    let late = numbered(33, Plan { late_datagrams: 0.3, ..Plan::CALM }, 100);
+    assert!(late.len() == 100 && !late.is_sorted());
+
+    let spoilt = numbered(33, Plan { corrupt_datagrams: 0.3, ..Plan::CALM }, 100);
+    let wrong_bits = |(data, whole): (&Vec<u8>, &Vec<u8>)| -> u32 {
+        data.iter().zip(whole).map(|(data, whole)| (data ^ whole).count_ones()).sum()
+    };
+    let wrong: Vec<u32> = spoilt.iter().zip(&whole).map(wrong_bits).collect();
+    assert!(wrong.iter().all(|&bits| bits <= 1));
+    assert!((15..50).contains(&wrong.iter().sum::<u32>()), "{wrong:?}");
+}

@@ -142,3 +142,60 @@ fn operations_on_the_wrong_kind_of_handle_say_so() {
     assert_eq!(fixture.shards[CLIENT].peer_address(file), Err(not_socket));
     fixture.finish(&[(CLIENT, client), (SERVER, server), (SERVER, listener), (CLIENT, fresh), (CLIENT, file)]);
 }
+
+/// What fails has had no effect, and what is short has had as much as it says.
+#[test]
+fn a_failing_disk_fails_whole_operations() {
+    let mut failures = [0; 3];
+    for seed in 0..20 {
+        let plan = Plan { full_disk: 0.2, disk_errors: 0.2, partial_sends: 0.3, ..Plan::CALM };
+        let mut fixture = Fixture::new(seed, plan);
+        fixture.machine.write_file("/a", "");
+        let file = fixture.open("/a", "rw").unwrap();
+        let text = "the quick brown fox jumps over the lazy dog".repeat(5);
+        let mut written = 0;
+        while written < text.len() {
+            match fixture.write(file, written as u64, &text[written..]) {
+                Ok(bytes) => written += bytes,
+                Err(Error::NoSpace) => failures[0] += 1,
+                Err(error) if error == error_of(libc::EIO) => failures[1] += 1,
+                Err(error) => panic!("{error}"),
+            }
+            assert_eq!(fixture.machine.read_file("/a").unwrap(), text.as_bytes()[..written], "seed {seed}");
+        }
+        while let Err(error) = fixture.read(file, 0) {
+            assert_eq!(error, error_of(libc::EIO));
+            failures[2] += 1;
+        }
+        assert_eq!(fixture.read(file, text.len() as u64).unwrap_or_default(), b"");
+        fixture.finish(&[(CLIENT, file)]);
+    }
+    assert!(failures.iter().all(|&count| count > 3), "{failures:?}");
+}
+
+#[test]
+fn a_slow_disk_takes_longer_and_lets_others_overtake() {
+    let mut fixture = Fixture::new(26, Plan { slow_disk: 0.5, ..Plan::CALM });
+    fixture.machine.write_file("/a", "0123456789");
+    let file = fixture.open("/a", "r").unwrap();
+    let begin = fixture.machine.elapsed();
+    let reads: Vec<_> = (0..10)
+        .map(|offset| {
+            let into = fixture.shards[CLIENT].pool().lease(1).unwrap();
+            fixture.start(CLIENT, Op::Read { file, offset, into })
+        })
+        .collect();
+    let mut order = Vec::new();
+    while order.len() < reads.len() {
+        for (index, token) in reads.iter().enumerate() {
+            if let Some(Completion { result: Ok(Outcome::Read { .. }), .. }) = fixture.shards[CLIENT].take(token, 1) {
+                order.push(index);
+            }
+        }
+        assert!(fixture.step() || order.len() == reads.len());
+    }
+    assert!(!order.is_sorted(), "{order:?}");
+    assert!(fixture.machine.elapsed() - begin > Duration::from_millis(10));
+    drop(reads);
+    fixture.finish(&[(CLIENT, file)]);
+}

@@ -59,3 +59,61 @@ fn randomness_and_dates_follow_from_the_seed() {
     let (other, other_date) = draw(18);
     assert!(drawn.iter().all(|number| !other.contains(number)) && date != other_date);
 }
+
+#[test]
+fn the_wall_clock_jumps_and_the_other_does_not() {
+    let every = Duration::from_secs(10);
+    let machine = Machine::with_plan(30, Plan { wall_jump_every: every, ..Plan::CALM });
+    machine.keep_log();
+    let (start, date) = (machine.now(), machine.wall_clock());
+    let (mut ahead, mut behind) = (0, 0);
+    for second in 1..=1000 {
+        let to = start + Duration::from_secs(second);
+        machine.advance(to);
+        assert_eq!(machine.now(), to, "only what the operator sees jumps");
+        let true_date = date + Duration::from_secs(second);
+        ahead += u32::from(machine.wall_clock() > true_date);
+        behind += u32::from(machine.wall_clock() < true_date);
+        let error = machine.wall_clock().duration_since(true_date).unwrap_or_else(|error| error.duration());
+        assert!(error <= Plan::CALM.wall_jump, "{error:?}");
+    }
+    let jumps = machine.log().matches("wall-jump").count();
+    assert!((50..200).contains(&jumps) && ahead > 100 && behind > 100, "{jumps} jumps, {ahead} {behind}");
+}
+
+/// After a suspended machine everything that was due in between is late, and still comes in order.
+#[test]
+fn time_leaps_and_nothing_is_skipped() {
+    let mut fixture = Fixture::new(31, Plan { leap_every: Duration::from_secs(10), ..Plan::CALM });
+    let start = fixture.machine.now();
+    let sleeps: Vec<_> = (1..=100)
+        .map(|second| {
+            let until = start + Duration::from_secs(second);
+            (until, fixture.start(CLIENT, Op::Sleep { until }))
+        })
+        .collect();
+    let (mut late, mut last) = (0, start);
+    for (until, token) in &sleeps {
+        assert!(matches!(fixture.result(CLIENT, token), Ok(Outcome::Elapsed)));
+        let now = fixture.machine.now();
+        assert!(now >= *until && now >= last, "never early, never backwards");
+        late += u32::from(now > *until);
+        last = now;
+    }
+    assert!(fixture.count("leap") > 0 && late > 0, "{late} are late");
+    fixture.finish(&[]);
+}
+
+#[test]
+fn an_event_that_is_called_off_leaves_no_trace() {
+    let mut fixture = Fixture::new(32, Plan::CALM);
+    let far = fixture.machine.now() + Duration::from_secs(3600);
+    for _ in 0..3 * limits::CALLED_OFF_MAX {
+        let sleep = fixture.start(CLIENT, Op::Sleep { until: far });
+        fixture.turn();
+        fixture.shards[CLIENT].cancel(&sleep);
+        assert!(matches!(fixture.result(CLIENT, &sleep), Err(Error::Cancelled)));
+    }
+    assert_eq!(fixture.machine.next_event(), None);
+    fixture.finish(&[]);
+}
