@@ -375,6 +375,10 @@ impl Core {
     pub(crate) fn stream_starved(&mut self, key: Key) {
         self.stats.starved += 1;
         let Some(flight) = self.flights.get_mut(key) else { return };
+        if u32::from(flight.unread) >= STREAM_QUEUE_MAX {
+            // It was to be paused anyway. The next buffer is not for one whose reader has not caught up.
+            return self.stream_stopped(key);
+        }
         flight.pausing = false;
         flight.stage = Stage::Starved;
         if flight.cancelled {

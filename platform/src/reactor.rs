@@ -159,6 +159,12 @@ impl Reactor {
         woken.append(&mut self.core.woken);
     }
 
+    /// Whether a simulated machine keeps this shard off its CPU at this moment: whoever drives it does not turn it, and
+    /// lets time pass. Never so on a real machine.
+    pub fn is_stalled(&self) -> bool {
+        self.backend.is_stalled()
+    }
+
     // ---- handles ---------------------------------------------------------------------------------------------------
 
     /// Takes over a socket that was opened outside, such as a listener from the start coordinator.

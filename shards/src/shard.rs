@@ -13,7 +13,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime};
 
 use platform::arena::{Arena, Key};
-use platform::{BackendKind, Pool, Reactor, Unparker, Wait};
+use platform::{BackendKind, Pool, Reactor, Wait};
 
 use crate::inbox::{Inbox, Remote};
 use crate::limits::{POLLS_PER_CLOCK, STRANGERS_MAX, TURN_POLLS_MAX, TURN_TIME_MAX};
@@ -98,11 +98,15 @@ pub(crate) struct Seed {
 const STRANGER: u64 = 1 << 53;
 
 impl Running {
-    /// Brings a shard to life on this thread.
+    /// Brings a shard to life on this thread. `unpark` ends its sleep in the reactor, from any thread.
     ///
     /// Errors: as many shards run in this process as it admits.
-    pub(crate) fn new(seed: Seed, reactor: Reactor, unparker: Unparker) -> Result<Self, WorldsFull> {
-        let claim: Claim = World::claim(move || unparker.unpark())?;
+    pub(crate) fn new(
+        seed: Seed,
+        reactor: Reactor,
+        unpark: impl Fn() + Send + Sync + 'static,
+    ) -> Result<Self, WorldsFull> {
+        let claim: Claim = World::claim(unpark)?;
         let Seed { number, count, why, start, stats } = seed;
         let tasks = Tasks::new(claim);
         let scopes = Rc::new(Tree::new());
@@ -198,6 +202,11 @@ impl Running {
     pub fn poll_backend(&mut self) {
         let Shard(core) = self.shard.clone();
         core.tasks.enter(&core, || self.enter(Wait::No));
+    }
+
+    /// Whether a simulated machine keeps it off its CPU: it is not to be turned now.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.shard.0.reactor.borrow().is_stalled()
     }
 
     /// Whether a turn would find something to do.

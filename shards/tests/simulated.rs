@@ -4,7 +4,8 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use platform::{Group, ListenOptions, Op, Outcome};
+use platform::sim::Plan;
+use platform::{Config, Group, ListenOptions, Op, Outcome};
 use shardwise_shards::{JoinError, Shard, Simulation, TimedOut, yield_now};
 
 fn seconds(count: u64) -> Duration {
@@ -177,4 +178,59 @@ fn the_same_seed_gives_the_same_run() {
     };
     assert_eq!(trace(5), trace(5));
     assert_ne!(trace(5).0, trace(6).0);
+}
+
+/// A program of two shards, each of which notes when it runs, beside a client that waits.
+fn notes_of_two_shards(seed: u64, plan: Plan) -> (Vec<Vec<Duration>>, u64) {
+    let mut simulation = Simulation::with_plan(seed, plan, Config::default());
+    let begin = simulation.machine().now();
+    let notes = Rc::new(std::cell::RefCell::new(vec![Vec::new(); 2]));
+    let inside = Rc::clone(&notes);
+    simulation.start(2, async move |shard| {
+        for _ in 0..100 {
+            // An operation, so that the shard learns something from its machine.
+            let until = shard.now() + Duration::from_millis(1);
+            shard.start(Op::Sleep { until }).expect("room for a sleep").await.result.expect("it elapses");
+            inside.borrow_mut()[shard.number()].push(shard.now() - begin);
+        }
+        Ok::<(), ()>(())
+    });
+    simulation.run_to_end();
+    (notes.take(), simulation.machine().trace_hash())
+}
+
+#[test]
+fn a_stalled_shard_stands_still_while_others_go_on() {
+    let plan = Plan { stalls: 0.1, ..Plan::CALM };
+    let (notes, _) = notes_of_two_shards(3, plan);
+    for own in 0..2 {
+        let own_notes = &notes[own];
+        assert_eq!(own_notes.len(), 100, "it does all of its work");
+        let stalled = own_notes.windows(2).filter(|pair| pair[1] - pair[0] > Duration::from_millis(5));
+        let meanwhile = stalled.map(|pair| {
+            let is_inside = |at: &&Duration| **at > pair[0] && **at < pair[1];
+            notes[1 - own].iter().filter(is_inside).count()
+        });
+        let meanwhile: Vec<usize> = meanwhile.collect();
+        assert!(meanwhile.len() > 2 && meanwhile.iter().any(|&count| count > 4), "{meanwhile:?}");
+    }
+    let (calm, _) = notes_of_two_shards(3, Plan::CALM);
+    assert!(calm[0].windows(2).all(|pair| pair[1] - pair[0] < Duration::from_millis(2)));
+}
+
+#[test]
+fn a_hostile_run_is_the_same_on_another_thread() {
+    for seed in 0..5 {
+        let here = notes_of_two_shards(seed, Plan::HOSTILE);
+        let there = std::thread::scope(|scope| {
+            scope.spawn(|| notes_of_two_shards(seed, Plan::HOSTILE)).join().expect("the same run passes")
+        });
+        assert_eq!(here, there, "seed {seed}");
+    }
+}
+
+#[test]
+#[should_panic(expected = "replay with SHARDWISE_SEED=42")]
+fn a_run_that_is_stuck_says_how_to_replay_it() {
+    Simulation::new(42).run(async |_| std::future::pending::<()>().await);
 }

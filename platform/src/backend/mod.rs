@@ -182,6 +182,11 @@ impl Backend {
         }
     }
 
+    /// Whether a simulated machine keeps the shard from running now.
+    pub(crate) fn is_stalled(&self) -> bool {
+        matches!(self, Backend::Sim(sim) if sim.is_stalled())
+    }
+
     #[allow(clippy::disallowed_methods, reason = "the platform reads the clock for everyone")]
     pub(crate) fn now(&self) -> Instant {
         match self {

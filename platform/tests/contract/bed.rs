@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use shardwise_platform::{
     BackendKind, Buf, Choice, Completion, Config, Error, Features, Group, Handle, Holdings, ListenOptions, Op, Outcome,
-    PoolSize, Reactor, Token, Unparker, Wait, listen, select, sim::Machine,
+    PoolSize, Reactor, Token, Unparker, Wait, listen, select,
+    sim::{Machine, Plan},
 };
 
 /// No wait of any test is longer. What is waited for takes microseconds; the rest is a machine under load.
@@ -18,15 +19,36 @@ pub(crate) struct Rung {
     pub(crate) kind: BackendKind,
     pub(crate) name: &'static str,
     pub(crate) features: Features,
+    /// Of a simulated machine: its seed, and what it does where it has a choice.
+    pub(crate) chance: (u64, Plan),
 }
+
+/// Seeds of the simulated machine that answers late.
+const LATE_SEEDS: std::ops::Range<u64> = 0..20;
 
 impl Rung {
     pub(crate) fn sim() -> Rung {
-        Rung { kind: BackendKind::Sim, name: "sim", features: Features::ALL }
+        Rung::any(BackendKind::Sim, "sim")
+    }
+
+    /// A simulated machine that answers late and in another order, once for each seed.
+    pub(crate) fn sim_late() -> Vec<Rung> {
+        LATE_SEEDS.map(|seed| Rung { chance: (seed, Plan::LATE), ..Rung::any(BackendKind::Sim, "sim_late") }).collect()
+    }
+
+    /// One that besides cuts what it carries, and lets datagrams overtake each other.
+    pub(crate) fn sim_choppy() -> Vec<Rung> {
+        let Plan { latency, jitter, short_segments, short_receives, partial_sends, .. } = Plan::CHOPPY;
+        let plan = Plan { latency, jitter, short_segments, short_receives, partial_sends, ..Plan::LATE };
+        LATE_SEEDS.map(|seed| Rung { chance: (seed, plan), ..Rung::any(BackendKind::Sim, "sim_choppy") }).collect()
     }
 
     pub(crate) fn epoll() -> Rung {
-        Rung { kind: BackendKind::Epoll, name: "epoll", features: Features::ALL }
+        Rung::any(BackendKind::Epoll, "epoll")
+    }
+
+    fn any(kind: BackendKind, name: &'static str) -> Rung {
+        Rung { kind, name, features: Features::ALL, chance: (1, Plan::CALM) }
     }
 
     /// The full ring, or nothing, with a line that says so, where the host offers no ring.
@@ -35,7 +57,7 @@ impl Rung {
         let _guard = ALONE.read().unwrap_or_else(PoisonError::into_inner);
         let config = Config { features: Features::ALL, ..Config::default() };
         match select(Choice::Force(BackendKind::Uring), &config) {
-            Ok(_) => Some(Rung { kind: BackendKind::Uring, name: "uring", features: Features::ALL }),
+            Ok(_) => Some(Rung::any(BackendKind::Uring, "uring")),
             Err(error) => {
                 println!("skipped: {error}");
                 None
@@ -75,7 +97,7 @@ pub(crate) fn check_alone(rung: Rung, test: fn(&mut Bed)) {
 }
 
 fn run(rung: Rung, test: fn(&mut Bed)) {
-    println!("rung: {} {:?}", rung.name, rung.features);
+    println!("rung: {} {:?} seed {}", rung.name, rung.features, rung.chance.0);
     let mut bed = Bed::new(rung, PoolSize { head_buffers: 64, bulk_buffers: 8, bytes: 1 << 20 });
     test(&mut bed);
     bed.finish();
@@ -113,7 +135,8 @@ impl Bed {
     pub(crate) fn new(rung: Rung, pool: PoolSize) -> Bed {
         let unparker = Unparker::new().expect("an eventfd");
         let config = Config { pool, features: rung.features };
-        let machine = Machine::new(1);
+        let (seed, plan) = rung.chance;
+        let machine = Machine::with_plan(seed, plan);
         let reactor = match rung.kind {
             BackendKind::Sim => Reactor::simulated(&machine, &config),
             kind => Reactor::open(kind, &config, &unparker).expect("a backend that was probed"),

@@ -1,7 +1,8 @@
 //! The contract: what every backend promises, whatever stands behind it. One bed (`bed.rs`) drives a reactor with bounded
 //! waits and checks at the end that everything came home; the tests are plain functions of it, and this file instantiates
-//! each for io_uring, for every rung of its ladder, for readiness and for the simulated machine. Many are named after a class of defect that has hit
-//! runtimes in the field.
+//! each for io_uring, for every rung of its ladder, for readiness, and for the simulated machine when it is calm, when its
+//! kernel answers late, and when its network cuts besides. Many are named after a class of defect that has hit runtimes in
+//! the field.
 //!
 //! Failing entries into the kernel are injected from outside; every count `k` of the call shall pass (it counts for each
 //! thread, so each test meets it):
@@ -26,17 +27,20 @@ mod process;
 mod slots;
 mod streams;
 
-/// Instantiates the contract. Tests under `kernels` need a real one: files of the host, threads that unpark. Those under
-/// `alone` look at what belongs to the whole process, and run one at a time.
+/// Instantiates the contract. Tests under `uncut` count pieces or say in which order datagrams come, which a network that
+/// cuts and delays does not promise. Tests under `kernels` need a real one: files of the host, threads that unpark. Those
+/// under `alone` look at what belongs to the whole process, and run one at a time.
 macro_rules! contract {
     (
         everywhere: [$($file_any:ident::$test_any:ident),* $(,)?],
+        uncut: [$($file_uncut:ident::$test_uncut:ident),* $(,)?],
         kernels: [$($file:ident::$test:ident),* $(,)?],
         alone: [$($file_alone:ident::$test_alone:ident),* $(,)?] $(,)?
     ) => {
         mod uring {
             use crate::bed::{Rung, check, check_alone};
             $(#[test] fn $test_any() { Rung::uring().into_iter().for_each(|rung| check(rung, crate::$file_any::$test_any)); })*
+            $(#[test] fn $test_uncut() { Rung::uring().into_iter().for_each(|rung| check(rung, crate::$file_uncut::$test_uncut)); })*
             $(#[test] fn $test() { Rung::uring().into_iter().for_each(|rung| check(rung, crate::$file::$test)); })*
             $(#[test] fn $test_alone() {
                 Rung::uring().into_iter().for_each(|rung| check_alone(rung, crate::$file_alone::$test_alone));
@@ -46,6 +50,7 @@ macro_rules! contract {
         mod ladder {
             use crate::bed::{Rung, check, check_alone};
             $(#[test] fn $test_any() { Rung::ladder().into_iter().for_each(|rung| check(rung, crate::$file_any::$test_any)); })*
+            $(#[test] fn $test_uncut() { Rung::ladder().into_iter().for_each(|rung| check(rung, crate::$file_uncut::$test_uncut)); })*
             $(#[test] fn $test() { Rung::ladder().into_iter().for_each(|rung| check(rung, crate::$file::$test)); })*
             $(#[test] fn $test_alone() {
                 Rung::ladder().into_iter().for_each(|rung| check_alone(rung, crate::$file_alone::$test_alone));
@@ -55,6 +60,7 @@ macro_rules! contract {
         mod epoll {
             use crate::bed::{Rung, check, check_alone};
             $(#[test] fn $test_any() { check(Rung::epoll(), crate::$file_any::$test_any); })*
+            $(#[test] fn $test_uncut() { check(Rung::epoll(), crate::$file_uncut::$test_uncut); })*
             $(#[test] fn $test() { check(Rung::epoll(), crate::$file::$test); })*
             $(#[test] fn $test_alone() { check_alone(Rung::epoll(), crate::$file_alone::$test_alone); })*
         }
@@ -62,6 +68,18 @@ macro_rules! contract {
         mod sim {
             use crate::bed::{Rung, check};
             $(#[test] fn $test_any() { check(Rung::sim(), crate::$file_any::$test_any); })*
+            $(#[test] fn $test_uncut() { check(Rung::sim(), crate::$file_uncut::$test_uncut); })*
+        }
+
+        mod sim_late {
+            use crate::bed::{Rung, check};
+            $(#[test] fn $test_any() { Rung::sim_late().into_iter().for_each(|rung| check(rung, crate::$file_any::$test_any)); })*
+            $(#[test] fn $test_uncut() { Rung::sim_late().into_iter().for_each(|rung| check(rung, crate::$file_uncut::$test_uncut)); })*
+        }
+
+        mod sim_choppy {
+            use crate::bed::{Rung, check};
+            $(#[test] fn $test_any() { Rung::sim_choppy().into_iter().for_each(|rung| check(rung, crate::$file_any::$test_any)); })*
         }
     };
 }
@@ -96,7 +114,6 @@ contract! {
         slots::a_reused_descriptor_sees_nothing_of_its_past,
         slots::a_buffer_stays_with_its_blocked_send,
         buffers::enobufs_with_a_pool_of_one_buffer,
-        buffers::leases_never_pin_the_last_buffers,
         buffers::a_starved_stream_waits_as_long_as_it_must,
         buffers::a_starved_stream_can_be_cancelled,
         buffers::a_starved_stream_can_be_abandoned,
@@ -104,21 +121,24 @@ contract! {
         buffers::a_paused_stream_can_be_cancelled,
         buffers::a_paused_stream_can_be_abandoned,
         buffers::a_lease_outlives_the_reactor,
-        buffers::bulk_and_heads_do_not_share,
         clock::a_wait_ends_at_its_time,
         clock::a_sleep_is_never_early,
         clock::sleeps_end_in_order,
         clock::what_nobody_waits_for_wakes_nobody,
-        clock::waiters_are_named,
         clock::a_busy_shard_still_lands_completions,
         clock::flooding_starves_nobody,
         datagrams::datagrams_go_both_ways,
         datagrams::a_connected_socket_needs_no_address,
         datagrams::a_long_datagram_is_cut_and_marked,
-        datagrams::a_batch_leaves_as_its_segments,
         datagrams::errors_of_datagrams,
         datagrams::a_starved_datagram_stream_recovers,
         datagrams::a_datagram_stream_can_be_cancelled,
+    ],
+    uncut: [
+        buffers::leases_never_pin_the_last_buffers,
+        buffers::bulk_and_heads_do_not_share,
+        clock::waiters_are_named,
+        datagrams::a_batch_leaves_as_its_segments,
     ],
     kernels: [
         slots::ten_thousand_operations_overflow_no_queue,

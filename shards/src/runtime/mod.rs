@@ -427,7 +427,7 @@ fn set_up(seed: Seed, cpu: Option<CpuId>, kind: BackendKind, config: &Config) ->
     }
     let unparker = Unparker::new().map_err(|error| format!("no wake-up descriptor: {error}"))?;
     let reactor = Reactor::open(kind, config, &unparker).map_err(|error| error.to_string())?;
-    Running::new(seed, reactor, unparker).map_err(|error| error.to_string())
+    Running::new(seed, reactor, move || unparker.unpark()).map_err(|error| error.to_string())
 }
 
 /// Drives a shard on this thread until `main` has ended or the shard's scope is cancelled. A panic of `main` is the error.

@@ -2,9 +2,9 @@
 //!
 //! The same `main` that a [`Runtime`](crate::Runtime) runs on threads runs here on as many shards as wanted. Shards are
 //! turned one after another until none has anything left to do at this moment; then the clock jumps to whatever comes
-//! next. So a timeout of an hour costs nothing, and the same seed gives the same run.
+//! next. So a timeout of an hour costs nothing, and the same seed gives the same run. A shard that the machine keeps off its
+//! CPU is passed over until it may run again.
 
-use std::any::Any;
 use std::cell::RefCell;
 use std::fmt;
 use std::panic::resume_unwind;
@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use platform::sim::{Machine, Plan};
-use platform::{Config, Reactor, Unparker};
+use platform::{Config, Reactor};
 
 use super::start::Start;
 use super::{finished, spawn_main};
@@ -105,7 +105,7 @@ impl Simulation {
 
     /// Runs everything until `client`, on a shard of its own, has ended, and returns what it gives.
     ///
-    /// Panics if a `main` panics, or when everyone waits for something that cannot happen; the text names the seed.
+    /// Panics if a `main` panics, or when everyone waits for something that cannot happen.
     pub fn run<T, F>(&mut self, client: F) -> T
     where
         T: 'static,
@@ -122,14 +122,11 @@ impl Simulation {
                 break output;
             }
             if !self.pass_time() {
-                panic!(
-                    "the simulation is stuck (seed {}): everyone waits for something that cannot happen",
-                    self.seed()
-                );
+                panic!("the simulation is stuck: everyone waits for something that cannot happen; {}", self.replay());
             }
         };
         self.members.pop();
-        output.unwrap_or_else(|panic| self.fail(panic))
+        output.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
     /// Lets everything run until nothing is left that could happen.
@@ -142,9 +139,9 @@ impl Simulation {
         }
     }
 
-    /// One turn of every shard.
+    /// One turn of every shard that may run.
     fn round(&mut self) {
-        for member in &mut self.members {
+        for member in self.members.iter_mut().filter(|member| !member.running.is_stalled()) {
             let next = member.running.turn();
             member.running.park(next);
         }
@@ -156,7 +153,7 @@ impl Simulation {
                 member.main = None;
                 member.start.ended(member.running.shard().number());
                 if let Err(panic) = result {
-                    self.fail(panic);
+                    resume_unwind(panic);
                 }
             }
         }
@@ -164,7 +161,8 @@ impl Simulation {
 
     /// Lets the clock move on: a little while tasks are ready, else to whatever comes next. False if nothing does.
     fn pass_time(&self) -> bool {
-        if self.members.iter().any(|member| member.running.is_ready()) {
+        let is_ready = |member: &Member| member.running.is_ready() && !member.running.is_stalled();
+        if self.members.iter().any(is_ready) {
             self.machine.advance(self.machine.now() + SIMULATED_TURN);
             return true;
         }
@@ -176,17 +174,25 @@ impl Simulation {
             Seed { number, count, why: Arc::from("a simulation"), start: Arc::clone(start), stats: Arc::default() };
         let reactor = Reactor::simulated(&self.machine, &self.config);
         // Shards of one thread wake each other through their worlds; nobody sleeps in a system call.
-        let unparker = Unparker::new().expect("a descriptor for the unparker");
-        Running::new(seed, reactor, unparker).expect("a free world for a simulated shard")
+        Running::new(seed, reactor, || {}).expect("a free world for a simulated shard")
+    }
+
+    /// How whoever reads of a failure sees it happen again.
+    fn replay(&self) -> String {
+        format!("replay with SHARDWISE_SEED={}", self.seed())
     }
 
     fn seed(&self) -> u64 {
         self.machine.seed()
     }
+}
 
-    fn fail(&self, panic: Box<dyn Any + Send>) -> ! {
-        eprintln!("the simulation failed with seed {}", self.seed());
-        resume_unwind(panic)
+/// A failing test names its seed, whoever has failed: a shard, a client, or the test that looked at what came of them.
+impl Drop for Simulation {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the simulation has failed; {}", self.replay());
+        }
     }
 }
 

@@ -24,6 +24,7 @@ pub(super) struct Datagrams {
 }
 
 /// A datagram on its way or in a queue.
+#[derive(Clone)]
 pub(super) struct Packet {
     sender: Key,
     pub(super) from: SocketAddr,
@@ -69,13 +70,31 @@ impl World {
         // A datagram without bytes is a datagram.
         let first = parts.next().unwrap_or_default();
         for data in std::iter::once(first).chain(parts) {
-            let from = source(local, to);
-            let packet = Packet { sender: node, from, to, data: data.to_vec(), ecn: message.ecn & 3 };
-            let arrival = self.now + self.chance.travel();
-            self.schedule(arrival, Event::Packet(packet));
+            let packet =
+                Packet { sender: node, from: source(local, to), to, data: data.to_vec(), ecn: message.ecn & 3 };
+            self.carry(packet);
         }
         self.trace.record(self.now, "send-message", node, message.data.len() as u64);
         Ok(message.data.len())
+    }
+
+    /// Sends a datagram on its way, on which it may be lost, doubled or spoilt.
+    fn carry(&mut self, mut packet: Packet) {
+        let delivery = self.chance.delivery(packet.data.len());
+        if delivery.is_lost {
+            return self.trace.record(self.now, "lost", packet.sender, packet.data.len() as u64);
+        }
+        if let Some(bit) = delivery.wrong_bit {
+            packet.data[bit / 8] ^= 1 << (bit % 8);
+            self.trace.record(self.now, "corrupt", packet.sender, bit as u64);
+        }
+        if delivery.is_doubled {
+            self.trace.record(self.now, "doubled", packet.sender, packet.data.len() as u64);
+            let arrival = self.now + self.chance.datagram_travel();
+            self.schedule(arrival, Event::Packet(packet.clone()));
+        }
+        let arrival = self.now + self.chance.datagram_travel();
+        self.schedule(arrival, Event::Packet(packet));
     }
 
     /// The size of the next datagram to read, if there is one. A failure is told once.

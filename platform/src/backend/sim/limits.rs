@@ -31,8 +31,34 @@ pub const CONNECT_TRIES_MAX: u32 = 7;
 /// Pause before the second try; it doubles with each.
 pub const CONNECT_RETRY: Duration = Duration::from_secs(1);
 
+/// How long an end sends into the void before it gives up: what Linux's net.ipv4.tcp_retries2 of 15 comes to.
+pub const RETRANSMIT_TIME: Duration = Duration::from_secs(924);
+
+/// The same for an end whose descriptor is closed: Linux's eight tries of an orphan.
+pub const ORPHAN_TIME: Duration = Duration::from_secs(100);
+
+/// From the first probe of a keep-alive to its giving up: Linux's nine probes, 75 seconds apart.
+pub const KEEP_ALIVE_PROBE_TIME: Duration = Duration::from_secs(9 * 75);
+
 /// Ports that the machine chooses from: Linux's net.ipv4.ip_local_port_range.
 pub const PORTS_CHOSEN: Range<u16> = 32_768..61_000;
 
 /// Bytes of one file. Files live in the test's own memory, and a wild offset must not use it up.
 pub const FILE_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// Completions of one socket that are on their way to its shard; above it the socket waits. io_uring gives a multishot
+/// receive 32 at a go.
+pub const LANDINGS_MAX: u32 = 32;
+
+/// Completions of a stream after somebody has asked for its end, while the cancel is late; the same number.
+pub const PARTS_AFTER_CANCEL_MAX: u32 = 32;
+
+/// Entries that a short submission takes at most: so few that whatever starts several operations meets it.
+pub const SUBMISSION_SHORT_MAX: u64 = 3;
+
+/// Events that lie ahead at one time. Each operation in flight causes few, and a test has few shards.
+pub const EVENTS_MAX: u32 = 1 << 24;
+
+/// Events called off that still have a place in the queue: when they are this many, and more than half of it, they are
+/// cleared away.
+pub const CALLED_OFF_MAX: usize = 1024;

@@ -54,35 +54,34 @@
 
 mod datagram;
 mod disk;
+mod landing;
 pub mod limits;
 mod machine;
 mod network;
+mod ongoing;
 mod plan;
+mod queue;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod trace;
 
-use std::collections::{BTreeMap, VecDeque};
-use std::convert::Infallible;
 use std::net::{Shutdown, SocketAddr};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 pub use machine::Machine;
 pub(crate) use machine::SimDescriptor;
-use machine::{Event, EventId, News, ShardId, World};
+use machine::{ShardId, World};
 use network::Kind;
+use ongoing::Ongoing;
 pub use plan::Plan;
 use plan::Random;
-use stream::{Found, Stream};
+use stream::Stream;
 
-use crate::arena::Key;
-use crate::flight::{Core, Entry};
-use crate::handle::Resource;
-use crate::op::{Message, Op, Outcome, Wait};
-use crate::os::error_of;
+use crate::flight::Core;
+use crate::op::Wait;
 use crate::socket::{ListenError, ListenOptions, Socket, SocketOption};
-use crate::{Buf, Error, Group, Result};
+use crate::{Error, Result};
 
 /// One shard's backend: the operations that it has begun on the machine and that have not ended.
 pub(crate) struct Sim {
@@ -93,40 +92,10 @@ pub(crate) struct Sim {
     ongoing: Ongoing,
 }
 
-#[derive(Default)]
-struct Ongoing {
-    /// Operations that wait for something to happen to a socket, oldest first.
-    waiting: BTreeMap<Key, VecDeque<Waiting>>,
-    /// Operations that wait for a point in time: sleeps, files, and zero-copy sends whose memory is still in use.
-    due: BTreeMap<Key, EventId>,
-}
-
-/// An operation that waits for something to happen to a socket.
-struct Waiting {
-    operation: Key,
-    /// Bytes that a send has got rid of.
-    sent: usize,
-}
-
-/// Whether an operation goes on waiting.
-#[derive(PartialEq, Eq)]
-enum Step {
-    Waits,
-    Done,
-}
-
-/// The two directions of a socket: operations of one direction take turns, those of different ones do not wait for each
-/// other.
-#[derive(Clone, Copy)]
-enum Direction {
-    In = 0,
-    Out = 1,
-}
-
 impl Sim {
     pub(crate) fn new(machine: &Machine) -> Self {
         let (shard, random) = machine.world(World::join);
-        Sim { machine: machine.clone(), shard, random, ongoing: Ongoing::default() }
+        Sim { machine: machine.clone(), shard, random, ongoing: Ongoing::new(shard) }
     }
 
     /// Begins what is queued and lands what has happened. Never waits: notes until when the shard would.
@@ -134,31 +103,45 @@ impl Sim {
         let (shard, ongoing) = (self.shard, &mut self.ongoing);
         core.stats.enters += 1;
         self.machine.world(|world| {
+            let mut room = world.submissions(shard);
+            let mut has_learnt = false;
             loop {
-                while let Some(entry) = core.next_entry() {
+                while room > 0
+                    && let Some(entry) = core.next_entry()
+                {
+                    room -= 1;
                     core.stats.submissions += 1;
-                    match entry {
-                        Entry::Start(operation) => ongoing.begin(core, world, shard, operation),
-                        Entry::Cancel(operation) => ongoing.cancel(core, world, operation),
-                    }
+                    ongoing.submit(core, world, entry);
                 }
                 // What has just ended may have closed something, and what has just begun may be due already.
                 world.settle();
                 world.advance(world.now);
-                match world.news(shard) {
-                    Some(News::Node(node)) => ongoing.progress(core, world, shard, node),
-                    Some(News::Due(operation)) => ongoing.due(core, world, operation),
-                    None => break,
+                if let Some(news) = world.news(shard) {
+                    has_learnt = true;
+                    ongoing.learn(core, world, news);
+                    continue;
+                }
+                // As a kernel's wait does: while nobody is woken, it goes on with what can be started again.
+                if wait != Wait::No && core.woken.is_empty() {
+                    core.revive_starved();
+                }
+                if room == 0 || core.queue.is_empty() {
+                    break;
                 }
             }
-            world.wait(
-                shard,
-                match wait {
-                    Wait::Until(at) => Some(world.offset(at)),
-                    Wait::No | Wait::Forever => None,
-                },
-            );
+            let deadline = match wait {
+                // The machine had no room for them: it is entered again before time passes.
+                _ if !core.queue.is_empty() => Some(world.now),
+                Wait::Until(at) => Some(world.offset(at)),
+                Wait::No | Wait::Forever => None,
+            };
+            world.wait(shard, deadline, has_learnt);
         });
+    }
+
+    /// Whether the shard is kept from running at this moment.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.machine.world(|world| world.is_stalled(self.shard))
     }
 
     pub(crate) fn listen(
@@ -172,12 +155,7 @@ impl Sim {
 
     /// Ends what only time would end: the clock does not move while a reactor is dropped.
     pub(crate) fn give_up(&mut self, core: &mut Core) {
-        self.machine.world(|world| {
-            for (operation, event) in std::mem::take(&mut self.ongoing.due) {
-                world.call_off(event);
-                core.land_sent(operation, 0);
-            }
-        });
+        self.machine.world(|world| self.ongoing.give_up(core, world));
     }
 
     pub(crate) fn now(&self) -> Instant {
@@ -193,11 +171,17 @@ impl Sim {
     }
 
     pub(crate) fn stream_socket(&mut self) -> Result<SimDescriptor> {
-        self.machine.world(|world| world.open(Kind::Stream(Stream::new())))
+        self.machine.world(|world| match world.lacks_descriptors(self.shard) {
+            true => Err(Error::OutOfDescriptors),
+            false => world.open(Kind::Stream(Stream::new())),
+        })
     }
 
     pub(crate) fn datagram_socket(&mut self, local: SocketAddr) -> Result<SimDescriptor> {
-        self.machine.world(|world| world.bind_datagrams(local))
+        self.machine.world(|world| match world.lacks_descriptors(self.shard) {
+            true => Err(Error::OutOfDescriptors),
+            false => world.bind_datagrams(local),
+        })
     }
 
     /// Whether a descriptor is one of this machine's.
@@ -225,312 +209,5 @@ impl Sim {
 impl Drop for Sim {
     fn drop(&mut self) {
         self.machine.world(|world| world.leave(self.shard));
-    }
-}
-
-impl Ongoing {
-    fn begin(&mut self, core: &mut Core, world: &mut World, shard: ShardId, operation: Key) {
-        let Some(op) = core.op(operation) else { return };
-        let at = match op {
-            Op::Sleep { until } => world.offset(*until),
-            Op::Open { .. } => world.now + world.chance.disk(),
-            op => match (node_of(core, op), is_for_files(op)) {
-                (Ok(_), true) => world.now + world.chance.disk(),
-                (Ok(node), false) => return self.begin_on(core, world, shard, node, operation),
-                (Err(error), _) => return core.land(operation, Err(error)),
-            },
-        };
-        self.at(world, shard, at, operation);
-    }
-
-    /// Begins what happens to a socket.
-    fn begin_on(&mut self, core: &mut Core, world: &mut World, shard: ShardId, node: Key, operation: Key) {
-        if let Some(node) = world.nodes.get_mut(node) {
-            node.shard = Some(shard);
-        }
-        if let Some(&Op::Connect { peer, .. }) = core.op(operation) {
-            let begun = match world.kind(node) {
-                Ok(Kind::Stream(_)) => world.connect(node, peer),
-                _ => match world.connect_datagrams(node, peer) {
-                    Ok(()) => return core.land(operation, Ok(Outcome::Connected)),
-                    Err(error) => Err(error),
-                },
-            };
-            if let Err(error) = begun {
-                return core.land(operation, Err(error));
-            }
-        }
-        self.waiting.entry(node).or_default().push_back(Waiting { operation, sent: 0 });
-        self.progress(core, world, shard, node);
-    }
-
-    /// Sees what the operations on a socket can do now.
-    fn progress(&mut self, core: &mut Core, world: &mut World, shard: ShardId, node: Key) {
-        let Some(mut list) = self.waiting.remove(&node) else { return };
-        let mut blocked = [false; 2];
-        list.retain_mut(|waiting| {
-            let Some(op) = core.op(waiting.operation) else { return false };
-            let blocked = &mut blocked[direction(op) as usize];
-            if !*blocked {
-                *blocked = self.step(core, world, shard, node, waiting) == Step::Waits;
-                return *blocked;
-            }
-            true
-        });
-        if !list.is_empty() {
-            self.waiting.insert(node, list);
-        }
-    }
-
-    fn step(&mut self, core: &mut Core, world: &mut World, shard: ShardId, node: Key, waiting: &mut Waiting) -> Step {
-        let operation = waiting.operation;
-        match core.op(operation) {
-            Some(Op::Accept { .. }) => accept(core, world, node, operation),
-            Some(&Op::Receive { group, .. }) => receive(core, world, node, operation, group),
-            Some(&Op::ReceiveMessage { group, .. }) => receive_message(core, world, node, operation, group),
-            Some(Op::Connect { .. }) => match world.connected(node) {
-                None => Step::Waits,
-                Some(result) => land(core, operation, result.map(|()| Outcome::Connected)),
-            },
-            Some(Op::SendMessage { message, .. }) => match world.send_message(node, message) {
-                Ok(bytes) => land_sent(core, operation, bytes),
-                Err(error) => land(core, operation, Err(error)),
-            },
-            Some(Op::Send { .. } | Op::SendList { .. }) => self.send(core, world, shard, node, waiting),
-            _ => land(core, operation, Err(Error::Invalid)),
-        }
-    }
-
-    /// Gets rid of as much of a send as the socket takes.
-    fn send(&mut self, core: &mut Core, world: &mut World, shard: ShardId, node: Key, waiting: &mut Waiting) -> Step {
-        let operation = waiting.operation;
-        let Some(op) = core.op(operation) else { return Step::Done };
-        let zero_copy = matches!(op, Op::Send { zero_copy: true, .. });
-        match send(world, node, op, &mut waiting.sent) {
-            Ok(Step::Waits) => Step::Waits,
-            Ok(Step::Done) if zero_copy => {
-                core.answer_early(operation, waiting.sent, None);
-                let notified = world.now + world.chance.notification();
-                self.at(world, shard, notified, operation);
-                Step::Done
-            }
-            Ok(Step::Done) => land_sent(core, operation, waiting.sent),
-            // What has left is told first; the error comes with the next send.
-            Err(_) if waiting.sent > 0 => land_sent(core, operation, waiting.sent),
-            Err(error) => land(core, operation, Err(error)),
-        }
-    }
-
-    /// An operation waits for a point in time.
-    fn at(&mut self, world: &mut World, shard: ShardId, at: Duration, operation: Key) {
-        let event = world.schedule(at, Event::Due { shard, operation });
-        self.due.insert(operation, event);
-    }
-
-    /// The time of an operation has come. One that has been cancelled meanwhile is no more.
-    fn due(&mut self, core: &mut Core, world: &mut World, operation: Key) {
-        if self.due.remove(&operation).is_none() {
-            return;
-        }
-        match core.op(operation) {
-            None => {}
-            Some(Op::Sleep { .. }) => core.land(operation, Ok(Outcome::Elapsed)),
-            // The notification of a zero-copy send.
-            Some(Op::Send { .. }) => core.land_sent(operation, 0),
-            Some(_) => file(core, world, operation),
-        }
-    }
-
-    fn cancel(&mut self, core: &mut Core, world: &mut World, operation: Key) {
-        let Some(op) = core.op(operation) else { return };
-        let (node, is_send, is_stream) = (node_of(core, op), matches!(op, Op::Send { .. }), op.is_stream());
-        if let Some(&event) = self.due.get(&operation) {
-            // A zero-copy send has had its answer, and nothing brings its memory back earlier.
-            if !is_send {
-                self.due.remove(&operation);
-                world.call_off(event);
-                core.land(operation, Err(Error::Cancelled));
-            }
-            return;
-        }
-        let Ok(node) = node else { return };
-        let Some(list) = self.waiting.get_mut(&node) else { return };
-        let Some(index) = list.iter().position(|waiting| waiting.operation == operation) else { return };
-        let sent = list.remove(index).map_or(0, |waiting| waiting.sent);
-        if list.is_empty() {
-            self.waiting.remove(&node);
-        }
-        match sent {
-            _ if is_stream => core.stream_stopped(operation),
-            0 => core.land(operation, Err(Error::Cancelled)),
-            sent => core.land_sent(operation, sent),
-        }
-    }
-}
-
-fn land(core: &mut Core, operation: Key, result: Result<Outcome>) -> Step {
-    core.land(operation, result);
-    Step::Done
-}
-
-fn land_sent(core: &mut Core, operation: Key, bytes: usize) -> Step {
-    core.land_sent(operation, bytes);
-    Step::Done
-}
-
-/// The node that an operation works on.
-fn node_of(core: &Core, op: &Op) -> Result<Key> {
-    let handle = op.handle().ok_or(Error::Invalid)?;
-    match &core.handles.entry(handle).ok_or(Error::Closed)?.resource {
-        Resource::Sim(descriptor) => Ok(descriptor.node),
-        Resource::Os(_) => Err(Error::Unsupported),
-    }
-}
-
-fn is_for_files(op: &Op) -> bool {
-    matches!(op, Op::Open { .. } | Op::Read { .. } | Op::Write { .. } | Op::Sync { .. } | Op::Stat { .. })
-}
-
-fn direction(op: &Op) -> Direction {
-    match op {
-        Op::Send { .. } | Op::SendList { .. } | Op::SendMessage { .. } | Op::Connect { .. } => Direction::Out,
-        _ => Direction::In,
-    }
-}
-
-/// Gives a socket what it takes of a send's buffers, after the `sent` bytes that it has taken already.
-fn send(world: &mut World, node: Key, op: &Op, sent: &mut usize) -> Result<Step> {
-    let mut skip = *sent;
-    for buf in bufs(op) {
-        let rest = &buf[skip.min(buf.len())..];
-        skip -= buf.len() - rest.len();
-        let taken = world.send(node, rest, *sent > 0)?;
-        *sent += taken;
-        if taken < rest.len() {
-            return Ok(Step::Waits);
-        }
-    }
-    Ok(Step::Done)
-}
-
-/// What a send carries.
-fn bufs(op: &Op) -> impl Iterator<Item = &Buf> {
-    let (one, list) = match op {
-        Op::Send { data, .. } => (Some(data), None),
-        Op::SendList { list, .. } => (None, Some(list.iter())),
-        _ => (None, None),
-    };
-    one.into_iter().chain(list.into_iter().flatten())
-}
-
-fn accept(core: &mut Core, world: &mut World, node: Key, operation: Key) -> Step {
-    while !core.is_ending(operation) {
-        match world.accept(node) {
-            Ok(None) => return Step::Waits,
-            Ok(Some(descriptor)) => match core.admit(Resource::Sim(descriptor)) {
-                Ok(handle) => core.land_part(operation, Outcome::Accepted(handle)),
-                Err(_) => core.stats.disposed += 1,
-            },
-            Err(error) => return land(core, operation, Err(error)),
-        }
-    }
-    core.stream_stopped(operation);
-    Step::Done
-}
-
-fn receive(core: &mut Core, world: &mut World, node: Key, operation: Key, group: Group) -> Step {
-    while !core.is_ending(operation) {
-        match world.find(node) {
-            Found::Nothing => return Step::Waits,
-            Found::End => return land(core, operation, Ok(Outcome::EndOfInput)),
-            Found::Failure(error) => return land(core, operation, Err(error)),
-            Found::Bytes => {}
-        }
-        let filled = core.receive(group).fill(|room| Ok::<_, Infallible>((world.receive(node, room), ())));
-        let Some(Ok((chunk, ()))) = filled else {
-            core.stream_starved(operation);
-            return Step::Done;
-        };
-        core.land_part(operation, Outcome::Received(chunk));
-    }
-    core.stream_stopped(operation);
-    Step::Done
-}
-
-fn receive_message(core: &mut Core, world: &mut World, node: Key, operation: Key, group: Group) -> Step {
-    while !core.is_ending(operation) {
-        match world.find_packet(node) {
-            Ok(None) => return Step::Waits,
-            Ok(Some(_)) => {}
-            Err(error) => return land(core, operation, Err(error)),
-        }
-        let filled = core.receive(group).fill(|room| {
-            let packet = world.take_packet(node).ok_or(Error::Closed)?;
-            let count = packet.data.len().min(room.len());
-            room[..count].copy_from_slice(&packet.data[..count]);
-            Ok::<_, Error>((count, packet))
-        });
-        let Some(Ok((data, packet))) = filled else {
-            core.stream_starved(operation);
-            return Step::Done;
-        };
-        let truncated = data.len() < packet.data.len();
-        let message = Message { data, peer: packet.from, segment: None, ecn: packet.ecn, truncated };
-        core.land_part(operation, Outcome::Message(Box::new(message)));
-    }
-    core.stream_stopped(operation);
-    Step::Done
-}
-
-/// Does what an operation asks of the disk.
-fn file(core: &mut Core, world: &mut World, operation: Key) {
-    match try_file(core, world, operation) {
-        Ok(Done::Read(bytes)) => core.land_read(operation, bytes),
-        Ok(Done::Written(bytes)) => core.land_sent(operation, bytes),
-        Ok(Done::Outcome(outcome)) => core.land(operation, Ok(outcome)),
-        Err(error) => core.land(operation, Err(error)),
-    }
-}
-
-/// What an operation on a file has brought.
-enum Done {
-    Read(usize),
-    Written(usize),
-    Outcome(Outcome),
-}
-
-fn try_file(core: &mut Core, world: &mut World, operation: Key) -> Result<Done> {
-    let now = world.wall_clock();
-    let op = core.op(operation).ok_or(Error::Closed)?;
-    if let Op::Open { file } = op {
-        let opened = world.disk.open(file, now)?;
-        let descriptor = world.open(Kind::File(opened))?;
-        world.trace.record(world.now, "open", descriptor.node, 0);
-        return core.admit(Resource::Sim(descriptor)).map(|handle| Done::Outcome(Outcome::Opened(handle)));
-    }
-    let node = node_of(core, op)?;
-    let opened = match world.kind(node)? {
-        Kind::File(opened) => opened.clone(),
-        _ if matches!(op, Op::Stat { .. }) => return Err(Error::Unsupported),
-        _ if matches!(op, Op::Sync { .. }) => return Err(Error::Invalid),
-        _ => return Err(error_of(libc::ESPIPE)),
-    };
-    match core.op_mut(operation).ok_or(Error::Closed)? {
-        Op::Read { offset, into, .. } => {
-            let available = world.disk.available(&opened, *offset)?.min(into.room());
-            let count = world.chance.receive(available);
-            world.disk.read(&opened, *offset, &mut into.spare()[..count]);
-            world.trace.record(world.now, "read", node, count as u64);
-            Ok(Done::Read(count))
-        }
-        Op::Write { offset, data, .. } => {
-            let count = world.chance.send(data.len());
-            world.disk.write(&opened, *offset, &data[..count], now)?;
-            world.trace.record_bytes(world.now, "write", node, &data[..count]);
-            Ok(Done::Written(count))
-        }
-        Op::Sync { .. } => Ok(Done::Outcome(Outcome::Synced)),
-        Op::Stat { .. } => Ok(Done::Outcome(Outcome::Stat(world.disk.stat(&opened)))),
-        _ => Err(Error::Invalid),
     }
 }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
+use std::time::Duration;
 
 use super::datagram::Datagrams;
 use super::disk::Opened;
@@ -23,6 +24,18 @@ pub(super) struct Node {
     pub(super) shard: Option<ShardId>,
     /// It is among its shard's news already.
     pub(super) listed: bool,
+    /// Completions that are on their way to the shard.
+    pub(super) landings: u32,
+    /// When the last of them lands.
+    pub(super) landed_at: Duration,
+    /// Its last receive found no buffer by chance: the next does not.
+    pub(super) has_starved: bool,
+}
+
+impl Node {
+    pub(super) fn new(kind: Kind) -> Self {
+        Node { kind, shard: None, listed: false, landings: 0, landed_at: Duration::ZERO, has_starved: false }
+    }
 }
 
 pub(super) enum Kind {
@@ -108,8 +121,12 @@ impl World {
             SocketOption::SendBuffer(bytes) => stream.send_max = bytes.max(BUFFER_BYTES_MIN),
             SocketOption::ReceiveBuffer(bytes) => stream.receive_max = bytes.max(BUFFER_BYTES_MIN),
             SocketOption::Linger(time) => stream.reset_on_close = time.is_some_and(|time| time.is_zero()),
-            // Segments are never held back here, and no peer vanishes without a word.
-            SocketOption::NoDelay(_) | SocketOption::KeepAlive(_) => {}
+            SocketOption::KeepAlive(idle) => {
+                stream.keep_alive = idle;
+                self.foresee_end(node);
+            }
+            // Segments are never held back here.
+            SocketOption::NoDelay(_) => {}
         }
         Ok(())
     }

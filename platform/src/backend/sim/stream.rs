@@ -3,14 +3,21 @@
 //! An end takes bytes from its senders into `outgoing`, and moves them off in segments as far as the other end has room.
 //! Everything from one end to the other (bytes, end, reset, and the answer to a connection attempt) travels as a
 //! [`Segment`], in order; what the other end reads, and so its room, is known at once, as if acknowledgements took no time.
+//!
+//! Where chance breaks a connection, both ends are reset, or the line goes dead: then what is sent stays unacknowledged,
+//! fills the sender's buffer, and an end that has something to send or that probes gives up after as long as Linux would.
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, Shutdown, SocketAddr};
 use std::time::Duration;
 
-use super::limits::{CONNECT_RETRY, CONNECT_TRIES_MAX, RECEIVE_BUFFER_BYTES, SEGMENT_BYTES_MAX, SEND_BUFFER_BYTES};
+use super::limits::{
+    CONNECT_RETRY, CONNECT_TRIES_MAX, KEEP_ALIVE_PROBE_TIME, ORPHAN_TIME, RECEIVE_BUFFER_BYTES, RETRANSMIT_TIME,
+    SEGMENT_BYTES_MAX, SEND_BUFFER_BYTES,
+};
 use super::machine::{Event, SimDescriptor, World};
 use super::network::{Kind, Protocol, bound_for, destination, seen_from};
+use super::plan::Passage;
 use crate::arena::Key;
 use crate::os::error_of;
 use crate::socket::ListenOptions;
@@ -46,6 +53,14 @@ pub(super) struct Stream {
     deaf: bool,
     /// What has gone wrong, until somebody is told.
     error: Option<Error>,
+    /// Nothing arrives here any more, and nothing that is sent arrives there.
+    is_dead: bool,
+    /// Nothing more is taken in before; [`Duration::MAX`] is for good.
+    shut_until: Duration,
+    /// How long it is silent before it probes the other end.
+    pub(super) keep_alive: Option<Duration>,
+    /// When it gives up, if that is foreseen.
+    gives_up: Duration,
     pub(super) send_max: usize,
     pub(super) receive_max: usize,
     pub(super) reset_on_close: bool,
@@ -106,6 +121,10 @@ impl Stream {
             ended: false,
             deaf: false,
             error: None,
+            is_dead: false,
+            shut_until: Duration::ZERO,
+            keep_alive: None,
+            gives_up: Duration::MAX,
             send_max: SEND_BUFFER_BYTES,
             receive_max: RECEIVE_BUFFER_BYTES,
             reset_on_close: false,
@@ -124,6 +143,12 @@ impl Stream {
             Stage::Fresh | Stage::Over => Some(Error::BrokenPipe),
             Stage::Connecting | Stage::Connected => (self.ending != Ending::Open).then_some(Error::BrokenPipe),
         }
+    }
+
+    /// Whether something that it has sent, or shall send, has not arrived.
+    fn is_owing(&self) -> bool {
+        let ends = matches!(self.ending, Ending::Asked | Ending::Sent);
+        !self.outgoing.is_empty() || self.travelling > 0 || ends
     }
 
     fn fail(&mut self, error: Error) {
@@ -152,6 +177,11 @@ impl World {
             Ok(descriptor)
         };
         (0..count).map(open).collect()
+    }
+
+    /// Whether a connection waits in a queue.
+    pub(super) fn has_connection(&mut self, node: Key) -> bool {
+        self.listener_mut(node).is_some_and(|listener| !listener.queue.is_empty())
     }
 
     /// The next connection in a queue.
@@ -238,9 +268,7 @@ impl World {
     pub(super) fn receive(&mut self, node: Key, into: &mut [u8]) -> usize {
         let Some(Kind::Stream(stream)) = self.nodes.get_mut(node).map(|node| &mut node.kind) else { return 0 };
         let count = self.chance.receive(stream.incoming.len().min(into.len()));
-        for (to, from) in into.iter_mut().zip(stream.incoming.drain(..count)) {
-            *to = from;
-        }
+        take_front(&mut stream.incoming, &mut into[..count]);
         let other = stream.other;
         self.trace.record(self.now, "receive", node, count as u64);
         if let Some(other) = other {
@@ -277,6 +305,7 @@ impl World {
                     stream.ending = Ending::Asked;
                 }
                 self.pump(node);
+                self.foresee_end(node);
             }
             Stage::Fresh | Stage::Connecting | Stage::Over => drop(self.nodes.remove(node)),
         }
@@ -304,21 +333,23 @@ impl World {
     pub(super) fn knock(&mut self, from: Key, to: SocketAddr, tries: u32) {
         let Some(client) = self.stream(from).filter(|client| client.stage == Stage::Connecting) else { return };
         let client_address = client.local;
+        if self.chance.refuses_connect() {
+            self.trace.record(self.now, "refuse-by-chance", from, to.port().into());
+            return self.dispatch(from, from, Segment::Answer(Err(Error::Refused)));
+        }
+        if self.chance.loses_connect() {
+            self.trace.record(self.now, "lost-connect", from, tries.into());
+            return self.knock_again(from, to, tries);
+        }
         let Some(listener) = self.choose_listener(to) else {
             self.trace.record(self.now, "refuse", from, to.port().into());
             return self.dispatch(from, from, Segment::Answer(Err(Error::Refused)));
         };
         let local = match self.listener_mut(listener) {
             Some(listener) if listener.queue.len() < listener.backlog => listener.local,
-            _ if tries >= CONNECT_TRIES_MAX => {
-                self.trace.record(self.now, "give-up", from, tries.into());
-                return self.dispatch(from, from, Segment::Answer(Err(Error::TimedOut)));
-            }
             _ => {
                 self.trace.record(self.now, "no-room", listener, tries.into());
-                let again = self.now + CONNECT_RETRY * 2u32.pow(tries - 1);
-                self.schedule(again, Event::Knock { from, to, tries: tries + 1 });
-                return;
+                return self.knock_again(from, to, tries);
             }
         };
         let mut server = Stream::new();
@@ -333,6 +364,16 @@ impl World {
         self.dispatch(server, from, Segment::Answer(Ok(())));
     }
 
+    /// The client hears nothing, and tries again after a pause, or gives up.
+    fn knock_again(&mut self, from: Key, to: SocketAddr, tries: u32) {
+        if tries >= CONNECT_TRIES_MAX {
+            self.trace.record(self.now, "give-up", from, tries.into());
+            return self.dispatch(from, from, Segment::Answer(Err(Error::TimedOut)));
+        }
+        let again = self.now + CONNECT_RETRY * 2u32.pow(tries - 1);
+        self.schedule(again, Event::Knock { from, to, tries: tries + 1 });
+    }
+
     /// One of those who listen where this address leads: those bound most precisely, and among them by chance.
     fn choose_listener(&mut self, to: SocketAddr) -> Option<Key> {
         let listeners = bound_for(to).into_iter().find_map(|bound| self.ports.listeners.get(&bound))?;
@@ -341,6 +382,9 @@ impl World {
 
     /// Sends a segment on its way, behind all that went before it.
     fn dispatch(&mut self, from: Key, to: Key, segment: Segment) {
+        if self.is_dead(from) || self.is_dead(to) {
+            return self.foresee_end(from);
+        }
         let mut arrival = self.now + self.chance.travel();
         if let Some(stream) = self.stream_mut(from) {
             arrival = arrival.max(stream.last_arrival);
@@ -355,8 +399,9 @@ impl World {
             && let (Stage::Connected, Some(to)) = (stream.stage, stream.other)
         {
             // An end that is gone takes everything, and answers with a reset.
-            let window = self.stream(to).map_or(SEGMENT_BYTES_MAX, |other| {
-                other.receive_max.saturating_sub(other.incoming.len() + stream.travelling)
+            let window = self.stream(to).map_or(SEGMENT_BYTES_MAX, |other| match other.shut_until > self.now {
+                true => 0,
+                false => other.receive_max.saturating_sub(other.incoming.len() + stream.travelling),
             });
             let most = stream.outgoing.len().min(window).min(SEGMENT_BYTES_MAX);
             let (drained, asked) = (stream.outgoing.is_empty(), stream.ending == Ending::Asked);
@@ -367,16 +412,92 @@ impl World {
                 }
                 return;
             }
+            match self.chance.passage() {
+                Passage::Arrives => {}
+                Passage::Resets => return self.sever(node, to),
+                Passage::Dies => self.die(node, to),
+            }
             let count = self.chance.segment(most);
             let stream = self.stream_mut(node).expect("just seen");
-            let bytes: Vec<u8> = stream.outgoing.drain(..count).collect();
+            let bytes = split_front(&mut stream.outgoing, count);
             stream.travelling += count;
             self.dispatch(node, to, Segment::Bytes(bytes));
         }
     }
 
+    /// A reset is on its way to both ends.
+    fn sever(&mut self, node: Key, to: Key) {
+        self.trace.record(self.now, "sever", node, to.to_bits());
+        self.dispatch(node, to, Segment::Reset);
+        self.dispatch(to, node, Segment::Reset);
+    }
+
+    /// The line goes dead: what is on its way is lost as well.
+    fn die(&mut self, node: Key, to: Key) {
+        self.trace.record(self.now, "dead-line", node, to.to_bits());
+        for end in [node, to] {
+            if let Some(stream) = self.stream_mut(end) {
+                stream.is_dead = true;
+            }
+            self.foresee_end(end);
+        }
+    }
+
+    fn is_dead(&self, node: Key) -> bool {
+        self.stream(node).is_some_and(|stream| stream.is_dead)
+    }
+
+    /// Whether what this end sends will never be taken in, though the line is good.
+    fn is_shut_out(&self, node: Key) -> bool {
+        let other = self.stream(node).and_then(|stream| stream.other).and_then(|other| self.stream(other));
+        other.is_some_and(|other| other.shut_until == Duration::MAX)
+    }
+
+    /// Sees to it that an end whose peer will not answer gives up some time: at once would be too early, never is what a
+    /// silent reader without keep-alive does.
+    pub(super) fn foresee_end(&mut self, node: Key) {
+        let is_shut_out = self.is_shut_out(node);
+        let Some(stream) = self.stream(node).filter(|stream| stream.stage == Stage::Connected) else { return };
+        let wait = match stream.is_dead {
+            _ if stream.closed && (stream.is_dead || is_shut_out) => Some(ORPHAN_TIME),
+            true if stream.is_owing() => Some(RETRANSMIT_TIME),
+            true => stream.keep_alive.map(|idle| idle.saturating_add(KEEP_ALIVE_PROBE_TIME)),
+            false => None,
+        };
+        let Some(at) = wait.map(|wait| self.now.saturating_add(wait)).filter(|at| *at < stream.gives_up) else {
+            return;
+        };
+        self.stream_mut(node).expect("just seen").gives_up = at;
+        self.schedule(at, Event::GiveUp { node });
+    }
+
+    /// An end that has waited in vain gives up. The other end learns of it if the line is good.
+    pub(super) fn give_up(&mut self, node: Key) {
+        let Some(stream) = self.stream_mut(node).filter(|stream| stream.stage == Stage::Connected) else { return };
+        if stream.closed {
+            self.trace.record(self.now, "forget", node, 0);
+            return self.reset(node);
+        }
+        stream.fail(Error::TimedOut);
+        self.trace.record(self.now, "time-out", node, 0);
+        self.mark(node);
+    }
+
+    /// A window has opened again.
+    pub(super) fn reopen(&mut self, node: Key) {
+        if let Some(other) = self.stream(node).and_then(|stream| stream.other) {
+            self.trace.record(self.now, "reopen", node, 0);
+            self.pump(other);
+        }
+    }
+
     /// Something has arrived at one end.
     pub(super) fn segment(&mut self, from: Key, to: Key, segment: Segment) {
+        // The answer left before anything else could, so it passes.
+        let is_answer = matches!(segment, Segment::Answer(_));
+        if !is_answer && (self.is_dead(from) || self.is_dead(to)) {
+            return;
+        }
         match segment {
             Segment::Answer(answer) => self.answer(from, to, answer),
             Segment::Bytes(bytes) => self.bytes(from, to, &bytes),
@@ -398,6 +519,7 @@ impl World {
             Err(error) => (client.stage, client.error) = (Stage::Fresh, Some(error)),
         }
         self.trace.record(self.now, "answer", to, from.to_bits());
+        self.foresee_end(to);
         self.mark(to);
     }
 
@@ -412,9 +534,26 @@ impl World {
                 receiver.incoming.extend(bytes);
                 self.mark(to);
                 self.mark(from);
+                if let Some(time) = self.chance.shuts_window() {
+                    self.shut(from, to, time);
+                }
             }
             Some(_) => {}
             None => self.dispatch(to, from, Segment::Reset),
+        }
+    }
+
+    /// The receiver stops reading for a while, or for good.
+    fn shut(&mut self, from: Key, to: Key, time: Duration) {
+        self.trace.record(self.now, "shut", to, time.as_nanos() as u64);
+        let until = self.now.saturating_add(time);
+        let Some(receiver) = self.stream_mut(to) else { return };
+        receiver.shut_until = receiver.shut_until.max(until);
+        match until {
+            Duration::MAX => self.foresee_end(from),
+            until => {
+                self.schedule(until, Event::Reopen { node: to });
+            }
         }
     }
 
@@ -479,4 +618,22 @@ impl World {
             _ => None,
         }
     }
+}
+
+/// Moves the first bytes of a queue out, into a vector.
+fn split_front(queue: &mut VecDeque<u8>, count: usize) -> Vec<u8> {
+    let (front, back) = queue.as_slices();
+    let middle = front.len().min(count);
+    let bytes = [&front[..middle], &back[..count - middle]].concat();
+    queue.drain(..count);
+    bytes
+}
+
+/// The same into a place that is there.
+fn take_front(queue: &mut VecDeque<u8>, into: &mut [u8]) {
+    let (front, back) = queue.as_slices();
+    let (into_front, into_back) = into.split_at_mut(front.len().min(into.len()));
+    into_front.copy_from_slice(&front[..into_front.len()]);
+    into_back.copy_from_slice(&back[..into_back.len()]);
+    queue.drain(..into.len());
 }
