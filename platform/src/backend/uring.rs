@@ -394,12 +394,13 @@ impl Uring {
                 entry
             }
             Op::Read { offset, into, .. } => {
-                let offset = *offset;
+                let offset = offset_of(*offset)?;
                 let spare = into.spare();
                 opcode::Read::new(fd, spare.as_mut_ptr(), spare.len() as u32).offset(offset).build()
             }
             Op::Write { offset, data, .. } => {
-                opcode::Write::new(fd, data.as_ptr(), data.len() as u32).offset(*offset).build()
+                let offset = offset_of(*offset)?;
+                opcode::Write::new(fd, data.as_ptr(), data.len() as u32).offset(offset).build()
             }
             Op::Sync { .. } => opcode::Fsync::new(fd).flags(FsyncFlags::empty()).build(),
             Op::Stat { .. } => {
@@ -620,6 +621,11 @@ const SEND_FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
 
 /// IORING_ENTER_GETEVENTS.
 const GETEVENTS: u32 = 1;
+
+/// An offset as the kernel takes it. To a ring, -1 means wherever the file's own position is.
+fn offset_of(offset: u64) -> Result<u64, Error> {
+    i64::try_from(offset).map(|_| offset).map_err(|_| Error::Invalid)
+}
 
 fn error_in(result: i32) -> Option<Error> {
     (result < 0).then(|| error_of(-result))
