@@ -185,26 +185,28 @@ fn a_descriptor_that_cannot_be_watched_ends_what_waits_for_it() {
 
 // ---- a ring's set-up ---------------------------------------------------------------------------------------------------
 
-/// What is said where the set-up of a ring fails with this number: by the choice that may fall back, and by the one that may
-/// not.
-fn refused(errno: i32) -> (String, SetupError) {
+/// What is said where this call of a ring's set-up fails with this number: by the choice that may fall back, and by the one
+/// that may not.
+fn refused(call: i64, errno: i32) -> (String, SetupError) {
     apart(|| {
-        fail_from_here(&[libc::SYS_io_uring_setup], errno);
+        fail_from_here(&[call], errno);
         let config = Config::default();
         let selection = select(Choice::Auto, &config).expect("readiness can be had everywhere");
         assert_eq!(selection.kind, BackendKind::Epoll);
         let error = select(Choice::Force(BackendKind::Uring), &config).expect_err("it was asked for by name");
         let unparker = Unparker::new().expect("an eventfd");
-        let opened = Reactor::open(BackendKind::Uring, &config, &unparker).expect_err("nor can a shard open one");
-        assert_eq!(opened, error);
+        if call != libc::SYS_io_uring_enter {
+            let opened = Reactor::open(BackendKind::Uring, &config, &unparker).expect_err("nor can a shard open one");
+            assert_eq!(opened, error);
+        }
         Reactor::open(selection.kind, &config, &unparker).expect("what was chosen can be had");
         (selection.why, error)
     })
 }
 
 #[track_caller]
-fn check_refused(errno: i32, texts: &[&str]) {
-    let (why, error) = refused(errno);
+fn check_refused(call: i64, errno: i32, texts: &[&str]) {
+    let (why, error) = refused(call, errno);
     assert!(texts.iter().all(|text| why.contains(text)), "{texts:?} in {why:?}");
     assert!(!why.contains('\n') && why.ends_with('.'), "one line, in sentences: {why:?}");
     assert_eq!(error.to_string(), format!("the uring backend cannot be had here: {why}"));
@@ -212,15 +214,22 @@ fn check_refused(errno: i32, texts: &[&str]) {
 
 #[test]
 fn memory_that_may_not_be_locked_is_named_with_the_remedy() {
-    check_refused(libc::ENOMEM, &["ENOMEM", "RLIMIT_MEMLOCK", "LimitMEMLOCK="]);
+    check_refused(libc::SYS_io_uring_setup, libc::ENOMEM, &["ENOMEM", "RLIMIT_MEMLOCK", "LimitMEMLOCK="]);
+    check_refused(libc::SYS_io_uring_register, libc::ENOMEM, &["ENOMEM", "RLIMIT_MEMLOCK"]);
+    // Tried again for a while, and then believed.
+    check_refused(libc::SYS_io_uring_enter, libc::ENOMEM, &["ENOMEM"]);
 }
 
 #[test]
 fn a_ring_that_cannot_be_had_says_why_and_what_to_do() {
-    check_refused(libc::EPERM, &["security policy", "EPERM", "io_uring_setup"]);
-    check_refused(libc::EACCES, &["security policy", "io_uring_setup"]);
-    check_refused(libc::ENOSYS, &["no io_uring", "ENOSYS", "5.19"]);
-    check_refused(libc::EINVAL, &["EINVAL", "5.19"]);
-    check_refused(libc::EMFILE, &["RLIMIT_NOFILE"]);
-    check_refused(libc::EIO, &["os error 5"]);
+    check_refused(libc::SYS_io_uring_setup, libc::EPERM, &["security policy", "EPERM", "io_uring_setup"]);
+    check_refused(libc::SYS_io_uring_setup, libc::EACCES, &["security policy", "io_uring_setup"]);
+    check_refused(libc::SYS_io_uring_setup, libc::ENOSYS, &["no io_uring", "ENOSYS", "5.19"]);
+    check_refused(libc::SYS_io_uring_setup, libc::EINVAL, &["EINVAL", "5.19"]);
+    check_refused(libc::SYS_io_uring_setup, libc::EMFILE, &["RLIMIT_NOFILE"]);
+    check_refused(libc::SYS_io_uring_setup, libc::EIO, &["os error 5"]);
+    // A profile that admits only some of the calls, and a kernel without rings of provided buffers.
+    check_refused(libc::SYS_io_uring_enter, libc::EPERM, &["security policy", "io_uring_enter"]);
+    check_refused(libc::SYS_io_uring_register, libc::EPERM, &["security policy", "io_uring_register"]);
+    check_refused(libc::SYS_io_uring_register, libc::EINVAL, &["EINVAL", "5.19"]);
 }
