@@ -128,7 +128,7 @@ fn check(bed: &mut Bed, path: &Path, taker: Taker, ending: Ending) {
     bed.close(made);
     let disk = file(&mut bed, path, ending != Ending::Error);
     if taker != Taker::Write && ending.wants_to_wait() {
-        bed.fill(client);
+        bed.fill(client, server);
     }
     if ending == Ending::Error {
         bed.shutdown(client, std::net::Shutdown::Write).unwrap();

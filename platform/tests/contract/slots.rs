@@ -140,7 +140,7 @@ pub(crate) fn every_waiting_operation_can_be_cancelled(bed: &mut Bed) {
 /// What the kernel has done nothing of leaves nothing behind when it is cancelled, and says so.
 pub(crate) fn what_waits_without_effect_is_cancelled(bed: &mut Bed) {
     let (client, server) = bed.pair();
-    bed.fill(client);
+    bed.fill(client, server);
     let mut list = Box::new(BufList::new());
     list.push(Buf::Static(b"never")).expect("there is room");
     let (full, peer, first) = bed.full_listener();
@@ -320,7 +320,8 @@ pub(crate) fn an_overflow_of_the_completion_queue_loses_nothing(bed: &mut Bed) {
         assert!(bed.now() < deadline, "{}: {} of {COUNT} have landed", bed.rung.name, named.len());
         named.extend(bed.enter(Wait::Until(deadline)));
     }
-    if bed.rung.kind == BackendKind::Uring {
+    // An entry that failed on the way (`.ci/inject`) has had some of them landed before the others were submitted.
+    if bed.rung.kind == BackendKind::Uring && bed.stats().interrupted == 0 {
         assert!(bed.stats().overflows > 0, "{}: the queue is smaller than that", bed.rung.name);
     }
     named.sort_unstable();
