@@ -291,6 +291,11 @@ impl Core {
         let Some(flight) = self.flights.get_mut(key) else { return };
         flight.stage = Stage::Ended;
         self.stats.completions += 1;
+        let result = match result {
+            // What is in the table of handles is open, so EBADF says that the file was not opened for this.
+            Err(Error::Closed) if flight.op.is_on_file() => Err(Error::Denied),
+            result => result,
+        };
         if !flight.answered {
             flight.answered = true;
             self.deliver(key, Completion { result, more: false });

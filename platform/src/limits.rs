@@ -20,6 +20,10 @@ pub const URING_SUBMISSION_ENTRIES: u32 = 1024;
 /// Entries of the completion queue. An overflow is kept by the kernel and costs an extra enter, so this is generous.
 pub const URING_COMPLETION_ENTRIES: u32 = 8192;
 
+/// Entries into the kernel that the probe of a ring makes while they fail for a passing reason, a millisecond apart: enough
+/// to outlast a signal or two, and short beside the start of a process.
+pub const PROBE_ENTERS_MAX: u32 = 8;
+
 /// Buffers for request heads and small messages, per shard: one for each connection that has data in the same turn. The
 /// kernel goes round all of them, so they are also what stays in the cache: 256 of 4 KiB fill one megabyte, as much as a
 /// core's second-level cache. Beyond that many in one turn, streams wait for a buffer to come home.

@@ -7,7 +7,8 @@
 //! when it is cancelled.
 //!
 //! Besides the errors that each operation lists, every operation can end with [`Error::Cancelled`], [`Error::Closed`] (the
-//! handle is stale) and [`Error::OutOfMemory`].
+//! handle is stale) and [`Error::OutOfMemory`]. The kernel tells why a connection has failed once, to whichever operation meets
+//! it first; those that come later end with `EndOfInput` and `BrokenPipe`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -52,7 +53,7 @@ pub enum Op {
     /// where two have to wait for room, the kernel may mix their bytes.
     ///
     /// Errors: `BrokenPipe`, `Reset`, `TimedOut`, `NotConnected`. A transfer that fails after some bytes have left
-    /// reports these bytes; the error comes with the next send.
+    /// reports these bytes, and the next send fails.
     Send {
         /// A connected stream socket.
         socket: Handle,
@@ -90,14 +91,14 @@ pub enum Op {
     },
     /// Opens a file: [`Outcome::Opened`].
     ///
-    /// Errors: `NotFound`, `Denied`, `Exists`, `OutOfDescriptors`, `NoSpace`, `Invalid`.
+    /// Errors: `NotFound`, `Denied`, `OutOfDescriptors`, `NoSpace`, `Invalid`, `Os` (EISDIR).
     Open {
         /// Where, and how.
         file: Box<OpenFile>,
     },
     /// Reads from a file at an offset into the spare room of a chunk: [`Outcome::Read`]. No byte read is the end of file.
     ///
-    /// Errors: `Invalid`, `Denied`, `Os` (EIO, EISDIR).
+    /// Errors: `Invalid` (an offset beyond all files), `Denied` (the file is not open for reading), `Os` (EIO, EISDIR).
     Read {
         /// A file.
         file: Handle,
@@ -108,7 +109,7 @@ pub enum Op {
     },
     /// Writes a buffer to a file at an offset: [`Outcome::Sent`] with the number of bytes written, which may be fewer.
     ///
-    /// Errors: `NoSpace`, `Denied`, `Invalid`, `Os` (EIO).
+    /// Errors: `NoSpace`, `Denied` (the file is not open for writing), `Invalid` (an offset beyond all files), `Os` (EIO).
     Write {
         /// A file.
         file: Handle,
@@ -119,7 +120,7 @@ pub enum Op {
     },
     /// Waits until what was written to a file is on the device: [`Outcome::Synced`].
     ///
-    /// Errors: `NoSpace`, `Invalid`, `Os` (EIO).
+    /// Errors: `NoSpace`, `Invalid` (nothing that has a device), `Os` (EIO).
     Sync {
         /// A file.
         file: Handle,
@@ -330,6 +331,11 @@ impl Op {
             | Op::Stat { .. }
             | Op::Sleep { .. } => false,
         }
+    }
+
+    /// Whether the operation works on an open file.
+    pub(crate) fn is_on_file(&self) -> bool {
+        matches!(self, Op::Read { .. } | Op::Write { .. } | Op::Sync { .. } | Op::Stat { .. })
     }
 
     /// A short name for logs and metrics.

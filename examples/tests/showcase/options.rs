@@ -36,6 +36,7 @@ fn bad_lines_are_refused_in_words() {
 fn bad_environments_are_refused_in_words() {
     // Without an option that says otherwise, the environment decides.
     check(program(env!("CARGO_BIN_EXE_hello"), &[]).env("SHARDWISE_BACKEND", "fast"), &["auto, uring or epoll"]);
+    check(showcase(&["--addr", "127.0.0.1:0"]).env("SHARDWISE_BACKEND", "fast"), &["auto, uring or epoll"]);
     let mask = &mut showcase(&["--backend", "epoll", "--addr", "127.0.0.1:0"]);
     check(mask.env("SHARDWISE_URING_MASK", "teleport"), &["SHARDWISE_URING_MASK", "teleport", "multishot_receive"]);
 }

@@ -1,6 +1,6 @@
 //! A running `showcase`: started, watched, told to end, and killed when dropped.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
@@ -49,7 +49,7 @@ pub(crate) fn program(path: &str, arguments: &[&str]) -> Command {
 #[track_caller]
 pub(crate) fn run_to_end(command: &mut Command) -> (ExitStatus, String) {
     let mut child = Killed(command.spawn().expect("the program is there"));
-    let log = collect(&mut child.0);
+    let (log, _) = collect(&mut child.0);
     let status = child.wait();
     (status, log.join().expect("the log was read"))
 }
@@ -59,6 +59,7 @@ pub(crate) struct Served {
     child: Killed,
     pub(crate) address: SocketAddr,
     log: Option<JoinHandle<String>>,
+    admin: Receiver<SocketAddr>,
     lines: Receiver<String>,
 }
 
@@ -76,7 +77,7 @@ impl Served {
     #[track_caller]
     pub(crate) fn listening(command: &mut Command) -> Served {
         let mut child = Killed(command.spawn().expect("the program is there"));
-        let log = collect(&mut child.0);
+        let (log, admin) = collect(&mut child.0);
         let (says, lines) = channel();
         let output = BufReader::new(child.0.stdout.take().expect("a pipe"));
         thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| says.send(line)));
@@ -86,12 +87,18 @@ impl Served {
         };
         let address = line.strip_prefix("listening http://").expect("the line that scripts wait for");
         let address = address.parse().expect("an address in that line");
-        Served { child, address, log: Some(log), lines }
+        Served { child, address, log: Some(log), admin, lines }
     }
 
     #[track_caller]
     pub(crate) fn client(&self) -> Client {
         Client::connect(self.address)
+    }
+
+    /// A client of the admin listener, for a server that was told to have one. It has one, since it is there first.
+    #[track_caller]
+    pub(crate) fn admin_client(&self) -> Client {
+        Client::connect(self.admin.recv_timeout(WAIT_MAX).expect("the line that says where"))
     }
 
     /// The process, where the kernel tells about it.
@@ -146,12 +153,21 @@ impl Drop for Killed {
     }
 }
 
-/// Gathers what a program says on standard error, so that its pipe never fills.
-fn collect(child: &mut Child) -> JoinHandle<String> {
-    let mut pipe = child.stderr.take().expect("a pipe");
-    thread::spawn(move || {
+/// Gathers what a program says on standard error, so that its pipe never fills, and tells of its admin listener.
+fn collect(child: &mut Child) -> (JoinHandle<String>, Receiver<SocketAddr>) {
+    let mut pipe = BufReader::new(child.stderr.take().expect("a pipe"));
+    let (tells, admin) = channel();
+    let gathers = move || {
         let mut text = String::new();
-        pipe.read_to_string(&mut text).expect("text");
+        let mut begin = 0;
+        while pipe.read_line(&mut text).expect("text") > 0 {
+            if let Some((_, address)) = text[begin..].trim_end().split_once(" admin http://") {
+                // Few ask.
+                let _ = tells.send(address.parse().expect("an address in that line"));
+            }
+            begin = text.len();
+        }
         text
-    })
+    };
+    (thread::spawn(gathers), admin)
 }

@@ -296,6 +296,8 @@ impl Epoll {
         match epoll::add(&self.epoll, descriptor, EventData::new_u64(handle.0.to_bits()), flags) {
             Ok(()) => entry.mark |= mark::REGISTERED,
             Err(errno) => {
+                // No edge will come to say otherwise, so the next operation asks the kernel again.
+                entry.mark &= !(mark::DRAINED | mark::FULL);
                 self.fail(core, key, errno);
             }
         }

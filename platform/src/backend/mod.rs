@@ -6,6 +6,7 @@
 
 mod epoll;
 mod features;
+mod refusal;
 pub mod sim;
 mod uring;
 

@@ -21,11 +21,13 @@ use io_uring::types::{BufRingEntry, Fd, FsyncFlags, RecvMsgOut, SubmitArgs, Time
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use socket2::SockAddr;
 
-use super::{BackendKind, Config, Features, SetupError};
+use super::{BackendKind, Config, Features, SetupError, refusal};
 use crate::arena::Key;
 use crate::flight::{Core, Entry};
 use crate::handle::Resource;
-use crate::limits::{OPERATIONS_MAX, SEND_BUFFERS_MAX, URING_COMPLETION_ENTRIES, URING_SUBMISSION_ENTRIES};
+use crate::limits::{
+    OPERATIONS_MAX, PROBE_ENTERS_MAX, SEND_BUFFERS_MAX, URING_COMPLETION_ENTRIES, URING_SUBMISSION_ENTRIES,
+};
 use crate::op::{Message, Op, Outcome, Stat, Wait};
 use crate::os::{Descriptor, MessageHead, error_of};
 use crate::unpark::Unparker;
@@ -85,7 +87,7 @@ pub(crate) fn probe(config: &Config) -> Result<String, SetupError> {
     let entry = opcode::Nop::new().build();
     // SAFETY: a no-op has no memory.
     unsafe { ring.submission().push(&entry) }.map_err(|_| refused("its submission queue has no room."))?;
-    ring.submit_and_wait(1).map_err(|error| unavailable(&error))?;
+    enter_for_good(&ring).map_err(|error| unavailable(&error))?;
     let completed = ring.completion().next().is_some_and(|completion| completion.result() == 0);
     if !completed {
         return Err(refused("a no-op did not complete."));
@@ -97,6 +99,21 @@ pub(crate) fn probe(config: &Config) -> Result<String, SetupError> {
         true => "all ring features".to_owned(),
         false => format!("ring without {}", lacking.join(", ")),
     })
+}
+
+/// Submits and waits for one completion. A signal, or a kernel that is short of something at this moment, is no reason to do
+/// without io_uring for as long as the process lives.
+fn enter_for_good(ring: &IoUring) -> std::io::Result<usize> {
+    let passes = |error: &std::io::Error| {
+        matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN | libc::EBUSY | libc::ENOMEM))
+    };
+    for _ in 1..PROBE_ENTERS_MAX {
+        match ring.submit_and_wait(1) {
+            Err(error) if passes(&error) => pause(BACK_OFF),
+            result => return result,
+        }
+    }
+    ring.submit_and_wait(1)
 }
 
 /// Sets a ring up with as many of the wanted features as the kernel has, by leaving out the newest until it agrees.
@@ -123,7 +140,7 @@ fn build_ring(wanted: Features) -> Result<(IoUring, Features), SetupError> {
         }
     };
     if !ring.params().is_feature_ext_arg() || !ring.params().is_feature_nodrop() {
-        return Err(refused("the kernel is older than 5.19."));
+        return Err(refused("the kernel is older than 5.19. Run on Linux 5.19 or newer to use it."));
     }
     if features.has(Features::REGISTERED_RING) && ring.submitter().register_ring_fd().is_err() {
         features = features.without(Features::REGISTERED_RING);
@@ -163,30 +180,10 @@ fn refused(reason: &str) -> SetupError {
     SetupError { kind: BackendKind::Uring, reason: format!("io_uring does not work here: {reason}") }
 }
 
-/// Names the cause of a failed set-up, and the remedy.
+/// A failed set-up, with its cause and remedy.
 fn unavailable(error: &std::io::Error) -> SetupError {
-    let disabled = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").unwrap_or_default();
-    let reason = match error.raw_os_error() {
-        Some(libc::EPERM) if matches!(disabled.trim(), "1" | "2") => format!(
-            "io_uring is switched off on this host (kernel.io_uring_disabled = {}). Set it to 0 to use it.",
-            disabled.trim()
-        ),
-        Some(libc::EPERM | libc::EACCES) => "a security policy forbids io_uring (EPERM; the default seccomp profiles of \
-             container runtimes do). Run with a profile that admits io_uring_setup, io_uring_enter and io_uring_register."
-            .to_owned(),
-        Some(libc::ENOSYS) => {
-            "the kernel has no io_uring (ENOSYS), or a sandbox hides it. It needs Linux 5.19 or newer.".to_owned()
-        }
-        Some(libc::ENOMEM) => "there is not enough lockable memory for a ring (ENOMEM). Raise RLIMIT_MEMLOCK \
-             (`ulimit -l`, or LimitMEMLOCK= in a systemd unit)."
-            .to_owned(),
-        Some(libc::EMFILE | libc::ENFILE) => {
-            "no file descriptor is left for a ring. Raise RLIMIT_NOFILE (`ulimit -n`).".to_owned()
-        }
-        Some(libc::EINVAL) => "the kernel is older than 5.19 (EINVAL).".to_owned(),
-        _ => format!("io_uring cannot be set up: {error}."),
-    };
-    SetupError { kind: BackendKind::Uring, reason }
+    let switch = std::fs::read_to_string(refusal::SWITCH).unwrap_or_default();
+    SetupError { kind: BackendKind::Uring, reason: refusal::reason(error, &switch) }
 }
 
 impl Uring {
@@ -394,12 +391,13 @@ impl Uring {
                 entry
             }
             Op::Read { offset, into, .. } => {
-                let offset = *offset;
+                let offset = offset_of(*offset)?;
                 let spare = into.spare();
                 opcode::Read::new(fd, spare.as_mut_ptr(), spare.len() as u32).offset(offset).build()
             }
             Op::Write { offset, data, .. } => {
-                opcode::Write::new(fd, data.as_ptr(), data.len() as u32).offset(*offset).build()
+                let offset = offset_of(*offset)?;
+                opcode::Write::new(fd, data.as_ptr(), data.len() as u32).offset(offset).build()
             }
             Op::Sync { .. } => opcode::Fsync::new(fd).flags(FsyncFlags::empty()).build(),
             Op::Stat { .. } => {
@@ -620,6 +618,11 @@ const SEND_FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
 
 /// IORING_ENTER_GETEVENTS.
 const GETEVENTS: u32 = 1;
+
+/// An offset as the kernel takes it. To a ring, -1 means wherever the file's own position is.
+fn offset_of(offset: u64) -> Result<u64, Error> {
+    i64::try_from(offset).map(|_| offset).map_err(|_| Error::Invalid)
+}
 
 fn error_in(result: i32) -> Option<Error> {
     (result < 0).then(|| error_of(-result))

@@ -1,17 +1,22 @@
 //! The test bed: one reactor, with every wait bounded, and the promise checked at the end that everything came home.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use shardwise_platform::{
     BackendKind, Buf, Choice, Completion, Config, Error, Features, Group, Handle, Holdings, ListenOptions, Op, Outcome,
-    PoolSize, Reactor, Token, Unparker, Wait, listen, select,
+    PoolSize, Reactor, SocketOption, Token, Unparker, Wait, listen, select,
     sim::{Machine, Plan},
 };
+use tempfile::TempDir;
 
 /// No wait of any test is longer. What is waited for takes microseconds; the rest is a machine under load.
 pub(crate) const WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// More than any kernel takes of a send whose peer does not read.
+pub(crate) const BLOCKING_BYTES: usize = 8 << 20;
 
 /// One backend, set up in one way.
 #[derive(Clone, Copy)]
@@ -41,6 +46,11 @@ impl Rung {
         let Plan { latency, jitter, short_segments, short_receives, partial_sends, .. } = Plan::CHOPPY;
         let plan = Plan { latency, jitter, short_segments, short_receives, partial_sends, ..Plan::LATE };
         LATE_SEEDS.map(|seed| Rung { chance: (seed, plan), ..Rung::any(BackendKind::Sim, "sim_choppy") }).collect()
+    }
+
+    /// Whether nothing is left to chance: a real kernel counts as calm.
+    pub(crate) fn is_calm(&self) -> bool {
+        self.chance.1 == Plan::CALM
     }
 
     pub(crate) fn epoll() -> Rung {
@@ -239,7 +249,10 @@ impl Bed {
 
     /// A listening socket on a port of the kernel's choice.
     pub(crate) fn listener(&mut self) -> (Handle, SocketAddr) {
-        let options = ListenOptions::default();
+        self.listener_with(ListenOptions::default())
+    }
+
+    pub(crate) fn listener_with(&mut self, options: ListenOptions) -> (Handle, SocketAddr) {
         let mut sockets = match self.rung.kind {
             BackendKind::Sim => self.machine.listen(loopback(), 1, &options),
             _ => listen(loopback(), 1, &options),
@@ -248,6 +261,15 @@ impl Bed {
         let handle = self.adopt(sockets.remove(0)).expect("a listener fits");
         let address = self.local_address(handle).expect("a bound socket");
         (handle, address)
+    }
+
+    /// A listener whose accept queue is full, and the client in it: whoever connects now is not answered.
+    pub(crate) fn full_listener(&mut self) -> (Handle, SocketAddr, Handle) {
+        let (listener, address) = self.listener_with(ListenOptions { backlog: 0, no_delay: true });
+        let first = self.stream_socket(address).expect("a socket");
+        let connected = self.run(Op::Connect { socket: first, peer: address });
+        assert!(matches!(connected, Ok(Outcome::Connected)), "{connected:?}");
+        (listener, address, first)
     }
 
     /// Two connected sockets: the one that connected, and the one that was accepted.
@@ -265,6 +287,32 @@ impl Bed {
 
     pub(crate) fn receive(&mut self, socket: Handle) -> Token {
         self.start(Op::Receive { socket, group: Group::Heads })
+    }
+
+    /// A send that cannot go on: the peer does not read, and both kernel buffers are full.
+    pub(crate) fn blocked_send(&mut self, socket: Handle) -> Token {
+        self.set_option(socket, SocketOption::SendBuffer(4096)).unwrap();
+        let send = self.start(Op::Send { socket, data: Buf::Vec(vec![7; BLOCKING_BYTES]), zero_copy: false });
+        self.enter_for(Duration::from_millis(3));
+        assert!(self.take(&send, 1).is_none(), "eight megabytes do not fit");
+        send
+    }
+
+    /// Leaves a socket without room for a single byte, though its peer lives. The kernel may find some more room at the second
+    /// look, and the third, but none beyond what the peer was told to take.
+    pub(crate) fn fill(&mut self, socket: Handle, peer: Handle) {
+        self.set_option(peer, SocketOption::ReceiveBuffer(4096)).unwrap();
+        let mut looks = 0;
+        while looks < 2 {
+            let send = self.blocked_send(socket);
+            self.cancel(&send);
+            match self.end(send) {
+                // All of it would not have waited, so each look takes less than a finite room.
+                Ok(Outcome::Sent { .. }) => looks = 0,
+                Err(Error::Cancelled) => looks += 1,
+                other => panic!("{}: {other:?}", self.rung.name),
+            }
+        }
     }
 
     /// Sends all of `data` and checks that the same buffer comes back.
@@ -294,6 +342,19 @@ impl Bed {
         }
         assert_eq!(bytes.len(), count, "no byte too many");
         bytes
+    }
+
+    // ---- files -----------------------------------------------------------------------------------------------------
+
+    /// A place for a file that nobody else uses: on the host, or on a simulated machine's own disk. It lasts as long as the
+    /// folder does.
+    pub(crate) fn scratch(&self) -> (TempDir, PathBuf) {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = match self.rung.kind {
+            BackendKind::Sim => PathBuf::from("/tmp/file"),
+            _ => folder.path().join("file"),
+        };
+        (folder, path)
     }
 
     // ---- the end ---------------------------------------------------------------------------------------------------

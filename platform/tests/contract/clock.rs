@@ -180,3 +180,37 @@ pub(crate) fn flooding_starves_nobody(bed: &mut Bed) {
     bed.abandon_all([flood, at_flooded, at_server]);
     bed.close_all([flooder, flooded, client, server]);
 }
+
+/// Nor does it keep anyone from coming in: connections are accepted, served and closed while the flood goes on.
+pub(crate) fn flooding_keeps_no_new_client_waiting(bed: &mut Bed) {
+    let (flooder, flooded) = bed.pair();
+    let (listener, address) = bed.listener();
+    let accept = bed.start(Op::Accept { listener });
+    let flood = bed.start(Op::Send { socket: flooder, data: vec![1; 64 << 20].into(), zero_copy: false });
+    let at_flooded = bed.receive(flooded);
+    let mut flooded_bytes = 0;
+    for _ in 0..10 {
+        let client = bed.stream_socket(address).unwrap();
+        let connect = bed.start(Op::Connect { socket: client, peer: address });
+        let mut turns = 0;
+        let server = loop {
+            turns += 1;
+            assert!(turns < 1000, "{}: the new client has waited {turns} turns", bed.rung.name);
+            bed.enter(Wait::No);
+            while let Some(completion) = bed.take(&at_flooded, 1) {
+                let Ok(Outcome::Received(chunk)) = completion.result else { panic!("{completion:?}") };
+                flooded_bytes += chunk.len();
+            }
+            match bed.take(&accept, 1).map(|completion| completion.result) {
+                None => {}
+                Some(Ok(Outcome::Accepted(server))) => break server,
+                Some(other) => panic!("{}: {other:?}", bed.rung.name),
+            }
+        };
+        assert!(matches!(bed.end(connect), Ok(Outcome::Connected)));
+        bed.close_all([client, server]);
+    }
+    assert!(flooded_bytes > 0, "{}: the flood goes on", bed.rung.name);
+    bed.abandon_all([flood, at_flooded, accept]);
+    bed.close_all([flooder, flooded, listener]);
+}

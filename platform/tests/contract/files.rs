@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use shardwise_platform::{Error, Handle, Op, OpenFile, Outcome, Stat, Wait};
+use shardwise_platform::{BackendKind, Error, Handle, Op, OpenFile, Outcome, Stat, Wait};
 
 use crate::bed::{Bed, hash, pattern};
 
@@ -81,7 +81,7 @@ pub(crate) fn errors_of_files(bed: &mut Bed) {
     let path = folder.path().join("file");
     std::fs::write(&path, b"content").unwrap();
     let read_only = open(bed, open_file(&path)).unwrap();
-    assert!(write(bed, read_only, 0, b"no").is_err());
+    assert_eq!(write(bed, read_only, 0, b"no"), Err(Error::Denied));
     bed.close(read_only);
 }
 
@@ -169,4 +169,46 @@ pub(crate) fn closing_a_file_waits_for_its_operations(bed: &mut Bed) {
         }
         bed.settle(0);
     }
+}
+
+pub(crate) fn what_a_file_is_not_open_for_is_denied(bed: &mut Bed) {
+    let (_folder, path) = bed.scratch();
+    let write_only = OpenFile { write: true, read: false, create: true, ..open_file(&path) };
+    let write_only = open(bed, write_only).unwrap();
+    assert_eq!(read(bed, write_only, 0, 10), Err(Error::Denied));
+    let read_only = open(bed, open_file(&path)).unwrap();
+    assert_eq!(write(bed, read_only, 0, b"no"), Err(Error::Denied));
+    bed.close(write_only);
+    bed.close(read_only);
+    if bed.rung.kind != BackendKind::Sim {
+        // Even a superuser has no way around the mode of a kernel setting.
+        let constant = OpenFile { write: true, ..open_file(Path::new("/proc/sys/kernel/ostype")) };
+        assert_eq!(open(bed, constant), Err(Error::Denied));
+    }
+}
+
+pub(crate) fn an_offset_beyond_all_files_is_invalid(bed: &mut Bed) {
+    let (_folder, path) = bed.scratch();
+    let file = open(bed, OpenFile { write: true, create: true, ..open_file(&path) }).unwrap();
+    assert_eq!(write(bed, file, 0, b"content"), Ok(7));
+    for offset in [u64::MAX, u64::MAX - 1, 1 << 63] {
+        assert_eq!(read(bed, file, offset, 10), Err(Error::Invalid), "{offset:#x}");
+        assert_eq!(write(bed, file, offset, b"beyond"), Err(Error::Invalid), "{offset:#x}");
+    }
+    assert_eq!(read(bed, file, 0, 100), Ok(b"content".to_vec()));
+    bed.close(file);
+}
+
+/// The memory of this process, as a file: its first page is never mapped.
+pub(crate) fn an_address_that_nothing_has_is_an_error_of_the_system(bed: &mut Bed) {
+    let memory = open(bed, OpenFile { write: true, ..open_file(Path::new("/proc/self/mem")) }).unwrap();
+    assert_eq!(read(bed, memory, 0, 10), Err(Error::Os(libc::EIO)));
+    assert_eq!(write(bed, memory, 0, b"nowhere"), Err(Error::Os(libc::EIO)));
+    bed.close(memory);
+}
+
+pub(crate) fn what_has_no_device_cannot_be_synced(bed: &mut Bed) {
+    let file = open(bed, open_file(Path::new("/dev/null"))).unwrap();
+    assert_eq!(bed.run(Op::Sync { file }).unwrap_err(), Error::Invalid);
+    bed.close(file);
 }

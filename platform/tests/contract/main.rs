@@ -1,41 +1,58 @@
 //! The contract: what every backend promises, whatever stands behind it. One bed (`bed.rs`) drives a reactor with bounded
 //! waits and checks at the end that everything came home; the tests are plain functions of it, and this file instantiates
 //! each for io_uring, for every rung of its ladder, for readiness, and for the simulated machine when it is calm, when its
-//! kernel answers late, and when its network cuts besides. Many are named after a class of defect that has hit runtimes in
-//! the field.
+//! kernel answers late, and when its network cuts besides. `errors.rs` has the table of operations and errors, `endings.rs`
+//! that of buffers and endings; `.ci/inject` puts a fault at every entry into the kernel of the session in `session.rs`.
 //!
-//! Failing entries into the kernel are injected from outside; every count `k` of the call shall pass (it counts for each
-//! thread, so each test meets it):
+//! Classes of defects that have hit runtimes like this one in the field, and the test that finds each:
 //!
-//! ```text
-//! for error in EINTR EAGAIN EBUSY ENOMEM; do for k in 1 2 3 4 5 6 8 11 15; do
-//!   strace -f -qq -o /dev/null -e trace=io_uring_enter -e inject=io_uring_enter:error=$error:when=$k \
-//!     cargo test -p shardwise-platform --test contract -- --test-threads 1 uring::
-//! done; done
-//! ```
+//! | class | test |
+//! |---|---|
+//! | memory freed while its operation is in flight | `endings::every_buffer_comes_home_once_in_every_ending`, `slots::abandoned_while_running`, `process::dropped_at_any_moment`, under AddressSanitizer |
+//! | a submission that fails after its entry was pushed | `session::a_whole_session` under `.ci/inject` |
+//! | a ring or driver dropped with operations live | `process::teardown_with_operations_in_flight`, `process::dropped_at_any_moment` |
+//! | cancel races completion, and a descriptor leaks | `process::a_cancelled_accept_leaks_no_descriptor` |
+//! | a cancelled receive loses its provided buffer | `buffers::a_cancelled_receive_loses_no_buffer` |
+//! | a descriptor closed or reused while an entry is pending | `slots::closing_cancels_what_is_in_flight_first`, `slots::a_reused_descriptor_sees_nothing_of_its_past`, `slots::a_stale_handle_is_closed_for_everything` |
+//! | the completion queue overflows and hangs | `slots::an_overflow_of_the_completion_queue_loses_nothing`, `slots::ten_thousand_operations_overflow_no_queue` |
+//! | ENOBUFS ends a multishot receive | `buffers::enobufs_with_a_pool_of_one_buffer`, `buffers::a_starved_stream_waits_as_long_as_it_must` |
+//! | a zero-copy notification late, early or missing | `streams::zero_copy_gives_its_buffer_back_once`, `endings`; late ones in the machine's own `a_zero_copy_send_keeps_its_memory_and_handle_until_notified` |
+//! | short or unordered sends corrupt the stream | `streams::short_sends_keep_the_stream_whole`, `streams::sends_started_together_leave_in_order` |
+//! | a link of silent entries never completes | `links::no_entry_is_linked_or_silent` |
+//! | a fork shares the ring | `fork::a_fork_does_not_share_the_ring` |
+//! | no memory to lock at set-up | `faults::memory_that_may_not_be_locked_is_named_with_the_remedy` |
+//! | the queue between threads is unsound in safe code | loom and `compile_fail` in `spsc.rs` |
+//! | a multishot receive starves new clients | `clock::flooding_starves_nobody`, `clock::flooding_keeps_no_new_client_waiting` |
+//! | a regression test that passes without the fix | `platform/decisions/2026-11-25-planted-bugs.md` |
 //!
-//! and the same for readiness with `epoll_pwait` and with `recvfrom,sendto,sendmsg,recvmsg,accept4` failing with EINTR. For
-//! memory, with a nightly compiler:
-//! `RUSTFLAGS=-Zsanitizer=address cargo +nightly test -p shardwise-platform --target x86_64-unknown-linux-gnu --tests`.
+//! How memory is checked, and how to run this without io_uring, is in CONTRIBUTING.md.
 
 mod bed;
 mod buffers;
 mod clock;
 mod datagrams;
+mod endings;
+mod errors;
+mod faults;
 mod files;
+mod fork;
+mod links;
 mod process;
+mod session;
 mod slots;
 mod streams;
 
 /// Instantiates the contract. Tests under `uncut` count pieces or say in which order datagrams come, which a network that
 /// cuts and delays does not promise. Tests under `kernels` need a real one: files of the host, threads that unpark. Those
-/// under `alone` look at what belongs to the whole process, and run one at a time.
+/// under `alone` look at what belongs to the whole process, and run one at a time; those under `slow` wait for the kernel's
+/// own clocks, and do without the rungs.
 macro_rules! contract {
     (
         everywhere: [$($file_any:ident::$test_any:ident),* $(,)?],
         uncut: [$($file_uncut:ident::$test_uncut:ident),* $(,)?],
         kernels: [$($file:ident::$test:ident),* $(,)?],
-        alone: [$($file_alone:ident::$test_alone:ident),* $(,)?] $(,)?
+        alone: [$($file_alone:ident::$test_alone:ident),* $(,)?],
+        slow: [$($file_slow:ident::$test_slow:ident),* $(,)?] $(,)?
     ) => {
         mod uring {
             use crate::bed::{Rung, check, check_alone};
@@ -45,6 +62,7 @@ macro_rules! contract {
             $(#[test] fn $test_alone() {
                 Rung::uring().into_iter().for_each(|rung| check_alone(rung, crate::$file_alone::$test_alone));
             })*
+            $(#[test] fn $test_slow() { Rung::uring().into_iter().for_each(|rung| check(rung, crate::$file_slow::$test_slow)); })*
         }
 
         mod ladder {
@@ -63,6 +81,7 @@ macro_rules! contract {
             $(#[test] fn $test_uncut() { check(Rung::epoll(), crate::$file_uncut::$test_uncut); })*
             $(#[test] fn $test() { check(Rung::epoll(), crate::$file::$test); })*
             $(#[test] fn $test_alone() { check_alone(Rung::epoll(), crate::$file_alone::$test_alone); })*
+            $(#[test] fn $test_slow() { check(Rung::epoll(), crate::$file_slow::$test_slow); })*
         }
 
         mod sim {
@@ -120,6 +139,7 @@ contract! {
         buffers::a_slow_reader_pauses_its_stream,
         buffers::a_paused_stream_can_be_cancelled,
         buffers::a_paused_stream_can_be_abandoned,
+        buffers::a_cancelled_receive_loses_no_buffer,
         buffers::a_lease_outlives_the_reactor,
         clock::a_wait_ends_at_its_time,
         clock::a_sleep_is_never_early,
@@ -127,21 +147,35 @@ contract! {
         clock::what_nobody_waits_for_wakes_nobody,
         clock::a_busy_shard_still_lands_completions,
         clock::flooding_starves_nobody,
+        clock::flooding_keeps_no_new_client_waiting,
         datagrams::datagrams_go_both_ways,
         datagrams::a_connected_socket_needs_no_address,
         datagrams::a_long_datagram_is_cut_and_marked,
         datagrams::errors_of_datagrams,
         datagrams::a_starved_datagram_stream_recovers,
         datagrams::a_datagram_stream_can_be_cancelled,
+        endings::every_buffer_comes_home_once_in_every_ending,
+        endings::datagrams_and_reads_give_their_memory_back,
+        errors::a_reset_meets_the_next_send,
+        errors::a_stream_is_no_place_for_datagrams,
+        errors::a_closed_port_meets_the_next_datagram,
+        errors::a_batch_of_too_many_is_invalid,
+        files::what_a_file_is_not_open_for_is_denied,
+        slots::what_waits_without_effect_is_cancelled,
     ],
     uncut: [
         buffers::leases_never_pin_the_last_buffers,
         buffers::bulk_and_heads_do_not_share,
         clock::waiters_are_named,
         datagrams::a_batch_leaves_as_its_segments,
+        session::a_whole_session,
     ],
     kernels: [
+        errors::where_no_way_leads_is_unreachable,
+        errors::broadcast_must_be_asked_for,
+        errors::the_same_connection_twice_has_no_address,
         slots::ten_thousand_operations_overflow_no_queue,
+        slots::an_overflow_of_the_completion_queue_loses_nothing,
         clock::an_unpark_before_the_wait_is_not_lost,
         clock::another_thread_unparks,
         datagrams::congestion_marks_arrive,
@@ -151,6 +185,9 @@ contract! {
         files::many_reads_at_once,
         files::file_operations_can_be_abandoned,
         files::closing_a_file_waits_for_its_operations,
+        files::an_offset_beyond_all_files_is_invalid,
+        files::an_address_that_nothing_has_is_an_error_of_the_system,
+        files::what_has_no_device_cannot_be_synced,
     ],
     alone: [
         process::a_cancelled_accept_leaks_no_descriptor,
@@ -158,5 +195,10 @@ contract! {
         process::teardown_with_operations_in_flight,
         process::dropped_at_any_moment,
         process::handles_that_nobody_closed_go_with_the_reactor,
+        fork::a_fork_does_not_share_the_ring,
+    ],
+    slow: [
+        errors::nobody_answers_and_the_connect_times_out,
+        errors::a_peer_that_takes_nothing_times_out,
     ],
 }

@@ -18,7 +18,10 @@ fn main() -> Result<()> {
             std::process::exit(2);
         }
     };
-    let mut runtime = Runtime::builder().backend(options.backend);
+    let mut runtime = Runtime::builder();
+    if let Some(choice) = options.backend {
+        runtime = runtime.backend(choice);
+    }
     if let Some(count) = options.shards {
         runtime = runtime.shards(count);
     }

@@ -17,7 +17,8 @@ pub(crate) struct Options {
     pub(crate) address: SocketAddr,
     pub(crate) admin: Option<SocketAddr>,
     pub(crate) shards: Option<usize>,
-    pub(crate) backend: Choice,
+    /// Unless given, the environment decides.
+    pub(crate) backend: Option<Choice>,
 }
 
 pub(crate) const HELP: &str = "\
@@ -28,7 +29,7 @@ Usage: showcase --addr ADDR:PORT [OPTIONS]
   --addr ADDR:PORT    where to serve HTTP/1.1; port 0 lets the kernel choose [127.0.0.1:8080]
   --admin ADDR:PORT   where to answer /metrics, /healthz and /readyz
   --shards N          how many shards; one for each CPU unless given
-  --backend NAME      auto, uring or epoll [auto]
+  --backend NAME      auto, uring or epoll; SHARDWISE_BACKEND decides unless given, and else auto
   --help              this text
 
 Routes: GET /plaintext /json /bytes/{n} /stream/{n} /headers /sleep/{ms} /shard, POST /echo
@@ -37,12 +38,8 @@ Routes: GET /plaintext /json /bytes/{n} /stream/{n} /headers /sleep/{ms} /shard,
 impl Options {
     /// Reads the arguments that follow the program's name.
     pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Asked, String> {
-        let mut options = Options {
-            address: SocketAddr::from(([127, 0, 0, 1], 8080)),
-            admin: None,
-            shards: None,
-            backend: Choice::Auto,
-        };
+        let mut options =
+            Options { address: SocketAddr::from(([127, 0, 0, 1], 8080)), admin: None, shards: None, backend: None };
         let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {
             let (name, mut inline) = match argument.split_once('=') {
@@ -55,7 +52,7 @@ impl Options {
                 "--addr" => options.address = address(&name, &value()?)?,
                 "--admin" => options.admin = Some(address(&name, &value()?)?),
                 "--shards" => options.shards = Some(count(&value()?)?),
-                "--backend" => options.backend = value()?.parse()?,
+                "--backend" => options.backend = Some(value()?.parse()?),
                 _ => return Err(format!("there is no option {name}")),
             }
         }
@@ -87,7 +84,8 @@ mod tests {
             Asked::Serve(Options { address, admin, shards, backend }) => {
                 let admin = admin.map_or("-".to_owned(), |address| address.to_string());
                 let shards = shards.map_or("-".to_owned(), |count| count.to_string());
-                format!("{address} {admin} {shards} {backend:?}")
+                let backend = backend.map_or("-".to_owned(), |choice| format!("{choice:?}"));
+                format!("{address} {admin} {shards} {backend}")
             }
         });
         assert_eq!(told.as_deref().map_err(String::as_str), expect);
@@ -95,9 +93,10 @@ mod tests {
 
     #[test]
     fn good_lines_are_understood() {
-        check("", Ok("127.0.0.1:8080 - - Auto"));
+        check("", Ok("127.0.0.1:8080 - - -"));
         check("--help --nonsense", Ok("help"));
-        check("--addr 0.0.0.0:80 --admin [::1]:9 --shards 2", Ok("0.0.0.0:80 [::1]:9 2 Auto"));
+        check("--addr 0.0.0.0:80 --admin [::1]:9 --shards 2", Ok("0.0.0.0:80 [::1]:9 2 -"));
+        check("--backend auto", Ok("127.0.0.1:8080 - - Auto"));
         check("--addr=127.0.0.1:0 --backend=epoll", Ok("127.0.0.1:0 - - Force(Epoll)"));
     }
 

@@ -208,7 +208,8 @@ impl Job {
         match self {
             Job::Open { path, flags } => {
                 let flags = OFlags::from_bits_retain(flags as u32);
-                retry(|| rustix::fs::open(&path, flags, Mode::from_bits_retain(0o666))).map(Done::Opened)
+                let mode = Mode::from_bits_retain(0o666);
+                retry(|| rustix::fs::openat(rustix::fs::CWD, &path, flags, mode)).map(Done::Opened)
             }
             Job::Read { file, offset, start, len } => {
                 // SAFETY: the memory is the initialised spare room of the chunk in the operation's slot. The slot keeps it,
