@@ -38,6 +38,7 @@ mod route;
 mod router;
 mod runtime;
 mod site;
+pub mod test;
 #[cfg(test)]
 mod testing;
 
@@ -48,7 +49,7 @@ pub use extract::{FromHead, FromRequest, Path, Query, Rejection, State, States, 
 pub use handler::{Handler, Limited};
 pub use http;
 pub use json::Json;
-pub use macros::main;
+pub use macros::{main, test};
 pub use net::{Body, BodyError, Config, Content, Headers, Response};
 pub use platform::{BackendKind, Buf, Choice, Chunk, Config as BackendConfig, Features, PoolSize};
 pub use request::Request;
@@ -61,6 +62,7 @@ pub use shards::{Shard, yield_now};
 pub mod expanded {
     pub use crate::log::install as install_log;
     pub use crate::runtime::conclude;
+    pub use crate::test::{on_a_shard, run_seeds};
 }
 
 /// The examples of README.md, tested.

@@ -34,3 +34,26 @@ pub const ADMIN_THREADS: usize = 2;
 /// Series in the metrics store. Labels made of what clients send would grow without end; what comes beyond is not
 /// recorded, and counted in `shardwise_metrics_refused_total`.
 pub const SERIES_MAX: usize = 10_000;
+
+/// Test kit: the longest that a client waits for anything, or a drain for its end, in virtual time. Longer than any time
+/// limit of a server; a test of a longer one says so.
+pub const TEST_WAIT_MAX: Duration = Duration::from_secs(600);
+
+/// Test kit: pause before a client tries again whether the server listens yet.
+pub const TEST_CONNECT_PAUSE: Duration = Duration::from_millis(1);
+
+/// Test kit: how long connections that were closed have, in virtual time, to come to their end before what is left counts
+/// as left.
+pub const TEST_SETTLE_TIME: Duration = Duration::from_secs(5);
+
+/// Test kit: bytes that a client takes in while it is still sending; then its server waits.
+pub const TEST_INPUT_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Test kit: first try at the bytes of a request's head.
+pub const TEST_HEAD_BYTES: usize = 1024;
+
+/// Test kit: bytes of a request's head. Far more than a server admits, so that a test can show that.
+pub const TEST_HEAD_BYTES_MAX: usize = 1024 * 1024;
+
+/// Test kit: bytes of a response's body that a failure shows.
+pub const SHOWN_BYTES_MAX: usize = 1000;
