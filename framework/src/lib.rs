@@ -14,8 +14,17 @@
 //! }
 //! ```
 //!
+//! It is tested as a whole, on a simulated machine, by an ordinary `#[test]`: see [`test`](mod@test).
+//!
+//! ```
+//! # use shardwise::prelude::*;
+//! let app = App::new().get("/hello/{name}", async |Path(name): Path<String>| format!("hello {name}"));
+//! let response = shardwise::test::run(app).get("/hello/ada");
+//! assert_eq!(response.text(), "hello ada");
+//! ```
+//!
 //! This package is what a user writes: [`App`] and its routes, [handlers](Handler) and what they [take](FromHead) and
-//! [return](Respond), metrics, the admin listener, the start. What goes over the wire is `net`'s, what a core does is
+//! [return](Respond), metrics, the admin listener, the start, the test kit. What goes over the wire is `net`'s, what a core does is
 //! `shards`'; neither kernels nor file descriptors appear here.
 
 #![forbid(unsafe_code)]

@@ -61,6 +61,23 @@ fn the_first_seed_that_fails_fails_a_test(seed: u64) {
     assert!(seed < 2, "at seed {seed}");
 }
 
+async fn work(shard: Shard) -> &'static str {
+    shard.sleep(Duration::from_secs(60)).await;
+    "done"
+}
+
+/// What README shows: tests in documentation are neither compiled nor run.
+#[shardwise::test(seeds = 20)]
+fn those_who_come_later_do_not_wait(seed: u64) {
+    let app = |_| App::new().get("/work", work).get("/", || "hello");
+    let server = shardwise::test::builder().seed(seed).shards(2).plan(Plan::CHOPPY).start(app);
+    server.run(async |client| {
+        let slow = client.begin("/work").await.unwrap();
+        assert_eq!(client.get("/").await.text(), "hello");
+        assert_eq!(slow.response().await.unwrap().text(), "done"); // a minute later, and at once
+    });
+}
+
 mod where_the_module_is_imported {
     use super::*;
     use shardwise::test;
