@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use net::limits::IDLE_TIME_MAX;
+
 /// Bytes of a body that extractors gather in memory, unless the app or the route says otherwise. A form or a JSON
 /// document is far smaller, and a thousand clients that send as much at once cost two gigabytes and not the machine.
 pub const BODY_BYTES_MAX: u64 = 2 * 1024 * 1024;
@@ -41,6 +43,11 @@ pub const TEST_WAIT_MAX: Duration = Duration::from_secs(600);
 
 /// Test kit: pause before a client tries again whether the server listens yet.
 pub const TEST_CONNECT_PAUSE: Duration = Duration::from_millis(1);
+
+/// Test kit: how long a client keeps a connection without a request. Shorter than a server's [`IDLE_TIME_MAX`], so that no
+/// request crosses the end of its connection on the way; real clients see that happen, and send the request again.
+pub const TEST_IDLE_TIME_MAX: Duration = Duration::from_secs(30);
+const _: () = assert!(TEST_IDLE_TIME_MAX.as_secs() < IDLE_TIME_MAX.as_secs());
 
 /// Test kit: how long connections that were closed have, in virtual time, to come to their end before what is left counts
 /// as left.

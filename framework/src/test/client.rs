@@ -14,6 +14,7 @@ use shards::{JoinError, Remote, Shard};
 
 use super::connection::Wire;
 use super::{Connection, Exchange, Failure, Request, Response, seeds};
+use crate::limits::TEST_IDLE_TIME_MAX;
 
 /// A client of the server, in [`Server::run`](super::Server::run). Cloning it gives the same client.
 ///
@@ -24,8 +25,8 @@ pub struct Client(Rc<Inner>);
 struct Inner {
     shard: Shard,
     served: Served,
-    /// Connections that wait for the next request.
-    idle: RefCell<Vec<Wire>>,
+    /// Connections that wait for the next request, and since when.
+    idle: RefCell<Vec<(Instant, Wire)>>,
 }
 
 /// What is known of the server.
@@ -160,14 +161,14 @@ impl Client {
 
     /// Takes a connection back that can serve another request.
     pub(super) fn put_back(&self, wire: Wire) {
-        self.0.idle.borrow_mut().push(wire);
+        self.0.idle.borrow_mut().push((self.now(), wire));
     }
 
-    /// A connection: one that was used before, unless the server has closed it meanwhile.
+    /// A connection: one that was used before, unless the server has closed it meanwhile, or is about to.
     async fn wire(&self) -> Result<Wire, Failure> {
         loop {
-            let Some(mut wire) = self.0.idle.borrow_mut().pop() else { return self.connect().await };
-            if !wire.is_stale().await {
+            let Some((since, mut wire)) = self.0.idle.borrow_mut().pop() else { return self.connect().await };
+            if self.now() - since < TEST_IDLE_TIME_MAX && !wire.is_stale().await {
                 return Ok(wire);
             }
         }

@@ -264,11 +264,13 @@ impl Server {
             let look = move |shard: &Shard| found.lock().unwrap_or_else(PoisonError::into_inner).push(Left::of(shard));
             remote.send(look).map_err(|error| format!("shard {} is gone: {error}", remote.number()))?;
         }
-        simulation.run_for(Duration::ZERO);
+        let have_all_looked = || found.lock().unwrap_or_else(PoisonError::into_inner).len() == program.remotes.len();
+        if !simulation.run_until(TEST_SETTLE_TIME, have_all_looked) {
+            return Err("a shard does not answer after the drain".to_owned());
+        }
         let found = found.lock().unwrap_or_else(PoisonError::into_inner);
         let left: Vec<String> = found.iter().filter(|left| !left.is_nothing()).map(Left::to_string).collect();
         match simulation.machine().descriptors() {
-            _ if found.len() < program.remotes.len() => Err("a shard does not answer after the drain".to_owned()),
             0 if left.is_empty() => Ok(simulation.machine().trace_hash()),
             0 => Err(format!("after the drain {}", left.join("; "))),
             count => Err(format!("after the drain {count} descriptors are open; {}", left.join("; "))),

@@ -139,6 +139,15 @@ fn connections_are_used_again_and_those_that_have_ended_are_not() {
         assert_eq!(client.get("/").await.text(), "hello");
         assert_eq!(handles(), 1, "what the server had closed is closed");
     });
+
+    // A request must not cross the end of its connection: one that was idle for long is not used again.
+    let server = run(app());
+    server.run(async |client| {
+        for wait in [74_950, 74_999, 75_000, 75_001] {
+            client.get("/").await;
+            client.sleep(Duration::from_millis(wait)).await;
+        }
+    });
     assert_eq!(peers.get(), 1);
 }
 
