@@ -35,6 +35,11 @@ use crate::site::{self, Service, Site};
 ///     .get("/", || "hello")
 ///     .get("/answer", |State(answer): State<u32>| answer.to_string())
 ///     .post("/echo", async |body: Bytes| body);
+///
+/// let server = shardwise::test::run(app);
+/// assert_eq!(server.get("/answer").text(), "42");
+/// assert_eq!(server.post("/echo", "as it came").text(), "as it came");
+/// assert_eq!(server.get("/echo").expect(405).header("allow"), "POST");
 /// ```
 pub struct App {
     routes: Vec<Declared>,

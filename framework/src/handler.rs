@@ -27,6 +27,10 @@ use crate::respond::Respond;
 ///     "1"
 /// }
 /// let app = App::new().get("/hello/{name}", greet).get("/version", version).get("/", async || "home");
+///
+/// let server = shardwise::test::run(app);
+/// assert_eq!(server.get("/hello/ada").text(), "hello ada");
+/// assert_eq!(server.get("/version").text(), "1");
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a handler",
@@ -58,7 +62,11 @@ pub trait Handler<Shape>: Sized + 'static {
     /// async fn upload(image: Bytes) -> String {
     ///     format!("{} bytes", image.len())
     /// }
-    /// let app = App::new().post("/images", upload.body_limit(64 << 20));
+    /// let app = App::new().post("/images", upload.body_limit(4 << 20)).post("/icons", upload.body_limit(1 << 10));
+    ///
+    /// let (server, image) = (shardwise::test::run(app), vec![0; 3 << 20]);
+    /// assert_eq!(server.post("/images", image.clone()).text(), "3145728 bytes");
+    /// assert_eq!(server.post("/icons", image).status(), 413);
     /// ```
     fn body_limit(self, bytes: u64) -> Limited<Self> {
         Limited { handler: Rc::new(self), body_bytes_max: bytes }

@@ -27,7 +27,11 @@ use crate::respond::{JSON, Respond, failure};
 /// async fn double(Json(number): Json<u32>) -> Json<u32> {
 ///     Json(number * 2)
 /// }
-/// # let _ = App::new().post("/double", double);
+///
+/// let server = shardwise::test::run(App::new().post("/double", double));
+/// let request = shardwise::test::Request::post("/double");
+/// assert_eq!(server.send(request.clone().json(&21)).json::<u32>(), 42);
+/// assert_eq!(server.send(request.json(&"many")).status(), 400);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Json<T>(pub T);

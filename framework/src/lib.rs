@@ -14,8 +14,17 @@
 //! }
 //! ```
 //!
+//! It is tested as a whole, on a simulated machine, by an ordinary `#[test]`: see [`test`](mod@test).
+//!
+//! ```
+//! # use shardwise::prelude::*;
+//! let app = App::new().get("/hello/{name}", async |Path(name): Path<String>| format!("hello {name}"));
+//! let response = shardwise::test::run(app).get("/hello/ada");
+//! assert_eq!(response.text(), "hello ada");
+//! ```
+//!
 //! This package is what a user writes: [`App`] and its routes, [handlers](Handler) and what they [take](FromHead) and
-//! [return](Respond), metrics, the admin listener, the start. What goes over the wire is `net`'s, what a core does is
+//! [return](Respond), metrics, the admin listener, the start, the test kit. What goes over the wire is `net`'s, what a core does is
 //! `shards`'; neither kernels nor file descriptors appear here.
 
 #![forbid(unsafe_code)]
@@ -38,6 +47,7 @@ mod route;
 mod router;
 mod runtime;
 mod site;
+pub mod test;
 #[cfg(test)]
 mod testing;
 
@@ -48,7 +58,7 @@ pub use extract::{FromHead, FromRequest, Path, Query, Rejection, State, States, 
 pub use handler::{Handler, Limited};
 pub use http;
 pub use json::Json;
-pub use macros::main;
+pub use macros::{main, test};
 pub use net::{Body, BodyError, Config, Content, Headers, Response};
 pub use platform::{BackendKind, Buf, Choice, Chunk, Config as BackendConfig, Features, PoolSize};
 pub use request::Request;
@@ -61,6 +71,7 @@ pub use shards::{Shard, yield_now};
 pub mod expanded {
     pub use crate::log::install as install_log;
     pub use crate::runtime::conclude;
+    pub use crate::test::{on_a_shard, run_seeds};
 }
 
 /// The examples of README.md, tested.

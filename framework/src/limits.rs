@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use net::limits::IDLE_TIME_MAX;
+
 /// Bytes of a body that extractors gather in memory, unless the app or the route says otherwise. A form or a JSON
 /// document is far smaller, and a thousand clients that send as much at once cost two gigabytes and not the machine.
 pub const BODY_BYTES_MAX: u64 = 2 * 1024 * 1024;
@@ -34,3 +36,31 @@ pub const ADMIN_THREADS: usize = 2;
 /// Series in the metrics store. Labels made of what clients send would grow without end; what comes beyond is not
 /// recorded, and counted in `shardwise_metrics_refused_total`.
 pub const SERIES_MAX: usize = 10_000;
+
+/// Test kit: the longest that a client waits for anything, or a drain for its end, in virtual time. Longer than any time
+/// limit of a server; a test of a longer one says so.
+pub const TEST_WAIT_MAX: Duration = Duration::from_secs(600);
+
+/// Test kit: pause before a client tries again whether the server listens yet.
+pub const TEST_CONNECT_PAUSE: Duration = Duration::from_millis(1);
+
+/// Test kit: how long a client keeps a connection without a request. Shorter than a server's [`IDLE_TIME_MAX`], so that no
+/// request crosses the end of its connection on the way; real clients see that happen, and send the request again.
+pub const TEST_IDLE_TIME_MAX: Duration = Duration::from_secs(30);
+const _: () = assert!(TEST_IDLE_TIME_MAX.as_secs() < IDLE_TIME_MAX.as_secs());
+
+/// Test kit: how long connections that were closed have, in virtual time, to come to their end before what is left counts
+/// as left.
+pub const TEST_SETTLE_TIME: Duration = Duration::from_secs(5);
+
+/// Test kit: bytes that a client takes in while it is still sending; then its server waits.
+pub const TEST_INPUT_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Test kit: first try at the bytes of a request's head.
+pub const TEST_HEAD_BYTES: usize = 1024;
+
+/// Test kit: bytes of a request's head. Far more than a server admits, so that a test can show that.
+pub const TEST_HEAD_BYTES_MAX: usize = 1024 * 1024;
+
+/// Test kit: bytes of a response's body that a failure shows.
+pub const SHOWN_BYTES_MAX: usize = 1000;

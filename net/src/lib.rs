@@ -24,4 +24,4 @@ pub use exchange::{
 };
 pub use server::{Server, serve};
 pub use stats::NetStats;
-pub use tcp::{Listener, TcpStream};
+pub use tcp::{Listener, Receiving, Sending, TcpStream};

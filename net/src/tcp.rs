@@ -26,6 +26,17 @@ struct Owned {
     handle: Handle,
 }
 
+/// The direction of a [`TcpStream`] that comes in: see [`TcpStream::split`].
+#[derive(Debug)]
+pub struct Receiving<'a> {
+    operation: &'a mut Option<Operation>,
+    socket: &'a Owned,
+}
+
+/// The direction of a [`TcpStream`] that goes out: see [`TcpStream::split`].
+#[derive(Debug)]
+pub struct Sending<'a>(&'a Owned);
+
 /// A listening TCP socket of one shard.
 #[derive(Debug)]
 pub struct Listener {
@@ -63,20 +74,12 @@ impl TcpStream {
 
     /// [`recv`](TcpStream::recv) as a poll. The receive stays armed between calls.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>>> {
-        let receiving = match &mut self.receiving {
-            Some(receiving) => receiving,
-            none => {
-                let op = Op::Receive { socket: self.socket.handle, group: Group::Heads };
-                none.insert(start(&self.socket.shard, op)?)
-            }
-        };
-        match ready!(receiving.poll_next(cx)).result {
-            Ok(Outcome::Received(chunk)) => Poll::Ready(Ok(Some(chunk))),
-            // The peer's end is remembered by the spent operation: asking again gives `Closed`, and so does this arm.
-            Ok(Outcome::EndOfInput) | Err(platform::Error::Closed) => Poll::Ready(Ok(None)),
-            Ok(other) => unreachable!("a receive gives {other:?}"),
-            Err(error) => Poll::Ready(Err(error.into())),
-        }
+        self.split().0.poll_recv(cx)
+    }
+
+    /// Its two directions, so that one task can receive while it sends.
+    pub fn split(&mut self) -> (Receiving<'_>, Sending<'_>) {
+        (Receiving { operation: &mut self.receiving, socket: &self.socket }, Sending(&self.socket))
     }
 
     /// Sends one buffer, whole.
@@ -85,38 +88,19 @@ impl TcpStream {
     ///
     /// Errors: the peer has reset the connection or this side has been shut down.
     pub async fn send(&mut self, buf: impl Into<Buf>) -> Result<()> {
-        let mut list = Outgoing::One(buf.into());
-        self.send_outgoing(&mut list).await
+        self.split().1.send(buf).await
     }
 
     /// Sends a list of buffers in order, whole, and leaves it empty for another use.
     ///
     /// Not cancel safe: as [`send`](TcpStream::send).
     pub async fn send_all(&mut self, list: Box<BufList>) -> Result<Box<BufList>> {
-        let mut outgoing = Outgoing::Many(list);
-        self.send_outgoing(&mut outgoing).await?;
-        match outgoing {
-            Outgoing::Many(list) => Ok(list),
-            Outgoing::One(_) => unreachable!("a list comes back as a list"),
-        }
-    }
-
-    async fn send_outgoing(&mut self, outgoing: &mut Outgoing) -> Result<()> {
-        while !outgoing.is_empty() {
-            let sending = self.start_send(std::mem::take(outgoing))?;
-            *outgoing = sent(sending.await)?;
-        }
-        Ok(())
+        self.split().1.send_all(list).await
     }
 
     /// Starts a send without waiting for it. Until it has ended, no other may be started: the kernel may reorder them.
     pub(crate) fn start_send(&self, outgoing: Outgoing) -> Result<Operation> {
-        let socket = self.socket.handle;
-        let op = match outgoing {
-            Outgoing::One(data) => Op::Send { socket, data, zero_copy: false },
-            Outgoing::Many(list) => Op::SendList { socket, list },
-        };
-        start(&self.socket.shard, op)
+        self.socket.start_send(outgoing)
     }
 
     /// Ends one or both directions.
@@ -153,6 +137,68 @@ impl TcpStream {
     /// The shard that the stream belongs to.
     pub fn shard(&self) -> &Shard {
         &self.socket.shard
+    }
+}
+
+impl Receiving<'_> {
+    /// The next bytes: as [`TcpStream::recv`].
+    pub async fn recv(&mut self) -> Result<Option<Chunk>> {
+        std::future::poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// [`recv`](Receiving::recv) as a poll. The receive stays armed between calls.
+    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>>> {
+        let receiving = match &mut *self.operation {
+            Some(receiving) => receiving,
+            none => {
+                let op = Op::Receive { socket: self.socket.handle, group: Group::Heads };
+                none.insert(start(&self.socket.shard, op)?)
+            }
+        };
+        match ready!(receiving.poll_next(cx)).result {
+            Ok(Outcome::Received(chunk)) => Poll::Ready(Ok(Some(chunk))),
+            // The peer's end is remembered by the spent operation: asking again gives `Closed`, and so does this arm.
+            Ok(Outcome::EndOfInput) | Err(platform::Error::Closed) => Poll::Ready(Ok(None)),
+            Ok(other) => unreachable!("a receive gives {other:?}"),
+            Err(error) => Poll::Ready(Err(error.into())),
+        }
+    }
+}
+
+impl Sending<'_> {
+    /// Sends one buffer, whole: as [`TcpStream::send`].
+    pub async fn send(&mut self, buf: impl Into<Buf>) -> Result<()> {
+        let mut outgoing = Outgoing::One(buf.into());
+        self.send_outgoing(&mut outgoing).await
+    }
+
+    /// Sends a list of buffers in order, whole: as [`TcpStream::send_all`].
+    pub async fn send_all(&mut self, list: Box<BufList>) -> Result<Box<BufList>> {
+        let mut outgoing = Outgoing::Many(list);
+        self.send_outgoing(&mut outgoing).await?;
+        match outgoing {
+            Outgoing::Many(list) => Ok(list),
+            Outgoing::One(_) => unreachable!("a list comes back as a list"),
+        }
+    }
+
+    async fn send_outgoing(&mut self, outgoing: &mut Outgoing) -> Result<()> {
+        while !outgoing.is_empty() {
+            let sending = self.0.start_send(std::mem::take(outgoing))?;
+            *outgoing = sent(sending.await)?;
+        }
+        Ok(())
+    }
+}
+
+impl Owned {
+    fn start_send(&self, outgoing: Outgoing) -> Result<Operation> {
+        let socket = self.handle;
+        let op = match outgoing {
+            Outgoing::One(data) => Op::Send { socket, data, zero_copy: false },
+            Outgoing::Many(list) => Op::SendList { socket, list },
+        };
+        start(&self.shard, op)
     }
 }
 

@@ -46,6 +46,7 @@ scenarios! {
     echo,
     send_all,
     send_more_than_is_taken,
+    send_and_recv_at_once,
     half_close,
     reset,
     in_tasks,
@@ -330,6 +331,40 @@ async fn send_more_than_is_taken(shard: Shard) -> Result<()> {
         .await;
     }
     assert_eq!(count, bytes);
+    Ok(())
+}
+
+/// One end sends back what it receives. The other sends more than the way there and back holds, so it must receive
+/// meanwhile.
+async fn send_and_recv_at_once(shard: Shard) -> Result<()> {
+    let (mut client, mut server) = pair(&shard).await?;
+    for stream in [&client, &server] {
+        stream.set_option(SocketOption::SendBuffer(4096))?;
+        stream.set_option(SocketOption::ReceiveBuffer(4096))?;
+    }
+    let echo = async move {
+        while let Ok(Some(chunk)) = server.recv().await {
+            if server.send(Buf::Chunk(chunk)).await.is_err() {
+                break;
+            }
+        }
+    };
+    let _echo = shard.spawn(echo).expect("room for a task");
+    let bytes = 64 * 1024;
+    let (mut receiving, mut sending) = client.split();
+    let mut send = pin!(sending.send(Buf::from(vec![b'a'; bytes])));
+    let (mut has_sent, mut count) = (false, 0);
+    while !has_sent || count < bytes {
+        poll_fn(|cx| {
+            if !has_sent && let Poll::Ready(sent) = send.as_mut().poll(cx) {
+                sent.expect("the peer reads");
+                has_sent = true;
+                return Poll::Ready(());
+            }
+            receiving.poll_recv(cx).map(|chunk| count += chunk.expect("no reset").expect("more comes").len())
+        })
+        .await;
+    }
     Ok(())
 }
 

@@ -234,3 +234,25 @@ fn a_hostile_run_is_the_same_on_another_thread() {
 fn a_run_that_is_stuck_says_how_to_replay_it() {
     Simulation::new(42).run(async |_| std::future::pending::<()>().await);
 }
+
+/// A program that always has something to do, so that only a limit ends a run of it.
+#[test]
+fn a_run_can_be_bounded_in_time() {
+    let mut simulation = Simulation::new(1);
+    let beats = Rc::new(Cell::new(0));
+    let counted = Rc::clone(&beats);
+    simulation.start(2, async move |shard: Shard| -> Result<(), ()> {
+        loop {
+            shard.sleep(seconds(1)).await;
+            counted.set(counted.get() + 1);
+        }
+    });
+    simulation.run_for(seconds(10) + Duration::from_millis(10));
+    assert_eq!((beats.get(), simulation.machine().elapsed()), (20, seconds(10) + Duration::from_millis(10)));
+
+    let begin = simulation.machine().elapsed();
+    assert!(simulation.run_until(seconds(100), || beats.get() >= 40), "it is done before the limit");
+    assert!(simulation.machine().elapsed() < begin + seconds(11));
+    assert!(!simulation.run_until(seconds(1), || beats.get() >= 1000), "it is not done");
+    assert!(simulation.machine().elapsed() < begin + seconds(13));
+}

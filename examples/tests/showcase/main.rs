@@ -8,6 +8,7 @@
 
 mod bad_input;
 mod drain;
+mod malformed;
 mod options;
 mod routes;
 mod seccomp;

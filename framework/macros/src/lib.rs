@@ -1,8 +1,11 @@
-//! The attribute macro of shardwise: [`macro@main`].
+//! The attribute macros of shardwise: [`macro@main`] and [`macro@test`].
 //!
-//! It only rewrites: everything it does can be written by hand with `Runtime::builder()`, which is what it expands to.
+//! They only rewrite: everything they do can be written by hand, with `Runtime::builder()` or `shardwise::test`, which is
+//! what they expand to.
 
 #![forbid(unsafe_code)]
+
+mod test;
 
 use proc_macro::TokenStream;
 use proc_macro2::TokenStream as Tokens;
@@ -34,6 +37,34 @@ use syn::{Error, Expr, FnArg, Ident, ItemFn, Path, Result, ReturnType, Token};
 #[proc_macro_attribute]
 pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
     rewrite(arguments.into(), item.into()).unwrap_or_else(refuse).into()
+}
+
+/// Makes a function a test that runs once for each of several seeds.
+///
+/// ```text
+/// #[shardwise::test(seeds = 20)]
+/// fn nothing_is_lost(seed: u64) {
+///     let server = test::builder().seed(seed).plan(Plan::CHOPPY).start(|_| app());
+///     …
+/// }
+///
+/// #[shardwise::test]
+/// async fn sleeps_are_not_early(shard: Shard) {
+///     …
+/// }
+/// ```
+///
+/// - `fn(seed: u64)` is given the seed, `fn(builder: shardwise::test::Builder)` a server's builder that has it.
+/// - `async fn(shard: Shard)` runs as a task of a simulated shard, on virtual time.
+/// - `fn()` runs once: it is Rust's own `#[test]`.
+///
+/// `seeds = n` says how many: 8 unless said. A failure names the seed and the command that runs it again.
+/// `SHARDWISE_SEED=17` runs that one alone, `SHARDWISE_SEEDS=1000` so many, `SHARDWISE_SEEDS=500..1000` a range.
+///
+/// A function may return a `Result`, whose error fails it. `#[should_panic]` and `#[ignore]` mean what they always do.
+#[proc_macro_attribute]
+pub fn test(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    test::rewrite(arguments.into(), item.into()).unwrap_or_else(Error::into_compile_error).into()
 }
 
 fn rewrite(arguments: Tokens, item: Tokens) -> Result<Tokens> {

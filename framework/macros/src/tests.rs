@@ -1,6 +1,9 @@
 //! What the attribute says of a `main` that cannot be one, and what it makes of one that can.
 
-use super::*;
+use syn::ItemFn;
+
+// By name: a glob would bring the attribute `test` along.
+use super::rewrite;
 
 #[track_caller]
 fn check(arguments: &str, item: &str, expect: &str) {

@@ -39,7 +39,11 @@ use crate::request::Request;
 /// async fn whoami(ApiKey(key): ApiKey) -> String {
 ///     format!("you are {key}")
 /// }
-/// # let _ = App::new().get("/whoami", whoami);
+///
+/// let server = shardwise::test::run(App::new().get("/whoami", whoami));
+/// let request = shardwise::test::Request::get("/whoami").header("X-API-Key", "ada");
+/// assert_eq!(server.send(request).text(), "you are ada");
+/// assert!(server.get("/whoami").expect(401).text().contains("`x-api-key` is missing"));
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be taken from a request's head",

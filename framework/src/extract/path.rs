@@ -17,7 +17,10 @@ use crate::request::Request;
 /// fn item(Path((user, id)): Path<(String, u64)>) -> String {
 ///     format!("item {id} of {user}")
 /// }
-/// # let _ = App::new().get("/users/{user}/items/{id}", item);
+///
+/// let server = shardwise::test::run(App::new().get("/users/{user}/items/{id}", item));
+/// assert_eq!(server.get("/users/ada/items/7").text(), "item 7 of ada");
+/// assert_eq!(server.get("/users/ada/items/seven").status(), 400);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Path<T>(pub T);

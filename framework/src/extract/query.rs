@@ -21,7 +21,9 @@ use crate::request::Request;
 /// fn list(Query(page): Query<Page>) -> String {
 ///     format!("from {} with {:?}", page.offset, page.tag)
 /// }
-/// # let _ = App::new().get("/list", list);
+///
+/// let server = shardwise::test::run(App::new().get("/list", list));
+/// assert_eq!(server.get("/list?tag=a&tag=b%20c").text(), r#"from 0 with ["a", "b c"]"#);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Query<T>(pub T);

@@ -23,7 +23,7 @@ use crate::{Error, caught};
 /// A response whose body is made piece by piece.
 ///
 /// ```
-/// use shardwise::{Respond, Stream};
+/// use shardwise::{App, Stream, test};
 ///
 /// fn count() -> Stream {
 ///     Stream::new(async |mut sink| {
@@ -33,8 +33,10 @@ use crate::{Error, caught};
 ///         Ok(())
 ///     })
 /// }
-/// assert_eq!(count().respond().content.length(), None);
-/// assert_eq!(count().with_length(6).respond().content.length(), Some(6));
+/// let server = test::run(App::new().get("/count", count).get("/told", || count().with_length(6)));
+/// assert_eq!(server.get("/count").expect(200).header("transfer-encoding"), "chunked");
+/// assert_eq!(server.get("/told").header("content-length"), "6");
+/// assert_eq!(server.get("/told").text(), "1\n2\n3\n");
 /// ```
 pub struct Stream {
     body: Pin<Box<dyn BodyStream>>,

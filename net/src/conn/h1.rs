@@ -521,6 +521,10 @@ impl<S: Service> Connection<S> {
         incoming: Option<&Rc<Incoming>>,
     ) -> Poll<Result<(), End>> {
         loop {
+            if self.waits == Waits::Write {
+                // Woken while the peer takes nothing: the alarm is looked at before more is asked for.
+                ready!(self.poll_flush_all(cx))?;
+            }
             let mut waits = false;
             while !self.outbox.is_full() && !waits {
                 match poll_piece(content, cx) {

@@ -10,6 +10,7 @@ use std::fmt;
 use std::panic::resume_unwind;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use platform::sim::{Machine, Plan};
 use platform::{Config, Reactor};
@@ -24,7 +25,7 @@ use crate::{JoinHandle, Remote, Shard};
 ///
 /// ```
 /// use shardwise_shards::Simulation;
-/// use std::time::Duration;
+/// use std::time::{Duration, Instant};
 ///
 /// let mut simulation = Simulation::new(7);
 /// let slept = simulation.run(async |shard| {
@@ -139,6 +140,28 @@ impl Simulation {
         }
     }
 
+    /// Lets everything run for this long.
+    pub fn run_for(&mut self, time: Duration) {
+        self.run_until(time, || false);
+    }
+
+    /// Lets everything run until `is_done` says so, for `time_max` at the most, and says whether it came to that. Unlike
+    /// [`run_to_end`](Simulation::run_to_end) it returns also from a program that never has nothing to do.
+    pub fn run_until(&mut self, time_max: Duration, mut is_done: impl FnMut() -> bool) -> bool {
+        let end = self.machine.now() + time_max;
+        loop {
+            self.round();
+            if is_done() {
+                return true;
+            }
+            match self.next_moment() {
+                Some(at) if at <= end => self.machine.advance(at),
+                _ if self.machine.now() >= end => return false,
+                _ => self.machine.advance(end),
+            }
+        }
+    }
+
     /// One turn of every shard that may run.
     fn round(&mut self) {
         for member in self.members.iter_mut().filter(|member| !member.running.is_stalled()) {
@@ -159,14 +182,22 @@ impl Simulation {
         }
     }
 
-    /// Lets the clock move on: a little while tasks are ready, else to whatever comes next. False if nothing does.
+    /// Lets the clock move on to the next moment. False if there is none.
     fn pass_time(&self) -> bool {
-        let is_ready = |member: &Member| member.running.is_ready() && !member.running.is_stalled();
-        if self.members.iter().any(is_ready) {
-            self.machine.advance(self.machine.now() + SIMULATED_TURN);
-            return true;
+        let next = self.next_moment();
+        if let Some(at) = next {
+            self.machine.advance(at);
         }
-        self.machine.advance_to_next()
+        next.is_some()
+    }
+
+    /// When it goes on: a little later while tasks are ready, else when something comes next.
+    fn next_moment(&self) -> Option<Instant> {
+        let is_ready = |member: &Member| member.running.is_ready() && !member.running.is_stalled();
+        match self.members.iter().any(is_ready) {
+            true => Some(self.machine.now() + SIMULATED_TURN),
+            false => self.machine.next_event(),
+        }
     }
 
     fn running(&self, number: usize, count: usize, start: &Arc<Start>) -> Running {
