@@ -28,11 +28,13 @@ pub struct Plan {
     pub latency: Duration,
     /// How much longer it may travel, drawn for each. Streams stay in order all the same; datagrams overtake each other.
     pub jitter: Duration,
-    /// The share of segments that carry less than they could.
+    /// The share of segments that carry less than they could: a path of small packets.
     pub short_segments: f64,
-    /// The share of receives, and of reads from files, that give less than there is.
+    /// The share of receives, and of reads from files, that give less than there is: a kernel that hands over what has
+    /// come so far, a page that is not in its cache.
     pub short_receives: f64,
-    /// The share of sends of which only a part goes at first, and of writes to files that write less than asked.
+    /// The share of sends of which only a part goes at first, and of writes to files that write less than asked: a buffer
+    /// that is nearly full.
     pub partial_sends: f64,
     /// The share of attempts to connect that are lost on their way and tried again after a second, then two, then four: a
     /// dropped SYN.
@@ -52,9 +54,9 @@ pub struct Plan {
     pub shut_time: Duration,
     /// The share of shut windows that never open again.
     pub shut_for_good: f64,
-    /// The share of datagrams that do not arrive.
+    /// The share of datagrams that do not arrive: a queue on the path was full.
     pub lost_datagrams: f64,
-    /// The share of datagrams that arrive twice.
+    /// The share of datagrams that arrive twice: a link that repeats what it takes for lost.
     pub doubled_datagrams: f64,
     /// The share of datagrams that others overtake: a path that has changed.
     pub late_datagrams: f64,
@@ -93,13 +95,13 @@ pub struct Plan {
     // ---- the disk ----------------------------------------------------------------------------------------------------
     /// How long the disk takes for an operation.
     pub disk_latency: Duration,
-    /// The share of operations for which it takes longer.
+    /// The share of operations for which it takes longer: a device that others keep busy. Operations overtake each other.
     pub slow_disk: f64,
     /// How much longer.
     pub disk_delay: Duration,
     /// The share of writes, of syncs and of created files for which there is no space (ENOSPC). Nothing is written then.
     pub full_disk: f64,
-    /// The share of reads, writes and syncs that fail (EIO). Nothing is read or written then.
+    /// The share of reads, writes and syncs that fail (EIO): a bad block. Nothing is read or written then.
     pub disk_errors: f64,
 
     // ---- time --------------------------------------------------------------------------------------------------------
@@ -188,8 +190,8 @@ impl Plan {
     };
 
     /// Everything at once: connections break, go dead or stand still, descriptors run out, the disk fails, clocks jump.
-    /// Seldom enough that a server which keeps its promises gets most of its work done: of connections over which a
-    /// hundred segments go, one in five or so breaks.
+    /// Seldom enough that a server which keeps its promises gets most of its work done: of a hundred small requests, two or
+    /// three are lost with their connection.
     pub const HOSTILE: Plan = Plan {
         latency: Plan::CHOPPY.latency,
         jitter: Plan::CHOPPY.jitter,

@@ -419,8 +419,7 @@ impl World {
             }
             let count = self.chance.segment(most);
             let stream = self.stream_mut(node).expect("just seen");
-            let mut bytes = vec![0; count];
-            take_front(&mut stream.outgoing, &mut bytes);
+            let bytes = split_front(&mut stream.outgoing, count);
             stream.travelling += count;
             self.dispatch(node, to, Segment::Bytes(bytes));
         }
@@ -621,7 +620,16 @@ impl World {
     }
 }
 
-/// Moves the first bytes of a queue out.
+/// Moves the first bytes of a queue out, into a vector.
+fn split_front(queue: &mut VecDeque<u8>, count: usize) -> Vec<u8> {
+    let (front, back) = queue.as_slices();
+    let middle = front.len().min(count);
+    let bytes = [&front[..middle], &back[..count - middle]].concat();
+    queue.drain(..count);
+    bytes
+}
+
+/// The same into a place that is there.
 fn take_front(queue: &mut VecDeque<u8>, into: &mut [u8]) {
     let (front, back) = queue.as_slices();
     let (into_front, into_back) = into.split_at_mut(front.len().min(into.len()));
