@@ -64,8 +64,38 @@ pub(crate) fn set_option(descriptor: &Descriptor, option: SocketOption) -> Resul
         SocketOption::SendBuffer(bytes) => socket.set_send_buffer_size(bytes)?,
         SocketOption::ReceiveBuffer(bytes) => socket.set_recv_buffer_size(bytes)?,
         SocketOption::Linger(time) => socket.set_linger(time)?,
+        SocketOption::TellEcn(on) => tell_ecn(descriptor, on)?,
+        SocketOption::JoinDatagrams(on) => join_datagrams(descriptor, on)?,
     }
     Ok(())
+}
+
+/// An IPv6 socket may receive from IPv4 as well, and has two switches then.
+#[cfg(target_os = "linux")]
+fn tell_ecn(descriptor: &Descriptor, on: bool) -> Result<()> {
+    use rustix::net::sockopt::{set_ip_recvtos, set_ipv6_recvtclass};
+    let is_v6 = local_address(descriptor)?.is_ipv6();
+    let told = match is_v6 {
+        true => set_ipv6_recvtclass(descriptor, on).and_then(|()| set_ip_recvtos(descriptor, on)),
+        false => set_ip_recvtos(descriptor, on),
+    };
+    told.map_err(|errno| error_of(errno.raw_os_error()))
+}
+
+#[cfg(target_os = "linux")]
+fn join_datagrams(descriptor: &Descriptor, on: bool) -> Result<()> {
+    let value = libc::c_int::from(on);
+    // SAFETY: the call reads one number of this function's own, whose size it is told.
+    let status = unsafe {
+        libc::setsockopt(
+            descriptor.as_raw_fd(),
+            libc::SOL_UDP,
+            libc::UDP_GRO,
+            (&raw const value).cast(),
+            size_of_val(&value) as libc::socklen_t,
+        )
+    };
+    if status == 0 { Ok(()) } else { Err(error_of(last_errno().raw_os_error())) }
 }
 
 /// Whether calls on a descriptor return at once with EAGAIN, which readiness needs and io_uring must not have (it would

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use shardwise_platform::limits::HEAD_BUFFER_BYTES;
-use shardwise_platform::{Datagram, Error, Group, Handle, Message, Op, Outcome, PoolSize, Socket, Token, Wait};
+use shardwise_platform::{Datagram, Error, Group, Handle, Message, Op, Outcome, PoolSize, SocketOption, Token, Wait};
 
 use crate::bed::{Bed, WAIT_MAX, loopback, pattern};
 
@@ -113,13 +113,8 @@ pub(crate) fn congestion_marks_arrive(bed: &mut Bed) {
             println!("skipped: no {address} on this host");
             continue;
         };
-        let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::DGRAM, None).unwrap();
-        match address {
-            SocketAddr::V4(_) => socket.set_recv_tos_v4(true).unwrap(),
-            SocketAddr::V6(_) => socket.set_recv_tclass_v6(true).unwrap(),
-        }
-        socket.bind(&address.into()).unwrap();
-        let server = bed.adopt(Socket::from(socket)).unwrap();
+        let server = bed.datagram_socket(address).unwrap();
+        assert_eq!(bed.set_option(server, SocketOption::TellEcn(true)), Ok(()));
         let server_address = bed.local_address(server).unwrap();
         let at_server = receive(bed, server);
         for ecn in [0, 1, 2, 3] {
@@ -137,6 +132,39 @@ pub(crate) fn congestion_marks_arrive(bed: &mut Bed) {
         bed.close(client);
         bed.close(server);
     }
+}
+
+/// Generic receive offload: what one sender sends at once arrives at once, if the socket asks for it. Eighty datagrams cost
+/// as many completions as there were sends, and not eighty.
+pub(crate) fn datagrams_are_joined_for_who_asks(bed: &mut Bed) {
+    const SENDS: usize = 8;
+    let ((client, client_address), (server, address)) = (socket(bed), socket(bed));
+    assert_eq!(bed.set_option(server, SocketOption::JoinDatagrams(true)), Ok(()));
+    let at_server = bed.start(Op::ReceiveMessage { socket: server, group: Group::Bulk });
+    let data = pattern(10 * 1200 - 7);
+    for _ in 0..SENDS {
+        let batch = Datagram { segment: Some(1200), ecn: 1, ..to(address, data.clone()) };
+        assert_eq!(send(bed, client, batch), Ok(data.len()));
+    }
+    for _ in 0..SENDS {
+        let got = message(bed, &at_server);
+        assert_eq!((got.segment, got.peer, got.truncated), (Some(1200), client_address, false));
+        assert!(got.data[..] == data[..], "{} bytes", got.data.len());
+    }
+    // One that comes alone is one.
+    assert_eq!(send(bed, client, to(address, pattern(100))), Ok(100));
+    let got = message(bed, &at_server);
+    assert_eq!((got.data.len(), got.segment.unwrap_or(100)), (100, 100));
+    // Those who no longer ask get them one by one.
+    assert_eq!(bed.set_option(server, SocketOption::JoinDatagrams(false)), Ok(()));
+    assert_eq!(send(bed, client, Datagram { segment: Some(1200), ..to(address, data.clone()) }), Ok(data.len()));
+    for part in data.chunks(1200) {
+        let got = message(bed, &at_server);
+        assert!(got.data[..] == *part && got.segment.is_none());
+    }
+    bed.abandon(at_server);
+    bed.close(client);
+    bed.close(server);
 }
 
 pub(crate) fn errors_of_datagrams(bed: &mut Bed) {

@@ -160,6 +160,7 @@ contract! {
         clock::an_unpark_before_the_wait_is_not_lost,
         clock::another_thread_unparks,
         datagrams::congestion_marks_arrive,
+        datagrams::datagrams_are_joined_for_who_asks,
         files::what_is_written_is_read,
         files::errors_of_files,
         files::facts_about_files,
@@ -176,6 +177,7 @@ contract! {
         process::teardown_with_operations_in_flight,
         process::dropped_at_any_moment,
         process::handles_that_nobody_closed_go_with_the_reactor,
+        files::a_few_threads_queue_any_number_of_jobs,
         fork::a_fork_does_not_share_the_ring,
     ],
     slow: [

@@ -110,6 +110,7 @@ impl World {
             SocketOption::Linger(time) => stream.reset_on_close = time.is_some_and(|time| time.is_zero()),
             // Segments are never held back here, and no peer vanishes without a word.
             SocketOption::NoDelay(_) | SocketOption::KeepAlive(_) => {}
+            SocketOption::TellEcn(_) | SocketOption::JoinDatagrams(_) => return Err(Error::Unsupported),
         }
         Ok(())
     }
