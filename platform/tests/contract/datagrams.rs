@@ -184,6 +184,29 @@ pub(crate) fn errors_of_datagrams(bed: &mut Bed) {
     bed.close(client);
 }
 
+/// The socket goes on after an error, and what had come before it is not lost, nor what comes after.
+pub(crate) fn datagrams_behind_an_error_are_received(bed: &mut Bed) {
+    let ((client, client_address), (server, server_address)) = (socket(bed), socket(bed));
+    assert!(matches!(bed.run(Op::Connect { socket: client, peer: server_address }), Ok(Outcome::Connected)));
+    for bytes in 1..=6 {
+        assert_eq!(send(bed, server, to(client_address, pattern(bytes))), Ok(bytes));
+    }
+    bed.enter_for(Duration::from_millis(1));
+    bed.close(server);
+    bed.settle(1);
+    assert_eq!(send(bed, client, Datagram { peer: None, data: pattern(1), segment: None, ecn: 0 }), Ok(1));
+    bed.enter_for(Duration::from_millis(1));
+    let at_client = receive(bed, client);
+    assert_eq!(bed.end(at_client).unwrap_err(), Error::Refused);
+    let at_client = receive(bed, client);
+    for bytes in 1..=6 {
+        assert!(message(bed, &at_client).data[..] == pattern(bytes));
+    }
+    assert_eq!(send(bed, client, Datagram { peer: None, data: pattern(1), segment: None, ecn: 0 }), Ok(1));
+    assert_eq!(bed.end(at_client).unwrap_err(), Error::Refused, "each closed port is told once");
+    bed.close(client);
+}
+
 pub(crate) fn a_starved_datagram_stream_recovers(bed: &mut Bed) {
     let mut bed = bed.with_pool(PoolSize { head_buffers: 1, bulk_buffers: 1, bytes: 1 << 20 });
     let ((client, _), (server, address)) = (socket(&mut bed), socket(&mut bed));

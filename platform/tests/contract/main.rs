@@ -139,6 +139,7 @@ contract! {
         datagrams::a_long_datagram_is_cut_and_marked,
         datagrams::a_batch_leaves_as_its_segments,
         datagrams::errors_of_datagrams,
+        datagrams::datagrams_behind_an_error_are_received,
         datagrams::a_starved_datagram_stream_recovers,
         datagrams::a_datagram_stream_can_be_cancelled,
         endings::every_buffer_comes_home_once_in_every_ending,
