@@ -56,6 +56,10 @@ pub const SEND_BUFFERS_MAX: usize = 64;
 /// unmapped under the kernel.
 pub const TEARDOWN_WAIT_MAX: Duration = Duration::from_secs(2);
 
+/// How often dropping a reactor of a simulated machine looks for what has ended, where no time passes. What has been cancelled
+/// ends at the first look, so whoever comes here has lost something.
+pub const TEARDOWN_LOOKS_MAX: u32 = 1000;
+
 /// Length of the queue of connections that the kernel has accepted and no shard has yet; the kernel clips it to
 /// net.core.somaxconn.
 pub const BACKLOG: i32 = 4096;

@@ -153,6 +153,7 @@ contract! {
         slots::what_waits_without_effect_is_cancelled,
     ],
     kernels: [
+        buffers::a_stream_that_is_cancelled_as_it_starves_ends,
         errors::where_no_way_leads_is_unreachable,
         errors::broadcast_must_be_asked_for,
         errors::the_same_connection_twice_has_no_address,
