@@ -11,7 +11,7 @@ pub const HANDLES_MAX: u32 = 1 << 20;
 
 /// Completions of one stream (accepts, receives) that wait unread before the stream is paused. A peer that sends faster
 /// than its handler reads pins this many receive buffers and no more; on io_uring up to 33, since the kernel gives a
-/// multishot receive that many in one go before anybody can ask it to stop.
+/// multishot receive that many in one go before anybody can ask it to stop, and of datagrams on readiness three more.
 pub const STREAM_QUEUE_MAX: u32 = 8;
 
 /// Entries of the submission queue. A turn that starts more operations enters the kernel more than once.
@@ -56,6 +56,10 @@ pub const SEND_BUFFERS_MAX: usize = 64;
 /// unmapped under the kernel.
 pub const TEARDOWN_WAIT_MAX: Duration = Duration::from_secs(2);
 
+/// How often dropping a reactor of a simulated machine looks for what has ended, where no time passes. What has been cancelled
+/// ends at the first look, so whoever comes here has lost something.
+pub const TEARDOWN_LOOKS_MAX: u32 = 1000;
+
 /// Length of the queue of connections that the kernel has accepted and no shard has yet; the kernel clips it to
 /// net.core.somaxconn.
 pub const BACKLOG: i32 = 4096;
@@ -67,6 +71,12 @@ pub const COMPACT_BYTES_MAX: usize = 1024;
 /// Readiness: system calls of one operation (accepts, receives, sends) in one turn. What a stream has more than that waits
 /// for the next turn, so a flooding peer gets no more of a turn than a polite one.
 pub const TRANSFERS_PER_TURN_MAX: u32 = 4;
+
+/// Readiness: datagrams taken by one system call (recvmmsg). Four cost a quarter less than one by one (580 ns instead of
+/// 790 for each of 1,200 bytes, loopback), eight would save little more and fill a stream's queue at once. Fewer than asked
+/// for mean that there are no more, which saves the look that finds nothing.
+pub const DATAGRAMS_PER_CALL_MAX: usize = 4;
+const _: () = assert!(DATAGRAMS_PER_CALL_MAX < STREAM_QUEUE_MAX as usize);
 
 /// Readiness: events taken from the kernel at once; more are taken by the next look.
 pub const EPOLL_EVENTS_MAX: usize = 256;

@@ -64,8 +64,38 @@ pub(crate) fn set_option(descriptor: &Descriptor, option: SocketOption) -> Resul
         SocketOption::SendBuffer(bytes) => socket.set_send_buffer_size(bytes)?,
         SocketOption::ReceiveBuffer(bytes) => socket.set_recv_buffer_size(bytes)?,
         SocketOption::Linger(time) => socket.set_linger(time)?,
+        SocketOption::TellEcn(on) => tell_ecn(descriptor, on)?,
+        SocketOption::JoinDatagrams(on) => join_datagrams(descriptor, on)?,
     }
     Ok(())
+}
+
+/// An IPv6 socket may receive from IPv4 as well, and has two switches then.
+#[cfg(target_os = "linux")]
+fn tell_ecn(descriptor: &Descriptor, on: bool) -> Result<()> {
+    use rustix::net::sockopt::{set_ip_recvtos, set_ipv6_recvtclass};
+    let is_v6 = local_address(descriptor)?.is_ipv6();
+    let told = match is_v6 {
+        true => set_ipv6_recvtclass(descriptor, on).and_then(|()| set_ip_recvtos(descriptor, on)),
+        false => set_ip_recvtos(descriptor, on),
+    };
+    told.map_err(|errno| error_of(errno.raw_os_error()))
+}
+
+#[cfg(target_os = "linux")]
+fn join_datagrams(descriptor: &Descriptor, on: bool) -> Result<()> {
+    let value = libc::c_int::from(on);
+    // SAFETY: the call reads one number of this function's own, whose size it is told.
+    let status = unsafe {
+        libc::setsockopt(
+            descriptor.as_raw_fd(),
+            libc::SOL_UDP,
+            libc::UDP_GRO,
+            (&raw const value).cast(),
+            size_of_val(&value) as libc::socklen_t,
+        )
+    };
+    if status == 0 { Ok(()) } else { Err(error_of(last_errno().raw_os_error())) }
 }
 
 /// Whether calls on a descriptor return at once with EAGAIN, which readiness needs and io_uring must not have (it would
@@ -189,7 +219,6 @@ pub(crate) fn write_control(control: &mut [u8; 64], message: &crate::Datagram) -
 /// What came with a datagram.
 #[cfg(target_os = "linux")]
 pub(crate) struct Received {
-    pub(crate) bytes: usize,
     peer: Option<SocketAddr>,
     segment: Option<u16>,
     ecn: u8,
@@ -201,7 +230,7 @@ impl Received {
     /// The message, once its bytes are leased. A datagram without an address that we know could not be answered, and is
     /// not ours.
     pub(crate) fn into_message(self, data: crate::Chunk) -> Option<crate::Message> {
-        let Received { peer, segment, ecn, truncated, .. } = self;
+        let Received { peer, segment, ecn, truncated } = self;
         Some(crate::Message { data, peer: peer?, segment, ecn, truncated })
     }
 }
@@ -268,29 +297,44 @@ impl MessageHead {
     }
 
     /// What the kernel has written into the header.
-    pub(crate) fn received(&self, bytes: usize) -> Received {
+    pub(crate) fn received(&self) -> Received {
         let name = &self.name[..self.name.len().min(self.header.msg_namelen as usize)];
         let control = &self.control.0[..self.control.0.len().min(self.header.msg_controllen)];
         let (segment, ecn) = read_control(control);
         let truncated = self.header.msg_flags & libc::MSG_TRUNC != 0;
-        Received { bytes, peer: address_of(name), segment, ecn, truncated }
+        Received { peer: address_of(name), segment, ecn, truncated }
     }
 }
 
-/// Receives one datagram, or several that the kernel has joined.
+/// Receives datagrams, each of which may be several that the kernel has joined: as many as there are rooms, or fewer if no
+/// more have come. An error that is met after the first is the next call's.
 #[cfg(target_os = "linux")]
-pub(crate) fn receive_message(
+pub(crate) fn receive_messages<const N: usize>(
     descriptor: &Descriptor,
-    buffer: &mut [u8],
-) -> std::result::Result<Received, rustix::io::Errno> {
-    let mut head = MessageHead::new();
-    head.set_to_receive();
-    head.slice = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
-    (head.header.msg_iov, head.header.msg_iovlen) = (&mut head.slice, 1);
-    // SAFETY: the header points into `head`, which does not move, and to the caller's buffer, with their lengths; both
-    // outlive the call.
-    let bytes = unsafe { libc::recvmsg(descriptor.as_raw_fd(), &mut head.header, 0) };
-    usize::try_from(bytes).map(|bytes| head.received(bytes)).map_err(|_| last_errno())
+    rooms: &mut [&mut [u8]],
+    told: &mut [Option<(usize, Received)>; N],
+) -> std::result::Result<(), rustix::io::Errno> {
+    let mut heads: [MessageHead; N] = std::array::from_fn(|_| MessageHead::new());
+    // SAFETY: all zeroes is a valid header.
+    let mut messages: [libc::mmsghdr; N] = unsafe { std::mem::zeroed() };
+    let count = rooms.len().min(N);
+    for ((head, room), message) in heads.iter_mut().zip(rooms.iter_mut()).zip(&mut messages) {
+        head.set_to_receive();
+        head.slice = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
+        (head.header.msg_iov, head.header.msg_iovlen) = (&mut head.slice, 1);
+        message.msg_hdr = head.header;
+    }
+    // SAFETY: `count` headers are set, each of which points into its head and to its room with their lengths; none of them
+    // moves, and all outlive the call.
+    let received = unsafe {
+        libc::recvmmsg(descriptor.as_raw_fd(), messages.as_mut_ptr(), count as libc::c_uint, 0, std::ptr::null_mut())
+    };
+    let received = usize::try_from(received).map_err(|_| last_errno())?;
+    for ((head, message), told) in heads.iter_mut().zip(&messages).zip(told).take(received) {
+        head.header = message.msg_hdr;
+        *told = Some((message.msg_len as usize, head.received()));
+    }
+    Ok(())
 }
 
 /// Sends one datagram, or a batch of equal ones.

@@ -12,7 +12,7 @@ use crate::backend::{Backend, BackendKind, Config, SetupError, sim};
 use crate::buffer::Pool;
 use crate::flight::{Core, Refused, Token};
 use crate::handle::Handle;
-use crate::limits::TEARDOWN_WAIT_MAX;
+use crate::limits::{TEARDOWN_LOOKS_MAX, TEARDOWN_WAIT_MAX};
 use crate::op::{Completion, Op, Wait};
 use crate::socket::{ListenError, ListenOptions, Socket, SocketOption};
 use crate::unpark::Unparker;
@@ -225,6 +225,7 @@ impl Reactor {
     fn quiesce(&mut self) -> bool {
         self.core.cancel_all();
         let deadline = self.now() + TEARDOWN_WAIT_MAX;
+        let mut looks = 0;
         loop {
             self.backend.enter(&mut self.core, Wait::No);
             self.backend.give_up(&mut self.core);
@@ -232,7 +233,9 @@ impl Reactor {
                 return true;
             }
             let now = self.now();
-            if now >= deadline {
+            // A simulated clock stands still meanwhile.
+            looks += 1;
+            if now >= deadline || (self.kind() == BackendKind::Sim && looks >= TEARDOWN_LOOKS_MAX) {
                 return false;
             }
             let soon = now + Duration::from_millis(10).min(deadline - now);

@@ -50,6 +50,13 @@ pub enum SocketOption {
     ReceiveBuffer(usize),
     /// What close does with unsent bytes: `Some(zero)` resets the connection (SO_LINGER).
     Linger(Option<Duration>),
+    /// Tell the ECN bits of each datagram that is received: [`Message::ecn`](crate::Message::ecn) (IP_RECVTOS,
+    /// IPV6_RECVTCLASS).
+    TellEcn(bool),
+    /// Join datagrams of one sender and size as they arrive: [`Message::segment`](crate::Message::segment) (UDP_GRO, Linux
+    /// 5.0). Whoever asks for it receives into [`Group::Bulk`](crate::Group::Bulk), since a join of 64 KiB does not fit
+    /// the others.
+    JoinDatagrams(bool),
 }
 
 /// How a listening address is opened.

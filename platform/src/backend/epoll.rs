@@ -21,8 +21,11 @@ use super::{BackendKind, SetupError};
 use crate::arena::Key;
 use crate::flight::{Core, Entry};
 use crate::handle::{Handle, Resource};
-use crate::limits::{EPOLL_BUSY_TURNS_MAX, EPOLL_EVENTS_MAX, EPOLL_WAIT_MAX, SEND_BUFFERS_MAX, TRANSFERS_PER_TURN_MAX};
-use crate::op::{Op, Outcome, Wait};
+use crate::limits::{
+    DATAGRAMS_PER_CALL_MAX, EPOLL_BUSY_TURNS_MAX, EPOLL_EVENTS_MAX, EPOLL_WAIT_MAX, SEND_BUFFERS_MAX,
+    TRANSFERS_PER_TURN_MAX,
+};
+use crate::op::{Message, Op, Outcome, Wait};
 use crate::os::{self, Descriptor, error_of};
 use crate::unpark::Unparker;
 
@@ -330,12 +333,21 @@ impl Epoll {
                 }
             }
             Op::ReceiveMessage { group, .. } => {
-                match core.receive(*group).fill(|buffer| {
-                    let received = os::receive_message(descriptor, buffer)?;
-                    Ok((received.bytes, received))
-                }) {
+                // A failure of the socket may be next in line, and no further edge is certain to tell of it.
+                let edges_tell = entry.mark & mark::HUNG_UP == 0;
+                let mut messages: [Option<Message>; DATAGRAMS_PER_CALL_MAX] = [const { None }; DATAGRAMS_PER_CALL_MAX];
+                let mut place = messages.iter_mut();
+                let filled = core.receive(*group).fill_some(
+                    |rooms, told: &mut [_; DATAGRAMS_PER_CALL_MAX]| os::receive_messages(descriptor, rooms, told),
+                    |data, received| {
+                        if let Some(place) = place.next() {
+                            *place = received.into_message(data);
+                        }
+                    },
+                );
+                match filled {
                     None => return starve(core, key),
-                    Some(Ok((data, received))) => return land_message(core, key, data, received),
+                    Some(Ok(fewer)) => return land_messages(core, key, messages, fewer && edges_tell),
                     Some(Err(errno)) => Err(errno),
                 }
             }
@@ -416,11 +428,17 @@ fn land_received(core: &mut Core, key: Key, chunk: crate::Chunk, drained_by: usi
     if drained { Step::Blocked } else { Step::Advanced }
 }
 
-fn land_message(core: &mut Core, key: Key, data: crate::Chunk, received: os::Received) -> Step {
-    if let Some(message) = received.into_message(data) {
+/// Lands received datagrams, and says whether there were no more.
+fn land_messages(
+    core: &mut Core,
+    key: Key,
+    messages: [Option<Message>; DATAGRAMS_PER_CALL_MAX],
+    drained: bool,
+) -> Step {
+    for message in messages.into_iter().flatten() {
         core.land_part(key, Outcome::Message(Box::new(message)));
     }
-    Step::Advanced
+    if drained { Step::Blocked } else { Step::Advanced }
 }
 
 fn starve(core: &mut Core, key: Key) -> Step {

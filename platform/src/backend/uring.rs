@@ -567,7 +567,7 @@ impl Uring {
         };
         let message = match (data, inbox) {
             (Some(data), Some(inbox)) => {
-                let received = inbox.received(data.len());
+                let received = inbox.received();
                 self.spare_messages.push(inbox);
                 received.into_message(data)
             }

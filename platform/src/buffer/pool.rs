@@ -389,6 +389,44 @@ impl ReceiveGroup<'_> {
         })
     }
 
+    /// Like [`fill`](Self::fill) with several buffers, as many as are home and at most `N`: `fill` fills the first of them, says
+    /// of each how many bytes and what else there is to tell, and how many there are. Gives the leases in order, and whether
+    /// there were fewer than buffers.
+    pub(crate) fn fill_some<const N: usize, T, E>(
+        &self,
+        fill: impl FnOnce(&mut [&mut [u8]], &mut [Option<(usize, T)>; N]) -> Result<(), E>,
+        mut each: impl FnMut(Chunk, T),
+    ) -> Option<Result<bool, E>> {
+        let mut buffers = [0; N];
+        let count = (0..N).map_while(|place| self.take().map(|buffer| buffers[place] = buffer)).count();
+        let buffers = &buffers[..count];
+        if buffers.is_empty() {
+            return None;
+        }
+        let mut places = buffers.iter();
+        let mut rooms: [&mut [u8]; N] = std::array::from_fn(|_| match places.next() {
+            None => &mut [][..],
+            // SAFETY: as in `fill`, for each: taken out of the home list once, so they are different buffers that nobody
+            // else looks at while the slices live.
+            Some(&buffer) => unsafe {
+                std::slice::from_raw_parts_mut(self.start(buffer).as_ptr(), self.buffer_bytes() as usize)
+            },
+        });
+        let mut told: [Option<(usize, T)>; N] = std::array::from_fn(|_| None);
+        let filled = fill(&mut rooms[..count], &mut told);
+        let mut filled_count = 0;
+        let mut unfilled = buffers.iter();
+        for (bytes, what) in told.into_iter().map_while(|told| told) {
+            let Some(&buffer) = unfilled.next() else { break };
+            filled_count += 1;
+            // SAFETY: the buffer has been taken and not been leased since, and `fill`, which wrote to it, is over.
+            each(unsafe { self.lease(buffer, 0, bytes as u32) }, what);
+        }
+        // The other way round, so that they are taken in the same order again.
+        unfilled.rev().for_each(|&buffer| self.put_back(buffer));
+        Some(filled.map(|()| filled_count < count))
+    }
+
     /// A lease on `offset..offset + len` of a taken buffer.
     ///
     /// When buffers are scarce, the bytes are copied into a pooled chunk and the buffer is home at once.

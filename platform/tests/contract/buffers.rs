@@ -1,6 +1,8 @@
 //! Receive buffers: few of them, many streams. A stream that finds none waits and loses nothing; one that is not read is
 //! paused.
 
+use std::io::Write;
+use std::net::TcpStream;
 use std::time::Duration;
 
 use shardwise_platform::limits::{COMPACT_BYTES_MAX, HEAD_BUFFER_BYTES, STREAM_QUEUE_MAX};
@@ -137,6 +139,43 @@ pub(crate) fn a_starved_stream_can_be_cancelled(bed: &mut Bed) {
     assert_eq!((last.result.unwrap_err(), last.more), (Error::Cancelled, false));
     assert_eq!(bed.take(&token, 1).expect("a spent token").result.unwrap_err(), Error::Closed);
     bed.close_all(handles);
+    bed.finish();
+}
+
+/// Two streams wait and there is one buffer. Bytes arrive for both, and before the shard has looked it cancels the one that
+/// finds none: whichever of the two it hears of first, that stream ends, and not only when a buffer comes home.
+pub(crate) fn a_stream_that_is_cancelled_as_it_starves_ends(bed: &mut Bed) {
+    let mut bed = tiny(bed, 1);
+    let (listener, address) = bed.listener();
+    let accept = bed.start(Op::Accept { listener });
+    for round in 0..20 {
+        // Peers that need no turn of this shard.
+        let mut clients = [(); 2].map(|()| TcpStream::connect(address).expect("the listener lives"));
+        let servers = [(); 2].map(|()| match bed.part(&accept) {
+            Outcome::Accepted(server) => server,
+            other => panic!("an accept gives connections, not {other:?}"),
+        });
+        let [first, second] = servers.map(|server| bed.receive(server));
+        bed.enter(Wait::No);
+        for client in &mut clients {
+            client.write_all(&pattern(PINNING_BYTES)).expect("the kernel has room");
+        }
+        if round % 4 == 0 {
+            bed.enter_for(Duration::from_millis(1));
+        }
+        // Connections are accepted in the order in which they were made, and the first takes the buffer.
+        bed.cancel(&second);
+        let pinned = chunk(&mut bed, &first);
+        match bed.end(second) {
+            Err(error) => assert_eq!(error, Error::Cancelled, "round {round}"),
+            Ok(outcome) => panic!("{}: round {round}: {outcome:?}", bed.rung.name),
+        }
+        drop(pinned);
+        bed.abandon(first);
+        bed.close_all(servers);
+    }
+    bed.abandon(accept);
+    bed.close(listener);
     bed.finish();
 }
 

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use shardwise_platform::limits::HEAD_BUFFER_BYTES;
-use shardwise_platform::{Datagram, Error, Group, Handle, Message, Op, Outcome, PoolSize, Socket, Token, Wait};
+use shardwise_platform::{Datagram, Error, Group, Handle, Message, Op, Outcome, PoolSize, SocketOption, Token, Wait};
 
 use crate::bed::{Bed, WAIT_MAX, loopback, pattern};
 
@@ -113,13 +113,8 @@ pub(crate) fn congestion_marks_arrive(bed: &mut Bed) {
             println!("skipped: no {address} on this host");
             continue;
         };
-        let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::DGRAM, None).unwrap();
-        match address {
-            SocketAddr::V4(_) => socket.set_recv_tos_v4(true).unwrap(),
-            SocketAddr::V6(_) => socket.set_recv_tclass_v6(true).unwrap(),
-        }
-        socket.bind(&address.into()).unwrap();
-        let server = bed.adopt(Socket::from(socket)).unwrap();
+        let server = bed.datagram_socket(address).unwrap();
+        assert_eq!(bed.set_option(server, SocketOption::TellEcn(true)), Ok(()));
         let server_address = bed.local_address(server).unwrap();
         let at_server = receive(bed, server);
         for ecn in [0, 1, 2, 3] {
@@ -139,6 +134,39 @@ pub(crate) fn congestion_marks_arrive(bed: &mut Bed) {
     }
 }
 
+/// Generic receive offload: what one sender sends at once arrives at once, if the socket asks for it. Eighty datagrams cost
+/// as many completions as there were sends, and not eighty.
+pub(crate) fn datagrams_are_joined_for_who_asks(bed: &mut Bed) {
+    const SENDS: usize = 8;
+    let ((client, client_address), (server, address)) = (socket(bed), socket(bed));
+    assert_eq!(bed.set_option(server, SocketOption::JoinDatagrams(true)), Ok(()));
+    let at_server = bed.start(Op::ReceiveMessage { socket: server, group: Group::Bulk });
+    let data = pattern(10 * 1200 - 7);
+    for _ in 0..SENDS {
+        let batch = Datagram { segment: Some(1200), ecn: 1, ..to(address, data.clone()) };
+        assert_eq!(send(bed, client, batch), Ok(data.len()));
+    }
+    for _ in 0..SENDS {
+        let got = message(bed, &at_server);
+        assert_eq!((got.segment, got.peer, got.truncated), (Some(1200), client_address, false));
+        assert!(got.data[..] == data[..], "{} bytes", got.data.len());
+    }
+    // One that comes alone is one.
+    assert_eq!(send(bed, client, to(address, pattern(100))), Ok(100));
+    let got = message(bed, &at_server);
+    assert_eq!((got.data.len(), got.segment.unwrap_or(100)), (100, 100));
+    // Those who no longer ask get them one by one.
+    assert_eq!(bed.set_option(server, SocketOption::JoinDatagrams(false)), Ok(()));
+    assert_eq!(send(bed, client, Datagram { segment: Some(1200), ..to(address, data.clone()) }), Ok(data.len()));
+    for part in data.chunks(1200) {
+        let got = message(bed, &at_server);
+        assert!(got.data[..] == *part && got.segment.is_none());
+    }
+    bed.abandon(at_server);
+    bed.close(client);
+    bed.close(server);
+}
+
 pub(crate) fn errors_of_datagrams(bed: &mut Bed) {
     let ((client, _), (gone, gone_address)) = (socket(bed), socket(bed));
     assert_eq!(send(bed, client, to(gone_address, vec![0; 70_000])), Err(Error::TooLarge));
@@ -153,6 +181,29 @@ pub(crate) fn errors_of_datagrams(bed: &mut Bed) {
     bed.enter(Wait::No);
     assert_eq!(send(bed, client, Datagram { peer: None, data: pattern(1), segment: None, ecn: 0 }), Ok(1));
     assert_eq!(bed.end(at_client).unwrap_err(), Error::Refused);
+    bed.close(client);
+}
+
+/// The socket goes on after an error, and what had come before it is not lost, nor what comes after.
+pub(crate) fn datagrams_behind_an_error_are_received(bed: &mut Bed) {
+    let ((client, client_address), (server, server_address)) = (socket(bed), socket(bed));
+    assert!(matches!(bed.run(Op::Connect { socket: client, peer: server_address }), Ok(Outcome::Connected)));
+    for bytes in 1..=6 {
+        assert_eq!(send(bed, server, to(client_address, pattern(bytes))), Ok(bytes));
+    }
+    bed.enter_for(Duration::from_millis(1));
+    bed.close(server);
+    bed.settle(1);
+    assert_eq!(send(bed, client, Datagram { peer: None, data: pattern(1), segment: None, ecn: 0 }), Ok(1));
+    bed.enter_for(Duration::from_millis(1));
+    let at_client = receive(bed, client);
+    assert_eq!(bed.end(at_client).unwrap_err(), Error::Refused);
+    let at_client = receive(bed, client);
+    for bytes in 1..=6 {
+        assert!(message(bed, &at_client).data[..] == pattern(bytes));
+    }
+    assert_eq!(send(bed, client, Datagram { peer: None, data: pattern(1), segment: None, ecn: 0 }), Ok(1));
+    assert_eq!(bed.end(at_client).unwrap_err(), Error::Refused, "each closed port is told once");
     bed.close(client);
 }
 

@@ -152,7 +152,7 @@ fn a_kernel_without_memory_has_its_name_for_every_operation() {
         check(&[libc::SYS_recvfrom], errno, receive, Error::OutOfMemory);
         check(&[libc::SYS_sendto], errno, send, Error::OutOfMemory);
         check(&[libc::SYS_sendmsg], errno, send_list, Error::OutOfMemory);
-        check(&[libc::SYS_recvmsg], errno, receive_message, Error::OutOfMemory);
+        check(&[libc::SYS_recvmmsg], errno, receive_message, Error::OutOfMemory);
         check(&[libc::SYS_sendmsg], errno, send_message, Error::OutOfMemory);
         check(&[libc::SYS_openat], errno, open, Error::OutOfMemory);
         check(&[libc::SYS_pread64], errno, read, Error::OutOfMemory);

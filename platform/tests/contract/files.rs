@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use shardwise_platform::limits::FILE_THREADS_MAX;
 use shardwise_platform::{BackendKind, Error, Handle, Op, OpenFile, Outcome, Stat, Wait};
 
 use crate::bed::{Bed, hash, pattern};
@@ -211,4 +212,38 @@ pub(crate) fn what_has_no_device_cannot_be_synced(bed: &mut Bed) {
     let file = open(bed, open_file(Path::new("/dev/null"))).unwrap();
     assert_eq!(bed.run(Op::Sync { file }).unwrap_err(), Error::Invalid);
     bed.close(file);
+}
+
+/// Far more than there are threads: they wait in line and all are done. Those that nobody has begun can be taken back. (A
+/// ring does without threads of ours, and mostly without any.)
+pub(crate) fn a_few_threads_queue_any_number_of_jobs(bed: &mut Bed) {
+    const COUNT: u64 = 500;
+    let (_folder, path) = bed.scratch();
+    let file = open(bed, OpenFile { write: true, create: true, ..open_file(&path) }).unwrap();
+    let data = bytes::Bytes::from(pattern(10_000));
+    let start = |place| bed.start(Op::Write { file, offset: place * 10_000, data: data.clone().into() });
+    let mut writes: Vec<_> = (0..COUNT).map(start).collect();
+    bed.enter(Wait::No);
+    assert!(file_threads() <= FILE_THREADS_MAX, "{} threads", file_threads());
+    let last = writes.split_off(COUNT as usize / 2);
+    for write in &last {
+        bed.cancel(write);
+    }
+    for write in writes {
+        assert!(matches!(bed.end(write), Ok(Outcome::Sent { bytes: 10_000, .. })));
+    }
+    let ended: Vec<_> = last.into_iter().map(|write| bed.end(write)).collect();
+    let done = ended.iter().filter(|ended| matches!(ended, Ok(Outcome::Sent { bytes: 10_000, .. }))).count();
+    let cancelled = ended.iter().filter(|ended| matches!(ended, Err(Error::Cancelled))).count();
+    assert_eq!(done + cancelled, ended.len(), "done or not begun");
+    assert!(bed.rung.name != "epoll" || cancelled > 0, "some were still in line");
+    assert!(file_threads() <= FILE_THREADS_MAX);
+    bed.close(file);
+}
+
+/// The readiness backend's threads in this process, which runs no other test now.
+fn file_threads() -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("proc is mounted");
+    let name = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm")).ok();
+    tasks.filter_map(|task| name(task.ok()?)).filter(|name| name.trim() == "shardwise-file").count()
 }

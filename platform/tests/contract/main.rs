@@ -168,9 +168,11 @@ contract! {
         buffers::bulk_and_heads_do_not_share,
         clock::waiters_are_named,
         datagrams::a_batch_leaves_as_its_segments,
+        datagrams::datagrams_behind_an_error_are_received,
         session::a_whole_session,
     ],
     kernels: [
+        buffers::a_stream_that_is_cancelled_as_it_starves_ends,
         errors::where_no_way_leads_is_unreachable,
         errors::broadcast_must_be_asked_for,
         errors::the_same_connection_twice_has_no_address,
@@ -179,6 +181,7 @@ contract! {
         clock::an_unpark_before_the_wait_is_not_lost,
         clock::another_thread_unparks,
         datagrams::congestion_marks_arrive,
+        datagrams::datagrams_are_joined_for_who_asks,
         files::what_is_written_is_read,
         files::errors_of_files,
         files::facts_about_files,
@@ -195,6 +198,7 @@ contract! {
         process::teardown_with_operations_in_flight,
         process::dropped_at_any_moment,
         process::handles_that_nobody_closed_go_with_the_reactor,
+        files::a_few_threads_queue_any_number_of_jobs,
         fork::a_fork_does_not_share_the_ring,
     ],
     slow: [

@@ -127,6 +127,7 @@ impl World {
             }
             // Segments are never held back here.
             SocketOption::NoDelay(_) => {}
+            SocketOption::TellEcn(_) | SocketOption::JoinDatagrams(_) => return Err(Error::Unsupported),
         }
         Ok(())
     }
