@@ -165,6 +165,7 @@ impl Crowd {
                 _ => pattern(size),
             };
             match self.0.client.try_send(request.clone()).await {
+                Ok(response) if response.status() == 408 && self.may_break() => {}
                 Ok(response) => {
                     assert_eq!(response.status(), 200, "{response:?}");
                     assert!(response.bytes() == expected, "{request:?} -> {} bytes", response.bytes().len());
@@ -202,7 +203,7 @@ impl Crowd {
         let (head, body) = case.request.split_at(case.head_bytes());
         talk.send(head).await;
         match talk.next(false).await {
-            Ok(Some(answer)) => assert_eq!(answer.status, 100, "{answer:?}"),
+            Ok(Some(answer)) if answer.status == 100 => {}
             _ => return assert!(self.may_break(), "not asked for the body of {case:?}"),
         }
         talk.send(body).await;
@@ -287,7 +288,7 @@ impl Crowd {
         let (outcome, count) = talk.answers(&cases).await;
         self.count(count as u64);
         match outcome {
-            Outcome::Broken => assert!(is_long || self.may_break(), "given up after 15 s"),
+            Outcome::Broken | Outcome::Late => assert!(is_long || self.may_break(), "given up after 15 s"),
             Outcome::Closed => assert!(self.may_break(), "nobody asked it to close"),
             Outcome::Whole => assert!(!is_long || self.may_break(), "the server has waited too long"),
         }
@@ -322,7 +323,7 @@ impl Crowd {
     async fn expect_answers(&self, talk: &mut Talk, cases: &[Case]) -> bool {
         let (outcome, count) = talk.answers(cases).await;
         self.count(count as u64);
-        let is_whole = count == cases.len() && outcome != Outcome::Broken;
+        let is_whole = count == cases.len() && matches!(outcome, Outcome::Whole | Outcome::Closed);
         assert!(is_whole || self.may_break(), "{outcome:?} after {count} answers to {cases:?}");
         outcome == Outcome::Whole
     }
