@@ -1,7 +1,8 @@
-//! A mixed workload: clients of every kind at once, over all routes, on one, two or four shards by seed.
+//! A mixed workload: clients of every kind at once, over all routes, on one, two or four shards and on a healthy or a hostile
+//! machine, by seed.
 //!
 //! The oracle is short. Whatever comes is right as far as it comes. It is whole unless the client left, the server said
-//! that it closes, the drain had begun, or the network breaks connections. At the end nothing is left, which the test kit
+//! that it closes, the drain had begun, or the machine breaks connections. At the end nothing is left, which the test kit
 //! sees to. And a second run of the same seed, on another thread, does the same to the byte.
 
 #![allow(clippy::disallowed_methods, reason = "the test's own threads and clock, outside of any shard")]
@@ -20,8 +21,8 @@ use crate::talk::{Outcome, Talk};
 use crate::wire::pattern;
 use crate::{app, malformed};
 
-/// How the network behaves. Where it breaks connections, the oracle allows for that.
-const PLAN: Plan = Plan::CHOPPY;
+/// How the machine behaves, by seed. Where connections break, the oracle allows for that.
+const PLANS: [Plan; 2] = [Plan::CHOPPY, Plan::HOSTILE];
 
 /// Seeds of an ordinary run; `SHARDWISE_SEEDS` asks for more.
 const SEEDS: u64 = 200;
@@ -66,10 +67,16 @@ fn run_all(seeds: &Range<u64>) -> thread::JoinHandle<Vec<Run>> {
 }
 
 fn run(seed: u64) -> Run {
-    let shards = [1, 2, 4][(seed % 3) as usize];
-    let server = builder().seed(seed).shards(shards).plan(PLAN).start(|_| app::app());
+    let (plan, shards) = (PLANS[(seed % 2) as usize], [1, 2, 4][(seed % 3) as usize]);
+    let server = builder().seed(seed).shards(shards).plan(plan).start(|_| app::app());
     let answered = server.run(async move |client| {
-        let crowd = Crowd(Rc::new(Shared { client, shards, is_draining: Cell::new(false), answered: Cell::new(0) }));
+        let crowd = Crowd(Rc::new(Shared {
+            client,
+            shards,
+            breaks: plan == Plan::HOSTILE,
+            is_draining: Cell::new(false),
+            answered: Cell::new(0),
+        }));
         crowd.live().await;
         crowd.0.answered.get()
     });
@@ -83,6 +90,8 @@ struct Crowd(Rc<Shared>);
 struct Shared {
     client: Client,
     shards: usize,
+    /// Connections break by nobody's fault.
+    breaks: bool,
     is_draining: Cell<bool>,
     answered: Cell<u64>,
 }
@@ -334,7 +343,7 @@ impl Crowd {
     }
 
     fn may_break(&self) -> bool {
-        self.0.is_draining.get() || PLAN != Plan::CHOPPY
+        self.0.is_draining.get() || self.0.breaks
     }
 
     fn count(&self, answers: u64) {
