@@ -127,6 +127,7 @@ fn a_drain_under_load_loses_no_request() {
                 match talk.answers(std::slice::from_ref(&case)).await.0 {
                     Outcome::Whole => {}
                     Outcome::Closed => return count + 1,
+                    Outcome::Late => panic!("{case:?} was sent at once"),
                     Outcome::Broken => {
                         // A reset may overtake the end: it is one as long as no byte of an answer came.
                         let is_none = !(is_sent && is_before) && talk.is_at_a_boundary();

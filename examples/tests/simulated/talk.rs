@@ -21,6 +21,8 @@ pub(crate) enum Outcome {
     Whole,
     /// All up to one whose answer says that the connection closes.
     Closed,
+    /// A request did not arrive in time, so it was refused and the connection closed.
+    Late,
     /// The connection has ended, perhaps in the middle of an answer.
     Broken,
 }
@@ -81,6 +83,7 @@ impl Talk {
     pub(crate) async fn answers(&mut self, cases: &[Case]) -> (Outcome, usize) {
         for (count, case) in cases.iter().enumerate() {
             match self.next(case.is_head).await {
+                Ok(Some(answer)) if answer.status == 408 && answer.closes() => return (Outcome::Late, count),
                 Ok(Some(answer)) => {
                     case.check(&answer);
                     if answer.closes() {
