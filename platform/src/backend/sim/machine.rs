@@ -172,8 +172,8 @@ pub(super) enum Event {
     Due { shard: ShardId, operation: Key },
     /// What an operation has come to reaches its shard.
     Landing { shard: ShardId, node: Option<Key>, operation: Key, landing: Landing },
-    /// A cancel takes effect, on this run of an operation.
-    Cancel { shard: ShardId, operation: Key, run: u64 },
+    /// The cancel of an operation takes effect.
+    Cancel { shard: ShardId, operation: Key },
     /// A stream socket asks to be connected.
     Knock { from: Key, to: SocketAddr, tries: u32 },
     /// Something travels from one end of a connection to the other.
@@ -199,8 +199,8 @@ pub(super) enum News {
     Due(Key),
     /// This is what an operation has come to, on a socket or on none.
     Landing { node: Option<Key>, operation: Key, landing: Landing },
-    /// The cancel of this run of an operation takes effect.
-    Cancel { operation: Key, run: u64 },
+    /// The cancel of this operation takes effect.
+    Cancel(Key),
 }
 
 #[derive(Default)]
@@ -339,7 +339,7 @@ impl World {
                 self.trace.record(self.now, "landing", operation, shard.0.into());
                 self.tell(shard, News::Landing { node, operation, landing });
             }
-            Event::Cancel { shard, operation, run } => self.tell(shard, News::Cancel { operation, run }),
+            Event::Cancel { shard, operation } => self.tell(shard, News::Cancel(operation)),
             Event::Knock { from, to, tries } => self.knock(from, to, tries),
             Event::Segment { from, to, segment } => self.segment(from, to, segment),
             Event::Packet(packet) => self.packet(packet),

@@ -3,15 +3,16 @@
 //! A [`Machine`] stands for the computer and its kernel; [`Reactor::simulated`](crate::Reactor::simulated) opens a shard's
 //! reactor on it. Nothing blocks and time stands still, so whoever runs the shards lets it pass:
 //!
-//! 1. Turn every shard, in a fixed order, until none of them has anything left to do at this moment. A turn enters its
-//!    reactor, which delivers what has arrived and never waits; `Wait::Until` notes when the shard wants to be turned again
+//! 1. Turn every shard that is not [stalled](crate::Reactor::is_stalled), in a fixed order, until none of them has anything
+//!    left to do at this moment. A turn enters its reactor, which delivers what has arrived and never waits; `Wait::Until` notes when the shard wants to be turned again
 //!    at the latest, `Wait::Forever` that it does not mind, and `Wait::No` that its driver keeps its deadlines.
 //! 2. Call [`Machine::advance_to_next`]: time jumps to the next arrival, end of a sleep or noted deadline, and it goes on
 //!    at 1. A driver that keeps deadlines of its own compares them with [`Machine::next_event`] and calls
 //!    [`Machine::advance`] with the earlier moment. If there is no next event, everyone waits for something that cannot
 //!    happen: the program has ended, or is stuck.
 //!
-//! The same program with the same seed does the same to the byte, and [`Machine::trace_hash`] shows it.
+//! A [`Plan`] says what goes wrong, and how often. The same program with the same seed does the same to the byte, and
+//! [`Machine::trace_hash`] shows it.
 //!
 //! ```
 //! use shardwise_platform::sim::Machine;

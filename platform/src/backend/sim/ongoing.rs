@@ -26,8 +26,6 @@ pub(super) struct Ongoing {
     /// Operations that wait for a point in time (sleeps, files, and zero-copy sends whose memory is still in use), by the
     /// index of their slot.
     due: Vec<Option<(Key, EventId)>>,
-    /// How many were ever begun.
-    runs: u64,
 }
 
 /// Who waits for one socket.
@@ -40,14 +38,11 @@ struct Line {
 /// An operation that waits for something to happen to a socket.
 struct Waiting {
     operation: Key,
-    /// Which of the operation's runs this is: a stream that was paused runs again, and a cancel of its last run is not
-    /// meant for this one.
-    run: u64,
     /// Bytes that a send has got rid of.
     sent: usize,
     /// A cancel is on its way to it, and until then it goes on.
     is_doomed: bool,
-    /// Completions since.
+    /// Its completions since.
     parts_since: u32,
 }
 
@@ -68,7 +63,7 @@ enum Direction {
 
 impl Ongoing {
     pub(super) fn new(shard: ShardId) -> Self {
-        Ongoing { shard, lines: Vec::new(), due: Vec::new(), runs: 0 }
+        Ongoing { shard, lines: Vec::new(), due: Vec::new() }
     }
 
     // ---- what the shard asks for -----------------------------------------------------------------------------------
@@ -111,27 +106,27 @@ impl Ongoing {
                 return self.post(core, world, node, operation, error.into());
             }
         }
-        self.runs += 1;
-        let waiting = Waiting { operation, run: self.runs, sent: 0, is_doomed: false, parts_since: 0 };
+        let waiting = Waiting { operation, sent: 0, is_doomed: false, parts_since: 0 };
         self.line(node).waiting.push_back(waiting);
         self.progress(core, world, node);
     }
 
     /// Somebody wants an operation to end. That takes effect now or, if chance will have it, later; an operation whose
-    /// result is on its way has ended already.
+    /// result is on its way has ended already. A late cancel may find a stream that has stopped by itself meanwhile and runs
+    /// anew, which then is stopped and started once more.
     fn ask_for_end(&mut self, core: &mut Core, world: &mut World, operation: Key) {
-        let run = self.waiting(core, operation).map(|waiting| waiting.run);
-        // What waits for its time runs once.
-        let Some(run) = run.or(self.is_due(operation).then_some(0)) else { return };
+        if self.waiting(core, operation).is_none() && !self.is_due(operation) {
+            return;
+        }
         let delay = world.chance.cancel();
         if delay.is_zero() {
-            return self.end(core, world, operation, run);
+            return self.end(core, world, operation);
         }
         if let Some(waiting) = self.waiting(core, operation) {
             (waiting.is_doomed, waiting.parts_since) = (true, 0);
         }
         world.trace.record(world.now, "late-cancel", operation, delay.as_nanos() as u64);
-        world.schedule(world.now + delay, Event::Cancel { shard: self.shard, operation, run });
+        world.schedule(world.now + delay, Event::Cancel { shard: self.shard, operation });
     }
 
     // ---- what the machine tells ------------------------------------------------------------------------------------
@@ -140,7 +135,7 @@ impl Ongoing {
         match news {
             News::Node(node) => self.progress(core, world, node),
             News::Due(operation) => self.due(core, world, operation),
-            News::Cancel { operation, run } => self.end(core, world, operation, run),
+            News::Cancel(operation) => self.end(core, world, operation),
             News::Landing { node, operation, landing } => {
                 landing.land(core, operation);
                 if let Some(node) = node {
@@ -220,7 +215,7 @@ impl Ongoing {
             }
             match world.accept(node) {
                 Ok(None) => break,
-                Ok(Some(descriptor)) => self.post(core, world, node, operation, Landing::Accepted(descriptor)),
+                Ok(Some(descriptor)) => self.part(core, world, node, waiting, Landing::Accepted(descriptor)),
                 Err(error) => return self.done(core, world, node, operation, error.into()),
             }
         }
@@ -245,7 +240,7 @@ impl Ongoing {
             let Some(Ok((chunk, ()))) = filled else {
                 return self.done(core, world, node, operation, Landing::Starved);
             };
-            self.post(core, world, node, operation, Landing::Part(Outcome::Received(chunk)));
+            self.part(core, world, node, waiting, Landing::Part(Outcome::Received(chunk)));
         }
         Step::Waits
     }
@@ -279,7 +274,7 @@ impl Ongoing {
             };
             let truncated = data.len() < packet.data.len();
             let message = Message { data, peer: packet.from, segment: None, ecn: packet.ecn, truncated };
-            self.post(core, world, node, operation, Landing::Part(Outcome::Message(Box::new(message))));
+            self.part(core, world, node, waiting, Landing::Part(Outcome::Message(Box::new(message))));
         }
         Step::Waits
     }
@@ -301,8 +296,8 @@ impl Ongoing {
 
     // ---- how operations end ----------------------------------------------------------------------------------------
 
-    /// Ends an operation that was cancelled, unless it has ended by itself, or runs anew.
-    fn end(&mut self, core: &mut Core, world: &mut World, operation: Key, run: u64) {
+    /// Ends an operation that was cancelled, unless it has ended by itself.
+    fn end(&mut self, core: &mut Core, world: &mut World, operation: Key) {
         let Some(op) = core.op(operation) else { return };
         let (node, is_send, is_stream) = (node_of(core, op), matches!(op, Op::Send { .. }), op.is_stream());
         if self.is_due(operation) {
@@ -315,8 +310,7 @@ impl Ongoing {
         }
         let Ok(node) = node else { return };
         let waiting = &mut self.line(node).waiting;
-        let Some(index) = waiting.iter().position(|waiting| waiting.operation == operation && waiting.run == run)
-        else {
+        let Some(index) = waiting.iter().position(|waiting| waiting.operation == operation) else {
             return;
         };
         let landing = match waiting.remove(index).map_or(0, |waiting| waiting.sent) {
@@ -347,6 +341,11 @@ impl Ongoing {
                 (_, sent) => core.land_sent(waiting.operation, sent),
             }
         }
+    }
+
+    fn part(&mut self, core: &mut Core, world: &mut World, node: Key, waiting: &mut Waiting, landing: Landing) {
+        waiting.parts_since += 1;
+        self.post(core, world, node, waiting.operation, landing);
     }
 
     fn done(&mut self, core: &mut Core, world: &mut World, node: Key, operation: Key, landing: Landing) -> Step {
@@ -414,15 +413,9 @@ impl Ongoing {
 impl Waiting {
     /// Whether a stream may give more at this moment. One whose end was asked for gives no more: its cancel is in the
     /// queue. If that is late, it goes on until then, as far as a kernel would.
-    fn goes_on(&mut self, core: &Core, world: &World, node: Key) -> bool {
-        if world.landings(node) >= LANDINGS_MAX {
-            return false;
-        }
-        if !core.is_ending(self.operation) {
-            return true;
-        }
-        self.parts_since += 1;
-        self.is_doomed && self.parts_since <= PARTS_AFTER_CANCEL_MAX
+    fn goes_on(&self, core: &Core, world: &World, node: Key) -> bool {
+        let may_overrun = self.is_doomed && self.parts_since < PARTS_AFTER_CANCEL_MAX;
+        world.landings(node) < LANDINGS_MAX && (may_overrun || !core.is_ending(self.operation))
     }
 }
 

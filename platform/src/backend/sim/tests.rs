@@ -157,6 +157,12 @@ impl Fixture {
     #[track_caller]
     fn drain(&mut self, shard: usize, socket: Handle) -> (Vec<u8>, Option<Error>) {
         let token = self.start(shard, Op::Receive { socket, group: Group::Heads });
+        self.drain_token(shard, token)
+    }
+
+    /// The same with a stream that has begun.
+    #[track_caller]
+    fn drain_token(&mut self, shard: usize, token: Token) -> (Vec<u8>, Option<Error>) {
         let mut received = Vec::new();
         loop {
             match self.result(shard, &token) {

@@ -72,15 +72,22 @@ fn a_reset_cuts_a_stream_and_both_ends_are_told() {
 /// The line dies with the first segment. What each end learns, and when.
 #[test]
 fn a_dead_line_is_noticed_by_those_who_send_or_probe() {
-    for keeps_alive in [false, true] {
+    // Whether the server probes, and whether it says so before the line dies.
+    for (keeps_alive, is_before) in [(false, false), (true, false), (true, true)] {
         let mut fixture = Fixture::new(1, Plan { dead_lines: 1.0, ..Plan::CALM });
         let (client, server) = fixture.pair();
-        if keeps_alive {
-            let option = SocketOption::KeepAlive(Some(Duration::from_secs(60)));
+        let probe = |fixture: &mut Fixture| {
+            let option = SocketOption::KeepAlive(keeps_alive.then_some(Duration::from_secs(60)));
             fixture.shards[SERVER].set_option(server, option).unwrap();
+        };
+        if is_before {
+            probe(&mut fixture);
         }
         let begin = fixture.machine.elapsed();
         assert_eq!(fixture.send(CLIENT, client, b"hello?"), Ok(6));
+        if !is_before {
+            probe(&mut fixture);
+        }
         let receives = [(CLIENT, client), (SERVER, server)]
             .map(|(shard, socket)| (shard, fixture.start(shard, Op::Receive { socket, group: Group::Heads })));
         while fixture.step() {}

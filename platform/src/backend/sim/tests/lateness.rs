@@ -134,9 +134,9 @@ fn a_race_between_cancel_and_end_is_told_as_it_went() {
     assert!(ends[0] > 20 && ends[1] > 20, "{ends:?}");
 }
 
-/// A pause is a cancel too: one that is late must not hit the stream's next run.
+/// A pause is a cancel too. One that is late may hit the stream's next run, and that loses nothing either.
 #[test]
-fn a_late_cancel_does_not_hit_a_stream_that_runs_anew() {
+fn a_late_cancel_loses_nothing_of_a_stream_that_runs_anew() {
     for seed in 0..50 {
         let plan = Plan { late_cancels: 1.0, missed_buffers: 0.3, late_completions: 0.3, ..Plan::CHOPPY };
         let pool = PoolSize { head_buffers: 64, bulk_buffers: 1, bytes: 1 << 20 };
@@ -287,4 +287,40 @@ fn a_stalled_shard_is_not_asked_for_until_it_may_run() {
     assert!(!fixture.shards[CLIENT].is_stalled());
     assert!(matches!(fixture.result(CLIENT, &sleep), Ok(Outcome::Elapsed)));
     fixture.finish(&[]);
+}
+
+/// What lands, and what is on its way, pins as many buffers as a kernel's multishot would and no more.
+#[test]
+fn lateness_pins_as_many_buffers_as_a_kernel_would() {
+    let second = Duration::from_secs(1);
+    let table = [
+        // The pause is late, and the stream goes on meanwhile.
+        (
+            Plan { late_cancels: 1.0, cancel_delay: 3600 * second, ..Plan::CALM },
+            STREAM_QUEUE_MAX + limits::PARTS_AFTER_CANCEL_MAX,
+        ),
+        // All is on its way.
+        (Plan { late_completions: 1.0, completion_delay: 3600 * second, ..Plan::CALM }, limits::LANDINGS_MAX),
+    ];
+    for (plan, pinned) in table {
+        let pool = PoolSize { head_buffers: 128, bulk_buffers: 1, bytes: 1 << 20 };
+        let mut fixture = Fixture::with_pool(13, plan, pool);
+        let (client, server) = fixture.pair();
+        let token = fixture.start(SERVER, Op::Receive { socket: server, group: Group::Heads });
+        fixture.turn();
+        let begin = fixture.machine.now();
+        for _ in 0..100 {
+            let data = vec![1; 100].into();
+            let send = fixture.start(CLIENT, Op::Send { socket: client, data, zero_copy: false });
+            fixture.turn();
+            fixture.shards[CLIENT].abandon(send);
+            fixture.machine.advance(fixture.machine.now() + Duration::from_micros(60));
+        }
+        fixture.turn();
+        assert!(fixture.machine.now() - begin < second);
+        assert_eq!(fixture.shards[SERVER].pool().stats().heads_leased, pinned, "{plan:?}");
+        fixture.shards[CLIENT].close(client);
+        assert_eq!(fixture.drain_token(SERVER, token), (vec![1; 10_000], None));
+        fixture.finish(&[(SERVER, server)]);
+    }
 }
