@@ -149,6 +149,8 @@ fn check(bed: &mut Bed, path: &Path, taker: Taker, ending: Ending) {
             let back = bytes_back(&outcome);
             assert!(back == count * 5000 || (taker == Taker::ZeroCopy && back == 0), "{name}: {back} bytes are back");
             assert!(back == 0 || freed() == 0, "{name}: the caller has it now");
+            // A kernel may give it back at once; the machine's way to the peer and back takes its time.
+            assert!(bed.rung.name != "sim" || freed() == 0, "{name}: the machine still reads it");
             drop(outcome);
         }
         Ending::Hushed => {

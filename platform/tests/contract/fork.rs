@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use rustix::process::{Pid, WaitOptions, waitpid};
+use shardwise_platform::Op;
 
 use crate::bed::Bed;
 
@@ -37,18 +38,26 @@ fn in_a_child(work: impl FnOnce()) {
 pub(crate) fn a_fork_does_not_share_the_ring(bed: &mut Bed) {
     let (client, server) = bed.pair();
     let receive = bed.receive(server);
+    let far = bed.now() + Duration::from_secs(60);
+    let sleep = bed.start(Op::Sleep { until: far });
     bed.enter_for(Duration::from_millis(1));
+    let restarts = bed.stats().restarts;
     in_a_child(|| {
         bed.cancel(&receive);
+        bed.cancel(&sleep);
         bed.enter_for(Duration::from_millis(1));
     });
     in_a_child(|| {
         bed.tear_down();
     });
     bed.enter_for(Duration::from_millis(1));
-    assert!(bed.take(&receive, 1).is_none(), "{}: nothing has happened to it", bed.rung.name);
+    for token in [&receive, &sleep] {
+        assert!(bed.take(token, 1).is_none(), "{}: nothing has happened to it", bed.rung.name);
+    }
+    // A stream that was cancelled from outside would have been started again without a word.
+    assert_eq!(bed.stats().restarts, restarts, "{}: nothing has happened to it", bed.rung.name);
     bed.send(client, b"unharmed");
     assert_eq!(bed.read(&receive, 8), b"unharmed");
-    bed.abandon(receive);
+    bed.abandon_all([receive, sleep]);
     bed.close_all([client, server]);
 }

@@ -108,6 +108,7 @@ contract! {
         streams::connects_and_accepts,
         streams::a_hushed_send_ends_without_a_word,
         streams::a_hushed_send_that_fails_is_told,
+        streams::a_hushed_send_that_is_cut_short_is_told,
         streams::a_listener_gives_every_connection,
         streams::sends_and_receives_both_ways,
         streams::half_close_ends_one_direction_only,

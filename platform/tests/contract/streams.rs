@@ -7,7 +7,7 @@ use bytes::Bytes;
 use shardwise_platform::limits::SEND_BUFFERS_MAX;
 use shardwise_platform::{Buf, BufList, Error, Group, NOBODY, Op, Outcome, SocketOption, Wait};
 
-use crate::bed::{Bed, WAIT_MAX, hash, pattern};
+use crate::bed::{BLOCKING_BYTES, Bed, WAIT_MAX, hash, pattern};
 
 pub(crate) fn connects_and_accepts(bed: &mut Bed) {
     let (listener, address) = bed.listener();
@@ -288,4 +288,21 @@ pub(crate) fn a_hushed_send_that_fails_is_told(bed: &mut Bed) {
     assert_eq!(bed.end(send).unwrap_err(), Error::BrokenPipe);
     bed.close(client);
     bed.close(server);
+}
+
+/// A hushed send of which only a part has left is told, with how much that was.
+pub(crate) fn a_hushed_send_that_is_cut_short_is_told(bed: &mut Bed) {
+    let (client, server) = bed.pair();
+    bed.set_option(client, SocketOption::SendBuffer(4096)).unwrap();
+    let data = Buf::Vec(vec![7; BLOCKING_BYTES]);
+    let send = bed.start_for(Op::Send { socket: client, data, zero_copy: false }, NOBODY);
+    assert!(!bed.hush(&send, 9));
+    bed.enter_for(Duration::from_millis(3));
+    assert!(!bed.is_spent(&send));
+    bed.cancel(&send);
+    let deadline = bed.now() + WAIT_MAX;
+    assert_eq!(bed.enter(Wait::Until(deadline)), [9]);
+    let sent = bed.end(send);
+    assert!(matches!(sent, Ok(Outcome::Sent { bytes, .. }) if bytes > 0 && bytes < BLOCKING_BYTES), "{sent:?}");
+    bed.close_all([client, server]);
 }
