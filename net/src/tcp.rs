@@ -15,8 +15,18 @@ use crate::{Error, Peer, Result};
 #[derive(Debug)]
 pub struct TcpStream {
     // In this order: the receive is given up before its handle is closed.
-    receiving: Option<Operation>,
+    receiving: Receive,
     socket: Owned,
+}
+
+/// What has become of a stream's receive. Its end stays what it was, however often it is asked for: a reset must not be
+/// taken for a clean end by whoever asks once more.
+#[derive(Debug)]
+enum Receive {
+    NotStarted,
+    Armed(Operation),
+    Ended,
+    Failed(platform::Error),
 }
 
 /// A socket that is closed when dropped.
@@ -29,7 +39,7 @@ struct Owned {
 /// The direction of a [`TcpStream`] that comes in: see [`TcpStream::split`].
 #[derive(Debug)]
 pub struct Receiving<'a> {
-    operation: &'a mut Option<Operation>,
+    receive: &'a mut Receive,
     socket: &'a Owned,
 }
 
@@ -54,20 +64,20 @@ impl TcpStream {
         let handle = shard.with_reactor(|reactor| reactor.stream_socket(peer))?;
         let socket = Owned { shard: shard.clone(), handle };
         match start(shard, Op::Connect { socket: handle, peer })?.await.result? {
-            Outcome::Connected => Ok(TcpStream { receiving: None, socket }),
+            Outcome::Connected => Ok(TcpStream { receiving: Receive::NotStarted, socket }),
             other => unreachable!("a connect ends with {other:?}"),
         }
     }
 
     fn adopt(shard: &Shard, handle: Handle) -> Self {
-        TcpStream { receiving: None, socket: Owned { shard: shard.clone(), handle } }
+        TcpStream { receiving: Receive::NotStarted, socket: Owned { shard: shard.clone(), handle } }
     }
 
     /// The next bytes, as a lease on the shard's buffers; `None` once the peer has ended its side.
     ///
     /// Cancel safe: bytes are either returned or still there for the next call.
     ///
-    /// Errors: the peer reset the connection, or it timed out.
+    /// Errors: the peer reset the connection, or it timed out; then every later call gives the same error.
     pub async fn recv(&mut self) -> Result<Option<Chunk>> {
         std::future::poll_fn(|cx| self.poll_recv(cx)).await
     }
@@ -79,7 +89,7 @@ impl TcpStream {
 
     /// Its two directions, so that one task can receive while it sends.
     pub fn split(&mut self) -> (Receiving<'_>, Sending<'_>) {
-        (Receiving { operation: &mut self.receiving, socket: &self.socket }, Sending(&self.socket))
+        (Receiving { receive: &mut self.receiving, socket: &self.socket }, Sending(&self.socket))
     }
 
     /// Sends one buffer, whole.
@@ -148,19 +158,22 @@ impl Receiving<'_> {
 
     /// [`recv`](Receiving::recv) as a poll. The receive stays armed between calls.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>>> {
-        let receiving = match &mut *self.operation {
-            Some(receiving) => receiving,
-            none => {
-                let op = Op::Receive { socket: self.socket.handle, group: Group::Heads };
-                none.insert(start(&self.socket.shard, op)?)
+        let receive = &mut *self.receive;
+        if let Receive::NotStarted = receive {
+            let op = Op::Receive { socket: self.socket.handle, group: Group::Heads };
+            *receive = Receive::Armed(start(&self.socket.shard, op)?);
+        }
+        if let Receive::Armed(operation) = receive {
+            match ready!(operation.poll_next(cx)).result {
+                Ok(Outcome::Received(chunk)) => return Poll::Ready(Ok(Some(chunk))),
+                Ok(Outcome::EndOfInput) => *receive = Receive::Ended,
+                Ok(other) => unreachable!("a receive gives {other:?}"),
+                Err(error) => *receive = Receive::Failed(error),
             }
-        };
-        match ready!(receiving.poll_next(cx)).result {
-            Ok(Outcome::Received(chunk)) => Poll::Ready(Ok(Some(chunk))),
-            // The peer's end is remembered by the spent operation: asking again gives `Closed`, and so does this arm.
-            Ok(Outcome::EndOfInput) | Err(platform::Error::Closed) => Poll::Ready(Ok(None)),
-            Ok(other) => unreachable!("a receive gives {other:?}"),
-            Err(error) => Poll::Ready(Err(error.into())),
+        }
+        match receive {
+            Receive::Failed(error) => Poll::Ready(Err((*error).into())),
+            _ => Poll::Ready(Ok(None)),
         }
     }
 }
@@ -295,3 +308,6 @@ pub(crate) fn sent(completion: Completion) -> Result<Outgoing> {
 fn start(shard: &Shard, op: Op) -> Result<Operation> {
     shard.start(op).map_err(|(_, error)| Error::Io(error))
 }
+
+#[cfg(test)]
+mod tests;
