@@ -5,8 +5,6 @@
 //! ([`mark`]), so that a steady connection costs a receive, a send and its share of a wait, and no other system call. Only
 //! sockets are ever registered; regular files go to the threads of [`Files`].
 
-mod files;
-
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::IoSlice;
 use std::time::Instant;
@@ -16,7 +14,7 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags, accept_with, connect, recv, send, sendmsg};
 
-use self::files::Files;
+use super::readiness::files::Files;
 use super::{BackendKind, SetupError};
 use crate::arena::Key;
 use crate::flight::{Core, Entry};

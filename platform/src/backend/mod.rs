@@ -6,6 +6,7 @@
 
 mod epoll;
 mod features;
+mod readiness;
 pub mod sim;
 mod uring;
 

@@ -26,7 +26,7 @@ use crate::unpark::Unparker;
 use crate::{Error, Result};
 
 /// The shard's side of its file threads.
-pub(super) struct Files {
+pub(in crate::backend) struct Files {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
     /// Jobs given to the threads that have not landed.
@@ -68,13 +68,13 @@ enum Done {
 }
 
 impl Files {
-    pub(super) fn new(unparker: &Unparker) -> Self {
+    pub(in crate::backend) fn new(unparker: &Unparker) -> Self {
         let shared = Shared { state: Mutex::default(), work: Condvar::new(), unparker: unparker.clone() };
         Files { shared: Arc::new(shared), threads: Vec::new(), pending: 0 }
     }
 
     /// Gives an operation to a thread.
-    pub(super) fn start(&mut self, core: &mut Core, key: Key) {
+    pub(in crate::backend) fn start(&mut self, core: &mut Core, key: Key) {
         let job = match job_of(core, key) {
             Ok(job) => job,
             Err(error) => return core.land(key, Err(error)),
@@ -92,7 +92,7 @@ impl Files {
     }
 
     /// Takes an operation back that no thread has begun; one that runs ends as it ends.
-    pub(super) fn cancel(&mut self, core: &mut Core, key: Key) {
+    pub(in crate::backend) fn cancel(&mut self, core: &mut Core, key: Key) {
         let mut state = self.shared.lock();
         let Some(place) = state.jobs.iter().position(|(queued, _)| *queued == key) else { return };
         state.jobs.remove(place);
@@ -102,7 +102,7 @@ impl Files {
     }
 
     /// Lands what the threads have done.
-    pub(super) fn land(&mut self, core: &mut Core) {
+    pub(in crate::backend) fn land(&mut self, core: &mut Core) {
         if self.pending == 0 {
             return;
         }

@@ -1,0 +1,3 @@
+//! What all readiness backends share.
+
+pub(super) mod files;
