@@ -19,7 +19,9 @@ use super::{BackendKind, SetupError};
 use crate::arena::Key;
 use crate::flight::{Core, Entry};
 use crate::handle::{Handle, Resource};
-use crate::limits::{EPOLL_BUSY_TURNS_MAX, EPOLL_EVENTS_MAX, EPOLL_WAIT_MAX, SEND_BUFFERS_MAX, TRANSFERS_PER_TURN_MAX};
+use crate::limits::{
+    READINESS_BUSY_TURNS_MAX, READINESS_EVENTS_MAX, READINESS_WAIT_MAX, SEND_BUFFERS_MAX, TRANSFERS_PER_TURN_MAX,
+};
 use crate::op::{Op, Outcome, Wait};
 use crate::os::{self, Descriptor, error_of};
 use crate::unpark::Unparker;
@@ -86,7 +88,7 @@ impl Epoll {
         })?;
         Ok(Epoll {
             epoll,
-            events: Vec::with_capacity(EPOLL_EVENTS_MAX),
+            events: Vec::with_capacity(READINESS_EVENTS_MAX),
             ready: VecDeque::new(),
             progress: BTreeMap::new(),
             sleeps: BTreeSet::new(),
@@ -104,7 +106,7 @@ impl Epoll {
             let wait_now = if idle { wait } else { Wait::No };
             let mut unparked = false;
             self.busy_turns += 1;
-            if wait_now != Wait::No || self.busy_turns >= EPOLL_BUSY_TURNS_MAX {
+            if wait_now != Wait::No || self.busy_turns >= READINESS_BUSY_TURNS_MAX {
                 unparked = self.look(core, wait_now);
                 self.work(core);
             }
@@ -221,7 +223,7 @@ impl Epoll {
             Wait::Forever => next_sleep,
         };
         // The call rounds up to whole milliseconds, so nothing ends early.
-        let time = until?.saturating_duration_since(now()).min(EPOLL_WAIT_MAX);
+        let time = until?.saturating_duration_since(now()).min(READINESS_WAIT_MAX);
         Some(Timespec { tv_sec: time.as_secs() as i64, tv_nsec: time.subsec_nanos().into() })
     }
 
