@@ -29,6 +29,10 @@ impl Rung {
         Rung { kind: BackendKind::Epoll, name: "epoll", features: Features::ALL }
     }
 
+    pub(crate) fn polling() -> Rung {
+        Rung { kind: BackendKind::Polling, name: "polling", features: Features::ALL }
+    }
+
     /// The full ring, or nothing, with a line that says so, where the host offers no ring.
     pub(crate) fn uring() -> Option<Rung> {
         // Probing opens a descriptor, so it keeps out of the way of those who count them.
@@ -111,7 +115,7 @@ impl std::ops::DerefMut for Bed {
 
 impl Bed {
     pub(crate) fn new(rung: Rung, pool: PoolSize) -> Bed {
-        let unparker = Unparker::new().expect("an eventfd");
+        let unparker = Unparker::new(rung.kind).expect("a descriptor");
         let config = Config { pool, features: rung.features };
         let machine = Machine::new(1);
         let reactor = match rung.kind {

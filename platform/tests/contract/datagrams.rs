@@ -139,6 +139,21 @@ pub(crate) fn congestion_marks_arrive(bed: &mut Bed) {
     }
 }
 
+/// The portable calls have no place for ECN bits: a datagram that asks for them goes without.
+pub(crate) fn congestion_marks_are_left_out(bed: &mut Bed) {
+    let ((client, _), (server, address)) = (socket(bed), socket(bed));
+    let at_server = receive(bed, server);
+    let batch = Datagram { segment: Some(10), ecn: 2, ..to(address, pattern(20)) };
+    assert_eq!(send(bed, client, batch), Ok(20));
+    for _ in 0..2 {
+        let got = message(bed, &at_server);
+        assert_eq!((got.ecn, got.data.len()), (0, 10));
+    }
+    bed.abandon(at_server);
+    bed.close(client);
+    bed.close(server);
+}
+
 pub(crate) fn errors_of_datagrams(bed: &mut Bed) {
     let ((client, _), (gone, gone_address)) = (socket(bed), socket(bed));
     assert_eq!(send(bed, client, to(gone_address, vec![0; 70_000])), Err(Error::TooLarge));

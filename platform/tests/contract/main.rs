@@ -1,6 +1,7 @@
 //! The contract: what every backend promises, whatever stands behind it. One bed (`bed.rs`) drives a reactor with bounded
 //! waits and checks at the end that everything came home; the tests are plain functions of it, and this file instantiates
-//! each for io_uring, for every rung of its ladder, for readiness and for the simulated machine. Many are named after a class of defect that has hit
+//! each for io_uring, for every rung of its ladder, for readiness in both makes and for the simulated
+//! machine. Many are named after a class of defect that has hit
 //! runtimes in the field.
 //!
 //! Failing entries into the kernel are injected from outside; every count `k` of the call shall pass (it counts for each
@@ -27,17 +28,23 @@ mod slots;
 mod streams;
 
 /// Instantiates the contract. Tests under `kernels` need a real one: files of the host, threads that unpark. Those under
-/// `alone` look at what belongs to the whole process, and run one at a time.
+/// `alone` look at what belongs to the whole process, and run one at a time. `linux` is what only the backends of Linux
+/// carry, `elsewhere` what the one of other systems does instead.
 macro_rules! contract {
     (
         everywhere: [$($file_any:ident::$test_any:ident),* $(,)?],
         kernels: [$($file:ident::$test:ident),* $(,)?],
-        alone: [$($file_alone:ident::$test_alone:ident),* $(,)?] $(,)?
+        alone: [$($file_alone:ident::$test_alone:ident),* $(,)?],
+        linux: [$($file_linux:ident::$test_linux:ident),* $(,)?],
+        elsewhere: [$($file_else:ident::$test_else:ident),* $(,)?] $(,)?
     ) => {
         mod uring {
             use crate::bed::{Rung, check, check_alone};
             $(#[test] fn $test_any() { Rung::uring().into_iter().for_each(|rung| check(rung, crate::$file_any::$test_any)); })*
             $(#[test] fn $test() { Rung::uring().into_iter().for_each(|rung| check(rung, crate::$file::$test)); })*
+            $(#[test] fn $test_linux() {
+                Rung::uring().into_iter().for_each(|rung| check(rung, crate::$file_linux::$test_linux));
+            })*
             $(#[test] fn $test_alone() {
                 Rung::uring().into_iter().for_each(|rung| check_alone(rung, crate::$file_alone::$test_alone));
             })*
@@ -47,6 +54,9 @@ macro_rules! contract {
             use crate::bed::{Rung, check, check_alone};
             $(#[test] fn $test_any() { Rung::ladder().into_iter().for_each(|rung| check(rung, crate::$file_any::$test_any)); })*
             $(#[test] fn $test() { Rung::ladder().into_iter().for_each(|rung| check(rung, crate::$file::$test)); })*
+            $(#[test] fn $test_linux() {
+                Rung::ladder().into_iter().for_each(|rung| check(rung, crate::$file_linux::$test_linux));
+            })*
             $(#[test] fn $test_alone() {
                 Rung::ladder().into_iter().for_each(|rung| check_alone(rung, crate::$file_alone::$test_alone));
             })*
@@ -56,7 +66,16 @@ macro_rules! contract {
             use crate::bed::{Rung, check, check_alone};
             $(#[test] fn $test_any() { check(Rung::epoll(), crate::$file_any::$test_any); })*
             $(#[test] fn $test() { check(Rung::epoll(), crate::$file::$test); })*
+            $(#[test] fn $test_linux() { check(Rung::epoll(), crate::$file_linux::$test_linux); })*
             $(#[test] fn $test_alone() { check_alone(Rung::epoll(), crate::$file_alone::$test_alone); })*
+        }
+
+        mod polling {
+            use crate::bed::{Rung, check, check_alone};
+            $(#[test] fn $test_any() { check(Rung::polling(), crate::$file_any::$test_any); })*
+            $(#[test] fn $test() { check(Rung::polling(), crate::$file::$test); })*
+            $(#[test] fn $test_else() { check(Rung::polling(), crate::$file_else::$test_else); })*
+            $(#[test] fn $test_alone() { check_alone(Rung::polling(), crate::$file_alone::$test_alone); })*
         }
 
         mod sim {
@@ -124,7 +143,6 @@ contract! {
         slots::ten_thousand_operations_overflow_no_queue,
         clock::an_unpark_before_the_wait_is_not_lost,
         clock::another_thread_unparks,
-        datagrams::congestion_marks_arrive,
         files::what_is_written_is_read,
         files::errors_of_files,
         files::facts_about_files,
@@ -138,5 +156,11 @@ contract! {
         process::teardown_with_operations_in_flight,
         process::dropped_at_any_moment,
         process::handles_that_nobody_closed_go_with_the_reactor,
+    ],
+    linux: [
+        datagrams::congestion_marks_arrive,
+    ],
+    elsewhere: [
+        datagrams::congestion_marks_are_left_out,
     ],
 }

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use platform::sim::{Machine, Plan};
-use platform::{Config, Reactor, Unparker};
+use platform::{BackendKind, Config, Reactor, Unparker};
 
 use super::start::Start;
 use super::{finished, spawn_main};
@@ -176,7 +176,7 @@ impl Simulation {
             Seed { number, count, why: Arc::from("a simulation"), start: Arc::clone(start), stats: Arc::default() };
         let reactor = Reactor::simulated(&self.machine, &self.config);
         // Shards of one thread wake each other through their worlds; nobody sleeps in a system call.
-        let unparker = Unparker::new().expect("a descriptor for the unparker");
+        let unparker = Unparker::new(BackendKind::Sim).expect("nothing is needed");
         Running::new(seed, reactor, unparker).expect("a free world for a simulated shard")
     }
 

@@ -80,7 +80,7 @@ use crate::arena::Key;
 use crate::flight::{Core, Entry};
 use crate::handle::Resource;
 use crate::op::{Message, Op, Outcome, Wait};
-use crate::os::error_of;
+use crate::os::{code, error_of};
 use crate::socket::{ListenError, ListenOptions, Socket, SocketOption};
 use crate::{Buf, Error, Group, Result};
 
@@ -383,7 +383,7 @@ fn node_of(core: &Core, op: &Op) -> Result<Key> {
     let handle = op.handle().ok_or(Error::Invalid)?;
     match &core.handles.entry(handle).ok_or(Error::Closed)?.resource {
         Resource::Sim(descriptor) => Ok(descriptor.node),
-        Resource::Os(_) => Err(Error::Unsupported),
+        _ => Err(Error::Unsupported),
     }
 }
 
@@ -513,7 +513,7 @@ fn try_file(core: &mut Core, world: &mut World, operation: Key) -> Result<Done> 
         Kind::File(opened) => opened.clone(),
         _ if matches!(op, Op::Stat { .. }) => return Err(Error::Unsupported),
         _ if matches!(op, Op::Sync { .. }) => return Err(Error::Invalid),
-        _ => return Err(error_of(libc::ESPIPE)),
+        _ => return Err(error_of(code::ESPIPE)),
     };
     match core.op_mut(operation).ok_or(Error::Closed)? {
         Op::Read { offset, into, .. } => {

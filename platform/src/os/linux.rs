@@ -1,0 +1,245 @@
+#![allow(unsafe_code)]
+//! What Linux alone has: an eventfd for wake-ups, the flags and message headers that io_uring and plain calls share, and
+//! listeners that the kernel spreads connections over.
+
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+
+use super::{Descriptor, Received, error_of};
+use crate::Result;
+use crate::socket::{self, ListenOptions};
+
+/// The number that a shard's wake-ups go through: an eventfd. Its counter is never read; each write is an edge.
+#[derive(Debug)]
+pub(crate) struct Event(Descriptor);
+
+impl Event {
+    pub(crate) fn new() -> Result<Self> {
+        let flags = rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK;
+        rustix::event::eventfd(0, flags).map(Event).map_err(|errno| error_of(errno.raw_os_error()))
+    }
+
+    pub(crate) fn raise(&self) {
+        // The counter would have to be raised 2^64 times to be full, so the write cannot fail.
+        let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
+    }
+
+    pub(crate) fn descriptor(&self) -> &Descriptor {
+        &self.0
+    }
+}
+
+/// A number that nobody can guess.
+pub(crate) fn random() -> u64 {
+    let mut bytes = [0; 8];
+    // Eight bytes come whole once the kernel's generator is ready, which it is before any server starts.
+    let got = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    assert!(got == Ok(8), "the kernel gives random numbers");
+    u64::from_ne_bytes(bytes)
+}
+
+/// How open(2) is told what [`OpenFile`](crate::OpenFile) says.
+pub(crate) fn open_flags(file: &crate::OpenFile) -> i32 {
+    let access = match (file.read, file.write) {
+        (_, false) => libc::O_RDONLY,
+        (false, true) => libc::O_WRONLY,
+        (true, true) => libc::O_RDWR,
+    };
+    let create = if file.create { libc::O_CREAT } else { 0 };
+    let truncate = if file.truncate { libc::O_TRUNC } else { 0 };
+    access | create | truncate | libc::O_CLOEXEC
+}
+
+/// One listening socket for each shard; the kernel spreads connections over them (SO_REUSEPORT, Linux 3.9). Port zero is
+/// resolved once, and all have the port that the kernel chose.
+///
+/// The address is probed first without SO_REUSEPORT, so that a port in use is an error and not a silent share.
+pub(crate) fn listeners(address: SocketAddr, count: usize, options: &ListenOptions) -> Result<Vec<socket2::Socket>> {
+    let probed = probe(address)?;
+    (0..count).map(|_| socket::open_listener(probed, options, |socket| socket.set_reuse_port(true))).collect()
+}
+
+/// Binds and listens without sharing, to learn whether the address is free and which port zero means, and lets go again.
+fn probe(address: SocketAddr) -> Result<SocketAddr> {
+    let socket = socket::stream_socket(address)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    // With SO_REUSEADDR a second bind passes while nobody listens; listening is what tells.
+    socket.listen(1)?;
+    Ok(socket.local_addr()?.as_socket().unwrap_or(address))
+}
+
+/// How to find out who listens on a port.
+pub(crate) fn find_listener(port: u16) -> String {
+    format!("ss -ltnp 'sport = :{port}'")
+}
+
+/// Pins the calling thread. False if the kernel refuses.
+pub(crate) fn pin(cpu: usize) -> bool {
+    core_affinity::set_for_current(core_affinity::CoreId { id: cpu })
+}
+
+/// Reads a socket address as the kernel writes it.
+pub(crate) fn address_of(name: &[u8]) -> Option<SocketAddr> {
+    let family = u16::from_ne_bytes(name.get(..2)?.try_into().ok()?);
+    let port = u16::from_be_bytes(name.get(2..4)?.try_into().ok()?);
+    match i32::from(family) {
+        libc::AF_INET => {
+            let octets: [u8; 4] = name.get(4..8)?.try_into().ok()?;
+            Some(SocketAddr::from((octets, port)))
+        }
+        libc::AF_INET6 => {
+            let octets: [u8; 16] = name.get(8..24)?.try_into().ok()?;
+            let scope = u32::from_ne_bytes(name.get(24..28)?.try_into().ok()?);
+            Some(std::net::SocketAddrV6::new(octets.into(), port, 0, scope).into())
+        }
+        _ => None,
+    }
+}
+
+/// Length of a control message's header, which is also the alignment of what follows: cmsg(3).
+const CONTROL_HEADER_BYTES: usize = 16;
+
+/// Finds the segment size and the ECN bits among received control messages.
+pub(crate) fn read_control(mut control: &[u8]) -> (Option<u16>, u8) {
+    let (mut segment, mut ecn) = (None, 0);
+    while control.len() > CONTROL_HEADER_BYTES {
+        let len = usize::from_ne_bytes(control[..8].try_into().expect("eight bytes"));
+        let level = i32::from_ne_bytes(control[8..12].try_into().expect("four bytes"));
+        let kind = i32::from_ne_bytes(control[12..16].try_into().expect("four bytes"));
+        let Some(data) = control.get(CONTROL_HEADER_BYTES..len) else { break };
+        match (level, kind, data) {
+            (libc::SOL_UDP, libc::UDP_GRO, [low, high, ..]) => segment = Some(u16::from_ne_bytes([*low, *high])),
+            (libc::SOL_IP, libc::IP_TOS, [tos, ..]) => ecn = tos & 3,
+            (libc::SOL_IPV6, libc::IPV6_TCLASS, [class, ..]) => ecn = class & 3,
+            _ => {}
+        }
+        control = control.get(len.next_multiple_of(8)..).unwrap_or_default();
+    }
+    (segment, ecn)
+}
+
+/// Writes the control messages of a datagram and returns how many bytes they take.
+pub(crate) fn write_control(control: &mut [u8; 64], message: &crate::Datagram) -> usize {
+    let mut used = 0;
+    let mut put = |level: i32, kind: i32, data: &[u8]| {
+        let len = CONTROL_HEADER_BYTES + data.len();
+        control[used..used + 8].copy_from_slice(&len.to_ne_bytes());
+        control[used + 8..used + 12].copy_from_slice(&level.to_ne_bytes());
+        control[used + 12..used + 16].copy_from_slice(&kind.to_ne_bytes());
+        control[used + 16..used + len].copy_from_slice(data);
+        used += len.next_multiple_of(8);
+    };
+    if let Some(segment) = message.segment {
+        put(libc::SOL_UDP, libc::UDP_SEGMENT, &segment.to_ne_bytes());
+    }
+    if message.ecn != 0 {
+        let value = i32::from(message.ecn & 3).to_ne_bytes();
+        match message.peer {
+            Some(SocketAddr::V6(_)) => put(libc::SOL_IPV6, libc::IPV6_TCLASS, &value),
+            _ => put(libc::SOL_IP, libc::IP_TOS, &value),
+        }
+    }
+    used
+}
+
+/// The header of one datagram for sendmsg(2) or recvmsg(2), and all that it points to besides the bytes themselves.
+pub(crate) struct MessageHead {
+    header: libc::msghdr,
+    slice: libc::iovec,
+    /// Where a datagram goes to.
+    peer: socket2::SockAddr,
+    /// Where one came from.
+    name: [u8; size_of::<libc::sockaddr_in6>()],
+    control: Control,
+}
+
+/// Room for control messages, aligned as their headers are.
+#[repr(C, align(8))]
+struct Control([u8; 64]);
+
+impl MessageHead {
+    pub(crate) fn new() -> Self {
+        MessageHead {
+            // SAFETY: all zeroes is a valid message header.
+            header: unsafe { std::mem::zeroed() },
+            slice: libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 },
+            peer: SocketAddr::from(([0; 4], 0)).into(),
+            name: [0; size_of::<libc::sockaddr_in6>()],
+            control: Control([0; 64]),
+        }
+    }
+
+    pub(crate) fn boxed() -> Box<Self> {
+        Box::new(MessageHead::new())
+    }
+
+    /// The header for sending; it points into `self` and to the datagram's bytes, and holds while neither moves.
+    pub(crate) fn set_to_send(&mut self, message: &crate::Datagram) -> *const libc::msghdr {
+        self.slice = libc::iovec { iov_base: message.data.as_ptr().cast_mut().cast(), iov_len: message.data.len() };
+        self.header.msg_iov = &mut self.slice;
+        self.header.msg_iovlen = 1;
+        (self.header.msg_name, self.header.msg_namelen) = (std::ptr::null_mut(), 0);
+        if let Some(peer) = message.peer {
+            self.peer = peer.into();
+            self.header.msg_name = self.peer.as_ptr().cast_mut().cast();
+            self.header.msg_namelen = self.peer.len();
+        }
+        self.header.msg_control = self.control.0.as_mut_ptr().cast();
+        self.header.msg_controllen = write_control(&mut self.control.0, message) as _;
+        &self.header
+    }
+
+    /// The header for receiving, into a buffer that the kernel selects; it points into `self` and holds while that does not
+    /// move.
+    pub(crate) fn set_to_receive(&mut self) -> *mut libc::msghdr {
+        self.header.msg_iovlen = 0;
+        self.header.msg_name = self.name.as_mut_ptr().cast();
+        self.header.msg_namelen = self.name.len() as _;
+        self.header.msg_control = self.control.0.as_mut_ptr().cast();
+        self.header.msg_controllen = self.control.0.len() as _;
+        &mut self.header
+    }
+
+    /// What the kernel has written into the header.
+    pub(crate) fn received(&self, bytes: usize) -> Received {
+        let name = &self.name[..self.name.len().min(self.header.msg_namelen as usize)];
+        let control = &self.control.0[..self.control.0.len().min(self.header.msg_controllen)];
+        let (segment, ecn) = read_control(control);
+        let truncated = self.header.msg_flags & libc::MSG_TRUNC != 0;
+        Received { bytes, peer: address_of(name), segment, ecn, truncated }
+    }
+}
+
+/// Receives one datagram, or several that the kernel has joined.
+pub(crate) fn receive_message(
+    descriptor: &Descriptor,
+    buffer: &mut [u8],
+) -> std::result::Result<Received, rustix::io::Errno> {
+    let mut head = MessageHead::new();
+    head.set_to_receive();
+    head.slice = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    (head.header.msg_iov, head.header.msg_iovlen) = (&mut head.slice, 1);
+    // SAFETY: the header points into `head`, which does not move, and to the caller's buffer, with their lengths; both
+    // outlive the call.
+    let bytes = unsafe { libc::recvmsg(descriptor.as_raw_fd(), &mut head.header, 0) };
+    usize::try_from(bytes).map(|bytes| head.received(bytes)).map_err(|_| last_errno())
+}
+
+/// Sends one datagram, or a batch of equal ones.
+pub(crate) fn send_message(
+    descriptor: &Descriptor,
+    message: &crate::Datagram,
+) -> std::result::Result<usize, rustix::io::Errno> {
+    let mut head = MessageHead::new();
+    let header = head.set_to_send(message);
+    // SAFETY: the header points into `head`, which does not move, and to the message's own bytes, with their lengths; the
+    // call only reads them, and both outlive it.
+    let bytes = unsafe { libc::sendmsg(descriptor.as_raw_fd(), header, libc::MSG_NOSIGNAL) };
+    usize::try_from(bytes).map_err(|_| last_errno())
+}
+
+fn last_errno() -> rustix::io::Errno {
+    let code = std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
+    rustix::io::Errno::from_raw_os_error(code)
+}
