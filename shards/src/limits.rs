@@ -67,3 +67,7 @@ pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// How long shards may take to stop once the drain limit has passed and their work has been dropped.
 pub const STOP_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// How often a thread looks whether a signal has come, where none can wait for it. A person does not notice the delay, and
+/// ten looks a second cost nothing.
+pub const SIGNAL_LOOK_EVERY: Duration = Duration::from_millis(100);
