@@ -64,6 +64,9 @@ pub const COMPACT_BYTES_MAX: usize = 1024;
 /// for the next turn, so a flooding peer gets no more of a turn than a polite one.
 pub const TRANSFERS_PER_TURN_MAX: u32 = 4;
 
+/// Datagrams of one batch, where they are sent one by one: as many as Linux takes in one call (UDP_MAX_SEGMENTS).
+pub const SEGMENTS_MAX: usize = 128;
+
 /// Readiness: events taken from the kernel at once; more are taken by the next look.
 pub const READINESS_EVENTS_MAX: usize = 256;
 

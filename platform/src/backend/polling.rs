@@ -18,7 +18,7 @@ use super::{BackendKind, SetupError, Watched};
 use crate::arena::Key;
 use crate::flight::Core;
 use crate::handle::{Handle, Resource};
-use crate::limits::{READINESS_EVENTS_MAX, READINESS_WAIT_MAX, SEND_BUFFERS_MAX};
+use crate::limits::{READINESS_EVENTS_MAX, READINESS_WAIT_MAX, SEGMENTS_MAX, SEND_BUFFERS_MAX};
 use crate::op::{Datagram, Op, Outcome, Wait};
 use crate::os::{self, Descriptor, error_of};
 use crate::unpark::{Unparker, Wake};
@@ -189,6 +189,9 @@ impl Watch for Polling {
 fn send_message(socket: &SockRef<'_>, message: &Datagram, mut sent: usize) -> io::Result<Tried> {
     let all = message.data.len();
     let segment = message.segment.map_or(all, usize::from).max(1);
+    if all.div_ceil(segment) > SEGMENTS_MAX {
+        return Ok(Tried::Failed(Error::Invalid));
+    }
     let begin = sent;
     loop {
         let data = &message.data[sent..all.min(sent + segment)];

@@ -9,6 +9,8 @@ use shardwise_platform::{
     PoolSize, Reactor, Token, Unparker, Wait, listen, select, sim::Machine,
 };
 
+use crate::host::open_descriptors;
+
 /// No wait of any test is longer. What is waited for takes microseconds; the rest is a machine under load.
 pub(crate) const WAIT_MAX: Duration = Duration::from_secs(10);
 
@@ -83,11 +85,6 @@ fn run(rung: Rung, test: fn(&mut Bed)) {
     let mut bed = Bed::new(rung, PoolSize { head_buffers: 64, bulk_buffers: 8, bytes: 1 << 20 });
     test(&mut bed);
     bed.finish();
-}
-
-/// Descriptors that this process has open. The directory's own is among them, each time.
-pub(crate) fn open_descriptors() -> usize {
-    std::fs::read_dir("/proc/self/fd").expect("proc is mounted").count()
 }
 
 /// One reactor under test.

@@ -23,64 +23,57 @@ mod buffers;
 mod clock;
 mod datagrams;
 mod files;
+mod host;
 mod process;
 mod slots;
 mod streams;
 
 /// Instantiates the contract. Tests under `kernels` need a real one: files of the host, threads that unpark. Those under
-/// `alone` look at what belongs to the whole process, and run one at a time. `linux` is what only the backends of Linux
-/// carry, `elsewhere` what the one of other systems does instead.
+/// `alone` look at what belongs to the whole process, and run one at a time. What only some systems have is marked by `cfg`.
 macro_rules! contract {
     (
-        everywhere: [$($file_any:ident::$test_any:ident),* $(,)?],
-        kernels: [$($file:ident::$test:ident),* $(,)?],
-        alone: [$($file_alone:ident::$test_alone:ident),* $(,)?],
-        linux: [$($file_linux:ident::$test_linux:ident),* $(,)?],
-        elsewhere: [$($file_else:ident::$test_else:ident),* $(,)?] $(,)?
+        everywhere: [$($(#[$on_any:meta])? $file_any:ident::$test_any:ident),* $(,)?],
+        kernels: [$($(#[$on:meta])? $file:ident::$test:ident),* $(,)?],
+        alone: [$($(#[$on_alone:meta])? $file_alone:ident::$test_alone:ident),* $(,)?] $(,)?
     ) => {
+        #[cfg(target_os = "linux")]
         mod uring {
             use crate::bed::{Rung, check, check_alone};
-            $(#[test] fn $test_any() { Rung::uring().into_iter().for_each(|rung| check(rung, crate::$file_any::$test_any)); })*
-            $(#[test] fn $test() { Rung::uring().into_iter().for_each(|rung| check(rung, crate::$file::$test)); })*
-            $(#[test] fn $test_linux() {
-                Rung::uring().into_iter().for_each(|rung| check(rung, crate::$file_linux::$test_linux));
-            })*
-            $(#[test] fn $test_alone() {
+            $($(#[$on_any])? #[test] fn $test_any() { Rung::uring().into_iter().for_each(|rung| check(rung, crate::$file_any::$test_any)); })*
+            $($(#[$on])? #[test] fn $test() { Rung::uring().into_iter().for_each(|rung| check(rung, crate::$file::$test)); })*
+            $($(#[$on_alone])? #[test] fn $test_alone() {
                 Rung::uring().into_iter().for_each(|rung| check_alone(rung, crate::$file_alone::$test_alone));
             })*
         }
 
+        #[cfg(target_os = "linux")]
         mod ladder {
             use crate::bed::{Rung, check, check_alone};
-            $(#[test] fn $test_any() { Rung::ladder().into_iter().for_each(|rung| check(rung, crate::$file_any::$test_any)); })*
-            $(#[test] fn $test() { Rung::ladder().into_iter().for_each(|rung| check(rung, crate::$file::$test)); })*
-            $(#[test] fn $test_linux() {
-                Rung::ladder().into_iter().for_each(|rung| check(rung, crate::$file_linux::$test_linux));
-            })*
-            $(#[test] fn $test_alone() {
+            $($(#[$on_any])? #[test] fn $test_any() { Rung::ladder().into_iter().for_each(|rung| check(rung, crate::$file_any::$test_any)); })*
+            $($(#[$on])? #[test] fn $test() { Rung::ladder().into_iter().for_each(|rung| check(rung, crate::$file::$test)); })*
+            $($(#[$on_alone])? #[test] fn $test_alone() {
                 Rung::ladder().into_iter().for_each(|rung| check_alone(rung, crate::$file_alone::$test_alone));
             })*
         }
 
+        #[cfg(target_os = "linux")]
         mod epoll {
             use crate::bed::{Rung, check, check_alone};
-            $(#[test] fn $test_any() { check(Rung::epoll(), crate::$file_any::$test_any); })*
-            $(#[test] fn $test() { check(Rung::epoll(), crate::$file::$test); })*
-            $(#[test] fn $test_linux() { check(Rung::epoll(), crate::$file_linux::$test_linux); })*
-            $(#[test] fn $test_alone() { check_alone(Rung::epoll(), crate::$file_alone::$test_alone); })*
+            $($(#[$on_any])? #[test] fn $test_any() { check(Rung::epoll(), crate::$file_any::$test_any); })*
+            $($(#[$on])? #[test] fn $test() { check(Rung::epoll(), crate::$file::$test); })*
+            $($(#[$on_alone])? #[test] fn $test_alone() { check_alone(Rung::epoll(), crate::$file_alone::$test_alone); })*
         }
 
         mod polling {
             use crate::bed::{Rung, check, check_alone};
-            $(#[test] fn $test_any() { check(Rung::polling(), crate::$file_any::$test_any); })*
-            $(#[test] fn $test() { check(Rung::polling(), crate::$file::$test); })*
-            $(#[test] fn $test_else() { check(Rung::polling(), crate::$file_else::$test_else); })*
-            $(#[test] fn $test_alone() { check_alone(Rung::polling(), crate::$file_alone::$test_alone); })*
+            $($(#[$on_any])? #[test] fn $test_any() { check(Rung::polling(), crate::$file_any::$test_any); })*
+            $($(#[$on])? #[test] fn $test() { check(Rung::polling(), crate::$file::$test); })*
+            $($(#[$on_alone])? #[test] fn $test_alone() { check_alone(Rung::polling(), crate::$file_alone::$test_alone); })*
         }
 
         mod sim {
             use crate::bed::{Rung, check};
-            $(#[test] fn $test_any() { check(Rung::sim(), crate::$file_any::$test_any); })*
+            $($(#[$on_any])? #[test] fn $test_any() { check(Rung::sim(), crate::$file_any::$test_any); })*
         }
     };
 }
@@ -143,6 +136,7 @@ contract! {
         slots::ten_thousand_operations_overflow_no_queue,
         clock::an_unpark_before_the_wait_is_not_lost,
         clock::another_thread_unparks,
+        datagrams::congestion_marks_arrive,
         files::what_is_written_is_read,
         files::errors_of_files,
         files::facts_about_files,
@@ -152,15 +146,10 @@ contract! {
     ],
     alone: [
         process::a_cancelled_accept_leaks_no_descriptor,
+        #[cfg(unix)]
         process::out_of_descriptors_and_back,
         process::teardown_with_operations_in_flight,
         process::dropped_at_any_moment,
         process::handles_that_nobody_closed_go_with_the_reactor,
-    ],
-    linux: [
-        datagrams::congestion_marks_arrive,
-    ],
-    elsewhere: [
-        datagrams::congestion_marks_are_left_out,
     ],
 }
