@@ -64,6 +64,10 @@ pub const COMPACT_BYTES_MAX: usize = 1024;
 /// for the next turn, so a flooding peer gets no more of a turn than a polite one.
 pub const TRANSFERS_PER_TURN_MAX: u32 = 4;
 
+/// Bytes that one call is given to send, where a poller tells of room: Windows takes all that it is given in one call, however
+/// full its buffer is, and a peer that does not read would have it keep all of a response.
+pub const SEND_BYTES_MAX: usize = 256 * 1024;
+
 /// Datagrams of one batch, where they are sent one by one: as many as Linux takes in one call (UDP_MAX_SEGMENTS).
 pub const SEGMENTS_MAX: usize = 128;
 

@@ -18,11 +18,11 @@ use super::{BackendKind, SetupError, Watched};
 use crate::arena::Key;
 use crate::flight::Core;
 use crate::handle::{Handle, Resource};
-use crate::limits::{READINESS_EVENTS_MAX, READINESS_WAIT_MAX, SEGMENTS_MAX, SEND_BUFFERS_MAX};
+use crate::limits::{READINESS_EVENTS_MAX, READINESS_WAIT_MAX, SEGMENTS_MAX, SEND_BUFFERS_MAX, SEND_BYTES_MAX};
 use crate::op::{Datagram, Op, Outcome, Wait};
 use crate::os::{self, Descriptor, error_of};
 use crate::unpark::{Unparker, Wake};
-use crate::{Error, Result};
+use crate::{BufList, Error, Result};
 
 /// The poller has been asked to tell when there is something to read.
 const ASKED_READ: u32 = mark::OWN;
@@ -139,18 +139,13 @@ impl Watch for Polling {
                 }
             }
             Op::Send { data, .. } => socket
-                .send_with_flags(&data[sent..], os::SEND_FLAGS)
+                .send_with_flags(&data[sent..data.len().min(sent + SEND_BYTES_MAX)], os::SEND_FLAGS)
                 .map(|bytes| Tried::Sent { bytes: sent + bytes, all: data.len() }),
             Op::SendList { list, .. } => {
                 let mut slices = [IoSlice::new(&[]); SEND_BUFFERS_MAX];
-                for (slice, buf) in slices.iter_mut().zip(list.iter()) {
-                    *slice = IoSlice::new(buf);
-                }
-                // Some systems take no list without a buffer.
-                let mut rest = &mut slices[..list.len().max(1)];
-                IoSlice::advance_slices(&mut rest, sent);
+                let count = gather(list, sent, &mut slices);
                 socket
-                    .send_vectored_with_flags(rest, os::SEND_FLAGS)
+                    .send_vectored_with_flags(&slices[..count], os::SEND_FLAGS)
                     .map(|bytes| Tried::Sent { bytes: sent + bytes, all: list.bytes() })
             }
             Op::SendMessage { message, .. } => send_message(&socket, message, sent),
@@ -182,6 +177,22 @@ impl Watch for Polling {
             _ => failed(core, key, handle, error.into()),
         })
     }
+}
+
+/// The bytes of a list that come after the first `sent`, as many as one call is given, and in how many slices: one at least,
+/// since some systems take no list without a buffer.
+fn gather<'a>(list: &'a BufList, sent: usize, slices: &mut [IoSlice<'a>; SEND_BUFFERS_MAX]) -> usize {
+    let (mut skip, mut room, mut count) = (sent, SEND_BYTES_MAX, 0);
+    for buf in list.iter() {
+        let rest = &buf[skip.min(buf.len())..];
+        skip -= buf.len() - rest.len();
+        let taken = &rest[..rest.len().min(room)];
+        if !taken.is_empty() {
+            slices[count] = IoSlice::new(taken);
+            (count, room) = (count + 1, room - taken.len());
+        }
+    }
+    count.max(1)
 }
 
 /// Sends one datagram, or a batch of them one by one, and says how far it has come. ECN bits are not set: the portable

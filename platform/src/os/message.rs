@@ -31,5 +31,8 @@ pub(crate) fn receive_from(socket: &SockRef<'_>, buffer: &mut [u8]) -> io::Resul
     // it on to the kernel alone, and the kernel writes only what is initialised, so the caller's bytes stay such.
     let room = unsafe { std::slice::from_raw_parts_mut(buffer.as_mut_ptr().cast::<MaybeUninit<u8>>(), buffer.len()) };
     let (bytes, flags, peer) = socket.recv_from_vectored(&mut [MaybeUninitSlice::new(room)])?;
-    Ok(Received { bytes, peer: peer.as_socket(), segment: None, ecn: 0, truncated: flags.is_truncated() })
+    let truncated = flags.is_truncated();
+    // What is cut fills the buffer; not every system counts it.
+    let bytes = if truncated { buffer.len() } else { bytes };
+    Ok(Received { bytes, peer: peer.as_socket(), segment: None, ecn: 0, truncated })
 }

@@ -60,7 +60,7 @@ pub(crate) fn reuse_address(_socket: &socket2::Socket) -> Result<()> {
     Ok(())
 }
 
-/// Opens a file, or a directory, to learn facts about it.
+/// Opens a file; or a directory, for reading, to learn facts about it.
 pub(crate) fn open(file: &OpenFile) -> io::Result<File> {
     const FILE_FLAG_BACKUP_SEMANTICS: u32 = 0x0200_0000;
     OpenOptions::new()
@@ -68,7 +68,7 @@ pub(crate) fn open(file: &OpenFile) -> io::Result<File> {
         .write(file.write)
         .create(file.create)
         .truncate(file.truncate)
-        .custom_flags(FILE_FLAG_BACKUP_SEMANTICS)
+        .custom_flags(if file.write { 0 } else { FILE_FLAG_BACKUP_SEMANTICS })
         .open(&file.path)
 }
 

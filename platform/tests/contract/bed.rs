@@ -27,6 +27,7 @@ impl Rung {
         Rung { kind: BackendKind::Sim, name: "sim", features: Features::ALL }
     }
 
+    #[allow(dead_code, reason = "for Linux")]
     pub(crate) fn epoll() -> Rung {
         Rung { kind: BackendKind::Epoll, name: "epoll", features: Features::ALL }
     }
@@ -36,6 +37,7 @@ impl Rung {
     }
 
     /// The full ring, or nothing, with a line that says so, where the host offers no ring.
+    #[allow(dead_code, reason = "for Linux")]
     pub(crate) fn uring() -> Option<Rung> {
         // Probing opens a descriptor, so it keeps out of the way of those who count them.
         let _guard = ALONE.read().unwrap_or_else(PoisonError::into_inner);
@@ -50,6 +52,7 @@ impl Rung {
     }
 
     /// The ring without each feature alone, without more and more of them down the ladder, and without all.
+    #[allow(dead_code, reason = "for Linux")]
     pub(crate) fn ladder() -> Vec<Rung> {
         let Some(full) = Rung::uring() else { return Vec::new() };
         let alone =

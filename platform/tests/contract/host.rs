@@ -17,6 +17,12 @@ pub(crate) const DIRECTORY_READ: Error = Error::Os(libc::EISDIR);
 #[cfg(windows)]
 pub(crate) const DIRECTORY_READ: Error = Error::Os(1);
 
+/// What sends meet after a reset that has been told once. Windows tells it to everyone.
+#[cfg(unix)]
+pub(crate) const RESET_BEFORE: Error = Error::BrokenPipe;
+#[cfg(windows)]
+pub(crate) const RESET_BEFORE: Error = Error::Reset;
+
 /// A file that has bytes at offset zero, whatever is read: many at best.
 #[cfg(unix)]
 pub(crate) fn source() -> PathBuf {

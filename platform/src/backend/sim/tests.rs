@@ -931,7 +931,7 @@ fn datagrams_that_cannot_go_are_refused() {
     let table = [
         (Some(peer), 65_508, None, Error::TooLarge),
         (Some(peer), 65_000, Some(100), Error::Invalid),
-        (None, 10, None, error_of(libc::EDESTADDRREQ)),
+        (None, 10, None, error_of(code::EDESTADDRREQ)),
     ];
     for (peer, len, segment, error) in table {
         let mut fixture = Fixture::new(20, Plan::CALM);
@@ -1071,8 +1071,8 @@ fn files_open_as_asked_or_say_why_not() {
         ("/data/new", "wc", None),
         ("/data/new", "r", Some(Error::NotFound)),
         ("/nowhere/new", "wc", Some(Error::NotFound)),
-        ("/data/a/b", "wc", Some(error_of(libc::ENOTDIR))),
-        ("/data", "w", Some(error_of(libc::EISDIR))),
+        ("/data/a/b", "wc", Some(error_of(code::ENOTDIR))),
+        ("/data", "w", Some(error_of(code::EISDIR))),
         ("/data/\0", "wc", Some(Error::Invalid)),
     ];
     for (path, mode, error) in table {
@@ -1108,7 +1108,7 @@ fn files_hold_what_was_written() {
     assert_eq!(fixture.read(read_only, 0).unwrap(), b"");
     let directory = fixture.open("/tmp", "r").unwrap();
     assert!(fixture.stat(directory).is_directory);
-    assert_eq!(fixture.read(directory, 0), Err(error_of(libc::EISDIR)));
+    assert_eq!(fixture.read(directory, 0), Err(error_of(code::EISDIR)));
     fixture.finish(&[file, emptied, read_only, directory].map(|handle| (CLIENT, handle)));
 }
 
@@ -1142,7 +1142,7 @@ fn operations_on_the_wrong_kind_of_handle_say_so() {
     let (listener, peer) = fixture.listen("127.0.0.1:0", 4);
     let fresh = fixture.shards[CLIENT].stream_socket(peer).unwrap();
     let file = fixture.open("/tmp/a", "wc").unwrap();
-    let not_socket = error_of(libc::ENOTSOCK);
+    let not_socket = error_of(code::ENOTSOCK);
     let send = |socket| Op::Send { socket, data: "x".into(), zero_copy: false };
     let table = [
         (CLIENT, Op::Accept { listener: client }, Error::Invalid),
@@ -1156,7 +1156,7 @@ fn operations_on_the_wrong_kind_of_handle_say_so() {
         (CLIENT, Op::Connect { socket: file, peer }, not_socket),
         (CLIENT, send(file), not_socket),
         (CLIENT, Op::Sync { file: client }, Error::Invalid),
-        (CLIENT, Op::Write { file: client, offset: 0, data: "x".into() }, error_of(libc::ESPIPE)),
+        (CLIENT, Op::Write { file: client, offset: 0, data: "x".into() }, error_of(code::ESPIPE)),
     ];
     for (shard, op, error) in table {
         let name = format!("{op:?}");
