@@ -56,14 +56,15 @@ impl Polling {
         Ok(Resource::Watched(Watched::new(socket, &self.poller)))
     }
 
-    fn accept(&self, listener: &SockRef<'_>) -> io::Result<Resource> {
+    /// Takes a connection; none if it has ended before it could be made fit for this backend, which some systems tell by an
+    /// error of every call.
+    fn accept(&self, listener: &SockRef<'_>) -> io::Result<Option<Resource>> {
         let (accepted, _) = listener.accept()?;
-        accepted.set_nonblocking(true)?;
         // Not every system hands this down from the listener.
-        if listener.tcp_nodelay()? {
-            accepted.set_tcp_nodelay(true)?;
+        if matches!(listener.tcp_nodelay(), Ok(true)) {
+            let _ = accepted.set_tcp_nodelay(true);
         }
-        Ok(Resource::Watched(Watched::new(accepted.into(), &self.poller)))
+        Ok(self.adopt(accepted.into()).ok())
     }
 }
 
@@ -86,10 +87,11 @@ impl Watch for Polling {
             let Some(entry) = core.handles.entry_mut(handle) else { continue };
             // The one report has been made; whoever is still blocked asks again.
             entry.mark &= !(ASKED_READ | ASKED_WRITE);
-            if event.readable {
+            // A report of neither is of something else that has happened, which trying tells.
+            if event.readable || !event.writable {
                 entry.mark &= !mark::DRAINED;
             }
-            if event.writable {
+            if event.writable || !event.readable {
                 entry.mark &= !mark::FULL;
             }
             ready.list(core, handle);
@@ -119,7 +121,10 @@ impl Watch for Polling {
         let Some(descriptor) = entry.resource.socket() else { return Tried::Failed(error_of(os::code::ENOTSOCK)) };
         let socket = SockRef::from(descriptor);
         let tried = match op {
-            Op::Accept { .. } => self.accept(&socket).map(|accepted| land_accepted(core, key, accepted)),
+            Op::Accept { .. } => self.accept(&socket).map(|accepted| match accepted {
+                Some(accepted) => land_accepted(core, key, accepted),
+                None => Tried::Advanced,
+            }),
             Op::Receive { group, .. } => {
                 let receive = core.receive(*group);
                 let drained_by = receive.buffer_bytes() as usize;

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use shardwise_platform::Error;
+use shardwise_platform::{BackendKind, Error};
 
 /// What opening a directory for writing gives.
 #[cfg(unix)]
@@ -18,10 +18,9 @@ pub(crate) const DIRECTORY_READ: Error = Error::Os(libc::EISDIR);
 pub(crate) const DIRECTORY_READ: Error = Error::Os(1);
 
 /// What sends meet after a reset that has been told once. Windows tells it to everyone.
-#[cfg(unix)]
-pub(crate) const RESET_BEFORE: Error = Error::BrokenPipe;
-#[cfg(windows)]
-pub(crate) const RESET_BEFORE: Error = Error::Reset;
+pub(crate) fn reset_before(kind: BackendKind) -> Error {
+    if cfg!(windows) && kind != BackendKind::Sim { Error::Reset } else { Error::BrokenPipe }
+}
 
 /// A file that has bytes at offset zero, whatever is read: many at best.
 #[cfg(unix)]

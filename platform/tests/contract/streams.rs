@@ -101,7 +101,7 @@ pub(crate) fn a_reset_is_an_error(bed: &mut Bed) {
     bed.close(client);
     assert_eq!(bed.end(at_server).unwrap_err(), Error::Reset);
     let sent = bed.run(Op::Send { socket: server, data: "late".into(), zero_copy: false });
-    assert_eq!(sent.unwrap_err(), host::RESET_BEFORE);
+    assert_eq!(sent.unwrap_err(), host::reset_before(bed.rung.kind));
     bed.close(server);
 }
 
