@@ -36,8 +36,11 @@ pub(crate) fn find_listener(port: u16) -> String {
     format!("netstat -an | grep {port}")
 }
 
-/// Asks for a CPU. macOS takes it as a hint, some systems not at all, so there is nothing to report.
+/// Asks for a CPU. macOS takes it as a hint, some systems not at all, so there is nothing to report. Windows knows a CPU as
+/// a bit of a word, and one beyond it not at all.
 pub(crate) fn pin(cpu: usize) -> bool {
-    core_affinity::set_for_current(core_affinity::CoreId { id: cpu });
+    if cpu < u64::BITS as usize {
+        core_affinity::set_for_current(core_affinity::CoreId { id: cpu });
+    }
     true
 }
