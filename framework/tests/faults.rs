@@ -11,7 +11,7 @@ use std::sync::{Mutex, Once, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use shardwise::BackendKind::{self, Epoll, Uring};
+use shardwise::BackendKind::{self, Epoll, Polling, Uring};
 use shardwise::prelude::*;
 use shardwise::{Config, Stream};
 
@@ -26,6 +26,10 @@ macro_rules! on_each_backend {
 
         mod epoll {
             $(#[test] fn $test() { super::check_on(super::Epoll, super::$test); })*
+        }
+
+        mod polling {
+            $(#[test] fn $test() { super::check_on(super::Polling, super::$test); })*
         }
     };
 }

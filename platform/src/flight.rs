@@ -251,6 +251,7 @@ impl Core {
     }
 
     /// Puts an entry back that the backend has no room for; it comes first again.
+    #[allow(dead_code, reason = "readiness has room for all")]
     pub(crate) fn return_entry(&mut self, entry: Entry) {
         if let Entry::Start(key) = entry
             && let Some(flight) = self.flights.get_mut(key)
@@ -400,6 +401,7 @@ impl Core {
 
     /// Whether the kernel has been asked to end the operation and has not said its last word. One that waits only for its
     /// memory to come back (zero-copy) has.
+    #[allow(dead_code, reason = "readiness ends what it is told to at once")]
     pub(crate) fn awaits_end(&self, key: Key) -> bool {
         self.is_running(key) && self.is_ending(key) && self.flights.get(key).is_some_and(|flight| !flight.answered)
     }

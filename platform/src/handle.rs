@@ -4,8 +4,12 @@
 //! [`Error::Closed`](crate::Error::Closed) instead of somebody else's descriptor. The table closes a descriptor only when
 //! the last operation on it has ended, so the kernel never finds a reused number under a pending entry.
 
+use std::fs::File;
+use std::sync::Arc;
+
 use crate::Error;
 use crate::arena::{Arena, Key};
+use crate::backend::Watched;
 use crate::backend::sim::SimDescriptor;
 use crate::limits::HANDLES_MAX;
 use crate::os::Descriptor;
@@ -17,10 +21,25 @@ pub struct Handle(pub(crate) Key);
 /// What a handle stands for.
 #[derive(Debug)]
 pub(crate) enum Resource {
-    /// A descriptor of the operating system.
+    /// A socket of the operating system; on io_uring a file too.
     Os(Descriptor),
+    /// A socket that the backend's poller may know of.
+    Watched(Watched),
+    /// A file that threads read and write; they hold it as long as they do.
+    File(Arc<File>),
     /// A socket or file of a simulated machine.
     Sim(SimDescriptor),
+}
+
+impl Resource {
+    /// The socket, if it is one of the operating system's.
+    pub(crate) fn socket(&self) -> Option<&Descriptor> {
+        match self {
+            Resource::Os(socket) => Some(socket),
+            Resource::Watched(watched) => Some(watched.socket()),
+            Resource::File(_) | Resource::Sim(_) => None,
+        }
+    }
 }
 
 /// One open socket or file.

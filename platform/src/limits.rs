@@ -77,16 +77,22 @@ pub const TRANSFERS_PER_TURN_MAX: u32 = 4;
 /// for mean that there are no more, which saves the look that finds nothing.
 pub const DATAGRAMS_PER_CALL_MAX: usize = 4;
 const _: () = assert!(DATAGRAMS_PER_CALL_MAX < STREAM_QUEUE_MAX as usize);
+/// Bytes that one call is given to send, where a poller tells of room: Windows takes all that it is given in one call, however
+/// full its buffer is, and a peer that does not read would have it keep all of a response.
+pub const SEND_BYTES_MAX: usize = 256 * 1024;
+
+/// Datagrams of one batch, where they are sent one by one: as many as Linux takes in one call (UDP_MAX_SEGMENTS).
+pub const SEGMENTS_MAX: usize = 128;
 
 /// Readiness: events taken from the kernel at once; more are taken by the next look.
-pub const EPOLL_EVENTS_MAX: usize = 256;
+pub const READINESS_EVENTS_MAX: usize = 256;
 
 /// Readiness: turns of a busy shard between two looks at the kernel. A look costs a system call (250 ns) in a turn that may
 /// be far shorter; a shard that is about to sleep always looks.
-pub const EPOLL_BUSY_TURNS_MAX: u32 = 8;
+pub const READINESS_BUSY_TURNS_MAX: u32 = 8;
 
 /// Readiness: the longest single wait in the kernel, whose time-out is an `int` of milliseconds. Longer waits are several.
-pub const EPOLL_WAIT_MAX: Duration = Duration::from_secs(3600);
+pub const READINESS_WAIT_MAX: Duration = Duration::from_secs(3600);
 
 /// Readiness: threads of one shard for files, which are never ready and always block. Each is made when it is first needed.
 /// Work that waits for a thread is bounded by [`OPERATIONS_MAX`], since each operation is queued once.

@@ -222,9 +222,9 @@ pub struct Datagram {
     /// The bytes. Recycled by the sender, so a steady flow allocates nothing.
     pub data: Vec<u8>,
     /// Size of each datagram when `data` holds several of equal size (the last may be shorter): generic segmentation
-    /// offload, Linux 4.18. `None` sends one.
+    /// offload, Linux 4.18; elsewhere they are sent one by one. `None` sends one.
     pub segment: Option<u16>,
-    /// The two ECN bits of the IP header (RFC 3168).
+    /// The two ECN bits of the IP header (RFC 3168). Set on Linux only.
     pub ecn: u8,
 }
 
@@ -237,7 +237,7 @@ pub struct Message {
     pub peer: SocketAddr,
     /// Size of each datagram when the kernel joined several (generic receive offload, Linux 5.0).
     pub segment: Option<u16>,
-    /// The two ECN bits of the IP header, where the socket asks for them.
+    /// The two ECN bits of the IP header, where the socket asks for them; zero on other systems than Linux.
     pub ecn: u8,
     /// Whether the datagram was longer than the buffer and has been cut.
     pub truncated: bool,

@@ -1,6 +1,7 @@
 //! Sockets before they belong to a shard: opened once, in order, by whoever starts the shards, then handed to each.
 
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use socket2::{Domain, Protocol, Type};
 use crate::backend::sim::SimDescriptor;
 use crate::handle::Resource;
 use crate::limits::BACKLOG;
-use crate::os::Descriptor;
+use crate::os::{self, Descriptor};
 use crate::{Error, Result};
 
 /// An open socket that no shard has adopted yet. It can cross threads; dropping it closes it.
@@ -23,9 +24,10 @@ impl Socket {
 
     /// The address of this side.
     pub fn local_address(&self) -> Result<SocketAddr> {
-        match &self.0 {
-            Resource::Os(descriptor) => crate::os::local_address(descriptor),
-            Resource::Sim(socket) => socket.local_address(),
+        match (&self.0, self.0.socket()) {
+            (Resource::Sim(socket), _) => socket.local_address(),
+            (_, Some(descriptor)) => os::local_address(descriptor),
+            (_, None) => Err(Error::Unsupported),
         }
     }
 }
@@ -59,6 +61,13 @@ pub enum SocketOption {
     JoinDatagrams(bool),
 }
 
+impl SocketOption {
+    /// Whether it asks for something to be told with each datagram.
+    pub(crate) fn is_about_datagrams(self) -> bool {
+        matches!(self, SocketOption::TellEcn(_) | SocketOption::JoinDatagrams(_))
+    }
+}
+
 /// How a listening address is opened.
 #[derive(Clone, Copy, Debug)]
 pub struct ListenOptions {
@@ -90,9 +99,9 @@ impl fmt::Display for ListenError {
         match error {
             Error::AddressInUse => write!(
                 f,
-                "Another process serves on port {}; stop it (find it with `ss -ltnp 'sport = :{}'`) or choose another port.",
+                "Another process serves on port {}; stop it (find it with `{}`) or choose another port.",
                 address.port(),
-                address.port()
+                os::find_listener(address.port())
             ),
             Error::Denied => write!(
                 f,
@@ -108,36 +117,27 @@ impl fmt::Display for ListenError {
 
 impl std::error::Error for ListenError {}
 
-/// Opens `count` listening sockets at one address, in order, one for each shard; the kernel spreads connections over them
-/// (SO_REUSEPORT, Linux 3.9). Port zero is resolved once, and all have the port that the kernel chose.
-///
-/// The address is probed first without SO_REUSEPORT, so that a port in use is an error and not a silent share.
+/// Opens `count` listening sockets at one address, in order, one for each shard. Port zero is resolved once, and all have
+/// the port that the kernel chose. On Linux the kernel spreads connections over them; elsewhere they are names of one
+/// socket, and whichever shard is awake first takes a connection. A port in use is an error everywhere.
 pub fn listen(
     address: SocketAddr,
     count: usize,
     options: &ListenOptions,
 ) -> std::result::Result<Vec<Socket>, ListenError> {
-    let fail = |error| ListenError { address, error };
-    let probed = probe(address).map_err(fail)?;
-    let open = |_| open_listener(probed, options).map(Socket::from);
-    (0..count).map(open).collect::<Result<_>>().map_err(fail)
+    let sockets = os::listeners(address, count, options).map_err(|error| ListenError { address, error })?;
+    Ok(sockets.into_iter().map(Socket::from).collect())
 }
 
-/// Binds and listens without sharing, to learn whether the address is free and which port zero means, and lets go again.
-fn probe(address: SocketAddr) -> Result<SocketAddr> {
+/// Opens one listening socket, after what is still to be said to it.
+pub(crate) fn open_listener(
+    address: SocketAddr,
+    options: &ListenOptions,
+    prepare: impl FnOnce(&socket2::Socket) -> io::Result<()>,
+) -> Result<socket2::Socket> {
     let socket = stream_socket(address)?;
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    // With SO_REUSEADDR a second bind passes while nobody listens; listening is what tells.
-    socket.listen(1)?;
-    Ok(socket.local_addr()?.as_socket().unwrap_or(address))
-}
-
-fn open_listener(address: SocketAddr, options: &ListenOptions) -> Result<socket2::Socket> {
-    let socket = stream_socket(address)?;
-    socket.set_reuse_address(true)?;
-    #[cfg(unix)]
-    socket.set_reuse_port(true)?;
+    os::reuse_address(&socket)?;
+    prepare(&socket)?;
     socket.set_tcp_nodelay(options.no_delay)?;
     socket.bind(&address.into())?;
     socket.listen(options.backlog)?;

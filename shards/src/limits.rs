@@ -78,3 +78,7 @@ pub const SCOPES_MAX: u32 = 2 * TASKS_MAX;
 /// Wakers for which the memory of a cancellation is kept for the next: a busy connection's worth. A larger crowd's goes
 /// back to the heap.
 pub const WAKERS_KEPT_MAX: usize = 4096;
+
+/// How often a thread looks whether a signal has come, where none can wait for it. A person does not notice the delay, and
+/// ten looks a second cost nothing.
+pub const SIGNAL_LOOK_EVERY: Duration = Duration::from_millis(100);

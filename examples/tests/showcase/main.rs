@@ -4,6 +4,7 @@
 //! Each test runs on io_uring (skipped, with a line that says so, where the host has none) and on epoll. Servers listen on
 //! ports of the kernel's choice and are killed by their own process ids.
 
+#![cfg(target_os = "linux")]
 #![allow(clippy::disallowed_methods, reason = "tests outside of any shard: real threads and a real clock")]
 
 mod bad_input;

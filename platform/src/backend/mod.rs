@@ -1,21 +1,35 @@
 //! What talks to the kernel for a shard, chosen when the program starts.
 //!
-//! Each variant is a plain file without `cfg`; this one picks. All of them take entries from the same queue and report to
-//! the same slots (see `flight.rs`), so that ownership, cancellation and disposal mean the same everywhere, and only speed
-//! differs.
+//! Each is a plain file without `cfg`; this one picks those that the system has. All of them take entries from the same
+//! queue and report to the same slots (see `flight.rs`), so that ownership, cancellation and disposal mean the same
+//! everywhere, and only speed differs.
 
+#[cfg(not(target_os = "linux"))]
+#[path = "elsewhere.rs"]
+mod kernel;
+#[cfg(target_os = "linux")]
+#[path = "linux.rs"]
+mod kernel;
+
+#[cfg(target_os = "linux")]
 mod epoll;
 mod features;
+mod polling;
+mod readiness;
 mod refusal;
 pub mod sim;
+#[cfg(target_os = "linux")]
 mod uring;
+mod watched;
 
 use std::fmt;
 use std::net::{Shutdown, SocketAddr};
 use std::time::{Instant, SystemTime};
 
 pub use features::Features;
+pub(crate) use watched::Watched;
 
+use self::kernel::Kernel;
 use crate::buffer::PoolSize;
 use crate::flight::Core;
 use crate::handle::Resource;
@@ -41,6 +55,8 @@ pub enum BackendKind {
     Uring,
     /// Readiness by an epoll file; any Linux.
     Epoll,
+    /// Readiness by what the system has for it: kqueue on macOS and the BSDs, IOCP on Windows.
+    Polling,
     /// A simulated machine, for tests.
     Sim,
 }
@@ -51,6 +67,7 @@ impl BackendKind {
         match self {
             BackendKind::Uring => "uring",
             BackendKind::Epoll => "epoll",
+            BackendKind::Polling => os::POLLING,
             BackendKind::Sim => "sim",
         }
     }
@@ -70,7 +87,8 @@ impl std::str::FromStr for Choice {
             "auto" => Ok(Choice::Auto),
             "uring" => Ok(Choice::Force(BackendKind::Uring)),
             "epoll" => Ok(Choice::Force(BackendKind::Epoll)),
-            _ => Err(format!("there is no backend \"{text}\": choose auto, uring or epoll")),
+            _ if text == os::POLLING => Ok(Choice::Force(BackendKind::Polling)),
+            _ => Err(format!("there is no backend \"{text}\": choose auto{}", kernel::offered())),
         }
     }
 }
@@ -110,26 +128,20 @@ impl fmt::Display for SetupError {
 
 impl std::error::Error for SetupError {}
 
-/// Decides on a backend by probing: a ring is set up and a no-op runs through it. Where io_uring cannot be had, readiness
-/// takes over and the selection says why; a forced backend that cannot be had is an error.
+/// Decides on a backend by probing: on Linux a ring is set up and a no-op runs through it. Where io_uring cannot be had,
+/// readiness takes over and the selection says why; a forced backend that cannot be had is an error.
 pub fn select(choice: Choice, config: &Config) -> std::result::Result<Selection, SetupError> {
-    match choice {
-        Choice::Force(BackendKind::Uring) => {
-            let ladder = uring::probe(config)?;
-            Ok(Selection { kind: BackendKind::Uring, why: format!("asked for; {ladder}") })
-        }
-        Choice::Force(kind) => Ok(Selection { kind, why: "asked for".to_owned() }),
-        Choice::Auto => Ok(match uring::probe(config) {
-            Ok(ladder) => Selection { kind: BackendKind::Uring, why: format!("io_uring works; {ladder}") },
-            Err(error) => Selection { kind: BackendKind::Epoll, why: error.reason },
-        }),
-    }
+    kernel::select(choice, config)
+}
+
+/// A backend that another kind's unparker cannot wake.
+fn wrong_unparker(kind: BackendKind) -> SetupError {
+    SetupError { kind, reason: "its unparker was made for another kind of backend.".to_owned() }
 }
 
 /// The backend of one shard: one match per batch.
 pub(crate) enum Backend {
-    Uring(Box<uring::Uring>),
-    Epoll(Box<epoll::Epoll>),
+    Kernel(Kernel),
     Sim(sim::Sim),
 }
 
@@ -141,19 +153,17 @@ impl Backend {
         unparker: &Unparker,
     ) -> std::result::Result<Self, SetupError> {
         match kind {
-            BackendKind::Uring => Ok(Backend::Uring(Box::new(uring::Uring::open(config, core, unparker)?))),
-            BackendKind::Epoll => Ok(Backend::Epoll(Box::new(epoll::Epoll::open(unparker)?))),
             BackendKind::Sim => Err(SetupError {
                 kind,
                 reason: "a simulated machine is made by a test: use `Reactor::simulated`.".to_owned(),
             }),
+            kind => Kernel::open(kind, config, core, unparker).map(Backend::Kernel),
         }
     }
 
     pub(crate) fn kind(&self) -> BackendKind {
         match self {
-            Backend::Uring(_) => BackendKind::Uring,
-            Backend::Epoll(_) => BackendKind::Epoll,
+            Backend::Kernel(kernel) => kernel.kind(),
             Backend::Sim(_) => BackendKind::Sim,
         }
     }
@@ -161,8 +171,7 @@ impl Backend {
     /// Submits what is queued, waits as told, and lands what has completed.
     pub(crate) fn enter(&mut self, core: &mut Core, wait: Wait) {
         match self {
-            Backend::Uring(uring) => uring.enter(core, wait),
-            Backend::Epoll(epoll) => epoll.enter(core, wait),
+            Backend::Kernel(kernel) => kernel.enter(core, wait),
             Backend::Sim(sim) => sim.enter(core, wait),
         }
     }
@@ -170,9 +179,9 @@ impl Backend {
     /// Forgets memory that the kernel may look at, without freeing it.
     pub(crate) fn leak(&mut self) {
         match self {
-            Backend::Uring(uring) => uring.leak(),
-            // Readiness lends the kernel no memory, and a simulated kernel has none.
-            Backend::Epoll(_) | Backend::Sim(_) => {}
+            Backend::Kernel(kernel) => kernel.leak(),
+            // A simulated kernel has no memory of ours.
+            Backend::Sim(_) => {}
         }
     }
 
@@ -191,7 +200,7 @@ impl Backend {
     #[allow(clippy::disallowed_methods, reason = "the platform reads the clock for everyone")]
     pub(crate) fn now(&self) -> Instant {
         match self {
-            Backend::Uring(_) | Backend::Epoll(_) => Instant::now(),
+            Backend::Kernel(_) => Instant::now(),
             Backend::Sim(sim) => sim.now(),
         }
     }
@@ -199,14 +208,14 @@ impl Backend {
     #[allow(clippy::disallowed_methods, reason = "the platform reads the clock for everyone")]
     pub(crate) fn wall_clock(&self) -> SystemTime {
         match self {
-            Backend::Uring(_) | Backend::Epoll(_) => SystemTime::now(),
+            Backend::Kernel(_) => SystemTime::now(),
             Backend::Sim(sim) => sim.wall_clock(),
         }
     }
 
     pub(crate) fn random(&mut self) -> u64 {
         match self {
-            Backend::Uring(_) | Backend::Epoll(_) => os::random(),
+            Backend::Kernel(_) => os::random(),
             Backend::Sim(sim) => sim.random(),
         }
     }
@@ -215,13 +224,11 @@ impl Backend {
     ///
     /// Errors: `Unsupported` (a socket of another machine).
     pub(crate) fn adopt(&self, socket: Socket) -> Result<Resource> {
-        match (self, &socket.0) {
-            (Backend::Uring(_), Resource::Os(descriptor)) => os::set_nonblocking(descriptor, false)?,
-            (Backend::Epoll(_), Resource::Os(descriptor)) => os::set_nonblocking(descriptor, true)?,
-            (Backend::Sim(sim), Resource::Sim(descriptor)) if sim.owns(descriptor) => {}
-            _ => return Err(Error::Unsupported),
+        match (self, socket.0) {
+            (Backend::Kernel(kernel), Resource::Os(descriptor)) => kernel.adopt(descriptor),
+            (Backend::Sim(sim), Resource::Sim(descriptor)) if sim.owns(&descriptor) => Ok(Resource::Sim(descriptor)),
+            _ => Err(Error::Unsupported),
         }
-        Ok(socket.0)
     }
 
     pub(crate) fn listen(
@@ -231,21 +238,21 @@ impl Backend {
         options: &ListenOptions,
     ) -> std::result::Result<Vec<Socket>, ListenError> {
         match self {
-            Backend::Uring(_) | Backend::Epoll(_) => socket::listen(address, count, options),
+            Backend::Kernel(_) => socket::listen(address, count, options),
             Backend::Sim(sim) => sim.listen(address, count, options),
         }
     }
 
     pub(crate) fn stream_socket(&mut self, peer: SocketAddr) -> Result<Socket> {
         match self {
-            Backend::Uring(_) | Backend::Epoll(_) => socket::stream_socket(peer).map(Socket::from),
+            Backend::Kernel(_) => socket::stream_socket(peer).map(Socket::from),
             Backend::Sim(sim) => sim.stream_socket().map(Socket::simulated),
         }
     }
 
     pub(crate) fn datagram_socket(&mut self, local: SocketAddr) -> Result<Socket> {
         match self {
-            Backend::Uring(_) | Backend::Epoll(_) => socket::datagram_socket(local).map(Socket::from),
+            Backend::Kernel(_) => socket::datagram_socket(local).map(Socket::from),
             Backend::Sim(sim) => sim.datagram_socket(local).map(Socket::simulated),
         }
     }
@@ -255,32 +262,38 @@ impl Backend {
     pub(crate) fn shutdown(&self, resource: &Resource, how: Shutdown) -> Result<()> {
         match (self, resource) {
             (Backend::Sim(sim), Resource::Sim(descriptor)) => sim.shutdown(descriptor, how),
-            (_, Resource::Os(descriptor)) => os::shutdown(descriptor, how),
-            (_, Resource::Sim(_)) => Err(Error::Unsupported),
+            _ => os::shutdown(socket_of(resource)?, how),
         }
     }
 
     pub(crate) fn local_address(&self, resource: &Resource) -> Result<SocketAddr> {
         match (self, resource) {
             (Backend::Sim(sim), Resource::Sim(descriptor)) => sim.local_address(descriptor),
-            (_, Resource::Os(descriptor)) => os::local_address(descriptor),
-            (_, Resource::Sim(_)) => Err(Error::Unsupported),
+            _ => os::local_address(socket_of(resource)?),
         }
     }
 
     pub(crate) fn peer_address(&self, resource: &Resource) -> Result<SocketAddr> {
         match (self, resource) {
             (Backend::Sim(sim), Resource::Sim(descriptor)) => sim.peer_address(descriptor),
-            (_, Resource::Os(descriptor)) => os::peer_address(descriptor),
-            (_, Resource::Sim(_)) => Err(Error::Unsupported),
+            _ => os::peer_address(socket_of(resource)?),
         }
     }
 
     pub(crate) fn set_option(&self, resource: &Resource, option: SocketOption) -> Result<()> {
         match (self, resource) {
             (Backend::Sim(sim), Resource::Sim(descriptor)) => sim.set_option(descriptor, option),
-            (_, Resource::Os(descriptor)) => os::set_option(descriptor, option),
-            (_, Resource::Sim(_)) => Err(Error::Unsupported),
+            // Its calls do not tell what came with a datagram.
+            _ if self.kind() == BackendKind::Polling && option.is_about_datagrams() => Err(Error::Unsupported),
+            _ => os::set_option(socket_of(resource)?, option),
         }
+    }
+}
+
+/// The socket of a resource that the operating system has.
+fn socket_of(resource: &Resource) -> Result<&os::Descriptor> {
+    match resource {
+        Resource::File(_) => Err(os::error_of(os::code::ENOTSOCK)),
+        _ => resource.socket().ok_or(Error::Unsupported),
     }
 }

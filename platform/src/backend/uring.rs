@@ -30,7 +30,7 @@ use crate::limits::{
 };
 use crate::op::{Message, Op, Outcome, Stat, Wait};
 use crate::os::{Descriptor, MessageHead, error_of};
-use crate::unpark::Unparker;
+use crate::unpark::{Unparker, Wake};
 use crate::{Chunk, ChunkMut, Error, Group, os};
 
 /// User data of the poll that wakes the shard. A key's index is never `u32::MAX`, so this is no key.
@@ -188,6 +188,9 @@ fn unavailable(error: &std::io::Error) -> SetupError {
 
 impl Uring {
     pub(crate) fn open(config: &Config, core: &Core, unparker: &Unparker) -> Result<Self, SetupError> {
+        if !matches!(unparker.wake(), Wake::Event(_)) {
+            return Err(super::wrong_unparker(BackendKind::Uring));
+        }
         let (ring, features) = build_ring(config.features)?;
         let group = |group: Group| BufferRing::open(&ring, group as u16, core.receive(group).count());
         let groups = [group(Group::Heads)?, group(Group::Bulk)?];
@@ -287,7 +290,8 @@ impl Uring {
         if self.wake_armed {
             return;
         }
-        let descriptor = self.unparker.event().descriptor().as_raw_fd();
+        let Wake::Event(event) = self.unparker.wake() else { return };
+        let descriptor = event.descriptor().as_raw_fd();
         let entry = opcode::PollAdd::new(Fd(descriptor), libc::POLLIN as u32).multi(true).build().user_data(WAKE);
         // SAFETY: a poll has no memory; the unparker keeps the descriptor open as long as this ring lives.
         self.wake_armed = unsafe { self.ring.submission().push(&entry) }.is_ok();
@@ -322,7 +326,7 @@ impl Uring {
             None => -1,
             Some(handle) => match &core.handles.entry(handle).ok_or(Error::Closed)?.resource {
                 Resource::Os(descriptor) => descriptor.as_raw_fd(),
-                Resource::Sim(_) => return Err(Error::Unsupported),
+                _ => return Err(Error::Unsupported),
             },
         };
         let (fd, features) = (Fd(fd), self.features);

@@ -340,6 +340,7 @@ impl ReceiveGroup<'_> {
     }
 
     /// How many buffers there are.
+    #[allow(dead_code, reason = "only a ring of buffers has to know")]
     pub(crate) fn count(&self) -> u16 {
         self.receive().leases.len() as u16
     }
@@ -360,6 +361,7 @@ impl ReceiveGroup<'_> {
     }
 
     /// Whether a buffer is home.
+    #[allow(dead_code, reason = "only a ring of buffers has to know")]
     pub(crate) fn has_home(&self) -> bool {
         !self.receive().home.borrow().is_empty()
     }

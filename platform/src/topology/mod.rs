@@ -20,6 +20,8 @@ use std::fs;
 use std::path::Path;
 use std::thread;
 
+use crate::os;
+
 /// What the machine lets this process use.
 ///
 /// ```
@@ -178,10 +180,9 @@ impl Topology {
     }
 }
 
-/// Pins the calling thread to a CPU.
+/// Pins the calling thread to a CPU. A wish at most where the system does not do it (macOS, some BSDs).
 pub fn pin(cpu: CpuId) -> Result<(), Error> {
-    let done = cpu.0 < SHARD_COUNT_MAX && core_affinity::set_for_current(core_affinity::CoreId { id: cpu.0 });
-    if done { Ok(()) } else { Err(Error::CannotPin(cpu)) }
+    if cpu.0 < SHARD_COUNT_MAX && os::pin(cpu.0) { Ok(()) } else { Err(Error::CannotPin(cpu)) }
 }
 
 impl fmt::Display for CpuId {

@@ -12,6 +12,8 @@ use shardwise_platform::{
 };
 use tempfile::TempDir;
 
+use crate::host::open_descriptors;
+
 /// No wait of any test is longer. What is waited for takes microseconds; the rest is a machine under load.
 pub(crate) const WAIT_MAX: Duration = Duration::from_secs(10);
 
@@ -53,6 +55,7 @@ impl Rung {
         self.chance.1 == Plan::CALM
     }
 
+    #[allow(dead_code, reason = "for Linux")]
     pub(crate) fn epoll() -> Rung {
         Rung::any(BackendKind::Epoll, "epoll")
     }
@@ -61,7 +64,12 @@ impl Rung {
         Rung { kind, name, features: Features::ALL, chance: (1, Plan::CALM) }
     }
 
+    pub(crate) fn polling() -> Rung {
+        Rung::any(BackendKind::Polling, "polling")
+    }
+
     /// The full ring, or nothing, with a line that says so, where the host offers no ring.
+    #[allow(dead_code, reason = "for Linux")]
     pub(crate) fn uring() -> Option<Rung> {
         // Probing opens a descriptor, so it keeps out of the way of those who count them.
         let _guard = ALONE.read().unwrap_or_else(PoisonError::into_inner);
@@ -76,6 +84,7 @@ impl Rung {
     }
 
     /// The ring without each feature alone, without more and more of them down the ladder, and without all.
+    #[allow(dead_code, reason = "for Linux")]
     pub(crate) fn ladder() -> Vec<Rung> {
         let Some(full) = Rung::uring() else { return Vec::new() };
         let alone =
@@ -113,11 +122,6 @@ fn run(rung: Rung, test: fn(&mut Bed)) {
     bed.finish();
 }
 
-/// Descriptors that this process has open. The directory's own is among them, each time.
-pub(crate) fn open_descriptors() -> usize {
-    std::fs::read_dir("/proc/self/fd").expect("proc is mounted").count()
-}
-
 /// One reactor under test.
 pub(crate) struct Bed {
     pub(crate) rung: Rung,
@@ -143,7 +147,7 @@ impl std::ops::DerefMut for Bed {
 
 impl Bed {
     pub(crate) fn new(rung: Rung, pool: PoolSize) -> Bed {
-        let unparker = Unparker::new().expect("an eventfd");
+        let unparker = Unparker::new(rung.kind).expect("a descriptor");
         let config = Config { pool, features: rung.features };
         let (seed, plan) = rung.chance;
         let machine = Machine::with_plan(seed, plan);

@@ -125,7 +125,7 @@ fn stat(bed: &mut Bed, things: Things) -> Op {
     Op::Stat { file: opened(bed, things) }
 }
 
-const STAT_CALLS: [i64; 2] = [libc::SYS_fstat, libc::SYS_newfstatat];
+const STAT_CALLS: [i64; 3] = [libc::SYS_fstat, libc::SYS_newfstatat, libc::SYS_statx];
 
 #[test]
 fn what_only_a_filter_provokes_has_its_name() {
@@ -194,7 +194,7 @@ fn refused(call: i64, errno: i32) -> (String, SetupError) {
         let selection = select(Choice::Auto, &config).expect("readiness can be had everywhere");
         assert_eq!(selection.kind, BackendKind::Epoll);
         let error = select(Choice::Force(BackendKind::Uring), &config).expect_err("it was asked for by name");
-        let unparker = Unparker::new().expect("an eventfd");
+        let unparker = Unparker::new(BackendKind::Uring).expect("an eventfd");
         if call != libc::SYS_io_uring_enter {
             let opened = Reactor::open(BackendKind::Uring, &config, &unparker).expect_err("nor can a shard open one");
             assert_eq!(opened, error);

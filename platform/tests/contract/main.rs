@@ -1,6 +1,6 @@
 //! The contract: what every backend promises, whatever stands behind it. One bed (`bed.rs`) drives a reactor with bounded
 //! waits and checks at the end that everything came home; the tests are plain functions of it, and this file instantiates
-//! each for io_uring, for every rung of its ladder, for readiness, and for the simulated machine when it is calm, when its
+//! each for io_uring, for every rung of its ladder, for readiness in both makes, and for the simulated machine when it is calm, when its
 //! kernel answers late, and when its network cuts besides. `errors.rs` has the table of operations and errors, `endings.rs`
 //! that of buffers and endings; `.ci/inject` puts a fault at every entry into the kernel of the session in `session.rs`.
 //!
@@ -33,9 +33,13 @@ mod clock;
 mod datagrams;
 mod endings;
 mod errors;
+#[cfg(target_os = "linux")]
 mod faults;
 mod files;
+#[cfg(target_os = "linux")]
 mod fork;
+mod host;
+#[cfg(target_os = "linux")]
 mod links;
 mod process;
 mod session;
@@ -45,60 +49,68 @@ mod streams;
 /// Instantiates the contract. Tests under `uncut` count pieces or say in which order datagrams come, which a network that
 /// cuts and delays does not promise. Tests under `kernels` need a real one: files of the host, threads that unpark. Those
 /// under `alone` look at what belongs to the whole process, and run one at a time; those under `slow` wait for the kernel's
-/// own clocks, and do without the rungs.
+/// own clocks, and do without the rungs. What only some systems have is marked by `cfg`.
 macro_rules! contract {
     (
-        everywhere: [$($file_any:ident::$test_any:ident),* $(,)?],
-        uncut: [$($file_uncut:ident::$test_uncut:ident),* $(,)?],
-        kernels: [$($file:ident::$test:ident),* $(,)?],
-        alone: [$($file_alone:ident::$test_alone:ident),* $(,)?],
-        slow: [$($file_slow:ident::$test_slow:ident),* $(,)?] $(,)?
+        everywhere: [$($(#[$on_any:meta])? $file_any:ident::$test_any:ident),* $(,)?],
+        uncut: [$($(#[$on_uncut:meta])? $file_uncut:ident::$test_uncut:ident),* $(,)?],
+        kernels: [$($(#[$on:meta])? $file:ident::$test:ident),* $(,)?],
+        alone: [$($(#[$on_alone:meta])? $file_alone:ident::$test_alone:ident),* $(,)?],
+        slow: [$($(#[$on_slow:meta])? $file_slow:ident::$test_slow:ident),* $(,)?] $(,)?
     ) => {
+        #[cfg(target_os = "linux")]
         mod uring {
             use crate::bed::{Rung, check, check_alone};
-            $(#[test] fn $test_any() { Rung::uring().into_iter().for_each(|rung| check(rung, crate::$file_any::$test_any)); })*
-            $(#[test] fn $test_uncut() { Rung::uring().into_iter().for_each(|rung| check(rung, crate::$file_uncut::$test_uncut)); })*
-            $(#[test] fn $test() { Rung::uring().into_iter().for_each(|rung| check(rung, crate::$file::$test)); })*
-            $(#[test] fn $test_alone() {
-                Rung::uring().into_iter().for_each(|rung| check_alone(rung, crate::$file_alone::$test_alone));
-            })*
-            $(#[test] fn $test_slow() { Rung::uring().into_iter().for_each(|rung| check(rung, crate::$file_slow::$test_slow)); })*
+            $($(#[$on_any])? #[test] fn $test_any() { Rung::uring().into_iter().for_each(|rung| check(rung, crate::$file_any::$test_any)); })*
+            $($(#[$on_uncut])? #[test] fn $test_uncut() { Rung::uring().into_iter().for_each(|rung| check(rung, crate::$file_uncut::$test_uncut)); })*
+            $($(#[$on])? #[test] fn $test() { Rung::uring().into_iter().for_each(|rung| check(rung, crate::$file::$test)); })*
+            $($(#[$on_alone])? #[test] fn $test_alone() { Rung::uring().into_iter().for_each(|rung| check_alone(rung, crate::$file_alone::$test_alone)); })*
+            $($(#[$on_slow])? #[test] fn $test_slow() { Rung::uring().into_iter().for_each(|rung| check(rung, crate::$file_slow::$test_slow)); })*
         }
 
+        #[cfg(target_os = "linux")]
         mod ladder {
             use crate::bed::{Rung, check, check_alone};
-            $(#[test] fn $test_any() { Rung::ladder().into_iter().for_each(|rung| check(rung, crate::$file_any::$test_any)); })*
-            $(#[test] fn $test_uncut() { Rung::ladder().into_iter().for_each(|rung| check(rung, crate::$file_uncut::$test_uncut)); })*
-            $(#[test] fn $test() { Rung::ladder().into_iter().for_each(|rung| check(rung, crate::$file::$test)); })*
-            $(#[test] fn $test_alone() {
-                Rung::ladder().into_iter().for_each(|rung| check_alone(rung, crate::$file_alone::$test_alone));
-            })*
+            $($(#[$on_any])? #[test] fn $test_any() { Rung::ladder().into_iter().for_each(|rung| check(rung, crate::$file_any::$test_any)); })*
+            $($(#[$on_uncut])? #[test] fn $test_uncut() { Rung::ladder().into_iter().for_each(|rung| check(rung, crate::$file_uncut::$test_uncut)); })*
+            $($(#[$on])? #[test] fn $test() { Rung::ladder().into_iter().for_each(|rung| check(rung, crate::$file::$test)); })*
+            $($(#[$on_alone])? #[test] fn $test_alone() { Rung::ladder().into_iter().for_each(|rung| check_alone(rung, crate::$file_alone::$test_alone)); })*
         }
 
+        #[cfg(target_os = "linux")]
         mod epoll {
             use crate::bed::{Rung, check, check_alone};
-            $(#[test] fn $test_any() { check(Rung::epoll(), crate::$file_any::$test_any); })*
-            $(#[test] fn $test_uncut() { check(Rung::epoll(), crate::$file_uncut::$test_uncut); })*
-            $(#[test] fn $test() { check(Rung::epoll(), crate::$file::$test); })*
-            $(#[test] fn $test_alone() { check_alone(Rung::epoll(), crate::$file_alone::$test_alone); })*
-            $(#[test] fn $test_slow() { check(Rung::epoll(), crate::$file_slow::$test_slow); })*
+            $($(#[$on_any])? #[test] fn $test_any() { check(Rung::epoll(), crate::$file_any::$test_any); })*
+            $($(#[$on_uncut])? #[test] fn $test_uncut() { check(Rung::epoll(), crate::$file_uncut::$test_uncut); })*
+            $($(#[$on])? #[test] fn $test() { check(Rung::epoll(), crate::$file::$test); })*
+            $($(#[$on_alone])? #[test] fn $test_alone() { check_alone(Rung::epoll(), crate::$file_alone::$test_alone); })*
+            $($(#[$on_slow])? #[test] fn $test_slow() { check(Rung::epoll(), crate::$file_slow::$test_slow); })*
+        }
+
+        mod polling {
+            use crate::bed::{Rung, check, check_alone};
+            $($(#[$on_any])? #[test] fn $test_any() { check(Rung::polling(), crate::$file_any::$test_any); })*
+            $($(#[$on_uncut])? #[test] fn $test_uncut() { check(Rung::polling(), crate::$file_uncut::$test_uncut); })*
+            $($(#[$on])? #[test] fn $test() { check(Rung::polling(), crate::$file::$test); })*
+            $($(#[$on_alone])? #[test] fn $test_alone() { check_alone(Rung::polling(), crate::$file_alone::$test_alone); })*
+            $($(#[$on_slow])? #[test] fn $test_slow() { check(Rung::polling(), crate::$file_slow::$test_slow); })*
         }
 
         mod sim {
             use crate::bed::{Rung, check};
-            $(#[test] fn $test_any() { check(Rung::sim(), crate::$file_any::$test_any); })*
-            $(#[test] fn $test_uncut() { check(Rung::sim(), crate::$file_uncut::$test_uncut); })*
+            $($(#[$on_any])? #[test] fn $test_any() { check(Rung::sim(), crate::$file_any::$test_any); })*
+            $($(#[$on_uncut])? #[test] fn $test_uncut() { check(Rung::sim(), crate::$file_uncut::$test_uncut); })*
         }
 
         mod sim_late {
             use crate::bed::{Rung, check};
-            $(#[test] fn $test_any() { Rung::sim_late().into_iter().for_each(|rung| check(rung, crate::$file_any::$test_any)); })*
-            $(#[test] fn $test_uncut() { Rung::sim_late().into_iter().for_each(|rung| check(rung, crate::$file_uncut::$test_uncut)); })*
+            $($(#[$on_any])? #[test] fn $test_any() { Rung::sim_late().into_iter().for_each(|rung| check(rung, crate::$file_any::$test_any)); })*
+            $($(#[$on_uncut])? #[test] fn $test_uncut() { Rung::sim_late().into_iter().for_each(|rung| check(rung, crate::$file_uncut::$test_uncut)); })*
         }
 
         mod sim_choppy {
             use crate::bed::{Rung, check};
-            $(#[test] fn $test_any() { Rung::sim_choppy().into_iter().for_each(|rung| check(rung, crate::$file_any::$test_any)); })*
+            $($(#[$on_any])? #[test] fn $test_any() { Rung::sim_choppy().into_iter().for_each(|rung| check(rung, crate::$file_any::$test_any)); })*
         }
     };
 }
@@ -174,10 +186,14 @@ contract! {
     ],
     kernels: [
         buffers::a_stream_that_is_cancelled_as_it_starves_ends,
+        #[cfg(target_os = "linux")]
         errors::where_no_way_leads_is_unreachable,
+        #[cfg(target_os = "linux")]
         errors::broadcast_must_be_asked_for,
+        #[cfg(target_os = "linux")]
         errors::the_same_connection_twice_has_no_address,
         slots::ten_thousand_operations_overflow_no_queue,
+        #[cfg(target_os = "linux")]
         slots::an_overflow_of_the_completion_queue_loses_nothing,
         clock::an_unpark_before_the_wait_is_not_lost,
         clock::another_thread_unparks,
@@ -189,21 +205,29 @@ contract! {
         files::many_reads_at_once,
         files::file_operations_can_be_abandoned,
         files::closing_a_file_waits_for_its_operations,
+        #[cfg(target_os = "linux")]
         files::an_offset_beyond_all_files_is_invalid,
+        #[cfg(target_os = "linux")]
         files::an_address_that_nothing_has_is_an_error_of_the_system,
+        #[cfg(target_os = "linux")]
         files::what_has_no_device_cannot_be_synced,
     ],
     alone: [
         process::a_cancelled_accept_leaks_no_descriptor,
+        #[cfg(unix)]
         process::out_of_descriptors_and_back,
         process::teardown_with_operations_in_flight,
         process::dropped_at_any_moment,
         process::handles_that_nobody_closed_go_with_the_reactor,
+        #[cfg(target_os = "linux")]
         files::a_few_threads_queue_any_number_of_jobs,
+        #[cfg(target_os = "linux")]
         fork::a_fork_does_not_share_the_ring,
     ],
     slow: [
+        #[cfg(target_os = "linux")]
         errors::nobody_answers_and_the_connect_times_out,
+        #[cfg(target_os = "linux")]
         errors::a_peer_that_takes_nothing_times_out,
     ],
 }

@@ -1,15 +1,14 @@
 //! What belongs to the whole process: descriptors and their limit, and a reactor's end. These tests run alone, and the bed
 //! compares the number of open descriptors before and after each.
 
-use std::fs::File;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use shardwise_platform::limits::TEARDOWN_WAIT_MAX;
 use shardwise_platform::{Error, Group, Op, OpenFile, Outcome, PoolSize, Wait};
 
-use crate::bed::{Bed, clock, loopback, open_descriptors, pattern};
+use crate::bed::{Bed, clock, loopback, pattern};
+use crate::host::{self, open_descriptors};
 
 /// Cancel races completion: the connection arrives while its accept is being given up, at every distance.
 pub(crate) fn a_cancelled_accept_leaks_no_descriptor(bed: &mut Bed) {
@@ -46,29 +45,7 @@ pub(crate) fn a_cancelled_accept_leaks_no_descriptor(bed: &mut Bed) {
     bed.close(listener);
 }
 
-/// Lowers the limit of descriptors to what is open, and raises it again when dropped.
-struct NoDescriptors {
-    old: Rlimit,
-    _fill: Vec<File>,
-}
-
-impl NoDescriptors {
-    fn new() -> Self {
-        let old = getrlimit(Resource::Nofile);
-        let limit = 40 + open_descriptors() as u64;
-        setrlimit(Resource::Nofile, Rlimit { current: Some(limit), maximum: old.maximum })
-            .expect("a limit can be lowered");
-        let fill = std::iter::from_fn(|| File::open("/dev/null").ok()).take(1000).collect();
-        NoDescriptors { old, _fill: fill }
-    }
-}
-
-impl Drop for NoDescriptors {
-    fn drop(&mut self) {
-        setrlimit(Resource::Nofile, self.old).expect("the old limit");
-    }
-}
-
+#[cfg(unix)]
 /// EMFILE on accept: the error has its name, the connection waits, and is there when descriptors are.
 pub(crate) fn out_of_descriptors_and_back(bed: &mut Bed) {
     let (listener, address) = bed.listener();
@@ -76,7 +53,7 @@ pub(crate) fn out_of_descriptors_and_back(bed: &mut Bed) {
     assert!(matches!(bed.run(Op::Connect { socket: client, peer: address }), Ok(Outcome::Connected)));
     bed.send(client, b"I wait");
 
-    let none = NoDescriptors::new();
+    let none = host::NoDescriptors::new();
     for _ in 0..3 {
         let accept = bed.start(Op::Accept { listener });
         assert_eq!(bed.end(accept).unwrap_err(), Error::OutOfDescriptors);
@@ -103,7 +80,7 @@ fn leave_everything(bed: &mut Bed) {
     let connecting = bed.stream_socket(address).unwrap();
     let datagrams = bed.datagram_socket(loopback()).unwrap();
     let far = bed.now() + Duration::from_secs(60);
-    let path = "/dev/zero".into();
+    let path = host::source();
     let opened = bed
         .run(Op::Open { file: Box::new(OpenFile { path, read: true, write: false, create: false, truncate: false }) });
     let Ok(Outcome::Opened(file)) = opened else { panic!("{opened:?}") };

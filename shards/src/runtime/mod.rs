@@ -425,7 +425,7 @@ fn set_up(seed: Seed, cpu: Option<CpuId>, kind: BackendKind, config: &Config) ->
             tracing::warn!(shard = seed.number, "{error}");
         }
     }
-    let unparker = Unparker::new().map_err(|error| format!("no wake-up descriptor: {error}"))?;
+    let unparker = Unparker::new(kind).map_err(|error| format!("no wake-up descriptor: {error}"))?;
     let reactor = Reactor::open(kind, config, &unparker).map_err(|error| error.to_string())?;
     Running::new(seed, reactor, move || unparker.unpark()).map_err(|error| error.to_string())
 }

@@ -8,7 +8,7 @@ use super::machine::{Event, SimDescriptor, World};
 use super::network::{Kind, Protocol, bound_for, destination, seen_from};
 use crate::arena::Key;
 use crate::op::Datagram;
-use crate::os::error_of;
+use crate::os::{code, error_of};
 use crate::{Error, Result};
 
 /// A datagram socket.
@@ -55,9 +55,9 @@ impl World {
             return Err(error);
         }
         let (local, peer) = (socket.local, message.peer.or(socket.peer));
-        let to = destination(peer.ok_or(error_of(libc::EDESTADDRREQ))?);
+        let to = destination(peer.ok_or(error_of(code::EDESTADDRREQ))?);
         if local.is_ipv4() && to.is_ipv6() {
-            return Err(error_of(libc::EAFNOSUPPORT));
+            return Err(error_of(code::EAFNOSUPPORT));
         }
         if message.data.len() > DATAGRAM_BYTES_MAX {
             return Err(Error::TooLarge);
@@ -151,7 +151,7 @@ impl World {
     fn datagrams_mut(&mut self, node: Key) -> Result<&mut Datagrams> {
         match &mut self.nodes.get_mut(node).ok_or(Error::Closed)?.kind {
             Kind::Datagrams(datagrams) => Ok(datagrams),
-            Kind::File(_) => Err(error_of(libc::ENOTSOCK)),
+            Kind::File(_) => Err(error_of(code::ENOTSOCK)),
             Kind::Stream(_) | Kind::Listener(_) => Err(Error::NotConnected),
         }
     }

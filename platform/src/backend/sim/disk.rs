@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use super::limits::FILE_BYTES_MAX;
 use crate::op::{OpenFile, Stat};
-use crate::os::error_of;
+use crate::os::{code, error_of};
 use crate::{Error, Result};
 
 pub(super) struct Disk {
@@ -68,7 +68,7 @@ impl Disk {
         let opened = |what| Opened { what, read: file.read || !file.write, write: file.write };
         if let Some(&modified) = self.directories.get(&path) {
             return match file.write || file.create {
-                true => Err(error_of(libc::EISDIR)),
+                true => Err(error_of(code::EISDIR)),
                 false => Ok(opened(What::Directory(modified))),
             };
         }
@@ -80,7 +80,7 @@ impl Disk {
         }
         let parent = path.parent().unwrap_or(Path::new("/"));
         if self.names.contains_key(parent) {
-            return Err(error_of(libc::ENOTDIR));
+            return Err(error_of(code::ENOTDIR));
         }
         if !file.create || !self.directories.contains_key(parent) {
             return Err(Error::NotFound);
@@ -92,9 +92,9 @@ impl Disk {
 
     /// How many bytes there are to read at `offset`.
     pub(super) fn available(&self, opened: &Opened, offset: u64) -> Result<usize> {
-        let What::File(index) = opened.what else { return Err(error_of(libc::EISDIR)) };
+        let What::File(index) = opened.what else { return Err(error_of(code::EISDIR)) };
         if !opened.read {
-            return Err(error_of(libc::EBADF));
+            return Err(error_of(code::EBADF));
         }
         Ok((self.files[index].data.len() as u64).saturating_sub(offset) as usize)
     }
@@ -108,9 +108,9 @@ impl Disk {
 
     /// Writes all of `bytes`; what lies between the end of the file and `offset` becomes zeroes.
     pub(super) fn write(&mut self, opened: &Opened, offset: u64, bytes: &[u8], now: SystemTime) -> Result<()> {
-        let What::File(index) = opened.what else { return Err(error_of(libc::EBADF)) };
+        let What::File(index) = opened.what else { return Err(error_of(code::EBADF)) };
         if !opened.write {
-            return Err(error_of(libc::EBADF));
+            return Err(error_of(code::EBADF));
         }
         let end = offset.checked_add(bytes.len() as u64).filter(|&end| end <= FILE_BYTES_MAX).ok_or(Error::NoSpace)?;
         let file = &mut self.files[index];

@@ -25,7 +25,7 @@ use super::trace::Trace;
 use crate::arena::{Arena, Key};
 use crate::limits::HANDLES_MAX;
 use crate::op::Op;
-use crate::os::error_of;
+use crate::os::{code, error_of};
 use crate::socket::{ListenError, ListenOptions, Socket};
 use crate::{Error, Result};
 
@@ -430,7 +430,7 @@ impl World {
         let (what, failure) = if writes && self.chance.fills_disk() {
             ("full-disk", Error::NoSpace)
         } else if works && self.chance.breaks_disk() {
-            ("disk-error", error_of(libc::EIO))
+            ("disk-error", error_of(code::EIO))
         } else {
             return None;
         };

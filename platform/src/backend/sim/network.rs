@@ -13,7 +13,7 @@ use super::limits::{BUFFER_BYTES_MIN, PORTS_CHOSEN};
 use super::machine::{ShardId, World};
 use super::stream::{Listener, Stream};
 use crate::arena::Key;
-use crate::os::error_of;
+use crate::os::{code, error_of};
 use crate::socket::SocketOption;
 use crate::{Error, Result};
 
@@ -89,7 +89,7 @@ impl World {
             Kind::Stream(stream) => Ok(stream.local),
             Kind::Listener(listener) => Ok(listener.local),
             Kind::Datagrams(datagrams) => Ok(datagrams.local),
-            Kind::File(_) => Err(error_of(libc::ENOTSOCK)),
+            Kind::File(_) => Err(error_of(code::ENOTSOCK)),
         }
     }
 
@@ -98,7 +98,7 @@ impl World {
             Kind::Stream(stream) => stream.connected_peer().ok_or(Error::NotConnected),
             Kind::Listener(_) => Err(Error::NotConnected),
             Kind::Datagrams(datagrams) => datagrams.peer.ok_or(Error::NotConnected),
-            Kind::File(_) => Err(error_of(libc::ENOTSOCK)),
+            Kind::File(_) => Err(error_of(code::ENOTSOCK)),
         }
     }
 
@@ -107,7 +107,7 @@ impl World {
             Kind::Stream(_) => self.shutdown_stream(node, how),
             Kind::Listener(_) => Err(Error::NotConnected),
             Kind::Datagrams(_) => Err(Error::Unsupported),
-            Kind::File(_) => Err(error_of(libc::ENOTSOCK)),
+            Kind::File(_) => Err(error_of(code::ENOTSOCK)),
         }
     }
 
@@ -115,7 +115,7 @@ impl World {
         let stream = match &mut self.nodes.get_mut(node).ok_or(Error::Closed)?.kind {
             Kind::Stream(stream) => stream,
             Kind::Listener(_) | Kind::Datagrams(_) => return Ok(()),
-            Kind::File(_) => return Err(error_of(libc::ENOTSOCK)),
+            Kind::File(_) => return Err(error_of(code::ENOTSOCK)),
         };
         match option {
             SocketOption::SendBuffer(bytes) => stream.send_max = bytes.max(BUFFER_BYTES_MIN),

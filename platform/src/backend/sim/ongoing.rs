@@ -15,7 +15,7 @@ use crate::arena::Key;
 use crate::flight::{Core, Entry};
 use crate::handle::Resource;
 use crate::op::{Message, Op, Outcome};
-use crate::os::error_of;
+use crate::os::{code, error_of};
 use crate::{Buf, Error, Group, Result};
 
 /// The operations of one shard.
@@ -424,7 +424,7 @@ fn node_of(core: &Core, op: &Op) -> Result<Key> {
     let handle = op.handle().ok_or(Error::Invalid)?;
     match &core.handles.entry(handle).ok_or(Error::Closed)?.resource {
         Resource::Sim(descriptor) => Ok(descriptor.node),
-        Resource::Os(_) => Err(Error::Unsupported),
+        _ => Err(Error::Unsupported),
     }
 }
 
@@ -485,7 +485,7 @@ fn file(core: &mut Core, world: &mut World, shard: ShardId, operation: Key) -> R
         Kind::File(opened) => opened.clone(),
         _ if matches!(op, Op::Stat { .. }) => return Err(Error::Unsupported),
         _ if matches!(op, Op::Sync { .. }) => return Err(Error::Invalid),
-        _ => return Err(error_of(libc::ESPIPE)),
+        _ => return Err(error_of(code::ESPIPE)),
     };
     if let Some(failure) = world.disk_failure(node, op) {
         return Err(failure);

@@ -19,7 +19,7 @@ use super::machine::{Event, SimDescriptor, World};
 use super::network::{Kind, Protocol, bound_for, destination, seen_from};
 use super::plan::Passage;
 use crate::arena::Key;
-use crate::os::error_of;
+use crate::os::{code, error_of};
 use crate::socket::ListenOptions;
 use crate::{Error, Result};
 
@@ -196,8 +196,8 @@ impl World {
     pub(super) fn connect(&mut self, node: Key, peer: SocketAddr) -> Result<()> {
         match self.stream(node).ok_or(Error::Closed)?.stage {
             Stage::Fresh => {}
-            Stage::Connecting => return Err(error_of(libc::EALREADY)),
-            Stage::Connected | Stage::Over => return Err(error_of(libc::EISCONN)),
+            Stage::Connecting => return Err(error_of(code::EALREADY)),
+            Stage::Connected | Stage::Over => return Err(error_of(code::EISCONN)),
         }
         let to = destination(peer);
         let local = self.bindable(Protocol::Stream, SocketAddr::new(to.ip(), 0))?;
@@ -593,7 +593,7 @@ impl World {
     /// Why an operation fails on a socket that is not of its kind; what is no socket at all says so.
     fn unfit(&self, node: Key, error: Error) -> Error {
         match self.kind(node) {
-            Ok(Kind::File(_)) => error_of(libc::ENOTSOCK),
+            Ok(Kind::File(_)) => error_of(code::ENOTSOCK),
             _ => error,
         }
     }

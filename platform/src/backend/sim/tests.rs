@@ -20,7 +20,7 @@ use super::*;
 use crate::buffer::PoolSize;
 use crate::limits::STREAM_QUEUE_MAX;
 use crate::op::{Completion, Datagram, Op, OpenFile, Outcome, Stat};
-use crate::os::error_of;
+use crate::os::{code, error_of};
 use crate::{BufList, Config, Group, Handle, Reactor, Token};
 
 const CLIENT: usize = 0;

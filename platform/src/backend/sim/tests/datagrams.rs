@@ -47,7 +47,7 @@ fn datagrams_that_cannot_go_are_refused() {
     let table = [
         (Some(peer), 65_508, None, Error::TooLarge),
         (Some(peer), 65_000, Some(100), Error::Invalid),
-        (None, 10, None, error_of(libc::EDESTADDRREQ)),
+        (None, 10, None, error_of(code::EDESTADDRREQ)),
     ];
     for (peer, len, segment, error) in table {
         let mut fixture = Fixture::new(20, Plan::CALM);

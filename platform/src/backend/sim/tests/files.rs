@@ -46,8 +46,8 @@ fn files_open_as_asked_or_say_why_not() {
         ("/data/new", "wc", None),
         ("/data/new", "r", Some(Error::NotFound)),
         ("/nowhere/new", "wc", Some(Error::NotFound)),
-        ("/data/a/b", "wc", Some(error_of(libc::ENOTDIR))),
-        ("/data", "w", Some(error_of(libc::EISDIR))),
+        ("/data/a/b", "wc", Some(error_of(code::ENOTDIR))),
+        ("/data", "w", Some(error_of(code::EISDIR))),
         ("/data/\0", "wc", Some(Error::Invalid)),
     ];
     for (path, mode, error) in table {
@@ -83,7 +83,7 @@ fn files_hold_what_was_written() {
     assert_eq!(fixture.read(read_only, 0).unwrap(), b"");
     let directory = fixture.open("/tmp", "r").unwrap();
     assert!(fixture.stat(directory).is_directory);
-    assert_eq!(fixture.read(directory, 0), Err(error_of(libc::EISDIR)));
+    assert_eq!(fixture.read(directory, 0), Err(error_of(code::EISDIR)));
     fixture.finish(&[file, emptied, read_only, directory].map(|handle| (CLIENT, handle)));
 }
 
@@ -117,7 +117,7 @@ fn operations_on_the_wrong_kind_of_handle_say_so() {
     let (listener, peer) = fixture.listen("127.0.0.1:0", 4);
     let fresh = fixture.shards[CLIENT].stream_socket(peer).unwrap();
     let file = fixture.open("/tmp/a", "wc").unwrap();
-    let not_socket = error_of(libc::ENOTSOCK);
+    let not_socket = error_of(code::ENOTSOCK);
     let send = |socket| Op::Send { socket, data: "x".into(), zero_copy: false };
     let table = [
         (CLIENT, Op::Accept { listener: client }, Error::Invalid),
@@ -131,7 +131,7 @@ fn operations_on_the_wrong_kind_of_handle_say_so() {
         (CLIENT, Op::Connect { socket: file, peer }, not_socket),
         (CLIENT, send(file), not_socket),
         (CLIENT, Op::Sync { file: client }, Error::Invalid),
-        (CLIENT, Op::Write { file: client, offset: 0, data: "x".into() }, error_of(libc::ESPIPE)),
+        (CLIENT, Op::Write { file: client, offset: 0, data: "x".into() }, error_of(code::ESPIPE)),
     ];
     for (shard, op, error) in table {
         let name = format!("{op:?}");
@@ -158,13 +158,13 @@ fn a_failing_disk_fails_whole_operations() {
             match fixture.write(file, written as u64, &text[written..]) {
                 Ok(bytes) => written += bytes,
                 Err(Error::NoSpace) => failures[0] += 1,
-                Err(error) if error == error_of(libc::EIO) => failures[1] += 1,
+                Err(error) if error == error_of(code::EIO) => failures[1] += 1,
                 Err(error) => panic!("{error}"),
             }
             assert_eq!(fixture.machine.read_file("/a").unwrap(), text.as_bytes()[..written], "seed {seed}");
         }
         while let Err(error) = fixture.read(file, 0) {
-            assert_eq!(error, error_of(libc::EIO));
+            assert_eq!(error, error_of(code::EIO));
             failures[2] += 1;
         }
         assert_eq!(fixture.read(file, text.len() as u64).unwrap_or_default(), b"");

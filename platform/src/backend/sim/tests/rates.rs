@@ -83,7 +83,7 @@ fn files(fixture: &mut Fixture, handles: &mut Vec<(usize, Handle)>) {
     for offset in 0..10 {
         let write = fixture.start(CLIENT, Op::Write { file, offset, data: "0123456789".into() });
         let written = fixture.outcome(CLIENT, write);
-        let eio = error_of(libc::EIO);
+        let eio = error_of(code::EIO);
         match written {
             Some(Ok(Outcome::Sent { bytes, .. })) => assert!((1..=10).contains(&bytes)),
             Some(Err(error)) => assert!(error == Error::NoSpace || error == eio, "{error}"),

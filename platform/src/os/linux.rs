@@ -1,80 +1,18 @@
 #![allow(unsafe_code)]
-//! What differs between operating systems: the one file of this package with `cfg(target_os)`.
+//! What Linux alone has: an eventfd for wake-ups, the flags and message headers that io_uring and plain calls share, and
+//! listeners that the kernel spreads connections over.
 
-use std::net::{Shutdown, SocketAddr};
-#[cfg(unix)]
+use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 
-use socket2::SockRef;
+use super::{Descriptor, Received, error_of};
+use crate::Result;
+use crate::socket::{self, ListenOptions};
 
-use crate::socket::SocketOption;
-use crate::{Error, Result};
-
-/// An owned descriptor.
-#[cfg(unix)]
-pub(crate) type Descriptor = std::os::fd::OwnedFd;
-
-/// The name of an error number.
-pub(crate) fn error_of(code: i32) -> Error {
-    match code {
-        libc::ECANCELED => Error::Cancelled,
-        libc::EBADF => Error::Closed,
-        libc::ECONNREFUSED => Error::Refused,
-        libc::ECONNRESET => Error::Reset,
-        libc::ECONNABORTED => Error::Aborted,
-        libc::EHOSTUNREACH | libc::ENETUNREACH | libc::ENETDOWN => Error::Unreachable,
-        libc::ETIMEDOUT => Error::TimedOut,
-        libc::ENOTCONN => Error::NotConnected,
-        libc::EPIPE => Error::BrokenPipe,
-        libc::EADDRINUSE => Error::AddressInUse,
-        libc::EADDRNOTAVAIL => Error::AddressNotAvailable,
-        libc::EACCES | libc::EPERM => Error::Denied,
-        libc::ENOENT => Error::NotFound,
-        libc::EEXIST => Error::Exists,
-        libc::EMFILE | libc::ENFILE => Error::OutOfDescriptors,
-        libc::ENOMEM | libc::ENOBUFS => Error::OutOfMemory,
-        libc::EMSGSIZE => Error::TooLarge,
-        libc::ENOSPC | libc::EDQUOT => Error::NoSpace,
-        libc::EOPNOTSUPP | libc::ENOSYS => Error::Unsupported,
-        libc::EINVAL => Error::Invalid,
-        other => Error::Os(other),
-    }
-}
-
-pub(crate) fn shutdown(descriptor: &Descriptor, how: Shutdown) -> Result<()> {
-    Ok(SockRef::from(descriptor).shutdown(how)?)
-}
-
-pub(crate) fn local_address(descriptor: &Descriptor) -> Result<SocketAddr> {
-    SockRef::from(descriptor).local_addr()?.as_socket().ok_or(Error::Unsupported)
-}
-
-pub(crate) fn peer_address(descriptor: &Descriptor) -> Result<SocketAddr> {
-    SockRef::from(descriptor).peer_addr()?.as_socket().ok_or(Error::Unsupported)
-}
-
-pub(crate) fn set_option(descriptor: &Descriptor, option: SocketOption) -> Result<()> {
-    let socket = SockRef::from(descriptor);
-    match option {
-        SocketOption::NoDelay(on) => socket.set_tcp_nodelay(on)?,
-        SocketOption::KeepAlive(None) => socket.set_keepalive(false)?,
-        SocketOption::KeepAlive(Some(idle)) => {
-            socket.set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(idle))?;
-        }
-        SocketOption::SendBuffer(bytes) => socket.set_send_buffer_size(bytes)?,
-        SocketOption::ReceiveBuffer(bytes) => socket.set_recv_buffer_size(bytes)?,
-        SocketOption::Linger(time) => socket.set_linger(time)?,
-        SocketOption::TellEcn(on) => tell_ecn(descriptor, on)?,
-        SocketOption::JoinDatagrams(on) => join_datagrams(descriptor, on)?,
-    }
-    Ok(())
-}
-
-/// An IPv6 socket may receive from IPv4 as well, and has two switches then.
-#[cfg(target_os = "linux")]
-fn tell_ecn(descriptor: &Descriptor, on: bool) -> Result<()> {
+/// Whether datagrams come with their ECN bits. An IPv6 socket may receive from IPv4 as well, and has two switches then.
+pub(crate) fn tell_ecn(descriptor: &Descriptor, on: bool) -> Result<()> {
     use rustix::net::sockopt::{set_ip_recvtos, set_ipv6_recvtclass};
-    let is_v6 = local_address(descriptor)?.is_ipv6();
+    let is_v6 = super::local_address(descriptor)?.is_ipv6();
     let told = match is_v6 {
         true => set_ipv6_recvtclass(descriptor, on).and_then(|()| set_ip_recvtos(descriptor, on)),
         false => set_ip_recvtos(descriptor, on),
@@ -82,8 +20,8 @@ fn tell_ecn(descriptor: &Descriptor, on: bool) -> Result<()> {
     told.map_err(|errno| error_of(errno.raw_os_error()))
 }
 
-#[cfg(target_os = "linux")]
-fn join_datagrams(descriptor: &Descriptor, on: bool) -> Result<()> {
+/// Whether the kernel joins datagrams of one sender.
+pub(crate) fn join_datagrams(descriptor: &Descriptor, on: bool) -> Result<()> {
     let value = libc::c_int::from(on);
     // SAFETY: the call reads one number of this function's own, whose size it is told.
     let status = unsafe {
@@ -98,18 +36,10 @@ fn join_datagrams(descriptor: &Descriptor, on: bool) -> Result<()> {
     if status == 0 { Ok(()) } else { Err(error_of(last_errno().raw_os_error())) }
 }
 
-/// Whether calls on a descriptor return at once with EAGAIN, which readiness needs and io_uring must not have (it would
-/// end operations with EAGAIN that it should wait for).
-pub(crate) fn set_nonblocking(descriptor: &Descriptor, on: bool) -> Result<()> {
-    Ok(SockRef::from(descriptor).set_nonblocking(on)?)
-}
-
 /// The number that a shard's wake-ups go through: an eventfd. Its counter is never read; each write is an edge.
-#[cfg(target_os = "linux")]
 #[derive(Debug)]
 pub(crate) struct Event(Descriptor);
 
-#[cfg(target_os = "linux")]
 impl Event {
     pub(crate) fn new() -> Result<Self> {
         let flags = rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK;
@@ -127,7 +57,6 @@ impl Event {
 }
 
 /// A number that nobody can guess.
-#[cfg(target_os = "linux")]
 pub(crate) fn random() -> u64 {
     let mut bytes = [0; 8];
     // Eight bytes come whole once the kernel's generator is ready, which it is before any server starts.
@@ -137,7 +66,6 @@ pub(crate) fn random() -> u64 {
 }
 
 /// How open(2) is told what [`OpenFile`](crate::OpenFile) says.
-#[cfg(target_os = "linux")]
 pub(crate) fn open_flags(file: &crate::OpenFile) -> i32 {
     let access = match (file.read, file.write) {
         (_, false) => libc::O_RDONLY,
@@ -149,8 +77,36 @@ pub(crate) fn open_flags(file: &crate::OpenFile) -> i32 {
     access | create | truncate | libc::O_CLOEXEC
 }
 
+/// One listening socket for each shard; the kernel spreads connections over them (SO_REUSEPORT, Linux 3.9). Port zero is
+/// resolved once, and all have the port that the kernel chose.
+///
+/// The address is probed first without SO_REUSEPORT, so that a port in use is an error and not a silent share.
+pub(crate) fn listeners(address: SocketAddr, count: usize, options: &ListenOptions) -> Result<Vec<socket2::Socket>> {
+    let probed = probe(address)?;
+    (0..count).map(|_| socket::open_listener(probed, options, |socket| socket.set_reuse_port(true))).collect()
+}
+
+/// Binds and listens without sharing, to learn whether the address is free and which port zero means, and lets go again.
+fn probe(address: SocketAddr) -> Result<SocketAddr> {
+    let socket = socket::stream_socket(address)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    // With SO_REUSEADDR a second bind passes while nobody listens; listening is what tells.
+    socket.listen(1)?;
+    Ok(socket.local_addr()?.as_socket().unwrap_or(address))
+}
+
+/// How to find out who listens on a port.
+pub(crate) fn find_listener(port: u16) -> String {
+    format!("ss -ltnp 'sport = :{port}'")
+}
+
+/// Pins the calling thread. False if the kernel refuses.
+pub(crate) fn pin(cpu: usize) -> bool {
+    core_affinity::set_for_current(core_affinity::CoreId { id: cpu })
+}
+
 /// Reads a socket address as the kernel writes it.
-#[cfg(target_os = "linux")]
 pub(crate) fn address_of(name: &[u8]) -> Option<SocketAddr> {
     let family = u16::from_ne_bytes(name.get(..2)?.try_into().ok()?);
     let port = u16::from_be_bytes(name.get(2..4)?.try_into().ok()?);
@@ -172,7 +128,6 @@ pub(crate) fn address_of(name: &[u8]) -> Option<SocketAddr> {
 const CONTROL_HEADER_BYTES: usize = 16;
 
 /// Finds the segment size and the ECN bits among received control messages.
-#[cfg(target_os = "linux")]
 pub(crate) fn read_control(mut control: &[u8]) -> (Option<u16>, u8) {
     let (mut segment, mut ecn) = (None, 0);
     while control.len() > CONTROL_HEADER_BYTES {
@@ -192,7 +147,6 @@ pub(crate) fn read_control(mut control: &[u8]) -> (Option<u16>, u8) {
 }
 
 /// Writes the control messages of a datagram and returns how many bytes they take.
-#[cfg(target_os = "linux")]
 pub(crate) fn write_control(control: &mut [u8; 64], message: &crate::Datagram) -> usize {
     let mut used = 0;
     let mut put = |level: i32, kind: i32, data: &[u8]| {
@@ -216,27 +170,7 @@ pub(crate) fn write_control(control: &mut [u8; 64], message: &crate::Datagram) -
     used
 }
 
-/// What came with a datagram.
-#[cfg(target_os = "linux")]
-pub(crate) struct Received {
-    peer: Option<SocketAddr>,
-    segment: Option<u16>,
-    ecn: u8,
-    truncated: bool,
-}
-
-#[cfg(target_os = "linux")]
-impl Received {
-    /// The message, once its bytes are leased. A datagram without an address that we know could not be answered, and is
-    /// not ours.
-    pub(crate) fn into_message(self, data: crate::Chunk) -> Option<crate::Message> {
-        let Received { peer, segment, ecn, truncated } = self;
-        Some(crate::Message { data, peer: peer?, segment, ecn, truncated })
-    }
-}
-
 /// The header of one datagram for sendmsg(2) or recvmsg(2), and all that it points to besides the bytes themselves.
-#[cfg(target_os = "linux")]
 pub(crate) struct MessageHead {
     header: libc::msghdr,
     slice: libc::iovec,
@@ -248,11 +182,9 @@ pub(crate) struct MessageHead {
 }
 
 /// Room for control messages, aligned as their headers are.
-#[cfg(target_os = "linux")]
 #[repr(C, align(8))]
 struct Control([u8; 64]);
 
-#[cfg(target_os = "linux")]
 impl MessageHead {
     pub(crate) fn new() -> Self {
         MessageHead {
@@ -338,7 +270,6 @@ pub(crate) fn receive_messages<const N: usize>(
 }
 
 /// Sends one datagram, or a batch of equal ones.
-#[cfg(target_os = "linux")]
 pub(crate) fn send_message(
     descriptor: &Descriptor,
     message: &crate::Datagram,
@@ -351,7 +282,6 @@ pub(crate) fn send_message(
     usize::try_from(bytes).map_err(|_| last_errno())
 }
 
-#[cfg(target_os = "linux")]
 fn last_errno() -> rustix::io::Errno {
     let code = std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
     rustix::io::Errno::from_raw_os_error(code)

@@ -2,26 +2,22 @@
 //! Files on the readiness backend. A regular file is always "ready" and blocks all the same, so a few threads of the
 //! shard's own do the blocking, and post what came of it back.
 //!
-//! The threads stand where the kernel stands for io_uring: an operation's memory and descriptor stay in its slot until its
-//! result has landed, so they work on both by address.
+//! The threads stand where the kernel stands for io_uring: an operation's memory stays in its slot until its result has
+//! landed, so they work on it by address. They hold the file themselves while they work on it.
 
 use std::collections::VecDeque;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
-use std::path::PathBuf;
+use std::fs::File;
+use std::io;
 use std::ptr::NonNull;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, UNIX_EPOCH};
-
-use rustix::fs::{FileType, Mode, OFlags};
-use rustix::io::Errno;
 
 use crate::arena::Key;
 use crate::flight::Core;
 use crate::handle::Resource;
 use crate::limits::FILE_THREADS_MAX;
-use crate::op::{Op, Outcome, Stat};
-use crate::os::{self, Descriptor, error_of};
+use crate::op::{Op, OpenFile, Outcome, Stat};
+use crate::os::{self, error_of};
 use crate::unpark::Unparker;
 use crate::{Error, Result};
 
@@ -49,11 +45,11 @@ struct State {
 }
 
 enum Job {
-    Open { path: PathBuf, flags: i32 },
-    Read { file: RawFd, offset: u64, start: NonNull<u8>, len: usize },
-    Write { file: RawFd, offset: u64, start: NonNull<u8>, len: usize },
-    Sync { file: RawFd },
-    Stat { file: RawFd },
+    Open(OpenFile),
+    Read { file: Arc<File>, offset: u64, start: NonNull<u8>, len: usize },
+    Write { file: Arc<File>, offset: u64, start: NonNull<u8>, len: usize },
+    Sync(Arc<File>),
+    Stat(Arc<File>),
 }
 
 // SAFETY: the addresses are of memory that the operation's slot owns and that nobody else touches until the job has landed
@@ -61,7 +57,7 @@ enum Job {
 unsafe impl Send for Job {}
 
 enum Done {
-    Opened(Descriptor),
+    Opened(File),
     Bytes(usize),
     Synced,
     Stat(Stat),
@@ -118,7 +114,7 @@ impl Files {
                     core.land_sent(key, bytes);
                     continue;
                 }
-                Ok(Done::Opened(descriptor)) => core.admit(Resource::Os(descriptor)).map(Outcome::Opened),
+                Ok(Done::Opened(file)) => core.admit(Resource::File(Arc::new(file))).map(Outcome::Opened),
                 Ok(Done::Synced) => Ok(Outcome::Synced),
                 Ok(Done::Stat(stat)) => Ok(Outcome::Stat(stat)),
                 Err(error) => Err(error),
@@ -140,19 +136,19 @@ impl Drop for Files {
     }
 }
 
-/// The job of an operation, which points to the memory and the descriptor in its slot.
+/// The job of an operation, which points to the memory in its slot.
 fn job_of(core: &mut Core, key: Key) -> Result<Job> {
     let op = core.op(key).ok_or(Error::Closed)?;
-    let file = match op.handle() {
-        None => -1,
-        Some(handle) => match &core.handles.entry(handle).ok_or(Error::Closed)?.resource {
-            Resource::Os(descriptor) => descriptor.as_raw_fd(),
-            Resource::Sim(_) => return Err(Error::Unsupported),
-        },
+    let Some(handle) = op.handle() else {
+        let Op::Open { file } = op else { unreachable!("{} is no work for a thread", op.name()) };
+        let OpenFile { ref path, read, write, create, truncate } = **file;
+        return Ok(Job::Open(OpenFile { path: path.clone(), read, write, create, truncate }));
     };
+    let Resource::File(file) = &core.handles.entry(handle).ok_or(Error::Closed)?.resource else {
+        return Err(error_of(os::code::ESPIPE));
+    };
+    let file = Arc::clone(file);
     Ok(match core.op_mut(key).ok_or(Error::Closed)? {
-        // A pipe or a device must not hold a thread until its other side comes.
-        Op::Open { file } => Job::Open { path: file.path.clone(), flags: os::open_flags(file) | libc::O_NONBLOCK },
         Op::Read { offset, into, .. } => {
             let offset = *offset;
             let spare = into.spare();
@@ -161,8 +157,8 @@ fn job_of(core: &mut Core, key: Key) -> Result<Job> {
         Op::Write { offset, data, .. } => {
             Job::Write { file, offset: *offset, start: NonNull::from(data.as_slice()).cast(), len: data.len() }
         }
-        Op::Sync { .. } => Job::Sync { file },
-        Op::Stat { .. } => Job::Stat { file },
+        Op::Sync { .. } => Job::Sync(file),
+        Op::Stat { .. } => Job::Stat(file),
         op => unreachable!("{} is no work for a thread", op.name()),
     })
 }
@@ -187,7 +183,8 @@ impl Shared {
                 continue;
             };
             drop(state);
-            let result = job.run().map_err(|errno| error_of(errno.raw_os_error()));
+            // The thread lets go of the file before it says so: the descriptor closes when its last handle does.
+            let result = job.run().map_err(Error::from);
             state = self.lock();
             state.done.push((key, result));
             if state.done.len() == 1 {
@@ -204,49 +201,38 @@ fn spawn(shared: &Arc<Shared>) -> Option<JoinHandle<()>> {
 }
 
 impl Job {
-    fn run(self) -> rustix::io::Result<Done> {
+    fn run(self) -> io::Result<Done> {
         match self {
-            Job::Open { path, flags } => {
-                let flags = OFlags::from_bits_retain(flags as u32);
-                let mode = Mode::from_bits_retain(0o666);
-                retry(|| rustix::fs::openat(rustix::fs::CWD, &path, flags, mode)).map(Done::Opened)
-            }
+            Job::Open(file) => os::open(&file).map(Done::Opened),
             Job::Read { file, offset, start, len } => {
                 // SAFETY: the memory is the initialised spare room of the chunk in the operation's slot. The slot keeps it,
                 // and keeps everyone else from it, until this job has landed.
                 let room = unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), len) };
-                retry(|| rustix::io::pread(borrow(file), &mut *room, offset)).map(Done::Bytes)
+                retry(|| os::read_at(&file, room, offset)).map(Done::Bytes)
             }
             Job::Write { file, offset, start, len } => {
                 // SAFETY: the bytes are those of the buffer in the operation's slot, which keeps them unchanged until this
                 // job has landed.
                 let data = unsafe { std::slice::from_raw_parts(start.as_ptr(), len) };
-                retry(|| rustix::io::pwrite(borrow(file), data, offset)).map(Done::Bytes)
+                retry(|| os::write_at(&file, data, offset)).map(Done::Bytes)
             }
-            Job::Sync { file } => retry(|| rustix::fs::fsync(borrow(file))).map(|()| Done::Synced),
-            Job::Stat { file } => retry(|| rustix::fs::fstat(borrow(file))).map(|stat| Done::Stat(stat_of(&stat))),
+            Job::Sync(file) => retry(|| file.sync_all()).map(|()| Done::Synced),
+            Job::Stat(file) => stat_of(&file).map(Done::Stat),
         }
     }
 }
 
-/// The descriptor of a job.
-fn borrow<'a>(file: RawFd) -> BorrowedFd<'a> {
-    // SAFETY: the table of handles keeps a descriptor open until the last operation on it has landed, and it is borrowed
-    // only while a job of such an operation runs.
-    unsafe { BorrowedFd::borrow_raw(file) }
-}
-
-fn retry<T>(call: impl FnMut() -> rustix::io::Result<T>) -> std::result::Result<T, Errno> {
-    rustix::io::retry_on_intr(call)
-}
-
-fn stat_of(stat: &rustix::fs::Stat) -> Stat {
-    let kind = FileType::from_raw_mode(stat.st_mode);
-    let seconds = Duration::new(stat.st_mtime.max(0) as u64, stat.st_mtime_nsec as u32);
-    Stat {
-        bytes: stat.st_size as u64,
-        is_file: kind == FileType::RegularFile,
-        is_directory: kind == FileType::Directory,
-        modified: UNIX_EPOCH + seconds,
+/// Calls again while a signal interrupts.
+fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
     }
+}
+
+fn stat_of(file: &File) -> io::Result<Stat> {
+    let facts = file.metadata()?;
+    Ok(Stat { bytes: facts.len(), is_file: facts.is_file(), is_directory: facts.is_dir(), modified: facts.modified()? })
 }

@@ -1,22 +1,22 @@
-//! SIGTERM and SIGINT, turned into events for the coordinator by a thread that does nothing else.
+//! Where a thread can wait for signals.
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 use std::sync::mpsc::Sender;
 
-use super::Event;
+use super::super::Event;
 
 /// A watch that ends when closed.
-pub(super) struct Watch(Handle);
+pub(in super::super) struct Watch(Handle);
 
 impl Watch {
-    pub(super) fn close(self) {
+    pub(in super::super) fn close(self) {
         self.0.close();
     }
 }
 
 /// Sends each signal as an event.
-pub(super) fn watch<E: Send + 'static>(events: Sender<Event<E>>) -> Result<Watch, String> {
+pub(in super::super) fn watch<E: Send + 'static>(events: Sender<Event<E>>) -> Result<Watch, String> {
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| format!("cannot watch for signals: {error}"))?;
     let handle = signals.handle();
     let forward = move || {

@@ -1,0 +1,79 @@
+//! What differs between operating systems. This file, the one of this package with `cfg(target_os)` besides the choice of
+//! `backend/mod.rs`, picks from its plain neighbours, and holds what is the same everywhere.
+
+#[cfg(not(target_os = "linux"))]
+mod elsewhere;
+#[cfg(target_os = "linux")]
+mod linux;
+mod message;
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) use elsewhere::*;
+#[cfg(target_os = "linux")]
+pub(crate) use linux::*;
+pub(crate) use message::{Received, receive_from};
+#[cfg(unix)]
+pub(crate) use unix::*;
+#[cfg(windows)]
+pub(crate) use windows::*;
+
+use std::net::{Shutdown, SocketAddr};
+
+use socket2::SockRef;
+
+use crate::socket::SocketOption;
+use crate::{Error, Result};
+
+/// What the backend on the `polling` crate is called: after what the system offers. On Linux it runs in tests.
+#[cfg(target_os = "linux")]
+pub(crate) const POLLING: &str = "polling";
+#[cfg(all(unix, not(target_os = "linux")))]
+pub(crate) const POLLING: &str = "kqueue";
+#[cfg(windows)]
+pub(crate) const POLLING: &str = "iocp";
+
+/// How sends are told to report a broken pipe as an error only. Where there is no such flag, sockets are told when they are
+/// made, or there are no signals.
+#[cfg(all(unix, not(target_vendor = "apple")))]
+pub(crate) const SEND_FLAGS: i32 = libc::MSG_NOSIGNAL;
+#[cfg(not(all(unix, not(target_vendor = "apple"))))]
+pub(crate) const SEND_FLAGS: i32 = 0;
+
+pub(crate) fn shutdown(descriptor: &Descriptor, how: Shutdown) -> Result<()> {
+    Ok(SockRef::from(descriptor).shutdown(how)?)
+}
+
+pub(crate) fn local_address(descriptor: &Descriptor) -> Result<SocketAddr> {
+    SockRef::from(descriptor).local_addr()?.as_socket().ok_or(Error::Unsupported)
+}
+
+pub(crate) fn peer_address(descriptor: &Descriptor) -> Result<SocketAddr> {
+    SockRef::from(descriptor).peer_addr()?.as_socket().ok_or(Error::Unsupported)
+}
+
+pub(crate) fn set_option(descriptor: &Descriptor, option: SocketOption) -> Result<()> {
+    let socket = SockRef::from(descriptor);
+    match option {
+        SocketOption::NoDelay(on) => socket.set_tcp_nodelay(on)?,
+        SocketOption::KeepAlive(None) => socket.set_keepalive(false)?,
+        SocketOption::KeepAlive(Some(idle)) => {
+            socket.set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(idle))?;
+        }
+        SocketOption::SendBuffer(bytes) => socket.set_send_buffer_size(bytes)?,
+        SocketOption::ReceiveBuffer(bytes) => socket.set_recv_buffer_size(bytes)?,
+        SocketOption::Linger(time) => socket.set_linger(time)?,
+        SocketOption::TellEcn(on) => tell_ecn(descriptor, on)?,
+        SocketOption::JoinDatagrams(on) => join_datagrams(descriptor, on)?,
+    }
+    Ok(())
+}
+
+/// Whether calls on a descriptor return at once with EAGAIN, which readiness needs and io_uring must not have (it would
+/// end operations with EAGAIN that it should wait for).
+pub(crate) fn set_nonblocking(descriptor: &Descriptor, on: bool) -> Result<()> {
+    Ok(SockRef::from(descriptor).set_nonblocking(on)?)
+}

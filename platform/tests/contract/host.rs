@@ -1,0 +1,82 @@
+//! What the tests ask of the host, which differs between operating systems: the one file of them with `cfg`, besides the
+//! list in `main.rs`.
+
+use std::path::PathBuf;
+
+use shardwise_platform::{BackendKind, Error};
+
+/// What opening a directory for writing gives.
+#[cfg(unix)]
+pub(crate) const DIRECTORY_OPENED: Error = Error::Os(libc::EISDIR);
+#[cfg(windows)]
+pub(crate) const DIRECTORY_OPENED: Error = Error::Denied;
+
+/// What reading a directory gives. Windows: ERROR_INVALID_FUNCTION.
+#[cfg(unix)]
+pub(crate) const DIRECTORY_READ: Error = Error::Os(libc::EISDIR);
+#[cfg(windows)]
+pub(crate) const DIRECTORY_READ: Error = Error::Os(1);
+
+/// What sends meet after a reset that has been told once. Windows tells it to everyone.
+pub(crate) fn reset_before(kind: BackendKind) -> Error {
+    if cfg!(windows) && kind != BackendKind::Sim { Error::Reset } else { Error::BrokenPipe }
+}
+
+/// A file that has bytes at offset zero, whatever is read: many at best.
+#[cfg(unix)]
+pub(crate) fn source() -> PathBuf {
+    "/dev/zero".into()
+}
+#[cfg(windows)]
+pub(crate) fn source() -> PathBuf {
+    std::env::current_exe().expect("this program is a file")
+}
+
+/// A device that has no room, if the host has such a thing.
+pub(crate) fn full_device() -> Option<PathBuf> {
+    cfg!(target_os = "linux").then(|| "/dev/full".into())
+}
+
+/// Something that is neither a file nor a directory, if the host has it among its files.
+pub(crate) fn device() -> Option<PathBuf> {
+    cfg!(unix).then(|| "/dev/null".into())
+}
+
+/// Descriptors that this process has open, where that can be known. The directory's own is among them, each time.
+#[cfg(unix)]
+pub(crate) fn open_descriptors() -> usize {
+    let directory = if cfg!(target_os = "linux") { "/proc/self/fd" } else { "/dev/fd" };
+    std::fs::read_dir(directory).expect("the system lists descriptors").count()
+}
+#[cfg(windows)]
+pub(crate) fn open_descriptors() -> usize {
+    0
+}
+
+/// Lowers the limit of descriptors to what is open, and raises it again when dropped.
+#[cfg(unix)]
+pub(crate) struct NoDescriptors {
+    old: rustix::process::Rlimit,
+    _fill: Vec<std::fs::File>,
+}
+
+#[cfg(unix)]
+impl NoDescriptors {
+    pub(crate) fn new() -> Self {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+        let old = getrlimit(Resource::Nofile);
+        let limit = 40 + open_descriptors() as u64;
+        setrlimit(Resource::Nofile, Rlimit { current: Some(limit), maximum: old.maximum })
+            .expect("a limit can be lowered");
+        let fill = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).take(1000).collect();
+        NoDescriptors { old, _fill: fill }
+    }
+}
+
+#[cfg(unix)]
+impl Drop for NoDescriptors {
+    fn drop(&mut self) {
+        rustix::process::setrlimit(rustix::process::Resource::Nofile, self.old).expect("the old limit");
+    }
+}
