@@ -106,7 +106,7 @@ impl Watch for Epoll {
         Ok(())
     }
 
-    fn attempt(&mut self, core: &mut Core, key: Key, handle: Handle, sent: usize) -> Tried {
+    fn attempt(&mut self, core: &mut Core, key: Key, handle: Handle, sent: usize, behind: &[Key]) -> Tried {
         let Some(op) = core.op(key) else { return Tried::Ended };
         let Some(entry) = core.handles.entry(handle) else { return Tried::Ended };
         let Resource::Os(descriptor) = &entry.resource else {
@@ -162,7 +162,21 @@ impl Watch for Epoll {
                 sendmsg(descriptor, rest, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL)
                     .map(|bytes| (sent + bytes, list.bytes()))
             }
-            Op::SendMessage { message, .. } => os::send_message(descriptor, message).map(|bytes| (bytes, bytes)),
+            Op::SendMessage { message, .. } => {
+                let (keys, count) = messages_behind(core, key, behind);
+                if count == 1 {
+                    os::send_message(descriptor, message).map(|bytes| (bytes, bytes))
+                } else {
+                    let messages = keys.map(|key| match core.op(key) {
+                        Some(Op::SendMessage { message, .. }) => &**message,
+                        _ => &**message,
+                    });
+                    match os::send_messages::<DATAGRAMS_PER_CALL_MAX>(descriptor, &messages[..count]) {
+                        Ok(sent) => return land_sent_messages(core, &keys, &sent),
+                        Err(errno) => Err(errno),
+                    }
+                }
+            }
             // A second call tells how the first has ended.
             Op::Connect { peer, .. } => match connect(descriptor, peer) {
                 Ok(()) => {
@@ -212,4 +226,26 @@ fn land_messages(
         core.land_part(key, Outcome::Message(Box::new(message)));
     }
     if drained { Tried::Blocked } else { Tried::Advanced }
+}
+
+/// The datagrams that one call sends: the one at hand, and those right behind it. Places that are not needed name the first.
+fn messages_behind(core: &Core, key: Key, behind: &[Key]) -> ([Key; DATAGRAMS_PER_CALL_MAX], usize) {
+    let mut keys = [key; DATAGRAMS_PER_CALL_MAX];
+    let is_one = |key: &&Key| core.is_running(**key) && matches!(core.op(**key), Some(Op::SendMessage { .. }));
+    let mut count = 1;
+    for (place, key) in keys[1..].iter_mut().zip(behind.iter().take_while(is_one)) {
+        *place = *key;
+        count += 1;
+    }
+    (keys, count)
+}
+
+/// Lands datagrams that have left, each with its bytes. At least one has.
+fn land_sent_messages(core: &mut Core, keys: &[Key], sent: &[Option<usize>]) -> Tried {
+    for (key, bytes) in keys.iter().zip(sent) {
+        if let Some(bytes) = bytes {
+            core.land_sent(*key, *bytes);
+        }
+    }
+    Tried::Ended
 }

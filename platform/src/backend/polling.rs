@@ -115,7 +115,7 @@ impl Watch for Polling {
         Ok(())
     }
 
-    fn attempt(&mut self, core: &mut Core, key: Key, handle: Handle, sent: usize) -> Tried {
+    fn attempt(&mut self, core: &mut Core, key: Key, handle: Handle, sent: usize, _behind: &[Key]) -> Tried {
         let Some(op) = core.op(key) else { return Tried::Ended };
         let Some(entry) = core.handles.entry(handle) else { return Tried::Ended };
         let Some(descriptor) = entry.resource.socket() else { return Tried::Failed(error_of(os::code::ENOTSOCK)) };

@@ -42,8 +42,9 @@ pub(crate) trait Watch {
     /// at this moment counts as news, so nothing is missed between a try and this.
     fn ask(&mut self, core: &mut Core, handle: Handle) -> Result<(), Error>;
 
-    /// Makes one call for one operation, of which `sent` bytes have left before.
-    fn attempt(&mut self, core: &mut Core, key: Key, handle: Handle, sent: usize) -> Tried;
+    /// Makes one call for one operation, of which `sent` bytes have left before. Operations on the same descriptor that
+    /// stand `behind` it may be served by the same call.
+    fn attempt(&mut self, core: &mut Core, key: Key, handle: Handle, sent: usize, behind: &[Key]) -> Tried;
 }
 
 /// What one try has come to.
@@ -209,16 +210,19 @@ impl<W: Watch> Readiness<W> {
         entry.mark &= !mark::LISTED;
         let mut keys = std::mem::take(&mut self.keys);
         core.operations_on(handle, &mut keys);
-        for key in keys.drain(..) {
-            if core.is_running(key) {
-                self.advance(core, key, handle);
+        let mut rest = &keys[..];
+        while let [key, behind @ ..] = rest {
+            if core.is_running(*key) {
+                self.advance(core, *key, handle, behind);
             }
+            rest = behind;
         }
+        keys.clear();
         self.keys = keys;
     }
 
     /// Does what can be done for one operation now, within its share of the turn.
-    fn advance(&mut self, core: &mut Core, key: Key, handle: Handle) {
+    fn advance(&mut self, core: &mut Core, key: Key, handle: Handle, behind: &[Key]) {
         let receives = core.op(key).is_some_and(Op::is_stream);
         let direction = if receives { mark::DRAINED } else { mark::FULL };
         for _ in 0..TRANSFERS_PER_TURN_MAX {
@@ -236,7 +240,7 @@ impl<W: Watch> Readiness<W> {
                 }
                 return;
             }
-            match self.step(core, key, handle) {
+            match self.step(core, key, handle, behind) {
                 Tried::Blocked => {
                     if let Some(entry) = core.handles.entry_mut(handle) {
                         entry.mark |= direction;
@@ -250,9 +254,9 @@ impl<W: Watch> Readiness<W> {
     }
 
     /// One try of one operation: afterwards it has ended, advanced, or is blocked.
-    fn step(&mut self, core: &mut Core, key: Key, handle: Handle) -> Tried {
+    fn step(&mut self, core: &mut Core, key: Key, handle: Handle, behind: &[Key]) -> Tried {
         let sent = self.progress.get(&key).copied().unwrap_or(0);
-        match self.watch.attempt(core, key, handle, sent) {
+        match self.watch.attempt(core, key, handle, sent, behind) {
             Tried::Sent { bytes, all } if bytes < all => {
                 self.progress.insert(key, bytes);
                 Tried::Advanced

@@ -282,6 +282,29 @@ pub(crate) fn send_message(
     usize::try_from(bytes).map_err(|_| last_errno())
 }
 
+/// Sends datagrams, each of which may be a batch of equal ones, until one cannot be sent, and says how many bytes each has.
+/// An error that is met after the first is the next call's.
+pub(crate) fn send_messages<const N: usize>(
+    descriptor: &Descriptor,
+    messages: &[&crate::Datagram],
+) -> std::result::Result<[Option<usize>; N], rustix::io::Errno> {
+    let mut heads: [MessageHead; N] = std::array::from_fn(|_| MessageHead::new());
+    // SAFETY: all zeroes is a valid header.
+    let mut headers: [libc::mmsghdr; N] = unsafe { std::mem::zeroed() };
+    let count = messages.len().min(N);
+    for ((head, message), header) in heads.iter_mut().zip(messages).zip(&mut headers) {
+        head.set_to_send(message);
+        header.msg_hdr = head.header;
+    }
+    // SAFETY: `count` headers are set, each of which points into its head, which does not move, and to its message's own
+    // bytes, with their lengths; the call only reads them, and all outlive it.
+    let sent = unsafe {
+        libc::sendmmsg(descriptor.as_raw_fd(), headers.as_mut_ptr(), count as libc::c_uint, libc::MSG_NOSIGNAL)
+    };
+    let sent = usize::try_from(sent).map_err(|_| last_errno())?;
+    Ok(std::array::from_fn(|place| (place < sent).then(|| headers[place].msg_len as usize)))
+}
+
 fn last_errno() -> rustix::io::Errno {
     let code = std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
     rustix::io::Errno::from_raw_os_error(code)

@@ -109,6 +109,40 @@ pub(crate) fn a_batch_leaves_as_its_segments(bed: &mut Bed) {
     bed.close(server);
 }
 
+/// Many datagrams that are started together, to two peers in turn, a batch and one that cannot leave among them: each has its
+/// own answer, and each peer gets its own in order.
+pub(crate) fn datagrams_started_together_have_an_answer_each(bed: &mut Bed) {
+    const COUNT: usize = 20;
+    let ((client, _), (left, left_address), (right, right_address)) = (socket(bed), socket(bed), socket(bed));
+    let receiving = [receive(bed, left), receive(bed, right)];
+    let addresses = [left_address, right_address];
+    let message = |number: usize| match number {
+        7 => Datagram { segment: Some(50), ..to(addresses[1], vec![7; 100]) },
+        12 => to(addresses[0], vec![0; 70_000]),
+        _ => to(addresses[number % 2], vec![number as u8; 10 + number]),
+    };
+    let start = |number| bed.start(Op::SendMessage { socket: client, message: Box::new(message(number)) });
+    let sends: Vec<_> = (0..COUNT).map(start).collect();
+    for (number, send) in sends.into_iter().enumerate() {
+        let expected = message(number);
+        match bed.end(send) {
+            Ok(Outcome::SentMessage { bytes, message }) => {
+                assert_ne!(number, 12, "too large to leave");
+                assert_eq!((bytes, &message.data), (expected.data.len(), &expected.data), "{number}");
+            }
+            other => assert_eq!((number, other.unwrap_err()), (12, Error::TooLarge)),
+        }
+    }
+    for number in (0..COUNT).filter(|&number| number != 12) {
+        let expected = message(number);
+        for part in expected.data.chunks(expected.segment.map_or(usize::MAX, usize::from)) {
+            assert!(self::message(bed, &receiving[number % 2]).data[..] == *part, "{number}");
+        }
+    }
+    bed.abandon_all(receiving);
+    bed.close_all([client, left, right]);
+}
+
 /// The portable calls of pollers have no place for the marks: datagrams go without.
 pub(crate) fn congestion_marks_arrive(bed: &mut Bed) {
     let carries = bed.rung.kind != BackendKind::Polling;

@@ -181,6 +181,7 @@ contract! {
         buffers::bulk_and_heads_do_not_share,
         clock::waiters_are_named,
         datagrams::a_batch_leaves_as_its_segments,
+        datagrams::datagrams_started_together_have_an_answer_each,
         datagrams::datagrams_behind_an_error_are_received,
         session::a_whole_session,
     ],

@@ -62,6 +62,20 @@ fn datagrams(bed: &mut Bed) {
         let Outcome::Message(message) = bed.part(&at_right) else { panic!("a datagram was sent") };
         assert!(message.data[..] == *part);
     }
+    // And two that leave together.
+    let two: Vec<_> = (0..2u8)
+        .map(|number| {
+            let message = Box::new(Datagram { peer, data: vec![number; 10], segment: None, ecn: 0 });
+            bed.start(Op::SendMessage { socket: left, message })
+        })
+        .collect();
+    for send in two {
+        assert!(matches!(bed.end(send), Ok(Outcome::SentMessage { bytes: 10, .. })));
+    }
+    for number in 0..2u8 {
+        let Outcome::Message(message) = bed.part(&at_right) else { panic!("a datagram was sent") };
+        assert!(message.data[..] == [number; 10]);
+    }
     bed.cancel(&at_right);
     assert_eq!(bed.end(at_right).unwrap_err(), Error::Cancelled);
     bed.close_all([left, right]);
