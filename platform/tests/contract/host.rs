@@ -37,6 +37,11 @@ pub(crate) fn full_device() -> Option<PathBuf> {
     cfg!(target_os = "linux").then(|| "/dev/full".into())
 }
 
+/// A file that cannot be opened for writing, if the host has one that even a superuser has no way around.
+pub(crate) fn constant() -> Option<PathBuf> {
+    cfg!(target_os = "linux").then(|| "/proc/sys/kernel/ostype".into())
+}
+
 /// Something that is neither a file nor a directory, if the host has it among its files.
 pub(crate) fn device() -> Option<PathBuf> {
     cfg!(unix).then(|| "/dev/null".into())
@@ -51,32 +56,4 @@ pub(crate) fn open_descriptors() -> usize {
 #[cfg(windows)]
 pub(crate) fn open_descriptors() -> usize {
     0
-}
-
-/// Lowers the limit of descriptors to what is open, and raises it again when dropped.
-#[cfg(unix)]
-pub(crate) struct NoDescriptors {
-    old: rustix::process::Rlimit,
-    _fill: Vec<std::fs::File>,
-}
-
-#[cfg(unix)]
-impl NoDescriptors {
-    pub(crate) fn new() -> Self {
-        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
-        let old = getrlimit(Resource::Nofile);
-        let limit = 40 + open_descriptors() as u64;
-        setrlimit(Resource::Nofile, Rlimit { current: Some(limit), maximum: old.maximum })
-            .expect("a limit can be lowered");
-        let fill = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).take(1000).collect();
-        NoDescriptors { old, _fill: fill }
-    }
-}
-
-#[cfg(unix)]
-impl Drop for NoDescriptors {
-    fn drop(&mut self) {
-        rustix::process::setrlimit(rustix::process::Resource::Nofile, self.old).expect("the old limit");
-    }
 }
