@@ -209,7 +209,6 @@ contract! {
         files::many_reads_at_once,
         files::file_operations_can_be_abandoned,
         files::closing_a_file_waits_for_its_operations,
-        #[cfg(target_os = "linux")]
         files::an_offset_beyond_all_files_is_invalid,
         #[cfg(target_os = "linux")]
         linux::an_address_that_nothing_has_is_an_error_of_the_system,
