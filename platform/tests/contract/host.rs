@@ -22,6 +22,11 @@ pub(crate) fn reset_before(kind: BackendKind) -> Error {
     if cfg!(windows) && kind != BackendKind::Sim { Error::Reset } else { Error::BrokenPipe }
 }
 
+/// What a datagram meets when the one before it met a closed port. Windows tells only those who receive.
+pub(crate) fn closed_port_before(kind: BackendKind) -> Option<Error> {
+    if cfg!(windows) && kind != BackendKind::Sim { None } else { Some(Error::Refused) }
+}
+
 /// A file that has bytes at offset zero, whatever is read: many at best.
 #[cfg(unix)]
 pub(crate) fn source() -> PathBuf {
