@@ -16,6 +16,7 @@ mod epoll;
 mod features;
 mod polling;
 mod readiness;
+#[cfg(target_os = "linux")]
 mod refusal;
 pub mod sim;
 #[cfg(target_os = "linux")]

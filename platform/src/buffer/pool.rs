@@ -394,6 +394,7 @@ impl ReceiveGroup<'_> {
     /// Like [`fill`](Self::fill) with several buffers, as many as are home and at most `N`: `fill` fills the first of them, says
     /// of each how many bytes and what else there is to tell, and how many there are. Gives the leases in order, and whether
     /// there were fewer than buffers.
+    #[allow(dead_code, reason = "only epoll's calls take several")]
     pub(crate) fn fill_some<const N: usize, T, E>(
         &self,
         fill: impl FnOnce(&mut [&mut [u8]], &mut [Option<(usize, T)>; N]) -> Result<(), E>,

@@ -74,9 +74,19 @@ pub(crate) fn open(file: &OpenFile) -> io::Result<File> {
 }
 
 pub(crate) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    file.seek_read(buffer, offset)
+    file.seek_read(buffer, within(offset)?)
 }
 
 pub(crate) fn write_at(file: &File, data: &[u8], offset: u64) -> io::Result<usize> {
-    file.seek_write(data, offset)
+    file.seek_write(data, within(offset)?)
+}
+
+/// An offset that a file can have. To the system the two highest numbers are none: they stand for the end of the file, and
+/// for where the last call stopped.
+fn within(offset: u64) -> io::Result<u64> {
+    const ERROR_INVALID_PARAMETER: i32 = 87;
+    match i64::try_from(offset) {
+        Ok(_) => Ok(offset),
+        Err(_) => Err(io::Error::from_raw_os_error(ERROR_INVALID_PARAMETER)),
+    }
 }

@@ -3,18 +3,17 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use shardwise_platform::limits::FILE_THREADS_MAX;
 use shardwise_platform::{BackendKind, Error, Handle, Op, OpenFile, Outcome, Stat, Wait};
 
 use crate::bed::{Bed, hash, pattern};
 use crate::host;
 
-fn open_file(path: &Path) -> OpenFile {
+pub(crate) fn open_file(path: &Path) -> OpenFile {
     OpenFile { path: path.to_owned(), read: true, write: false, create: false, truncate: false }
 }
 
 #[track_caller]
-fn open(bed: &mut Bed, file: OpenFile) -> Result<Handle, Error> {
+pub(crate) fn open(bed: &mut Bed, file: OpenFile) -> Result<Handle, Error> {
     match bed.run(Op::Open { file: Box::new(file) })? {
         Outcome::Opened(handle) => Ok(handle),
         other => panic!("a file was opened, not {other:?}"),
@@ -22,7 +21,7 @@ fn open(bed: &mut Bed, file: OpenFile) -> Result<Handle, Error> {
 }
 
 #[track_caller]
-fn write(bed: &mut Bed, file: Handle, offset: u64, data: &[u8]) -> Result<usize, Error> {
+pub(crate) fn write(bed: &mut Bed, file: Handle, offset: u64, data: &[u8]) -> Result<usize, Error> {
     match bed.run(Op::Write { file, offset, data: data.to_vec().into() })? {
         Outcome::Sent { bytes, data: back } => {
             assert!(back.as_slice() == data, "the buffer comes back");
@@ -33,7 +32,7 @@ fn write(bed: &mut Bed, file: Handle, offset: u64, data: &[u8]) -> Result<usize,
 }
 
 #[track_caller]
-fn read(bed: &mut Bed, file: Handle, offset: u64, room: usize) -> Result<Vec<u8>, Error> {
+pub(crate) fn read(bed: &mut Bed, file: Handle, offset: u64, room: usize) -> Result<Vec<u8>, Error> {
     let mut into = bed.pool().lease(room).expect("the pool has room");
     into.put(b"kept");
     match bed.run(Op::Read { file, offset, into })? {
@@ -186,9 +185,8 @@ pub(crate) fn what_a_file_is_not_open_for_is_denied(bed: &mut Bed) {
     assert_eq!(write(bed, read_only, 0, b"no"), Err(Error::Denied));
     bed.close(write_only);
     bed.close(read_only);
-    if bed.rung.kind != BackendKind::Sim {
-        // Even a superuser has no way around the mode of a kernel setting.
-        let constant = OpenFile { write: true, ..open_file(Path::new("/proc/sys/kernel/ostype")) };
+    if let Some(constant) = host::constant().filter(|_| bed.rung.kind != BackendKind::Sim) {
+        let constant = OpenFile { write: true, ..open_file(&constant) };
         assert_eq!(open(bed, constant), Err(Error::Denied));
     }
 }
@@ -203,52 +201,4 @@ pub(crate) fn an_offset_beyond_all_files_is_invalid(bed: &mut Bed) {
     }
     assert_eq!(read(bed, file, 0, 100), Ok(b"content".to_vec()));
     bed.close(file);
-}
-
-/// The memory of this process, as a file: its first page is never mapped.
-pub(crate) fn an_address_that_nothing_has_is_an_error_of_the_system(bed: &mut Bed) {
-    let memory = open(bed, OpenFile { write: true, ..open_file(Path::new("/proc/self/mem")) }).unwrap();
-    assert_eq!(read(bed, memory, 0, 10), Err(Error::Os(libc::EIO)));
-    assert_eq!(write(bed, memory, 0, b"nowhere"), Err(Error::Os(libc::EIO)));
-    bed.close(memory);
-}
-
-pub(crate) fn what_has_no_device_cannot_be_synced(bed: &mut Bed) {
-    let file = open(bed, open_file(Path::new("/dev/null"))).unwrap();
-    assert_eq!(bed.run(Op::Sync { file }).unwrap_err(), Error::Invalid);
-    bed.close(file);
-}
-
-/// Far more than there are threads: they wait in line and all are done. Those that nobody has begun can be taken back. (A
-/// ring does without threads of ours, and mostly without any.)
-pub(crate) fn a_few_threads_queue_any_number_of_jobs(bed: &mut Bed) {
-    const COUNT: u64 = 500;
-    let (_folder, path) = bed.scratch();
-    let file = open(bed, OpenFile { write: true, create: true, ..open_file(&path) }).unwrap();
-    let data = bytes::Bytes::from(pattern(10_000));
-    let start = |place| bed.start(Op::Write { file, offset: place * 10_000, data: data.clone().into() });
-    let mut writes: Vec<_> = (0..COUNT).map(start).collect();
-    bed.enter(Wait::No);
-    assert!(file_threads() <= FILE_THREADS_MAX, "{} threads", file_threads());
-    let last = writes.split_off(COUNT as usize / 2);
-    for write in &last {
-        bed.cancel(write);
-    }
-    for write in writes {
-        assert!(matches!(bed.end(write), Ok(Outcome::Sent { bytes: 10_000, .. })));
-    }
-    let ended: Vec<_> = last.into_iter().map(|write| bed.end(write)).collect();
-    let done = ended.iter().filter(|ended| matches!(ended, Ok(Outcome::Sent { bytes: 10_000, .. }))).count();
-    let cancelled = ended.iter().filter(|ended| matches!(ended, Err(Error::Cancelled))).count();
-    assert_eq!(done + cancelled, ended.len(), "done or not begun");
-    assert!(bed.rung.name != "epoll" || cancelled > 0, "some were still in line");
-    assert!(file_threads() <= FILE_THREADS_MAX);
-    bed.close(file);
-}
-
-/// The readiness backend's threads in this process, which runs no other test now.
-fn file_threads() -> usize {
-    let tasks = std::fs::read_dir("/proc/self/task").expect("proc is mounted");
-    let name = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm")).ok();
-    tasks.filter_map(|task| name(task.ok()?)).filter(|name| name.trim() == "shardwise-file").count()
 }

@@ -22,6 +22,11 @@ pub(crate) fn reset_before(kind: BackendKind) -> Error {
     if cfg!(windows) && kind != BackendKind::Sim { Error::Reset } else { Error::BrokenPipe }
 }
 
+/// What a datagram meets when the one before it met a closed port. Windows tells only those who receive.
+pub(crate) fn closed_port_before(kind: BackendKind) -> Option<Error> {
+    if cfg!(windows) && kind != BackendKind::Sim { None } else { Some(Error::Refused) }
+}
+
 /// A file that has bytes at offset zero, whatever is read: many at best.
 #[cfg(unix)]
 pub(crate) fn source() -> PathBuf {
@@ -35,6 +40,11 @@ pub(crate) fn source() -> PathBuf {
 /// A device that has no room, if the host has such a thing.
 pub(crate) fn full_device() -> Option<PathBuf> {
     cfg!(target_os = "linux").then(|| "/dev/full".into())
+}
+
+/// A file that cannot be opened for writing, if the host has one that even a superuser has no way around.
+pub(crate) fn constant() -> Option<PathBuf> {
+    cfg!(target_os = "linux").then(|| "/proc/sys/kernel/ostype".into())
 }
 
 /// Something that is neither a file nor a directory, if the host has it among its files.
@@ -51,32 +61,4 @@ pub(crate) fn open_descriptors() -> usize {
 #[cfg(windows)]
 pub(crate) fn open_descriptors() -> usize {
     0
-}
-
-/// Lowers the limit of descriptors to what is open, and raises it again when dropped.
-#[cfg(unix)]
-pub(crate) struct NoDescriptors {
-    old: rustix::process::Rlimit,
-    _fill: Vec<std::fs::File>,
-}
-
-#[cfg(unix)]
-impl NoDescriptors {
-    pub(crate) fn new() -> Self {
-        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
-        let old = getrlimit(Resource::Nofile);
-        let limit = 40 + open_descriptors() as u64;
-        setrlimit(Resource::Nofile, Rlimit { current: Some(limit), maximum: old.maximum })
-            .expect("a limit can be lowered");
-        let fill = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).take(1000).collect();
-        NoDescriptors { old, _fill: fill }
-    }
-}
-
-#[cfg(unix)]
-impl Drop for NoDescriptors {
-    fn drop(&mut self) {
-        rustix::process::setrlimit(rustix::process::Resource::Nofile, self.old).expect("the old limit");
-    }
 }

@@ -14,7 +14,7 @@
 //! | cancel races completion, and a descriptor leaks | `process::a_cancelled_accept_leaks_no_descriptor` |
 //! | a cancelled receive loses its provided buffer | `buffers::a_cancelled_receive_loses_no_buffer` |
 //! | a descriptor closed or reused while an entry is pending | `slots::closing_cancels_what_is_in_flight_first`, `slots::a_reused_descriptor_sees_nothing_of_its_past`, `slots::a_stale_handle_is_closed_for_everything` |
-//! | the completion queue overflows and hangs | `slots::an_overflow_of_the_completion_queue_loses_nothing`, `slots::ten_thousand_operations_overflow_no_queue` |
+//! | the completion queue overflows and hangs | `linux::an_overflow_of_the_completion_queue_loses_nothing`, `slots::ten_thousand_operations_overflow_no_queue` |
 //! | ENOBUFS ends a multishot receive | `buffers::enobufs_with_a_pool_of_one_buffer`, `buffers::a_starved_stream_waits_as_long_as_it_must` |
 //! | a zero-copy notification late, early or missing | `streams::zero_copy_gives_its_buffer_back_once`, `endings`; late ones in the machine's own `a_zero_copy_send_keeps_its_memory_and_handle_until_notified` |
 //! | short or unordered sends corrupt the stream | `streams::short_sends_keep_the_stream_whole`, `streams::sends_started_together_leave_in_order` |
@@ -31,6 +31,8 @@ mod bed;
 mod buffers;
 mod clock;
 mod datagrams;
+#[cfg(unix)]
+mod descriptors;
 mod endings;
 mod errors;
 #[cfg(target_os = "linux")]
@@ -41,6 +43,8 @@ mod fork;
 mod host;
 #[cfg(target_os = "linux")]
 mod links;
+#[cfg(target_os = "linux")]
+mod linux;
 mod process;
 mod session;
 mod slots;
@@ -188,14 +192,14 @@ contract! {
     kernels: [
         buffers::a_stream_that_is_cancelled_as_it_starves_ends,
         #[cfg(target_os = "linux")]
-        errors::where_no_way_leads_is_unreachable,
+        linux::where_no_way_leads_is_unreachable,
         #[cfg(target_os = "linux")]
-        errors::broadcast_must_be_asked_for,
+        linux::broadcast_must_be_asked_for,
         #[cfg(target_os = "linux")]
-        errors::the_same_connection_twice_has_no_address,
+        linux::the_same_connection_twice_has_no_address,
         slots::ten_thousand_operations_overflow_no_queue,
         #[cfg(target_os = "linux")]
-        slots::an_overflow_of_the_completion_queue_loses_nothing,
+        linux::an_overflow_of_the_completion_queue_loses_nothing,
         clock::an_unpark_before_the_wait_is_not_lost,
         clock::another_thread_unparks,
         datagrams::congestion_marks_arrive,
@@ -206,29 +210,28 @@ contract! {
         files::many_reads_at_once,
         files::file_operations_can_be_abandoned,
         files::closing_a_file_waits_for_its_operations,
-        #[cfg(target_os = "linux")]
         files::an_offset_beyond_all_files_is_invalid,
         #[cfg(target_os = "linux")]
-        files::an_address_that_nothing_has_is_an_error_of_the_system,
+        linux::an_address_that_nothing_has_is_an_error_of_the_system,
         #[cfg(target_os = "linux")]
-        files::what_has_no_device_cannot_be_synced,
+        linux::what_has_no_device_cannot_be_synced,
     ],
     alone: [
         process::a_cancelled_accept_leaks_no_descriptor,
         #[cfg(unix)]
-        process::out_of_descriptors_and_back,
+        descriptors::out_of_descriptors_and_back,
         process::teardown_with_operations_in_flight,
         process::dropped_at_any_moment,
         process::handles_that_nobody_closed_go_with_the_reactor,
         #[cfg(target_os = "linux")]
-        files::a_few_threads_queue_any_number_of_jobs,
+        linux::a_few_threads_queue_any_number_of_jobs,
         #[cfg(target_os = "linux")]
         fork::a_fork_does_not_share_the_ring,
     ],
     slow: [
         #[cfg(target_os = "linux")]
-        errors::nobody_answers_and_the_connect_times_out,
+        linux::nobody_answers_and_the_connect_times_out,
         #[cfg(target_os = "linux")]
-        errors::a_peer_that_takes_nothing_times_out,
+        linux::a_peer_that_takes_nothing_times_out,
     ],
 }

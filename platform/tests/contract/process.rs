@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use shardwise_platform::limits::TEARDOWN_WAIT_MAX;
-use shardwise_platform::{Error, Group, Op, OpenFile, Outcome, PoolSize, Wait};
+use shardwise_platform::{Group, Op, OpenFile, Outcome, PoolSize, Wait};
 
 use crate::bed::{Bed, clock, loopback, pattern};
 use crate::host::{self, open_descriptors};
@@ -43,34 +43,6 @@ pub(crate) fn a_cancelled_accept_leaks_no_descriptor(bed: &mut Bed) {
     // Connections that no accept has taken wait in the listener's queue, not among our descriptors.
     assert_eq!(open_descriptors(), baseline);
     bed.close(listener);
-}
-
-#[cfg(unix)]
-/// EMFILE on accept: the error has its name, the connection waits, and is there when descriptors are.
-pub(crate) fn out_of_descriptors_and_back(bed: &mut Bed) {
-    let (listener, address) = bed.listener();
-    let client = bed.stream_socket(address).unwrap();
-    assert!(matches!(bed.run(Op::Connect { socket: client, peer: address }), Ok(Outcome::Connected)));
-    bed.send(client, b"I wait");
-
-    let none = host::NoDescriptors::new();
-    for _ in 0..3 {
-        let accept = bed.start(Op::Accept { listener });
-        assert_eq!(bed.end(accept).unwrap_err(), Error::OutOfDescriptors);
-    }
-    assert_eq!(bed.stream_socket(address).unwrap_err(), Error::OutOfDescriptors);
-    let path = "/dev/null".into();
-    let file = Box::new(OpenFile { path, read: true, write: false, create: false, truncate: false });
-    assert_eq!(bed.run(Op::Open { file }).unwrap_err(), Error::OutOfDescriptors);
-    drop(none);
-
-    let accept = bed.start(Op::Accept { listener });
-    let Outcome::Accepted(server) = bed.part(&accept) else { panic!("an accept gives connections") };
-    let at_server = bed.receive(server);
-    assert_eq!(bed.read(&at_server, 6), b"I wait");
-    bed.abandon(at_server);
-    bed.abandon(accept);
-    bed.close_all([listener, client, server]);
 }
 
 /// Starts something of everything, and leaves all of it behind.

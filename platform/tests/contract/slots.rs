@@ -3,12 +3,9 @@
 use std::net::Shutdown;
 use std::time::Duration;
 
-use shardwise_platform::limits::URING_COMPLETION_ENTRIES;
-use shardwise_platform::{
-    BackendKind, Buf, BufList, Datagram, Error, Group, Handle, Op, Outcome, SocketOption, Token, Wait,
-};
+use shardwise_platform::{Buf, BufList, Datagram, Error, Group, Handle, Op, Outcome, SocketOption, Token, Wait};
 
-use crate::bed::{Bed, WAIT_MAX, loopback, pattern};
+use crate::bed::{Bed, loopback, pattern};
 
 pub(crate) fn a_spent_token_is_closed(bed: &mut Bed) {
     let until = bed.now();
@@ -304,34 +301,6 @@ pub(crate) fn ten_thousand_operations_overflow_no_queue(bed: &mut Bed) {
     for sleep in sleeps {
         assert!(matches!(bed.end(sleep), Ok(Outcome::Elapsed)));
     }
-}
-
-/// What completes as it is submitted overflows a ring's completion queue before anybody can look at it.
-pub(crate) fn an_overflow_of_the_completion_queue_loses_nothing(bed: &mut Bed) {
-    const COUNT: u64 = URING_COMPLETION_ENTRIES as u64 + 2000;
-    let (socket, sink) = (bed.datagram_socket(loopback()).unwrap(), bed.datagram_socket(loopback()).unwrap());
-    let peer = bed.local_address(sink).ok();
-    let start = |waiter| {
-        let message = Box::new(Datagram { peer, data: vec![1], segment: None, ecn: 0 });
-        bed.start_for(Op::SendMessage { socket, message }, waiter)
-    };
-    let sends: Vec<_> = (1..=COUNT).map(start).collect();
-    let mut named = Vec::new();
-    let deadline = bed.now() + WAIT_MAX;
-    while named.len() < sends.len() {
-        assert!(bed.now() < deadline, "{}: {} of {COUNT} have landed", bed.rung.name, named.len());
-        named.extend(bed.enter(Wait::Until(deadline)));
-    }
-    // An entry that failed on the way (`.ci/inject`) has had some of them landed before the others were submitted.
-    if bed.rung.kind == BackendKind::Uring && bed.stats().interrupted == 0 {
-        assert!(bed.stats().overflows > 0, "{}: the queue is smaller than that", bed.rung.name);
-    }
-    named.sort_unstable();
-    assert!(named.into_iter().eq(1..=COUNT), "each waiter is named once");
-    for send in sends {
-        assert!(matches!(bed.end(send), Ok(Outcome::SentMessage { bytes: 1, .. })));
-    }
-    bed.close_all([socket, sink]);
 }
 
 /// The memory of a blocked send belongs to its slot until the kernel is done, though nobody waits for it.

@@ -1,0 +1,196 @@
+//! What only Linux can be asked: its options of sockets, its files about itself, what its routes and its ring answer.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::time::Duration;
+
+use shardwise_platform::limits::{FILE_THREADS_MAX, URING_COMPLETION_ENTRIES};
+use shardwise_platform::{BackendKind, Datagram, Error, Group, Op, OpenFile, Outcome, Socket, Wait};
+use socket2::{Domain, Type};
+
+use crate::bed::{Bed, WAIT_MAX, loopback, pattern};
+use crate::errors::{error_of, sends};
+use crate::files::{open, open_file, read, write};
+
+/// TEST-NET of IPv6 (RFC 3849): nobody has it.
+const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)), 9);
+
+fn to(peer: SocketAddr) -> Box<Datagram> {
+    Box::new(Datagram { peer: Some(peer), data: pattern(10), segment: None, ecn: 0 })
+}
+
+/// A socket of the host with an option that is not in the vocabulary.
+fn special(
+    kind: Type,
+    local: SocketAddr,
+    set: impl FnOnce(&socket2::Socket) -> std::io::Result<()>,
+) -> socket2::Socket {
+    let socket = socket2::Socket::new(Domain::for_address(local), kind, None).expect("a socket");
+    set(&socket).expect("an option of the kernel");
+    socket.bind(&local.into()).expect("an address of this host");
+    socket
+}
+
+pub(crate) fn where_no_way_leads_is_unreachable(bed: &mut Bed) {
+    // A stream has one peer, and a group address is many.
+    let group = SocketAddr::from((Ipv4Addr::new(224, 0, 0, 1), 9));
+    let socket = bed.stream_socket(group).unwrap();
+    assert_eq!(error_of(bed, Op::Connect { socket, peer: group }), Error::Unreachable);
+    bed.close(socket);
+
+    let Ok(probe) = bed.datagram_socket((Ipv6Addr::LOCALHOST, 0).into()) else {
+        println!("skipped: no IPv6 on this host, and IPv4 has a default route");
+        return;
+    };
+    bed.close(probe);
+    let lo = |socket: &socket2::Socket| socket.bind_device(Some(b"lo"));
+    let socket = special(Type::DGRAM, (Ipv6Addr::LOCALHOST, 0).into(), lo);
+    let socket = bed.adopt(Socket::from(socket)).unwrap();
+    assert_eq!(error_of(bed, Op::SendMessage { socket, message: to(NOWHERE) }), Error::Unreachable);
+    bed.close(socket);
+}
+
+pub(crate) fn broadcast_must_be_asked_for(bed: &mut Bed) {
+    let everyone = SocketAddr::from((Ipv4Addr::new(127, 255, 255, 255), 9));
+    let socket = bed.datagram_socket(loopback()).unwrap();
+    assert_eq!(error_of(bed, Op::Connect { socket, peer: everyone }), Error::Denied);
+    assert_eq!(error_of(bed, Op::SendMessage { socket, message: to(everyone) }), Error::Denied);
+    bed.close(socket);
+}
+
+/// Two sockets of one local address cannot both be connected to one peer.
+pub(crate) fn the_same_connection_twice_has_no_address(bed: &mut Bed) {
+    let (listener, peer) = bed.listener();
+    let shared = |socket: &socket2::Socket| socket.set_reuse_address(true);
+    let first = special(Type::STREAM, loopback(), shared);
+    let local = first.local_addr().unwrap().as_socket().unwrap();
+    let second = special(Type::STREAM, local, shared);
+    let [first, second] = [first, second].map(|socket| bed.adopt(Socket::from(socket)).unwrap());
+    assert!(matches!(bed.run(Op::Connect { socket: first, peer }), Ok(Outcome::Connected)));
+    assert_eq!(error_of(bed, Op::Connect { socket: second, peer }), Error::AddressNotAvailable);
+    bed.close_all([listener, first, second]);
+}
+
+/// A full accept queue answers nobody, and the kernel asks again after a second.
+pub(crate) fn nobody_answers_and_the_connect_times_out(bed: &mut Bed) {
+    let (listener, peer, first) = bed.full_listener();
+    let second = match bed.rung.kind {
+        BackendKind::Sim => bed.stream_socket(peer).unwrap(),
+        _ => {
+            let patience = Some(Duration::from_millis(300));
+            let socket = special(Type::STREAM, loopback(), |socket| socket.set_tcp_user_timeout(patience));
+            bed.adopt(Socket::from(socket)).unwrap()
+        }
+    };
+    assert_eq!(error_of(bed, Op::Connect { socket: second, peer }), Error::TimedOut);
+    bed.close_all([listener, first, second]);
+}
+
+/// The kernel gives up on a peer that has closed its window. Whoever waits on the socket is told why; whoever comes later
+/// learns that it is over.
+pub(crate) fn a_peer_that_takes_nothing_times_out(bed: &mut Bed) {
+    for waits in 0..3 {
+        let peer = TcpListener::bind(loopback()).expect("a free port");
+        let patience = Some(Duration::from_millis(100));
+        let socket = special(Type::STREAM, loopback(), |socket| socket.set_tcp_user_timeout(patience));
+        socket.connect(&peer.local_addr().expect("a bound socket").into()).expect("it listens");
+        // More than the peer's window: the kernel has bytes left that it cannot deliver.
+        socket.set_nonblocking(true).expect("a socket");
+        while socket.send(&[7; 1 << 16]).is_ok() {}
+        let socket = bed.adopt(Socket::from(socket)).unwrap();
+        let waiting = || match waits {
+            2 => Op::Receive { socket, group: Group::Heads },
+            list => sends(socket).into_iter().nth(list).expect("two ways to send"),
+        };
+        // A byte still finds room at times; never for long.
+        let deadline = bed.now() + WAIT_MAX;
+        let error = loop {
+            match bed.run(waiting()) {
+                Ok(Outcome::Sent { .. } | Outcome::SentList { .. }) => assert!(bed.now() < deadline),
+                Ok(outcome) => panic!("{}: {outcome:?}", bed.rung.name),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error, Error::TimedOut);
+        for send in sends(socket) {
+            assert_eq!(error_of(bed, send), Error::BrokenPipe, "an error is told once");
+        }
+        bed.close(socket);
+    }
+}
+
+/// The memory of this process, as a file: its first page is never mapped.
+pub(crate) fn an_address_that_nothing_has_is_an_error_of_the_system(bed: &mut Bed) {
+    let memory = open(bed, OpenFile { write: true, ..open_file(Path::new("/proc/self/mem")) }).unwrap();
+    assert_eq!(read(bed, memory, 0, 10), Err(Error::Os(libc::EIO)));
+    assert_eq!(write(bed, memory, 0, b"nowhere"), Err(Error::Os(libc::EIO)));
+    bed.close(memory);
+}
+
+pub(crate) fn what_has_no_device_cannot_be_synced(bed: &mut Bed) {
+    let file = open(bed, open_file(Path::new("/dev/null"))).unwrap();
+    assert_eq!(bed.run(Op::Sync { file }).unwrap_err(), Error::Invalid);
+    bed.close(file);
+}
+
+/// What completes as it is submitted overflows a ring's completion queue before anybody can look at it.
+pub(crate) fn an_overflow_of_the_completion_queue_loses_nothing(bed: &mut Bed) {
+    const COUNT: u64 = URING_COMPLETION_ENTRIES as u64 + 2000;
+    let (socket, sink) = (bed.datagram_socket(loopback()).unwrap(), bed.datagram_socket(loopback()).unwrap());
+    let peer = bed.local_address(sink).ok();
+    let start = |waiter| {
+        let message = Box::new(Datagram { peer, data: vec![1], segment: None, ecn: 0 });
+        bed.start_for(Op::SendMessage { socket, message }, waiter)
+    };
+    let sends: Vec<_> = (1..=COUNT).map(start).collect();
+    let mut named = Vec::new();
+    let deadline = bed.now() + WAIT_MAX;
+    while named.len() < sends.len() {
+        assert!(bed.now() < deadline, "{}: {} of {COUNT} have landed", bed.rung.name, named.len());
+        named.extend(bed.enter(Wait::Until(deadline)));
+    }
+    // An entry that failed on the way (`.ci/inject`) has had some of them landed before the others were submitted.
+    if bed.rung.kind == BackendKind::Uring && bed.stats().interrupted == 0 {
+        assert!(bed.stats().overflows > 0, "{}: the queue is smaller than that", bed.rung.name);
+    }
+    named.sort_unstable();
+    assert!(named.into_iter().eq(1..=COUNT), "each waiter is named once");
+    for send in sends {
+        assert!(matches!(bed.end(send), Ok(Outcome::SentMessage { bytes: 1, .. })));
+    }
+    bed.close_all([socket, sink]);
+}
+
+/// Far more than there are threads: they wait in line and all are done. Those that nobody has begun can be taken back. (A
+/// ring does without threads of ours, and mostly without any.)
+pub(crate) fn a_few_threads_queue_any_number_of_jobs(bed: &mut Bed) {
+    const COUNT: u64 = 500;
+    let (_folder, path) = bed.scratch();
+    let file = open(bed, OpenFile { write: true, create: true, ..open_file(&path) }).unwrap();
+    let data = bytes::Bytes::from(pattern(10_000));
+    let start = |place| bed.start(Op::Write { file, offset: place * 10_000, data: data.clone().into() });
+    let mut writes: Vec<_> = (0..COUNT).map(start).collect();
+    bed.enter(Wait::No);
+    assert!(file_threads() <= FILE_THREADS_MAX, "{} threads", file_threads());
+    let last = writes.split_off(COUNT as usize / 2);
+    for write in &last {
+        bed.cancel(write);
+    }
+    for write in writes {
+        assert!(matches!(bed.end(write), Ok(Outcome::Sent { bytes: 10_000, .. })));
+    }
+    let ended: Vec<_> = last.into_iter().map(|write| bed.end(write)).collect();
+    let done = ended.iter().filter(|ended| matches!(ended, Ok(Outcome::Sent { bytes: 10_000, .. }))).count();
+    let cancelled = ended.iter().filter(|ended| matches!(ended, Err(Error::Cancelled))).count();
+    assert_eq!(done + cancelled, ended.len(), "done or not begun");
+    assert!(bed.rung.name != "epoll" || cancelled > 0, "some were still in line");
+    assert!(file_threads() <= FILE_THREADS_MAX);
+    bed.close(file);
+}
+
+/// The readiness backend's threads in this process, which runs no other test now.
+fn file_threads() -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("proc is mounted");
+    let name = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm")).ok();
+    tasks.filter_map(|task| name(task.ok()?)).filter(|name| name.trim() == "shardwise-file").count()
+}
