@@ -83,7 +83,7 @@ impl Route {
         match begun.turn == shard.turn_number() {
             true => self.metrics.record_in_turn(begun.method, response.status, shard),
             false => {
-                let elapsed = self.site.clock().saturating_duration_since(begun.at);
+                let elapsed = self.site.shard.clock().saturating_duration_since(begun.at);
                 self.metrics.record(begun.method, response.status, elapsed);
             }
         }

@@ -2,7 +2,6 @@
 //! routes share.
 
 use std::rc::Rc;
-use std::time::Instant;
 
 use http::header::ALLOW;
 use http::{HeaderValue, Method, StatusCode};
@@ -29,14 +28,6 @@ pub(crate) struct Service {
     pub(crate) router: Router<Rc<Route>>,
     /// Answers where no route has the path.
     pub(crate) fallback: Rc<Route>,
-}
-
-impl Site {
-    /// The time now, and not at the turn's start: an answer on the spot takes less than a turn.
-    #[inline]
-    pub(crate) fn clock(&self) -> Instant {
-        self.shard.with_reactor(|reactor| reactor.now())
-    }
 }
 
 impl net::Service for Service {

@@ -40,6 +40,7 @@ on_each_backend! {
     slow_bodies_are_refused,
     idle_connections_end,
     a_panic_is_a_500_and_the_shard_lives_on,
+    a_handler_that_blocks_ends_no_idle_connection,
 }
 
 fn check_on(kind: BackendKind, test: fn(&Served)) {
@@ -64,6 +65,10 @@ fn app() -> App {
         .get("/wait", async |shard: Shard| {
             shard.sleep(TIME_MAX).await;
             "waited"
+        })
+        .get("/block", || {
+            thread::sleep(4 * TIME_MAX);
+            "blocked"
         })
         .get("/panic/plain", || -> &'static str { panic!("plain boom") })
         .get("/panic/later", async |shard: Shard| -> &'static str {
@@ -209,6 +214,22 @@ fn a_panic_is_a_500_and_the_shard_lives_on(served: &Served) {
         let line = log.lines().find(|line| line.contains(panic)).unwrap_or_else(|| panic!("{panic} in {log}"));
         assert!(line.contains("ERROR") || line.contains("WARN"), "{line}");
     }
+}
+
+/// Time limits count from when something is waited for, and not from the beginning of the turn, which a handler has made long:
+/// the printing of a panic, say.
+fn a_handler_that_blocks_ends_no_idle_connection(served: &Served) {
+    let mut client = served.client();
+    assert_eq!(client.ask("GET /block").text(), "blocked");
+    thread::sleep(TIME_MAX);
+    assert_eq!(client.ask("GET /").text(), "good", "the connection has been idle for a third of its limit");
+    // What arrives while a handler blocks has arrived, although its limit has passed when the shard looks again.
+    let mut blocking = served.client();
+    blocking.send(request("GET /block"));
+    thread::sleep(TIME_MAX / 3);
+    client.send(request("GET /"));
+    assert_eq!(client.answer().text(), "good", "the request came in time");
+    assert_eq!(blocking.answer().text(), "blocked");
 }
 
 /// What was logged since the first call.

@@ -31,9 +31,9 @@ pub struct Alarm {
 pub struct TimedOut;
 
 impl Shard {
-    /// Waits for a time to pass.
+    /// Waits for a time to pass, counted from this call.
     pub fn sleep(&self, time: Duration) -> Alarm {
-        self.alarm(self.now() + time)
+        self.alarm(self.clock() + time)
     }
 
     /// Waits for a moment to come.

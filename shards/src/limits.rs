@@ -82,3 +82,8 @@ pub const WAKERS_KEPT_MAX: usize = 4096;
 /// How often a thread looks whether a signal has come, where none can wait for it. A person does not notice the delay, and
 /// ten looks a second cost nothing.
 pub const SIGNAL_LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// A turn that took this long was held up by a task that blocks: twenty times what tasks are given. What has come meanwhile
+/// counts as come in time.
+pub const LATE_TURN_TIME_MIN: Duration = Duration::from_millis(10);
+const _: () = assert!(LATE_TURN_TIME_MIN.as_micros() >= 10 * TURN_TIME_MAX.as_micros());

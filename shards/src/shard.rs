@@ -16,7 +16,7 @@ use platform::arena::{Arena, Key};
 use platform::{BackendKind, Pool, Reactor, Wait};
 
 use crate::inbox::{Inbox, Remote};
-use crate::limits::{POLLS_PER_CLOCK, STRANGERS_MAX, TURN_POLLS_MAX, TURN_TIME_MAX};
+use crate::limits::{LATE_TURN_TIME_MIN, POLLS_PER_CLOCK, STRANGERS_MAX, TURN_POLLS_MAX, TURN_TIME_MAX};
 use crate::runtime::start::Start;
 use crate::scope::{Cause, ScopeHandle, Tree};
 use crate::stats::ShardStats;
@@ -63,6 +63,8 @@ pub struct Running {
     woken: Vec<u64>,
     /// Who is told of the turn's end; likewise.
     ended: Vec<Rc<dyn TurnEnd>>,
+    /// The last turn took so long that what it kept waiting in the kernel is looked at before any limit is.
+    is_late: bool,
 }
 
 /// Something that wants to be told when the present turn has ended, and how long it took: so that many can be measured
@@ -137,7 +139,7 @@ impl Running {
         };
         let core = Rc::new(core);
         core.scopes.belongs_to(&core);
-        Ok(Running { shard: Shard(core), woken: Vec::new(), ended: Vec::new() })
+        Ok(Running { shard: Shard(core), woken: Vec::new(), ended: Vec::new(), is_late: false })
     }
 
     /// The shard.
@@ -151,6 +153,9 @@ impl Running {
         core.tasks.enter(&core, || {
             let started = core.read_clock();
             self.adopt_arrivals();
+            if std::mem::take(&mut self.is_late) {
+                self.enter(Wait::Until(started));
+            }
             self.expire_timers(started);
             let up = started + TURN_TIME_MAX;
             let mut looks = 0;
@@ -172,6 +177,7 @@ impl Running {
         let Shard(core) = &self.shard;
         let elapsed = core.reactor.borrow().now().saturating_duration_since(started);
         core.stats.turned(polls, elapsed);
+        self.is_late = elapsed >= LATE_TURN_TIME_MIN;
         // One at a time: each may come back for the next turn.
         while let Some(waiting) = core.turn_ends.borrow_mut().pop() {
             self.ended.push(waiting);
@@ -306,9 +312,16 @@ impl Shard {
         &self.0.why
     }
 
-    /// The time at the start of this turn. Free; at most a turn old.
+    /// The time at the start of this turn, or when someone last looked at the [`clock`](Shard::clock). Free; at most a turn
+    /// old, which is long if a task blocks.
     pub fn now(&self) -> Instant {
         self.0.now.get()
+    }
+
+    /// The time, looked at now: what a wait is counted from, since a turn in which something has blocked began long ago, and
+    /// a wait that is counted from there may be over before it has begun. Some 30 ns.
+    pub fn clock(&self) -> Instant {
+        self.0.read_clock()
     }
 
     /// How many turns it had taken when this one began: tells whether two things happen in the same turn.

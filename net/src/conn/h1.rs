@@ -37,7 +37,7 @@ pub(crate) fn serve<S: Service>(
     context.stats.connections_open.add(1);
     let mut connection = Connection {
         sending: None,
-        alarm: shard.alarm(shard.now() + context.config.idle_time_max),
+        alarm: shard.alarm(shard.clock() + context.config.idle_time_max),
         stream,
         context,
         shard,
@@ -258,7 +258,8 @@ impl<S: Service> Connection<S> {
     fn poll_alarm(&mut self, cx: &mut TaskContext<'_>, waits: Waits) -> Poll<()> {
         if self.waits != waits {
             self.waits = waits;
-            self.alarm.set(self.shard.now() + self.limit(waits));
+            // A handler may have blocked since this turn began, for longer than the limit.
+            self.alarm.set(self.shard.clock() + self.limit(waits));
         }
         self.alarm.poll_rung(cx)
     }
