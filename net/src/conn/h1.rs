@@ -125,6 +125,14 @@ enum More {
     TooSlow,
 }
 
+/// How an exchange stands when it has begun.
+enum Begun {
+    /// All is written.
+    Ended,
+    /// It waits for something.
+    GoesOn,
+}
+
 /// What the loop has to wait for, or to end with.
 enum Then {
     /// More input.
@@ -178,12 +186,9 @@ impl<S: Service> Connection<S> {
             };
             match &step.event {
                 Event::Head(head) => match self.begin(head, step.consumed)? {
-                    (Stage::Done, _) if self.engine.keep_alive() => continue,
-                    (Stage::Done, _) => return Ok(Then::Finish { linger: !self.engine.is_request_ended() }),
-                    (stage, incoming) => {
-                        (self.stage, self.incoming) = (stage, incoming);
-                        return Ok(Then::Exchange);
-                    }
+                    Begun::Ended if self.engine.keep_alive() => continue,
+                    Begun::Ended => return Ok(Then::Finish { linger: !self.engine.is_request_ended() }),
+                    Begun::GoesOn => return Ok(Then::Exchange),
                 },
                 Event::NeedMore => {
                     self.input.skip(step.consumed);
@@ -280,13 +285,17 @@ impl<S: Service> Connection<S> {
 
     /// Lets the service answer the request whose head is the first `bytes` of the input. Most answers are written when this
     /// returns, and nothing of them has been near a future.
-    fn begin(&mut self, head: &h1::Head, bytes: usize) -> Result<(Stage, Option<Rc<Incoming>>), End> {
+    fn begin(&mut self, head: &h1::Head, bytes: usize) -> Result<Begun, End> {
         let (request, incoming) = self.request(head, bytes);
-        let stage = match self.context.service.call(request) {
-            Reply::Ready(response) => self.respond(response)?.into(),
+        self.stage = match self.context.service.call(request) {
+            Reply::Ready(response) => match self.respond(response)? {
+                None => return Ok(Begun::Ended),
+                Some(rest) => Stage::Content(rest),
+            },
             Reply::Later(future) => Stage::Handler(future),
         };
-        Ok((stage, incoming))
+        self.incoming = incoming;
+        Ok(Begun::GoesOn)
     }
 
     /// Sees an exchange through that did not end at once.

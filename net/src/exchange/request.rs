@@ -161,16 +161,15 @@ impl Drop for Head {
 }
 
 impl HeadSpares {
-    /// An empty table, used before if there is one.
+    /// A table, used before if there is one. What it holds is the last head's until an engine fills it.
     pub fn take(&self) -> Box<HeadTable> {
         self.0.borrow_mut().pop().unwrap_or_default()
     }
 
     /// Keeps a table for the next head.
-    pub fn put(&self, mut table: Box<HeadTable>) {
+    pub fn put(&self, table: Box<HeadTable>) {
         let mut spares = self.0.borrow_mut();
         if spares.len() < crate::limits::HEAD_SPARES_MAX {
-            table.clear();
             spares.push(table);
         }
     }

@@ -80,6 +80,16 @@ fn check_other_form(target: &[u8], table: &HeadTable, block: &[u8], connect: boo
 /// section 7.2), so there can be no port then.
 #[inline]
 pub(crate) fn is_host(value: &[u8]) -> bool {
+    // A name or an IPv4 address, with or without a port: nearly all are.
+    match &value[scan::end_of(REG_NAME, value, 0)..] {
+        [] => true,
+        [b':', port @ ..] if port.len() < value.len() - 1 => is_port(port),
+        _ => is_other_host(value),
+    }
+}
+
+#[cold]
+fn is_other_host(value: &[u8]) -> bool {
     matches!(host_and_port(value), Some((host, port)) if !host.is_empty() || port.is_none())
 }
 
@@ -122,6 +132,7 @@ fn is_ip_literal(literal: &[u8]) -> bool {
 }
 
 /// Empty, or a number up to 65,535: `port = *DIGIT`.
+#[inline]
 fn is_port(port: &[u8]) -> bool {
     let mut number = 0;
     for byte in port {
