@@ -78,3 +78,30 @@ pub const SCOPES_MAX: u32 = 2 * TASKS_MAX;
 /// Wakers for which the memory of a cancellation is kept for the next: a busy connection's worth. A larger crowd's goes
 /// back to the heap.
 pub const WAKERS_KEPT_MAX: usize = 4096;
+
+/// Captures of a closure, or bytes of a value, that lie in a message of the mesh; larger ones are boxed. With a function's
+/// address, a name and a tag they make a cache line.
+pub const MESSAGE_INLINE_BYTES: usize = 48;
+
+/// Requests that one shard may have on the way to another: calls that are not answered, closures that are not run. Enough to
+/// keep a busy receiver busy for the turn until the next batch of credits.
+pub const MESH_CREDITS: usize = 256;
+
+/// Messages on a lane of requests: one for each credit, and as many whose places the receiver has yet to give back. 32 KiB
+/// for each direction between two shards that talk.
+pub const MESH_REQUESTS: usize = 2 * MESH_CREDITS;
+
+/// Messages on a lane of answers: those for all credits, and two cancels for each, as `mesh/link.rs` counts them.
+/// 64 KiB for each direction.
+pub const MESH_ANSWERS: usize = 4 * MESH_CREDITS;
+
+/// Calls of one link whose slots are in use: those without an answer, and those whose answer nobody has taken yet. A further
+/// one is refused. As many as a busy shard has requests in hand.
+pub const MESH_CALLS_MAX: u32 = 1 << 15;
+
+/// Messages that a lane gathers before they are shown: a receiver that spins gets them early enough, and what showing costs
+/// (a cache line, a fence) is spread over that many.
+pub const MESH_PUBLISH_BATCH: usize = 32;
+
+/// Requests from all peers that a shard runs in one turn before it looks at its own tasks: at 100 ns each a fifth of a turn.
+pub const MESH_REQUESTS_PER_TURN_MAX: usize = 1024;

@@ -17,6 +17,7 @@ use platform::{BackendKind, Pool, Reactor, Wait};
 
 use crate::inbox::{Inbox, Remote};
 use crate::limits::{POLLS_PER_CLOCK, STRANGERS_MAX, TURN_POLLS_MAX, TURN_TIME_MAX};
+use crate::mesh::Mesh;
 use crate::runtime::start::Start;
 use crate::scope::{Cause, ScopeHandle, Tree};
 use crate::stats::ShardStats;
@@ -45,6 +46,7 @@ pub(crate) struct Core {
     now: Cell<Instant>,
     world: &'static World,
     inbox: Arc<Inbox>,
+    mesh: Mesh,
     locals: Locals,
     scopes: Rc<Tree>,
     root: ScopeHandle,
@@ -119,13 +121,14 @@ impl Running {
             count,
             why,
             world: tasks.world(),
-            tasks,
             pool: reactor.pool().clone(),
             now: Cell::new(reactor.now()),
             timers: RefCell::new(Timers::new(reactor.now())),
             reactor: RefCell::new(reactor),
             strangers: RefCell::new(Arena::new(STRANGERS_MAX)),
             inbox: Inbox::new(),
+            mesh: Mesh::new(number, Arc::clone(start.fabric()), tasks.world()),
+            tasks,
             locals: Locals::new(),
             root: ScopeHandle::root(&scopes),
             scopes,
@@ -158,6 +161,7 @@ impl Running {
                 looks += 1;
                 looks == TURN_POLLS_MAX / POLLS_PER_CLOCK || core.read_clock() >= up
             });
+            core.mesh.publish();
             self.submit_if_busy();
             core.stats.turns.add(1);
             if polls > 0 {
@@ -192,7 +196,7 @@ impl Running {
         };
         core.tasks.enter(&core, || {
             // A sender that comes after this look finds the flag and pays for the wake-up.
-            let asleep = core.world.sleep().prepare(|| !core.world.has_wakes() && !core.inbox.is_waiting());
+            let asleep = core.world.sleep().prepare(|| !core.has_arrivals());
             self.enter(if asleep { wait } else { Wait::No });
             core.world.sleep().awake();
         });
@@ -212,7 +216,7 @@ impl Running {
     /// Whether a turn would find something to do.
     pub fn is_ready(&self) -> bool {
         let Shard(core) = &self.shard;
-        core.tasks.has_ready() || core.world.has_wakes() || core.inbox.is_waiting()
+        core.tasks.has_ready() || core.has_arrivals()
     }
 
     /// Wakes by other threads, and what they have sent.
@@ -226,6 +230,7 @@ impl Running {
                 job(&self.shard);
             }
         }
+        core.mesh.receive(&self.shard);
     }
 
     fn expire_timers(&mut self, now: Instant) {
@@ -274,6 +279,7 @@ impl Drop for Running {
         core.tasks.enter(&core, || {
             core.root.cancel_for(Cause::ShardEnded);
             core.tasks.close();
+            core.mesh.close();
             core.turn_ends.take();
             core.locals.clear();
         });
@@ -410,6 +416,10 @@ impl Shard {
         f(&mut self.0.timers.borrow_mut())
     }
 
+    pub(crate) fn mesh(&self) -> &Mesh {
+        &self.0.mesh
+    }
+
     pub(crate) fn start_state(&self) -> Arc<Start> {
         Arc::clone(&self.0.start)
     }
@@ -463,6 +473,11 @@ impl Core {
         let now = self.reactor.borrow().now();
         self.now.set(now);
         now
+    }
+
+    /// Whether something waits to be adopted or shown that does not come from this shard's own tasks.
+    fn has_arrivals(&self) -> bool {
+        self.world.has_wakes() || self.inbox.is_waiting() || self.mesh.is_ready()
     }
 
     fn wake(&self, waiter: u64) {

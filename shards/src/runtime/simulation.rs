@@ -180,6 +180,18 @@ impl Simulation {
                 }
             }
         }
+        self.end_cancelled();
+    }
+
+    /// A shard whose scope is cancelled ends, as on a thread of its own.
+    fn end_cancelled(&mut self) {
+        self.members.retain(|member| {
+            let is_cancelled = member.running.shard().scope().is_cancelled();
+            if is_cancelled {
+                member.start.ended(member.running.shard().number());
+            }
+            !is_cancelled
+        });
     }
 
     /// Lets the clock move on to the next moment. False if there is none.

@@ -13,6 +13,7 @@ use std::task::{Poll, Waker};
 use platform::{ListenError, ListenOptions, Socket};
 
 use crate::Shard;
+use crate::mesh::fabric::Fabric;
 
 /// What one shard got from a barrier.
 #[derive(Debug)]
@@ -59,6 +60,7 @@ pub struct Declaration {
 #[derive(Debug)]
 pub(crate) struct Start {
     count: usize,
+    fabric: Arc<Fabric>,
     state: Mutex<State>,
 }
 
@@ -85,7 +87,12 @@ struct Opened {
 
 impl Start {
     pub(crate) fn new(count: usize) -> Arc<Self> {
-        Arc::new(Start { count, state: Mutex::default() })
+        Arc::new(Start { count, fabric: Fabric::new(count), state: Mutex::default() })
+    }
+
+    /// Where the shards find each other.
+    pub(crate) fn fabric(&self) -> &Arc<Fabric> {
+        &self.fabric
     }
 
     /// Tells the others that a shard's `main` has ended and comes to no more calls.
