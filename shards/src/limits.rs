@@ -105,3 +105,7 @@ pub const MESH_PUBLISH_BATCH: usize = 32;
 
 /// Requests from all peers that a shard runs in one turn before it looks at its own tasks: at 100 ns each a fifth of a turn.
 pub const MESH_REQUESTS_PER_TURN_MAX: usize = 1024;
+
+/// `PerShard`s of one runtime. They are declared line by line, and never removed, so more of them are a loop that was not
+/// meant; making one more is a panic that says so.
+pub const PER_SHARDS_MAX: usize = 1024;

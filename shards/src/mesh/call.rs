@@ -13,7 +13,7 @@ use platform::arena::Key;
 use super::CallError;
 use super::link::{Link, run_one_way};
 use super::message::{Name, Returned, Run, take};
-use crate::sync::{Acquire, Closed, Permit, TryAcquireError};
+use crate::sync::{Acquire, Closed};
 use crate::{Shard, budget};
 
 /// A call of another shard: the future of [`Shard::on`]. It belongs to its shard and is not `Send`.
@@ -53,7 +53,7 @@ use crate::{Shard, budget};
 /// ```
 #[must_use = "a call that is not awaited is not made"]
 pub struct Call<T> {
-    shard: Shard,
+    shard: Option<Shard>,
     to: usize,
     state: State,
     value: PhantomData<fn() -> T>,
@@ -62,14 +62,18 @@ pub struct Call<T> {
 /// A one-way closure on its way out: the future of [`Shard::post`].
 #[must_use = "a closure that is not awaited is not sent"]
 pub struct Post {
-    shard: Shard,
+    shard: Option<Shard>,
     to: usize,
     state: State,
 }
 
 enum State {
+    /// Cannot be sent.
+    Refused(CallError),
     /// Not yet polled.
     Unsent(Run),
+    /// Waits until every shard has its part of the `PerShard` of this number, once it was polled.
+    Awaiting { run: Run, whole: usize, changed: Option<Acquire> },
     /// In the queue for a credit.
     Waiting { run: Run, link: Rc<Link>, credit: Acquire },
     /// Out.
@@ -86,13 +90,25 @@ struct Sent {
 
 impl<T> Call<T> {
     pub(super) fn new(shard: &Shard, to: usize, run: Run) -> Self {
-        Call { shard: shard.clone(), to, state: State::Unsent(run), value: PhantomData }
+        Call { shard: Some(shard.clone()), to, state: State::Unsent(run), value: PhantomData }
+    }
+
+    /// A call of a shard's part of the `PerShard` of this number; of a shard, if we are on one.
+    pub(super) fn of_part(shard: Result<Shard, CallError>, to: usize, whole: usize, run: Run) -> Self {
+        let (shard, state) = State::of_part(shard, whole, run);
+        Call { shard, to, state, value: PhantomData }
     }
 }
 
 impl Post {
     pub(super) fn new(shard: &Shard, to: usize, run: Run) -> Self {
-        Post { shard: shard.clone(), to, state: State::Unsent(run) }
+        Post { shard: Some(shard.clone()), to, state: State::Unsent(run) }
+    }
+
+    /// [`Call::of_part`], one way.
+    pub(super) fn of_part(shard: Result<Shard, CallError>, to: usize, whole: usize, run: Run) -> Self {
+        let (shard, state) = State::of_part(shard, whole, run);
+        Post { shard, to, state }
     }
 }
 
@@ -107,7 +123,7 @@ impl<T: 'static> Future for Call<T> {
             *state = State::Ended;
             return Poll::Ready(answer.map(take));
         }
-        let (link, run) = match ready!(state.poll_credit(shard, *to, cx)) {
+        let (shard, link, run) = match ready!(state.poll_credit(shard, *to, cx)) {
             Ok(credited) => credited,
             Err(error) => return Poll::Ready(Err(error)),
         };
@@ -150,18 +166,14 @@ impl Future for Post {
         ready!(budget::poll_proceed(cx));
         let Post { shard, to, state } = &mut *self;
         let credited = ready!(state.poll_credit(shard, *to, cx));
-        Poll::Ready(credited.and_then(|(link, run)| send_one_way(shard, *to, &link, run)))
+        Poll::Ready(credited.and_then(|(shard, link, run)| send_one_way(shard, *to, &link, run)))
     }
 }
 
 /// Sends a one-way closure if a credit is there at once.
 pub(super) fn try_post(shard: &Shard, to: usize, run: Run) -> Result<(), CallError> {
     let link = shard.mesh().link(to)?;
-    match link.credits().try_acquire(1) {
-        Ok(permit) => permit.forget(),
-        Err(TryAcquireError::NoPermits) => return Err(CallError::Overloaded),
-        Err(TryAcquireError::Closed) => return Err(CallError::Stopped),
-    }
+    link.take_credit()?;
     send_one_way(shard, to, &link, run)
 }
 
@@ -175,54 +187,76 @@ fn send_one_way(shard: &Shard, to: usize, link: &Rc<Link>, run: Run) -> Result<(
 }
 
 impl State {
-    /// Gives the link and the closure, once a credit was taken for it.
-    fn poll_credit(
-        &mut self,
-        shard: &Shard,
-        to: usize,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(Rc<Link>, Run), CallError>> {
-        match std::mem::replace(self, State::Ended) {
-            State::Unsent(run) => {
-                let link = match shard.mesh().link(to) {
-                    Ok(link) => link,
-                    Err(error) => return Poll::Ready(Err(error)),
-                };
-                match link.credits().try_acquire(1) {
-                    Ok(permit) => {
-                        permit.forget();
-                        Poll::Ready(Ok((link, run)))
-                    }
-                    Err(TryAcquireError::Closed) => Poll::Ready(Err(CallError::Stopped)),
-                    Err(TryAcquireError::NoPermits) => {
-                        let credit = link.credits().acquire(1);
-                        self.wait(link, run, credit, cx)
-                    }
-                }
-            }
-            State::Waiting { run, link, credit } => self.wait(link, run, credit, cx),
-            State::Sent(_) | State::Ended => panic!("a call is not polled again after it has ended"),
+    fn of_part(shard: Result<Shard, CallError>, whole: usize, run: Run) -> (Option<Shard>, State) {
+        match shard {
+            Ok(shard) => (Some(shard), State::Awaiting { run, whole, changed: None }),
+            Err(error) => (None, State::Refused(error)),
         }
     }
 
-    fn wait(
-        &mut self,
-        link: Rc<Link>,
-        run: Run,
-        mut credit: Acquire,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(Rc<Link>, Run), CallError>> {
-        match Pin::new(&mut credit).poll(cx) {
+    /// Gives the link and the closure, once a credit was taken for it.
+    fn poll_credit<'s>(&mut self, shard: &'s Option<Shard>, to: usize, cx: &mut Context<'_>) -> Poll<Credited<'s>> {
+        let state = std::mem::replace(self, State::Ended);
+        let shard = match (shard, &state) {
+            (_, State::Refused(error)) => return Poll::Ready(Err(error.clone())),
+            (None, _) => return Poll::Ready(Err(CallError::OffShard)),
+            (Some(shard), _) => shard,
+        };
+        let (run, link, mut credit) = match state {
+            State::Unsent(run) => match shard.mesh().link(to) {
+                Ok(link) => (run, link, None),
+                Err(error) => return Poll::Ready(Err(error)),
+            },
+            State::Awaiting { run, whole, mut changed } => {
+                match shard.mesh().poll_whole(whole, &mut changed, cx) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Pending => {
+                        *self = State::Awaiting { run, whole, changed };
+                        return Poll::Pending;
+                    }
+                }
+                match shard.mesh().link(to) {
+                    Ok(link) => (run, link, None),
+                    Err(error) => return Poll::Ready(Err(error)),
+                }
+            }
+            State::Waiting { run, link, credit } => (run, link, Some(credit)),
+            State::Refused(_) | State::Sent(_) | State::Ended => {
+                panic!("a call is not polled again after it has ended")
+            }
+        };
+        match poll_credit(&link, &mut credit, cx) {
+            Poll::Ready(Ok(())) => Poll::Ready(Ok((shard, link, run))),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => {
+                let credit = credit.expect("whoever waits stands in the queue");
                 *self = State::Waiting { run, link, credit };
                 Poll::Pending
             }
-            Poll::Ready(result) => Poll::Ready(match result.map(Permit::forget) {
-                Ok(()) => Ok((link, run)),
-                Err(Closed) => Err(CallError::Stopped),
-            }),
         }
     }
+}
+
+/// What it takes to send.
+type Credited<'s> = Result<(&'s Shard, Rc<Link>, Run), CallError>;
+
+/// Takes a credit: at once, or by waiting in the queue.
+fn poll_credit(link: &Link, credit: &mut Option<Acquire>, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
+    if credit.is_none() {
+        match link.take_credit() {
+            Err(CallError::Overloaded) => {}
+            taken => return Poll::Ready(taken),
+        }
+    }
+    let waiting = credit.get_or_insert_with(|| link.credits().acquire(1));
+    Pin::new(waiting).poll(cx).map(|result| match result {
+        Ok(permit) => {
+            permit.forget();
+            Ok(())
+        }
+        Err(Closed) => Err(CallError::Stopped),
+    })
 }
 
 impl Drop for Sent {
@@ -247,7 +281,8 @@ impl fmt::Debug for Post {
 impl State {
     fn name(&self) -> &'static str {
         match self {
-            State::Unsent(_) => "unsent",
+            State::Refused(_) => "refused",
+            State::Unsent(_) | State::Awaiting { .. } => "unsent",
             State::Waiting { .. } => "waiting for a credit",
             State::Sent(_) => "sent",
             State::Ended => "ended",

@@ -2,21 +2,25 @@
 //! under the lock, keeps its own and leaves the other's here; the other finds it in its next turn. So two shards that
 //! never talk have no rings between them, and whichever of two comes first, there is one link.
 //!
-//! The lock is taken when a link is made and when a shard ends, never for a message.
+//! The lock is taken when a link or a part is made and when a shard ends, never for a message.
 
+use std::any::TypeId;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::panic::Location;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use platform::spsc::{Consumer, Producer, ring};
 
 use super::CallError;
 use super::message::{Answer, Request};
-use crate::limits::{MESH_ANSWERS, MESH_REQUESTS};
+use crate::limits::{MESH_ANSWERS, MESH_REQUESTS, PER_SHARDS_MAX};
 use crate::world::World;
 
 /// Where the shards of one runtime find each other.
 pub(crate) struct Fabric {
+    /// Tells runtimes of this process apart.
+    number: u32,
     posts: Box<[Post]>,
     state: Mutex<State>,
 }
@@ -34,6 +38,7 @@ struct State {
     /// For each shard the ends that others have made for it, with their makers' numbers.
     left: Vec<Vec<(usize, Ends)>>,
     has_ended: Vec<bool>,
+    wholes: Vec<Whole>,
 }
 
 /// One side of a link: its ends of four rings.
@@ -44,16 +49,42 @@ pub(super) struct Ends {
     pub(super) answers_in: Consumer<Answer>,
 }
 
+/// One value on each shard, as far as all must agree on it.
+struct Whole {
+    location: &'static Location<'static>,
+    kind: TypeId,
+    /// Which shards have made their part.
+    made: Vec<bool>,
+}
+
+/// How far the parts of a whole are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Some shard has yet to make its part.
+    #[default]
+    Awaited,
+    /// Every shard has its part.
+    Complete,
+    /// A shard has ended without making its part.
+    Broken,
+}
+
 /// What was left for a shard.
 pub(super) struct News {
     pub(super) ends: Vec<(usize, Ends)>,
+    pub(super) wholes: Vec<Standing>,
 }
 
 impl Fabric {
     pub(crate) fn new(count: usize) -> Arc<Self> {
         let left = (0..count).map(|_| Vec::new()).collect();
-        let state = State { left, has_ended: vec![false; count] };
-        Arc::new(Fabric { posts: (0..count).map(|_| Post::default()).collect(), state: Mutex::new(state) })
+        let state = State { left, has_ended: vec![false; count], wholes: Vec::new() };
+        let number = FABRICS.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Fabric { number, posts: (0..count).map(|_| Post::default()).collect(), state: Mutex::new(state) })
+    }
+
+    pub(super) fn number(&self) -> u32 {
+        self.number
     }
 
     pub(super) fn count(&self) -> usize {
@@ -104,7 +135,32 @@ impl Fabric {
         self.posts[number].has_news.store(false, Ordering::Relaxed);
         let mut ends = std::mem::take(&mut state.left[number]);
         ends.sort_by_key(|(maker, _)| *maker);
-        News { ends }
+        let State { wholes, has_ended, .. } = &*state;
+        News { ends, wholes: wholes.iter().map(|whole| whole.standing(has_ended)).collect() }
+    }
+
+    /// A shard makes its part of the whole of this line and type: the first such that it has no part of yet. Gives its
+    /// number; `None` if there are as many as a runtime admits.
+    pub(super) fn declare(&self, shard: usize, location: &'static Location<'static>, kind: TypeId) -> Option<usize> {
+        let (number, standing) = {
+            let mut state = self.lock();
+            let State { wholes, has_ended, .. } = &mut *state;
+            let is_next = |whole: &Whole| whole.location == location && whole.kind == kind && !whole.made[shard];
+            let number = match wholes.iter().position(is_next) {
+                Some(number) => number,
+                None if wholes.len() >= PER_SHARDS_MAX => return None,
+                None => {
+                    wholes.push(Whole { location, kind, made: vec![false; has_ended.len()] });
+                    wholes.len() - 1
+                }
+            };
+            wholes[number].made[shard] = true;
+            (number, wholes[number].standing(has_ended))
+        };
+        if standing == Standing::Complete {
+            self.tell_everyone();
+        }
+        Some(number)
     }
 
     /// A shard ends: nobody gets a link to it any more, and those that it has not adopted are closed.
@@ -155,8 +211,22 @@ impl Ends {
     }
 }
 
+impl Whole {
+    fn standing(&self, has_ended: &[bool]) -> Standing {
+        let missing = || self.made.iter().zip(has_ended).filter(|(made, _)| !**made);
+        match missing().count() {
+            0 => Standing::Complete,
+            _ if missing().any(|(_, has_ended)| *has_ended) => Standing::Broken,
+            _ => Standing::Awaited,
+        }
+    }
+}
+
 impl fmt::Debug for Fabric {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Fabric").field("count", &self.count()).finish_non_exhaustive()
     }
 }
+
+/// Fabrics made so far.
+static FABRICS: AtomicU32 = AtomicU32::new(0);

@@ -39,7 +39,7 @@ use super::fabric::{Ends, Fabric};
 use super::message::{Answer, Name, Put, Request, Returned, Run, Visit};
 use super::{CallError, contain, text_of};
 use crate::limits::{MESH_ANSWERS, MESH_CALLS_MAX, MESH_CREDITS, MESH_PUBLISH_BATCH, MESH_REQUESTS};
-use crate::sync::Semaphore;
+use crate::sync::{Semaphore, TryAcquireError};
 use crate::{Scope, Shard};
 
 /// A link, as one of its two shards has it; or a shard's link to itself, which has no lanes.
@@ -120,6 +120,20 @@ impl Link {
     /// The rights to have a request on its way.
     pub(super) fn credits(&self) -> &Semaphore {
         &self.credits
+    }
+
+    /// Takes one of them if it is there at once.
+    ///
+    /// Errors: `Overloaded` when all are out or others wait for them, `Stopped` when one of the two shards has ended.
+    pub(super) fn take_credit(&self) -> Result<(), CallError> {
+        match self.credits.try_acquire(1) {
+            Ok(permit) => {
+                permit.forget();
+                Ok(())
+            }
+            Err(TryAcquireError::NoPermits) => Err(CallError::Overloaded),
+            Err(TryAcquireError::Closed) => Err(CallError::Stopped),
+        }
     }
 
     /// Calls whose slots are in use.

@@ -33,9 +33,12 @@ mod call;
 pub(crate) mod fabric;
 mod link;
 mod message;
+mod per_shard;
+mod place;
 
 pub use crate::limits::MESSAGE_INLINE_BYTES;
 pub use call::{Call, Post};
+pub use per_shard::{OnAll, Part, PerShard};
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -52,9 +55,10 @@ use crate::Shard;
 use crate::limits::MESH_REQUESTS_PER_TURN_MAX;
 use crate::scope::{Cancelled, ScopeHandle};
 use crate::shard::panic_text;
+use crate::sync::Semaphore;
 use crate::task::bury;
 use crate::world::World;
-use fabric::{Fabric, News};
+use fabric::{Fabric, News, Standing};
 use link::Link;
 use message::{Name, Put, Returned, Visit};
 
@@ -64,6 +68,10 @@ use message::{Name, Put, Returned, Visit};
 pub enum CallError {
     /// There is no shard of that number.
     NoShard,
+    /// It was made on a thread that runs no shard, or none of the runtime that a [`PerShard`] belongs to.
+    OffShard,
+    /// It would borrow a part of a [`PerShard`] that is borrowed further up, by a closure that has not returned.
+    Nested,
     /// One of the two shards has ended. Whether the closure has run is not known.
     Stopped,
     /// Its task was cancelled, or its deadline passed.
@@ -81,9 +89,21 @@ pub(crate) struct Mesh {
     /// By the peer's number; the shard's own is the link to itself.
     links: RefCell<Vec<Option<Rc<Link>>>>,
     has_unpublished: Rc<Cell<bool>>,
+    /// What is here of each `PerShard`, by its number.
+    parts: RefCell<Vec<Here>>,
     /// Which peer's requests are run first in the next turn.
     first: Cell<usize>,
     is_closed: Cell<bool>,
+}
+
+/// What one shard has and knows of a `PerShard`.
+#[derive(Clone)]
+struct Here {
+    /// Its own part, an `Rc<RefCell<T>>`.
+    part: Option<Rc<dyn Any>>,
+    standing: Standing,
+    /// Closed when the standing changes; nobody gets a permit.
+    changed: Semaphore,
 }
 
 impl Mesh {
@@ -97,6 +117,7 @@ impl Mesh {
             fabric,
             links: RefCell::new(links),
             has_unpublished,
+            parts: RefCell::default(),
             first: Cell::new(0),
             is_closed: Cell::new(false),
         }
@@ -148,11 +169,29 @@ impl Mesh {
 
     #[cold]
     fn adopt_news(&self) {
-        let News { ends } = self.fabric.news(self.number);
+        let News { ends, wholes } = self.fabric.news(self.number);
         for (peer, ends) in ends {
             let link = Link::new(peer, ends, &self.fabric, &self.has_unpublished);
             self.links.borrow_mut()[peer].get_or_insert(link);
         }
+        for (number, standing) in wholes.into_iter().enumerate() {
+            let changed = self.with_part(number, |here| {
+                let is_new = std::mem::replace(&mut here.standing, standing) != standing;
+                is_new.then(|| here.changed.clone())
+            });
+            if let Some(changed) = changed {
+                changed.close();
+            }
+        }
+    }
+
+    fn with_part<R>(&self, number: usize, f: impl FnOnce(&mut Here) -> R) -> R {
+        let mut parts = self.parts.borrow_mut();
+        if parts.len() <= number {
+            let nothing = || Here { part: None, standing: Standing::Awaited, changed: Semaphore::new(0) };
+            parts.resize_with(number + 1, nothing);
+        }
+        f(&mut parts[number])
     }
 
     /// The link to a shard, made if there is none.
@@ -181,6 +220,10 @@ impl Mesh {
         self.fabric.end(self.number);
         let links = self.links.take();
         links.into_iter().flatten().for_each(|link| link.close());
+        for Here { part, changed, .. } in self.parts.take() {
+            changed.close();
+            contain(|| drop(part));
+        }
     }
 
     /// Calls whose slots are in use.
@@ -363,6 +406,10 @@ impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CallError::NoShard => f.write_str("there is no shard of that number"),
+            CallError::OffShard => f.write_str("it was not called on a shard of this runtime"),
+            CallError::Nested => f.write_str(
+                "this part is borrowed further up: a closure must return before the same part is borrowed again",
+            ),
             CallError::Stopped => f.write_str("the shard has ended"),
             CallError::Cancelled => f.write_str("the call was cancelled, or its deadline passed"),
             CallError::Overloaded => f.write_str("the shard has as many calls, tasks or scopes as it admits"),
