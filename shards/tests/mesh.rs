@@ -579,3 +579,21 @@ fn millions_of_calls_on_more_threads_than_cpus() {
     assert_eq!(outcomes.iter().sum::<u64>(), calls / SHARDS / TASKS * TASKS * SHARDS, "seed {seed}");
     assert_eq!(ledger.alive.load(Ordering::Relaxed), 0, "seed {seed}: every capture and value is dropped once");
 }
+
+#[test]
+fn a_shard_whose_main_has_ended_answers_until_all_have() {
+    let run = Runtime::builder().shards(3).oversubscribe(true).handle_signals(false).announce(false);
+    let run = run.run(async |shard: Shard| {
+        let numbers = shardwise_shards::PerShard::new(&shard, || shard.number());
+        if shard.number() == 1 {
+            return Err("the first to end".to_owned());
+        }
+        shard.drained().await;
+        for _ in 0..10 {
+            shard.sleep(Duration::from_millis(2)).await;
+            assert_eq!(numbers.on(1, |number| *number).await, Ok(1));
+        }
+        Ok(())
+    });
+    assert_eq!(run.unwrap_err().to_string(), "the first to end");
+}

@@ -125,10 +125,13 @@ fn parts_of_one_line_belong_together_in_the_order_made() {
 
 #[test]
 fn whoever_waits_for_a_part_that_never_comes_is_told() {
-    let (_simulation, program) = simulate(2, async |shard| {
+    let (_simulation, program) = simulate(3, async |shard| {
         if shard.number() == 1 {
-            shard.sleep(Duration::from_secs(1)).await;
-            shard.scope().cancel("without a part");
+            return shard.sleep(Duration::from_secs(1)).await;
+        }
+        if shard.number() == 2 {
+            shard.sleep(Duration::from_secs(2)).await;
+            shard.scope().cancel("enough");
             return std::future::pending().await;
         }
         let counts = Counts::on(&shard);

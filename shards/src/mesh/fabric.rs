@@ -30,6 +30,8 @@ pub(crate) struct Fabric {
 struct Post {
     /// Whom to notify; not there before the shard stands.
     world: OnceLock<&'static World>,
+    /// `main` has ended on the shard.
+    is_retired: AtomicBool,
     /// Something was left here that the shard has not looked at. Published before the notification, like a message.
     has_news: AtomicBool,
 }
@@ -65,7 +67,7 @@ pub(super) enum Standing {
     Awaited,
     /// Every shard has its part.
     Complete,
-    /// A shard has ended without making its part.
+    /// `main` has ended on a shard without making its part.
     Broken,
 }
 
@@ -132,11 +134,11 @@ impl Fabric {
     /// Takes what was left for a shard.
     pub(super) fn news(&self, number: usize) -> News {
         let mut state = self.lock();
-        self.posts[number].has_news.store(false, Ordering::Relaxed);
+        // A swap: what was there before the flag was set is seen after it was taken away.
+        self.posts[number].has_news.swap(false, Ordering::Acquire);
         let mut ends = std::mem::take(&mut state.left[number]);
         ends.sort_by_key(|(maker, _)| *maker);
-        let State { wholes, has_ended, .. } = &*state;
-        News { ends, wholes: wholes.iter().map(|whole| whole.standing(has_ended)).collect() }
+        News { ends, wholes: state.wholes.iter().map(|whole| whole.standing(&self.posts)).collect() }
     }
 
     /// A shard makes its part of the whole of this line and type: the first such that it has no part of yet. Gives its
@@ -155,12 +157,23 @@ impl Fabric {
                 }
             };
             wholes[number].made[shard] = true;
-            (number, wholes[number].standing(has_ended))
+            (number, wholes[number].standing(&self.posts))
         };
         if standing == Standing::Complete {
             self.tell_everyone();
         }
         Some(number)
+    }
+
+    /// `main` has ended on a shard. Others may wait for a part that it has not made, or for the last one to come to its end.
+    pub(super) fn retire(&self, number: usize) {
+        if !self.posts[number].is_retired.swap(true, Ordering::AcqRel) {
+            self.tell_everyone();
+        }
+    }
+
+    pub(super) fn all_are_retired(&self) -> bool {
+        self.posts.iter().all(|post| post.is_retired.load(Ordering::Acquire))
     }
 
     /// A shard ends: nobody gets a link to it any more, and those that it has not adopted are closed.
@@ -172,6 +185,7 @@ impl Fabric {
         };
         // Outside the lock: a ring holds others' closures. Closing these is what their makers are told of.
         super::contain(|| drop(left));
+        self.retire(number);
         self.tell_everyone();
     }
 
@@ -212,11 +226,11 @@ impl Ends {
 }
 
 impl Whole {
-    fn standing(&self, has_ended: &[bool]) -> Standing {
-        let missing = || self.made.iter().zip(has_ended).filter(|(made, _)| !**made);
+    fn standing(&self, posts: &[Post]) -> Standing {
+        let missing = || self.made.iter().zip(posts).filter(|(made, _)| !**made);
         match missing().count() {
             0 => Standing::Complete,
-            _ if missing().any(|(_, has_ended)| *has_ended) => Standing::Broken,
+            _ if missing().any(|(_, post)| post.is_retired.load(Ordering::Acquire)) => Standing::Broken,
             _ => Standing::Awaited,
         }
     }

@@ -214,6 +214,16 @@ impl Mesh {
         Ok(link)
     }
 
+    /// `main` has ended on this shard, which goes on for the others.
+    pub(crate) fn retire(&self) {
+        self.fabric.retire(self.number);
+    }
+
+    /// Whether `main` has ended on all shards.
+    pub(crate) fn all_are_retired(&self) -> bool {
+        self.fabric.all_are_retired()
+    }
+
     /// The shard ends: its calls are answered `Stopped` on both sides, and it is nobody's peer any more.
     pub(crate) fn close(&self) {
         self.is_closed.set(true);

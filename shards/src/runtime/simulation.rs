@@ -174,6 +174,7 @@ impl Simulation {
                 && let Some(result) = finished(main)
             {
                 member.main = None;
+                member.running.shard().mesh().retire();
                 member.start.ended(member.running.shard().number());
                 if let Err(panic) = result {
                     resume_unwind(panic);
