@@ -97,7 +97,7 @@ pub const MESH_ANSWERS: usize = 4 * MESH_CREDITS;
 
 /// Calls of one link whose slots are in use: those without an answer, and those whose answer nobody has taken yet. A further
 /// one is refused. As many as a busy shard has requests in hand.
-pub const MESH_CALLS_MAX: u32 = 1 << 15;
+pub const MESH_CALLS_MAX: usize = 1 << 15;
 
 /// Messages that a lane gathers before they are shown: a receiver that spins gets them early enough, and what showing costs
 /// (a cache line, a fence) is spread over that many.
@@ -109,3 +109,13 @@ pub const MESH_REQUESTS_PER_TURN_MAX: usize = 1024;
 /// `PerShard`s of one runtime. They are declared line by line, and never removed, so more of them are a loop that was not
 /// meant; making one more is a panic that says so.
 pub const PER_SHARDS_MAX: usize = 1024;
+
+/// The longest that an idle shard may look for messages before it sleeps. Its completions wait meanwhile, so no longer than
+/// a turn may keep them waiting.
+pub const SPIN_TIME_MAX: Duration = TURN_TIME_MAX;
+
+/// Below this it sleeps at once: about what two looks at the clock cost.
+pub const SPIN_TIME_MIN: Duration = Duration::from_nanos(100);
+
+/// Looks for messages between two looks at the clock.
+pub const SPIN_LOOKS_PER_CLOCK: u32 = 32;

@@ -16,7 +16,9 @@ use platform::arena::{Arena, Key};
 use platform::{BackendKind, Pool, Reactor, Wait};
 
 use crate::inbox::{Inbox, Remote};
-use crate::limits::{POLLS_PER_CLOCK, STRANGERS_MAX, TURN_POLLS_MAX, TURN_TIME_MAX};
+use crate::limits::{
+    POLLS_PER_CLOCK, SPIN_LOOKS_PER_CLOCK, SPIN_TIME_MIN, STRANGERS_MAX, TURN_POLLS_MAX, TURN_TIME_MAX,
+};
 use crate::mesh::Mesh;
 use crate::runtime::start::Start;
 use crate::scope::{Cause, ScopeHandle, Tree};
@@ -65,6 +67,14 @@ pub struct Running {
     woken: Vec<u64>,
     /// Who is told of the turn's end; likewise.
     ended: Vec<Rc<dyn TurnEnd>>,
+    spin: Spin,
+}
+
+/// How long an idle shard looks for messages before it sleeps. It pays while messages come in quick succession, so the time
+/// halves when none came, and is back in full when one has.
+struct Spin {
+    time: Duration,
+    time_max: Duration,
 }
 
 /// Something that wants to be told when the present turn has ended, and how long it took: so that many can be measured
@@ -94,6 +104,8 @@ pub(crate) struct Seed {
     pub(crate) why: Arc<str>,
     pub(crate) start: Arc<Start>,
     pub(crate) stats: Arc<ShardStats>,
+    /// How long the shard may look for messages before it sleeps; zero if others need the CPU.
+    pub(crate) spin_time_max: Duration,
 }
 
 /// In the number of a waiter: a stranger's waker and not a task. It makes the slot larger than any task's.
@@ -109,7 +121,7 @@ impl Running {
         unpark: impl Fn() + Send + Sync + 'static,
     ) -> Result<Self, WorldsFull> {
         let claim: Claim = World::claim(unpark)?;
-        let Seed { number, count, why, start, stats } = seed;
+        let Seed { number, count, why, start, stats, spin_time_max } = seed;
         let tasks = Tasks::new(claim);
         let scopes = Rc::new(Tree::new());
         tasks.on_unjoined_panic(|payload| {
@@ -140,7 +152,8 @@ impl Running {
         };
         let core = Rc::new(core);
         core.scopes.belongs_to(&core);
-        Ok(Running { shard: Shard(core), woken: Vec::new(), ended: Vec::new() })
+        let spin = Spin { time: spin_time_max, time_max: spin_time_max };
+        Ok(Running { shard: Shard(core), woken: Vec::new(), ended: Vec::new(), spin })
     }
 
     /// The shard.
@@ -195,11 +208,42 @@ impl Running {
             Next::Idle => Wait::Forever,
         };
         core.tasks.enter(&core, || {
+            if self.spin_until_arrival(next) {
+                return;
+            }
             // A sender that comes after this look finds the flag and pays for the wake-up.
             let asleep = core.world.sleep().prepare(|| !core.has_arrivals());
             self.enter(if asleep { wait } else { Wait::No });
             core.world.sleep().awake();
         });
+    }
+
+    /// Looks for messages of other shards for a while, on memory only. True if something has come, from wherever.
+    fn spin_until_arrival(&mut self, next: Next) -> bool {
+        if self.spin.time < SPIN_TIME_MIN {
+            return false;
+        }
+        // What the turn has started is not kept waiting.
+        self.enter(Wait::No);
+        let Shard(core) = &self.shard;
+        let begin = core.reactor.borrow().now();
+        let end = match next {
+            Next::At(at) => at.min(begin + self.spin.time),
+            _ => begin + self.spin.time,
+        };
+        while !core.tasks.has_ready() {
+            for _ in 0..SPIN_LOOKS_PER_CLOCK {
+                if core.has_arrivals() {
+                    return true;
+                }
+                std::hint::spin_loop();
+            }
+            if core.reactor.borrow().now() >= end {
+                self.spin.time /= 2;
+                return false;
+            }
+        }
+        true
     }
 
     /// Submits and lands without waiting: for a caller that has its own way to wait.
@@ -230,7 +274,9 @@ impl Running {
                 job(&self.shard);
             }
         }
-        core.mesh.receive(&self.shard);
+        if core.mesh.receive(&self.shard) {
+            self.spin.time = self.spin.time_max;
+        }
     }
 
     fn expire_timers(&mut self, now: Instant) {

@@ -6,13 +6,11 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
-
-use platform::arena::Key;
+use std::task::{Context, Poll, Waker, ready};
 
 use super::CallError;
 use super::link::{Link, run_one_way};
-use super::message::{Name, Returned, Run, take};
+use super::message::{Name, Put, Run, take};
 use crate::sync::{Acquire, Closed};
 use crate::{Shard, budget};
 
@@ -53,17 +51,20 @@ use crate::{Shard, budget};
 /// ```
 #[must_use = "a call that is not awaited is not made"]
 pub struct Call<T> {
-    shard: Option<Shard>,
-    to: usize,
-    state: State,
+    request: Requested,
     value: PhantomData<fn() -> T>,
 }
 
 /// A one-way closure on its way out: the future of [`Shard::post`].
 #[must_use = "a closure that is not awaited is not sent"]
-pub struct Post {
+pub struct Post(Requested);
+
+/// A request, from its making to its answer.
+struct Requested {
     shard: Option<Shard>,
     to: usize,
+    /// The closure, until it is sent. It stays where it is meanwhile: moving it is a good part of what a call costs.
+    run: Option<Run>,
     state: State,
 }
 
@@ -71,11 +72,11 @@ enum State {
     /// Cannot be sent.
     Refused(CallError),
     /// Not yet polled.
-    Unsent(Run),
+    Unsent,
     /// Waits until every shard has its part of the `PerShard` of this number, once it was polled.
-    Awaiting { run: Run, whole: usize, changed: Option<Acquire> },
+    Awaiting { whole: usize, changed: Option<Acquire> },
     /// In the queue for a credit.
-    Waiting { run: Run, link: Rc<Link>, credit: Acquire },
+    Waiting { link: Rc<Link>, credit: Acquire },
     /// Out.
     Sent(Sent),
     /// Nothing is left to do.
@@ -85,77 +86,40 @@ enum State {
 /// A call that is out: its slot is ours until the answer is taken.
 struct Sent {
     link: Rc<Link>,
-    key: Key,
+    name: Name,
 }
 
 impl<T> Call<T> {
+    #[inline]
     pub(super) fn new(shard: &Shard, to: usize, run: Run) -> Self {
-        Call { shard: Some(shard.clone()), to, state: State::Unsent(run), value: PhantomData }
+        let request = Requested { shard: Some(shard.clone()), to, run: Some(run), state: State::Unsent };
+        Call { request, value: PhantomData }
     }
 
     /// A call of a shard's part of the `PerShard` of this number; of a shard, if we are on one.
+    #[inline]
     pub(super) fn of_part(shard: Result<Shard, CallError>, to: usize, whole: usize, run: Run) -> Self {
-        let (shard, state) = State::of_part(shard, whole, run);
-        Call { shard, to, state, value: PhantomData }
+        Call { request: Requested::of_part(shard, to, whole, run), value: PhantomData }
     }
 }
 
 impl Post {
     pub(super) fn new(shard: &Shard, to: usize, run: Run) -> Self {
-        Post { shard: Some(shard.clone()), to, state: State::Unsent(run) }
+        Post(Requested { shard: Some(shard.clone()), to, run: Some(run), state: State::Unsent })
     }
 
     /// [`Call::of_part`], one way.
     pub(super) fn of_part(shard: Result<Shard, CallError>, to: usize, whole: usize, run: Run) -> Self {
-        let (shard, state) = State::of_part(shard, whole, run);
-        Post { shard, to, state }
+        Post(Requested::of_part(shard, to, whole, run))
     }
 }
 
 impl<T: 'static> Future for Call<T> {
     type Output = Result<T, CallError>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        ready!(budget::poll_proceed(cx));
-        let Call { shard, to, state, .. } = &mut *self;
-        if let State::Sent(Sent { link, key }) = state {
-            let Some(answer) = link.take_answer(*key, cx.waker()) else { return Poll::Pending };
-            *state = State::Ended;
-            return Poll::Ready(answer.map(take));
-        }
-        let (shard, link, run) = match ready!(state.poll_credit(shard, *to, cx)) {
-            Ok(credited) => credited,
-            Err(error) => return Poll::Ready(Err(error)),
-        };
-        let key = match link.open(cx.waker()) {
-            Ok(key) => key,
-            Err(error) => {
-                link.credits().add(1);
-                return Poll::Ready(Err(error));
-            }
-        };
-        if *to == shard.number() {
-            return match link.run_here(Name::of(key), run, &link.visit(shard)) {
-                Returned::Later => {
-                    *state = State::Sent(Sent { link, key });
-                    Poll::Pending
-                }
-                Returned::Value(put) => {
-                    link.close_slot(key);
-                    Poll::Ready(Ok(take(put)))
-                }
-                Returned::Failed(error) => {
-                    link.close_slot(key);
-                    Poll::Ready(Err(error))
-                }
-            };
-        }
-        if let Err(error) = link.send(Name::of(key), run) {
-            link.close_slot(key);
-            return Poll::Ready(Err(error));
-        }
-        *state = State::Sent(Sent { link, key });
-        Poll::Pending
+        self.request.poll_answer(cx).map(|answer| answer.map(take))
     }
 }
 
@@ -164,9 +128,13 @@ impl Future for Post {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         ready!(budget::poll_proceed(cx));
-        let Post { shard, to, state } = &mut *self;
-        let credited = ready!(state.poll_credit(shard, *to, cx));
-        Poll::Ready(credited.and_then(|(shard, link, run)| send_one_way(shard, *to, &link, run)))
+        let Post(request) = &mut *self;
+        let link = match ready!(request.poll_credit(cx)) {
+            Ok(link) => link,
+            Err(error) => return Poll::Ready(Err(error)),
+        };
+        let shard = request.shard.as_ref().expect("whoever has a credit is on a shard");
+        Poll::Ready(send_one_way(shard, request.to, &link, &mut request.run))
     }
 }
 
@@ -174,107 +142,151 @@ impl Future for Post {
 pub(super) fn try_post(shard: &Shard, to: usize, run: Run) -> Result<(), CallError> {
     let link = shard.mesh().link(to)?;
     link.take_credit()?;
-    send_one_way(shard, to, &link, run)
+    send_one_way(shard, to, &link, &mut Some(run))
 }
 
-fn send_one_way(shard: &Shard, to: usize, link: &Rc<Link>, run: Run) -> Result<(), CallError> {
+#[inline]
+fn send_one_way(shard: &Shard, to: usize, link: &Rc<Link>, run: &mut Option<Run>) -> Result<(), CallError> {
     if to == shard.number() {
-        run_one_way(run, &link.visit(shard));
+        if let Some(run) = run.take() {
+            run_one_way(run, &link.visit(shard));
+        }
         link.credits().add(1);
         return Ok(());
     }
     link.send(Name::ONE_WAY, run)
 }
 
-impl State {
-    fn of_part(shard: Result<Shard, CallError>, whole: usize, run: Run) -> (Option<Shard>, State) {
+impl Requested {
+    fn of_part(shard: Result<Shard, CallError>, to: usize, whole: usize, run: Run) -> Self {
         match shard {
-            Ok(shard) => (Some(shard), State::Awaiting { run, whole, changed: None }),
-            Err(error) => (None, State::Refused(error)),
+            Ok(shard) => {
+                Requested { shard: Some(shard), to, run: Some(run), state: State::Awaiting { whole, changed: None } }
+            }
+            Err(error) => Requested { shard: None, to, run: None, state: State::Refused(error) },
         }
     }
 
-    /// Gives the link and the closure, once a credit was taken for it.
-    fn poll_credit<'s>(&mut self, shard: &'s Option<Shard>, to: usize, cx: &mut Context<'_>) -> Poll<Credited<'s>> {
-        let state = std::mem::replace(self, State::Ended);
-        let shard = match (shard, &state) {
-            (_, State::Refused(error)) => return Poll::Ready(Err(error.clone())),
-            (None, _) => return Poll::Ready(Err(CallError::OffShard)),
-            (Some(shard), _) => shard,
+    /// Sends the call once it can be, and gives the answer once it is there.
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Put, CallError>> {
+        ready!(budget::poll_proceed(cx));
+        if let State::Sent(Sent { link, name }) = &self.state {
+            let Some(answer) = link.take_answer(*name, cx.waker()) else { return Poll::Pending };
+            self.state = State::Ended;
+            return Poll::Ready(answer);
+        }
+        let link = match ready!(self.poll_credit(cx)) {
+            Ok(link) => link,
+            Err(error) => return Poll::Ready(Err(error)),
         };
-        let (run, link, mut credit) = match state {
-            State::Unsent(run) => match shard.mesh().link(to) {
-                Ok(link) => (run, link, None),
-                Err(error) => return Poll::Ready(Err(error)),
-            },
-            State::Awaiting { run, whole, mut changed } => {
-                match shard.mesh().poll_whole(whole, &mut changed, cx) {
-                    Poll::Ready(Ok(())) => {}
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                    Poll::Pending => {
-                        *self = State::Awaiting { run, whole, changed };
-                        return Poll::Pending;
-                    }
+        let shard = self.shard.as_ref().expect("whoever has a credit is on a shard");
+        let is_here = self.to == shard.number();
+        let opened = match is_here {
+            // Answered at once, nobody needs to be woken.
+            true => link.open(Waker::noop()),
+            false => link.open(cx.waker()),
+        };
+        let name = match opened {
+            Ok(name) => name,
+            Err(error) => {
+                link.credits().add(1);
+                return Poll::Ready(Err(error));
+            }
+        };
+        if is_here {
+            if let Some(run) = self.run.take() {
+                link.run_here(name, run, shard);
+            }
+            if let Some(answer) = link.take_answer(name, cx.waker()) {
+                return Poll::Ready(answer);
+            }
+        } else if let Err(error) = link.send(name, &mut self.run) {
+            link.give_back(name);
+            return Poll::Ready(Err(error));
+        }
+        self.state = State::Sent(Sent { link, name });
+        Poll::Pending
+    }
+
+    /// Gives the link, once a credit was taken for the request.
+    #[inline]
+    fn poll_credit(&mut self, cx: &mut Context<'_>) -> Poll<Result<Rc<Link>, CallError>> {
+        if let (State::Unsent, Some(shard)) = (&self.state, &self.shard) {
+            // The common way, in which nothing is waited for.
+            let link = match shard.mesh().link(self.to) {
+                Ok(link) => link,
+                Err(error) => return self.ended(Err(error)),
+            };
+            match link.take_credit() {
+                Err(CallError::Overloaded) => {
+                    let credit = link.credits().acquire(1);
+                    self.state = State::Waiting { link, credit };
                 }
-                match shard.mesh().link(to) {
-                    Ok(link) => (run, link, None),
-                    Err(error) => return Poll::Ready(Err(error)),
+                taken => return self.ended(taken.map(|()| link)),
+            }
+        }
+        self.poll_slowly(cx)
+    }
+
+    fn ended<R>(&mut self, result: R) -> Poll<R> {
+        self.state = State::Ended;
+        Poll::Ready(result)
+    }
+
+    #[inline(never)]
+    fn poll_slowly(&mut self, cx: &mut Context<'_>) -> Poll<Result<Rc<Link>, CallError>> {
+        match &mut self.state {
+            State::Refused(error) => {
+                let error = error.clone();
+                self.ended(Err(error))
+            }
+            State::Awaiting { whole, changed } => {
+                let Some(shard) = &self.shard else { return self.ended(Err(CallError::OffShard)) };
+                match ready!(shard.mesh().poll_whole(*whole, changed, cx)) {
+                    Ok(()) => {
+                        self.state = State::Unsent;
+                        self.poll_credit(cx)
+                    }
+                    Err(error) => self.ended(Err(error)),
                 }
             }
-            State::Waiting { run, link, credit } => (run, link, Some(credit)),
-            State::Refused(_) | State::Sent(_) | State::Ended => {
+            State::Waiting { link, credit } => match ready!(Pin::new(credit).poll(cx)) {
+                Ok(permit) => {
+                    permit.forget();
+                    let link = Rc::clone(link);
+                    self.ended(Ok(link))
+                }
+                Err(Closed) => self.ended(Err(CallError::Stopped)),
+            },
+            State::Unsent | State::Sent(_) | State::Ended => {
                 panic!("a call is not polled again after it has ended")
             }
-        };
-        match poll_credit(&link, &mut credit, cx) {
-            Poll::Ready(Ok(())) => Poll::Ready(Ok((shard, link, run))),
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => {
-                let credit = credit.expect("whoever waits stands in the queue");
-                *self = State::Waiting { run, link, credit };
-                Poll::Pending
-            }
         }
     }
-}
-
-/// What it takes to send.
-type Credited<'s> = Result<(&'s Shard, Rc<Link>, Run), CallError>;
-
-/// Takes a credit: at once, or by waiting in the queue.
-fn poll_credit(link: &Link, credit: &mut Option<Acquire>, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
-    if credit.is_none() {
-        match link.take_credit() {
-            Err(CallError::Overloaded) => {}
-            taken => return Poll::Ready(taken),
-        }
-    }
-    let waiting = credit.get_or_insert_with(|| link.credits().acquire(1));
-    Pin::new(waiting).poll(cx).map(|result| match result {
-        Ok(permit) => {
-            permit.forget();
-            Ok(())
-        }
-        Err(Closed) => Err(CallError::Stopped),
-    })
 }
 
 impl Drop for Sent {
     fn drop(&mut self) {
         // Finds nothing once the answer was taken.
-        self.link.abandon(self.key);
+        self.link.abandon(self.name);
     }
 }
 
 impl<T> fmt::Debug for Call<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Call").field("to", &self.to).field("state", &self.state.name()).finish()
+        self.request.show("Call", f)
     }
 }
 
 impl fmt::Debug for Post {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Post").field("to", &self.to).field("state", &self.state.name()).finish()
+        self.0.show("Post", f)
+    }
+}
+
+impl Requested {
+    fn show(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct(name).field("to", &self.to).field("state", &self.state.name()).finish()
     }
 }
 
@@ -282,7 +294,7 @@ impl State {
     fn name(&self) -> &'static str {
         match self {
             State::Refused(_) => "refused",
-            State::Unsent(_) | State::Awaiting { .. } => "unsent",
+            State::Unsent | State::Awaiting { .. } => "unsent",
             State::Waiting { .. } => "waiting for a credit",
             State::Sent(_) => "sent",
             State::Ended => "ended",

@@ -32,13 +32,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
 
-use platform::arena::{Arena, Key};
 use platform::spsc::{Consumer, Producer};
 
+use super::calls::{Calls, Left, Settled};
 use super::fabric::{Ends, Fabric};
-use super::message::{Answer, Name, Put, Request, Returned, Run, Visit};
+use super::message::{Answer, Name, Put, Request, Run, Visit};
 use super::{CallError, contain, text_of};
-use crate::limits::{MESH_ANSWERS, MESH_CALLS_MAX, MESH_CREDITS, MESH_PUBLISH_BATCH, MESH_REQUESTS};
+use crate::limits::{MESH_ANSWERS, MESH_CREDITS, MESH_PUBLISH_BATCH, MESH_REQUESTS};
 use crate::sync::{Semaphore, TryAcquireError};
 use crate::{Scope, Shard};
 
@@ -51,7 +51,7 @@ pub(super) struct Link {
     requests_in: RefCell<Option<Consumer<Request>>>,
     answers_in: RefCell<Option<Consumer<Answer>>>,
     credits: Semaphore,
-    calls: RefCell<Arena<Call>>,
+    calls: RefCell<Calls>,
     served: RefCell<Vec<Served>>,
     fabric: Arc<Fabric>,
     /// Shared by the links of a shard: some lane has messages that were not published.
@@ -61,14 +61,6 @@ pub(super) struct Link {
 struct Out {
     requests: Producer<Request>,
     answers: Producer<Answer>,
-}
-
-/// A call that this shard has out.
-enum Call {
-    Waiting(Waker),
-    Answered(Result<Put, CallError>),
-    /// Nobody waits for it; its slot waits for the answer.
-    Abandoned,
 }
 
 /// What is known of the peer's calls under one slot.
@@ -83,7 +75,6 @@ struct Served {
 }
 
 const _: () = assert!(MESH_REQUESTS >= 2 * MESH_CREDITS && MESH_ANSWERS >= 3 * MESH_CREDITS);
-const _: () = assert!(MESH_CALLS_MAX < u16::MAX as u32, "the last number names closures that are not answered");
 
 impl Link {
     pub(super) fn new(peer: usize, ends: Ends, fabric: &Arc<Fabric>, has_unpublished: &Rc<Cell<bool>>) -> Rc<Link> {
@@ -110,7 +101,7 @@ impl Link {
             requests_in: RefCell::new(None),
             answers_in: RefCell::new(None),
             credits: Semaphore::new(MESH_CREDITS),
-            calls: RefCell::new(Arena::new(MESH_CALLS_MAX)),
+            calls: RefCell::default(),
             served: RefCell::default(),
             fabric: Arc::clone(fabric),
             has_unpublished: Rc::clone(has_unpublished),
@@ -138,16 +129,17 @@ impl Link {
 
     /// Calls whose slots are in use.
     pub(super) fn calls_out(&self) -> usize {
-        self.calls.borrow().len()
+        self.calls.borrow().count()
     }
 
     /// Sends a request whose credit was taken.
     ///
     /// Errors: one of the two shards has ended.
-    pub(super) fn send(&self, name: Name, run: Run) -> Result<(), CallError> {
+    #[inline]
+    pub(super) fn send(&self, name: Name, run: &mut Option<Run>) -> Result<(), CallError> {
         let is_due = {
             let mut out = self.out.borrow_mut();
-            let Some(out) = out.as_mut() else { return Err(CallError::Stopped) };
+            let (Some(out), Some(run)) = (out.as_mut(), run.take()) else { return Err(CallError::Stopped) };
             let pushed = out.requests.push(Request { run, name });
             assert!(pushed.is_ok(), "a credit stands for a place on the lane");
             out.requests.unpublished() >= MESH_PUBLISH_BATCH
@@ -156,7 +148,8 @@ impl Link {
         Ok(())
     }
 
-    fn answer(&self, answer: Answer) {
+    #[inline]
+    pub(super) fn answer(&self, answer: Answer) {
         if self.is_to_oneself {
             return self.adopt(answer);
         }
@@ -248,7 +241,8 @@ impl Link {
 
     /// A visit of this link's peer, to be named for each call.
     pub(super) fn visit(self: &Rc<Self>, shard: &Shard) -> Visit {
-        Visit { shard: shard.clone(), link: Rc::clone(self), name: Cell::new(Name::ONE_WAY) }
+        let (name, is_answered) = (Cell::new(Name::ONE_WAY), Cell::new(false));
+        Visit { shard: shard.clone(), link: Rc::clone(self), name, is_answered }
     }
 
     /// Runs a call and answers it, unless a task will.
@@ -258,17 +252,13 @@ impl Link {
             contain(|| drop(run));
             return self.answer(Answer::Failed { name, error: CallError::Cancelled });
         }
-        match run_call(name, run, visit) {
-            Returned::Later => {}
-            Returned::Value(put) => self.answer(Answer::Value { name, put }),
-            Returned::Failed(error) => self.answer(Answer::Failed { name, error }),
-        }
+        run_call(name, run, visit);
     }
 
     /// Runs a call of this shard's own.
-    pub(super) fn run_here(&self, name: Name, run: Run, visit: &Visit) -> Returned {
+    pub(super) fn run_here(self: &Rc<Self>, name: Name, run: Run, shard: &Shard) {
         self.see(name);
-        run_call(name, run, visit)
+        run_call(name, run, &self.visit(shard));
     }
 
     /// Notes that a call has come. True if it was cancelled before.
@@ -336,73 +326,53 @@ impl Link {
     /// Takes a slot for a call, whose credit was taken.
     ///
     /// Errors: there are as many calls as a link admits.
-    pub(super) fn open(&self, waker: &Waker) -> Result<Key, CallError> {
-        self.calls.borrow_mut().insert(Call::Waiting(waker.clone())).map_err(|_| CallError::Overloaded)
+    #[inline]
+    pub(super) fn open(&self, waker: &Waker) -> Result<Name, CallError> {
+        self.calls.borrow_mut().open(waker).ok_or(CallError::Overloaded)
     }
 
     /// The answer to a call, once it is there; its slot is free then. Otherwise this waker will be called.
-    pub(super) fn take_answer(&self, key: Key, waker: &Waker) -> Option<Result<Put, CallError>> {
-        let mut calls = self.calls.borrow_mut();
-        match calls.get_mut(key) {
-            Some(Call::Waiting(known)) => {
-                known.clone_from(waker);
-                return None;
-            }
-            Some(Call::Answered(_)) => {}
-            Some(Call::Abandoned) | None => unreachable!("whoever asks has not let go of it"),
-        }
-        match calls.remove(key) {
-            Some(Call::Answered(answer)) => Some(answer),
-            _ => unreachable!("seen just now"),
-        }
-    }
-
-    /// Gives up a call of this shard's own whose outcome was there at once.
-    pub(super) fn close_slot(&self, key: Key) {
-        let call = self.calls.borrow_mut().remove(key);
-        self.credits.add(1);
-        drop(call);
+    #[inline]
+    pub(super) fn take_answer(&self, name: Name, waker: &Waker) -> Option<Result<Put, CallError>> {
+        self.calls.borrow_mut().take_answer(name, waker)
     }
 
     /// Nobody waits for a call any more. Its peer is told, unless it has answered.
-    pub(super) fn abandon(&self, key: Key) {
-        let before = {
-            let mut calls = self.calls.borrow_mut();
-            match calls.get_mut(key) {
-                Some(call @ Call::Waiting(_)) => std::mem::replace(call, Call::Abandoned),
-                Some(_) => calls.remove(key).expect("seen just now"),
-                None => return,
+    pub(super) fn abandon(&self, name: Name) {
+        // What comes back holds values of the user's, and is dropped outside the borrow.
+        let left = self.calls.borrow_mut().abandon(name);
+        match left {
+            Left::Nothing => {}
+            Left::Unanswered(waker) => {
+                drop(waker);
+                self.answer(Answer::Cancel { name });
             }
-        };
-        // Outside the borrow: an answer holds a value of the user's.
-        match before {
-            Call::Waiting(_) => self.answer(Answer::Cancel { name: Name::of(key) }),
-            before => contain(|| drop(before)),
+            Left::Answered(answer) => contain(|| drop(answer)),
         }
     }
 
+    /// A call that was never sent.
+    pub(super) fn give_back(&self, name: Name) {
+        self.settle(name, Err(CallError::Stopped));
+        self.abandon(name);
+    }
+
     /// An answer has come.
+    #[inline]
     fn settle(&self, name: Name, answer: Result<Put, CallError>) {
-        let (waker, unwanted) = {
-            let mut calls = self.calls.borrow_mut();
-            match calls.get_mut(name.key()) {
-                Some(call @ Call::Waiting(_)) => match std::mem::replace(call, Call::Answered(answer)) {
-                    Call::Waiting(waker) => (Some(waker), None),
-                    _ => unreachable!("seen just now"),
-                },
-                Some(Call::Abandoned) => {
-                    calls.remove(name.key());
-                    (None, Some(answer))
-                }
-                // One of the two shards has ended, and with it all its calls; an answer that came before holds.
-                Some(Call::Answered(_)) | None => return contain(|| drop(answer)),
+        let settled = self.calls.borrow_mut().settle(name, answer);
+        match settled {
+            Settled::Wake(waker) => {
+                self.credits.add(1);
+                contain(|| waker.wake());
             }
-        };
-        self.credits.add(1);
-        if let Some(waker) = waker {
-            contain(|| waker.wake());
+            Settled::Unwanted(answer) => {
+                self.credits.add(1);
+                contain(|| drop(answer));
+            }
+            // One of the two shards has ended, and with it all its calls; an answer that came before holds.
+            Settled::Unknown(answer) => contain(|| drop(answer)),
         }
-        contain(|| drop(unwanted));
     }
 
     /// The peer has ended, or this shard ends: every call that is out is answered `Stopped`, whoever waits for a credit is
@@ -411,9 +381,9 @@ impl Link {
         let out = self.out.take();
         contain(|| drop(out));
         self.credits.close();
-        let out: Vec<Key> = self.calls.borrow().keys().collect();
-        for key in out {
-            self.settle(Name::of(key), Err(CallError::Stopped));
+        let out = self.calls.borrow().unanswered();
+        for name in out {
+            self.settle(name, Err(CallError::Stopped));
         }
         let served = self.served.take();
         contain(|| drop(served));
@@ -431,21 +401,33 @@ impl Link {
 }
 
 /// Runs a closure that is not answered. A panic of it is reported: nobody else learns of it.
+#[inline]
 pub(super) fn run_one_way(run: Run, visit: &Visit) {
     visit.name.set(Name::ONE_WAY);
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(run.call(visit)))) {
-        let panic = text_of(payload);
-        tracing::error!(panic, shard = visit.shard.number(), "a closure from another shard panicked");
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| run.call(visit))) {
+        report(text_of(payload), visit);
     }
 }
 
-/// Runs a call's closure. A panic of it is its caller's.
-fn run_call(name: Name, run: Run, visit: &Visit) -> Returned {
+/// Runs a call's closure, which answers. A panic of it is its caller's.
+#[inline]
+fn run_call(name: Name, run: Run, visit: &Visit) {
     visit.name.set(name);
-    match catch_unwind(AssertUnwindSafe(|| run.call(visit))) {
-        Ok(outcome) => outcome,
-        Err(payload) => Returned::Failed(CallError::Panicked(text_of(payload))),
+    visit.is_answered.set(false);
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| run.call(visit))) {
+        let panic = text_of(payload);
+        match visit.is_answered.get() {
+            false => visit.fail(CallError::Panicked(panic)),
+            // What it held panicked when it was dropped.
+            true => report(panic, visit),
+        }
     }
+    assert!(visit.is_answered.get(), "a call is answered");
+}
+
+#[cold]
+fn report(panic: String, visit: &Visit) {
+    tracing::error!(panic, shard = visit.shard.number(), "a closure from another shard panicked");
 }
 
 impl fmt::Debug for Link {

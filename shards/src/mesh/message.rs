@@ -6,26 +6,27 @@ use std::any::Any;
 use std::cell::Cell;
 use std::rc::Rc;
 
-use platform::arena::Key;
 use platform::inline_fn::InlineFn;
 
 use super::link::Link;
 use super::{CallError, MESSAGE_INLINE_BYTES};
 use crate::Shard;
 
-/// What a request runs on the shard that it is sent to.
-pub(super) type Run = InlineFn<Visit, Returned, MESSAGE_INLINE_BYTES>;
+/// What a request runs on the shard that it is sent to. A call's answers by its [`Visit`], at once or later.
+pub(super) type Run = InlineFn<Visit, (), MESSAGE_INLINE_BYTES>;
 
 /// Puts a value into the place it is called with, a `Cell<Option<T>>` for the `T` that the caller waits for.
 pub(super) type Put = InlineFn<dyn Any, (), MESSAGE_INLINE_BYTES>;
 
-/// On the lane of requests.
+/// On the lane of requests. Aligned, so that it is one line and not the halves of two.
+#[repr(align(64))]
 pub(super) struct Request {
     pub(super) run: Run,
     pub(super) name: Name,
 }
 
 /// On the lane of answers.
+#[repr(align(64))]
 pub(super) enum Answer {
     /// A call's value.
     Value { name: Name, put: Put },
@@ -47,28 +48,21 @@ pub(super) struct Name {
     generation: [u16; 2],
 }
 
-/// What running a request has come to.
-pub(super) enum Returned {
-    Value(Put),
-    Failed(CallError),
-    /// A task will answer it.
-    Later,
-}
-
 /// Where a request's closure finds itself.
 pub(super) struct Visit {
     pub(super) shard: Shard,
     pub(super) link: Rc<Link>,
     pub(super) name: Cell<Name>,
+    /// Whether the call has been answered, or a task has the duty to.
+    pub(super) is_answered: Cell<bool>,
 }
 
 impl Name {
     /// Of a closure that is not answered.
     pub(super) const ONE_WAY: Name = Name { slot: u16::MAX, generation: [0; 2] };
 
-    pub(super) fn of(key: Key) -> Name {
-        let slot = u16::try_from(key.index).expect("a link has fewer slots than numbers");
-        Name { slot, generation: [(key.generation >> 16) as u16, key.generation as u16] }
+    pub(super) fn new(slot: u16, generation: u32) -> Name {
+        Name { slot, generation: [(generation >> 16) as u16, generation as u16] }
     }
 
     pub(super) fn slot(self) -> usize {
@@ -79,20 +73,29 @@ impl Name {
         let [high, low] = self.generation;
         u32::from(high) << 16 | u32::from(low)
     }
+}
 
-    pub(super) fn key(self) -> Key {
-        Key { index: self.slot.into(), generation: self.generation() }
+impl Visit {
+    /// Answers the call with a value.
+    #[inline]
+    pub(super) fn answer<T: Send + 'static>(&self, value: T) {
+        self.is_answered.set(true);
+        self.link.answer(Answer::Value { name: self.name.get(), put: put(value) });
+    }
+
+    pub(super) fn fail(&self, error: CallError) {
+        self.is_answered.set(true);
+        self.link.answer(Answer::Failed { name: self.name.get(), error });
     }
 }
 
-impl Returned {
-    pub(super) fn value<T: Send + 'static>(value: T) -> Returned {
-        Returned::Value(InlineFn::new(move |place: &dyn Any| {
-            let place: &Cell<Option<T>> =
-                place.downcast_ref().expect("a call waits for the type that its closure returns");
-            place.set(Some(value));
-        }))
-    }
+/// What puts a value into its caller's place.
+#[inline]
+pub(super) fn put<T: Send + 'static>(value: T) -> Put {
+    InlineFn::new(move |place: &dyn Any| {
+        let place: &Cell<Option<T>> = place.downcast_ref().expect("a call waits for the type that its closure returns");
+        place.set(Some(value));
+    })
 }
 
 /// Takes the value out of an answer.

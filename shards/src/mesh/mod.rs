@@ -30,6 +30,7 @@
 //! ```
 
 mod call;
+mod calls;
 pub(crate) mod fabric;
 mod link;
 mod message;
@@ -60,7 +61,7 @@ use crate::task::bury;
 use crate::world::World;
 use fabric::{Fabric, News, Standing};
 use link::Link;
-use message::{Name, Put, Returned, Visit};
+use message::{Name, Put, Visit, put};
 
 /// Why a call has no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,13 +135,16 @@ impl Mesh {
     }
 
     /// Adopts what others have sent: all answers, then requests, as many as a turn may run, each peer first in its turn.
-    pub(crate) fn receive(&self, shard: &Shard) {
+    /// True if there were any.
+    pub(crate) fn receive(&self, shard: &Shard) -> bool {
         if self.fabric.has_news(self.number) {
             self.adopt_news();
         }
         let count = self.fabric.count();
+        let mut has_any = false;
         for peer in 0..count {
             if let Some(link) = self.busy(peer) {
+                has_any = true;
                 link.receive_answers();
             }
         }
@@ -152,6 +156,7 @@ impl Mesh {
             }
         }
         self.publish();
+        has_any
     }
 
     /// Shows others what was sent to them since the last time.
@@ -256,7 +261,7 @@ impl Shard {
         T: Send + 'static,
         F: FnOnce(&Shard) -> T + Send + 'static,
     {
-        Call::new(self, number, InlineFn::new(move |visit: &Visit| Returned::value(call(&visit.shard))))
+        Call::new(self, number, InlineFn::new(move |visit: &Visit| visit.answer(call(&visit.shard))))
     }
 
     /// Like [`on`](Shard::on) for a closure that returns a future: it runs as a task of the other shard, in a scope of its
@@ -278,7 +283,7 @@ impl Shard {
     {
         let begin = move |visit: &Visit| {
             let work = call(visit.shard.clone());
-            visit.start(deadline, async move { Ok(work.await) })
+            visit.start(deadline, work);
         };
         Call::new(self, number, InlineFn::new(begin))
     }
@@ -313,10 +318,7 @@ impl Shard {
 }
 
 fn one_way(closure: impl FnOnce(&Shard) + Send + 'static) -> message::Run {
-    InlineFn::new(move |visit: &Visit| {
-        closure(&visit.shard);
-        Returned::Later
-    })
+    InlineFn::new(move |visit: &Visit| closure(&visit.shard))
 }
 
 impl ScopeHandle {
@@ -340,34 +342,27 @@ impl ScopeHandle {
 
 impl Visit {
     /// Starts the task that answers the call, in a scope of its own.
-    fn start<T, W>(&self, deadline: Option<Instant>, work: W) -> Returned
+    fn start<T, W>(&self, deadline: Option<Instant>, work: W)
     where
         T: Send + 'static,
-        W: Future<Output = Result<T, CallError>> + 'static,
+        W: Future<Output = T> + 'static,
     {
-        let Ok(scope) = self.shard.scope().child("call") else { return Returned::Failed(CallError::Overloaded) };
+        let Ok(scope) = self.shard.scope().child("call") else { return self.fail(CallError::Overloaded) };
         let scope = match deadline {
             Some(deadline) => scope.with_deadline(deadline),
             None => scope,
         };
         let (shard, link) = (self.shard.clone(), Rc::clone(&self.link));
+        self.is_answered.set(true);
         let reply = Reply { shard, link, name: self.name.get(), outcome: None };
         let task = scope.spawn(async move {
             let mut reply = reply;
-            reply.outcome = Some(match caught(work).await {
-                Ok(Ok(value)) => match Returned::value(value) {
-                    Returned::Value(put) => Ok(put),
-                    _ => unreachable!("a value it is"),
-                },
-                Ok(Err(error)) => Err(error),
-                Err(panic) => Err(CallError::Panicked(panic)),
-            });
+            reply.outcome = Some(caught(work).await.map(put).map_err(CallError::Panicked));
         });
         if task.is_ok() {
             self.link.started(self.name.get(), scope);
         }
         // Refused, the task was dropped, and has answered.
-        Returned::Later
     }
 }
 

@@ -20,7 +20,7 @@ use std::task::{Context, Poll};
 use platform::inline_fn::InlineFn;
 
 use super::fabric::Standing;
-use super::message::{Returned, Run, Visit};
+use super::message::{Run, Visit};
 use super::{Call, CallError, Mesh, Post, place};
 use crate::Shard;
 use crate::limits::PER_SHARDS_MAX;
@@ -135,11 +135,8 @@ impl<T: 'static> PerShard<T> {
         Fut: Future<Output = R> + 'static,
     {
         let begin = move |visit: &Visit| match self.part(&visit.shard) {
-            Ok(part) => {
-                let work = call(Part(part));
-                visit.start(None, async move { Ok(work.await) })
-            }
-            Err(error) => Returned::Failed(error),
+            Ok(part) => visit.start(None, call(Part(part))),
+            Err(error) => visit.fail(error),
         };
         self.call(shard, InlineFn::new(begin))
     }
@@ -237,8 +234,8 @@ impl<T: 'static> PerShard<T> {
         F: FnOnce(&RefCell<T>) -> Result<R, CallError> + Send + 'static,
     {
         InlineFn::new(move |visit: &Visit| match self.part(&visit.shard).and_then(|part| call(&part)) {
-            Ok(value) => Returned::value(value),
-            Err(error) => Returned::Failed(error),
+            Ok(value) => visit.answer(value),
+            Err(error) => visit.fail(error),
         })
     }
 

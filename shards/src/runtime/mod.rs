@@ -23,7 +23,7 @@ use platform::topology::{CpuId, Placement, Topology};
 use platform::{BackendKind, Choice, Config, Features, Reactor, Selection, Unparker};
 
 use crate::inbox::Remote;
-use crate::limits::{DRAIN_TIME_MAX, START_TIME_MAX, STOP_TIME_MAX};
+use crate::limits::{DRAIN_TIME_MAX, SPIN_TIME_MAX, START_TIME_MAX, STOP_TIME_MAX};
 use crate::scope::Cause;
 use crate::shard::{Running, Seed, panic_text};
 use crate::stats::ShardStats;
@@ -44,6 +44,7 @@ pub struct Builder {
     drain_time_max: Duration,
     handle_signals: bool,
     announce: bool,
+    spin: Duration,
 }
 
 /// Why a runtime did not start, or did not end well.
@@ -117,6 +118,7 @@ impl Runtime {
             drain_time_max: DRAIN_TIME_MAX,
             handle_signals: true,
             announce: true,
+            spin: Duration::ZERO,
         }
     }
 }
@@ -164,6 +166,14 @@ impl Builder {
         self
     }
 
+    /// How long an idle shard looks for messages of other shards before it sleeps; not at all by default, and
+    /// [`SPIN_TIME_MAX`](crate::limits::SPIN_TIME_MAX) at the most. It saves the wake-up where shards ask each other much, and
+    /// costs CPU time and the attention to sockets meanwhile. Shards that outnumber the CPUs never do.
+    pub fn spin(mut self, time: Duration) -> Self {
+        self.spin = time.min(SPIN_TIME_MAX);
+        self
+    }
+
     /// Runs `main` on every shard and waits until all have ended.
     ///
     /// All shards start or none does. When `main` fails or panics on one shard, the others drain, and the first failure is
@@ -203,6 +213,7 @@ impl Builder {
                 why: Arc::clone(&plan.why),
                 start: Arc::clone(&plan.start),
                 stats: Arc::clone(&plan.stats[number]),
+                spin_time_max: if plan.placement.may_spin { self.spin } else { Duration::ZERO },
             };
             let (events, main) = (events.clone(), Arc::clone(&main));
             let (kind, config) = (plan.selection.kind, plan.config);

@@ -214,8 +214,14 @@ impl Simulation {
     }
 
     fn running(&self, number: usize, count: usize, start: &Arc<Start>) -> Running {
-        let seed =
-            Seed { number, count, why: Arc::from("a simulation"), start: Arc::clone(start), stats: Arc::default() };
+        let seed = Seed {
+            number,
+            count,
+            why: Arc::from("a simulation"),
+            start: Arc::clone(start),
+            stats: Arc::default(),
+            spin_time_max: Duration::ZERO,
+        };
         let reactor = Reactor::simulated(&self.machine, &self.config);
         // Shards of one thread wake each other through their worlds; nobody sleeps in a system call.
         Running::new(seed, reactor, || {}).expect("a free world for a simulated shard")
