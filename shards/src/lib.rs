@@ -27,7 +27,7 @@ pub mod world;
 
 pub use alarm::{Alarm, TimedOut};
 pub use inbox::{Remote, SendError};
-pub use mesh::{Call, CallError, OnAll, Part, PerShard, Post};
+pub use mesh::{Call, CallError, OnAll, Part, PerShard, Post, Replicated};
 pub use operation::Operation;
 pub use runtime::simulation::{Program, Simulation};
 pub use runtime::start::{Declaration, Listening, StartError, listen};

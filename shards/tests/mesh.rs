@@ -157,6 +157,8 @@ fn a_full_lane_makes_senders_wait_and_is_said_to_who_cannot() {
             shard.try_post(1, |_| ()).unwrap();
         }
         assert_eq!(shard.try_post(1, |_| ()), Err(CallError::Overloaded));
+        let stats = shard.stats();
+        assert_eq!((stats.mesh_sent.get(), stats.mesh_refused.get()), (MESH_CREDITS as u64, 1));
         // Both wait, first come first served; who gives up lets the next go on.
         let mut first = std::pin::pin!(shard.on(1, |_| 1));
         let mut second = Box::pin(shard.on(1, |_| 2));
@@ -164,6 +166,7 @@ fn a_full_lane_makes_senders_wait_and_is_said_to_who_cannot() {
         assert!(poll_once(&mut first).await.is_none());
         assert!(poll_once(&mut second).await.is_none());
         assert!(poll_once(&mut third).await.is_none());
+        assert_eq!(stats.mesh_waits.get(), 3);
         drop(second);
         assert_eq!(first.await, Ok(1));
         assert_eq!(third.await, Ok(3));

@@ -141,7 +141,10 @@ impl Future for Post {
 /// Sends a one-way closure if a credit is there at once.
 pub(super) fn try_post(shard: &Shard, to: usize, run: Run) -> Result<(), CallError> {
     let link = shard.mesh().link(to)?;
-    link.take_credit()?;
+    if let Err(error) = link.take_credit() {
+        shard.stats().mesh_refused.add(u64::from(error == CallError::Overloaded));
+        return Err(error);
+    }
     send_one_way(shard, to, &link, &mut Some(run))
 }
 
@@ -154,6 +157,7 @@ fn send_one_way(shard: &Shard, to: usize, link: &Rc<Link>, run: &mut Option<Run>
         link.credits().add(1);
         return Ok(());
     }
+    shard.stats().mesh_sent.add(1);
     link.send(Name::ONE_WAY, run)
 }
 
@@ -190,6 +194,7 @@ impl Requested {
             Ok(name) => name,
             Err(error) => {
                 link.credits().add(1);
+                shard.stats().mesh_refused.add(1);
                 return Poll::Ready(Err(error));
             }
         };
@@ -203,6 +208,8 @@ impl Requested {
         } else if let Err(error) = link.send(name, &mut self.run) {
             link.give_back(name);
             return Poll::Ready(Err(error));
+        } else {
+            shard.stats().mesh_sent.add(1);
         }
         self.state = State::Sent(Sent { link, name });
         Poll::Pending
@@ -219,6 +226,7 @@ impl Requested {
             };
             match link.take_credit() {
                 Err(CallError::Overloaded) => {
+                    shard.stats().mesh_waits.add(1);
                     let credit = link.credits().acquire(1);
                     self.state = State::Waiting { link, credit };
                 }

@@ -36,10 +36,12 @@ mod link;
 mod message;
 mod per_shard;
 mod place;
+mod replicated;
 
 pub use crate::limits::MESSAGE_INLINE_BYTES;
 pub use call::{Call, Post};
 pub use per_shard::{OnAll, Part, PerShard};
+pub use replicated::Replicated;
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -155,6 +157,7 @@ impl Mesh {
                 left -= link.receive_requests(shard, left);
             }
         }
+        shard.stats().mesh_run.add((MESH_REQUESTS_PER_TURN_MAX - left) as u64);
         self.publish();
         has_any
     }
@@ -347,7 +350,7 @@ impl Visit {
         T: Send + 'static,
         W: Future<Output = T> + 'static,
     {
-        let Ok(scope) = self.shard.scope().child("call") else { return self.fail(CallError::Overloaded) };
+        let Ok(scope) = self.shard.scope().child("call") else { return self.refuse() };
         let scope = match deadline {
             Some(deadline) => scope.with_deadline(deadline),
             None => scope,
@@ -359,10 +362,16 @@ impl Visit {
             let mut reply = reply;
             reply.outcome = Some(caught(work).await.map(put).map_err(CallError::Panicked));
         });
-        if task.is_ok() {
-            self.link.started(self.name.get(), scope);
+        match task {
+            Ok(_) => self.link.started(self.name.get(), scope),
+            // The task was dropped, and has answered.
+            Err(_) => self.shard.stats().mesh_refused.add(1),
         }
-        // Refused, the task was dropped, and has answered.
+    }
+
+    fn refuse(&self) {
+        self.shard.stats().mesh_refused.add(1);
+        self.fail(CallError::Overloaded);
     }
 }
 
@@ -433,3 +442,6 @@ impl fmt::Debug for Mesh {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

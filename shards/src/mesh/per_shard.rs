@@ -75,7 +75,10 @@ impl<T: 'static> PerShard<T> {
     /// If the runtime has [`PER_SHARDS_MAX`] of them.
     #[track_caller]
     pub fn new(shard: &Shard, make: impl FnOnce() -> T) -> PerShard<T> {
-        let location = Location::caller();
+        PerShard::new_at(shard, Location::caller(), make)
+    }
+
+    pub(super) fn new_at(shard: &Shard, location: &'static Location<'static>, make: impl FnOnce() -> T) -> PerShard<T> {
         // Made first: it may make others.
         let part = Rc::new(RefCell::new(make()));
         let mesh = shard.mesh();
@@ -93,6 +96,10 @@ impl<T: 'static> PerShard<T> {
             place: place::jump,
             part: PhantomData,
         }
+    }
+
+    pub(super) fn shards(self) -> usize {
+        self.shards as usize
     }
 
     /// Decides otherwise which shard owns a key: by a function of its hash and the number of shards that gives a number less
@@ -193,8 +200,7 @@ impl<T: 'static> PerShard<T> {
         R: Send + 'static,
         F: FnOnce(&T) -> R + Clone + Send + 'static,
     {
-        let calls: Vec<_> = (0..self.shards as usize).map(|shard| self.on(shard, call.clone())).collect();
-        OnAll { values: calls.iter().map(|_| None).collect(), calls: calls.into_iter().map(Some).collect() }
+        OnAll(each((0..self.shards()).map(|shard| self.on(shard, call.clone())).collect()))
     }
 
     /// Runs `map` with every shard's part, and makes one value of all, here, in the order of the shards.
@@ -322,33 +328,69 @@ impl Mesh {
 
 /// The future of [`PerShard::on_all`].
 #[must_use = "calls that are not awaited are not made"]
-pub struct OnAll<R> {
-    calls: Vec<Option<Call<R>>>,
-    values: Vec<Option<R>>,
+pub struct OnAll<R>(Each<R>);
+
+/// Makes all calls at the same time, and gives all results in their order.
+pub(super) fn each<R>(calls: Vec<Call<R>>) -> Each<R> {
+    Each { results: calls.iter().map(|_| None).collect(), calls }
+}
+
+/// The future of [`each`].
+pub(super) struct Each<R> {
+    calls: Vec<Call<R>>,
+    results: Vec<Option<Result<R, CallError>>>,
+}
+
+impl<R: 'static> Each<R> {
+    /// Asks those that have no result. True if all have one, or one has failed.
+    fn ask(&mut self, cx: &mut Context<'_>, to_first_error: bool) -> bool {
+        let mut is_done = true;
+        for (call, result) in self.calls.iter_mut().zip(&mut self.results) {
+            if result.is_none() {
+                match Pin::new(call).poll(cx) {
+                    Poll::Ready(Err(error)) if to_first_error => {
+                        *result = Some(Err(error));
+                        return true;
+                    }
+                    Poll::Ready(answer) => *result = Some(answer),
+                    Poll::Pending => is_done = false,
+                }
+            }
+        }
+        is_done
+    }
+}
+
+impl<R: 'static> Future for Each<R> {
+    type Output = Vec<Result<R, CallError>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.ask(cx, false) {
+            true => Poll::Ready(self.results.drain(..).flatten().collect()),
+            false => Poll::Pending,
+        }
+    }
 }
 
 impl<R: 'static> Future for OnAll<R> {
     type Output = Result<Vec<R>, CallError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let OnAll { calls, values } = &mut *self;
-        for (call, value) in calls.iter_mut().zip(values.iter_mut()) {
-            let Some(asked) = call else { continue };
-            match Pin::new(asked).poll(cx) {
-                Poll::Pending => {}
-                Poll::Ready(Ok(answer)) => (*call, *value) = (None, Some(answer)),
-                Poll::Ready(Err(error)) => {
-                    calls.clear();
-                    return Poll::Ready(Err(error));
-                }
-            }
+        let OnAll(each) = &mut *self;
+        if !each.ask(cx, true) {
+            return Poll::Pending;
         }
-        match calls.iter().all(Option::is_none) {
-            true => Poll::Ready(Ok(values.iter_mut().filter_map(Option::take).collect())),
-            false => Poll::Pending,
+        // Of those without a result one other has failed; they are given up.
+        each.calls.clear();
+        let mut results: Vec<_> = each.results.drain(..).flatten().collect();
+        match results.iter().position(Result::is_err) {
+            Some(failed) => Poll::Ready(results.swap_remove(failed).map(|_| Vec::new())),
+            None => Poll::Ready(results.into_iter().collect()),
         }
     }
 }
+
+impl<R> Unpin for Each<R> {}
 
 impl<R> Unpin for OnAll<R> {}
 
@@ -380,7 +422,7 @@ impl<T> fmt::Debug for Part<T> {
 
 impl<R> fmt::Debug for OnAll<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let left = self.calls.iter().flatten().count();
+        let left = self.0.results.iter().filter(|result| result.is_none()).count();
         f.debug_struct("OnAll").field("left", &left).finish_non_exhaustive()
     }
 }
