@@ -167,7 +167,7 @@ impl Builder {
     }
 
     /// How long an idle shard looks for messages of other shards before it sleeps; not at all by default, and
-    /// [`SPIN_TIME_MAX`](crate::limits::SPIN_TIME_MAX) at the most. It saves the wake-up where shards ask each other much, and
+    /// [`SPIN_TIME_MAX`] at the most. It saves the wake-up where shards ask each other much, and
     /// costs CPU time and the attention to sockets meanwhile. Shards that outnumber the CPUs never do.
     pub fn spin(mut self, time: Duration) -> Self {
         self.spin = time.min(SPIN_TIME_MAX);
