@@ -33,6 +33,7 @@ struct Counts {
 }
 
 impl Counts {
+    #[track_caller]
     fn on(shard: &Shard) -> PerShard<Counts> {
         let home = shard.number();
         PerShard::new(shard, || Counts { home, counts: RefCell::default(), _local: Rc::default() })
@@ -139,6 +140,19 @@ fn whoever_waits_for_a_part_that_never_comes_is_told() {
         assert_eq!(counts.here(|part| part.home), Ok(0), "its own is there");
     });
     assert_eq!(program.results()[0], Some(Ok(())));
+}
+
+#[test]
+fn shards_that_differ_in_their_parts_do_not_serve() {
+    check(2, async |shard| {
+        if shard.number() == 0 {
+            Counts::on(&shard);
+        }
+        let address = "10.0.0.1:80".parse().unwrap();
+        let here = std::panic::Location::caller();
+        let error = shardwise_shards::listen(&shard, address, &Default::default(), here).await.unwrap_err().to_string();
+        assert!(error.contains("shard 1 listens on 10.0.0.1:80") && error.contains("per_shard.rs"), "{error}");
+    });
 }
 
 #[test]

@@ -165,6 +165,22 @@ impl Fabric {
         Some(number)
     }
 
+    /// How many parts a shard has made.
+    pub(crate) fn parts_of(&self, shard: usize) -> usize {
+        self.lock().wholes.iter().filter(|whole| whole.made[shard]).count()
+    }
+
+    /// Of shards that had made so many parts when they came to the same call: one that lacks a part which another has made,
+    /// and where that was.
+    pub(crate) fn lacking(&self, parts: &[usize]) -> Option<(usize, &'static Location<'static>)> {
+        let most = parts.iter().max()?;
+        let (with, lacking) =
+            (parts.iter().position(|count| count == most)?, parts.iter().position(|count| count < most)?);
+        let state = self.lock();
+        let whole = state.wholes.iter().find(|whole| whole.made[with] && !whole.made[lacking])?;
+        Some((lacking, whole.location))
+    }
+
     /// `main` has ended on a shard. Others may wait for a part that it has not made, or for the last one to come to its end.
     pub(super) fn retire(&self, number: usize) {
         if !self.posts[number].is_retired.swap(true, Ordering::AcqRel) {
