@@ -87,6 +87,10 @@ pub const MESSAGE_INLINE_BYTES: usize = 48;
 /// keep a busy receiver busy for the turn until the next batch of credits.
 pub const MESH_CREDITS: usize = 256;
 
+/// One-way closures whose credits come back together, at the latest when the receiver has run all it found: a quarter of all,
+/// so that the sender writes the next ones meanwhile.
+pub const MESH_CREDITS_BATCH: u32 = MESH_CREDITS as u32 / 4;
+
 /// Messages on a lane of requests: one for each credit, and as many whose places the receiver has yet to give back. 32 KiB
 /// for each direction between two shards that talk.
 pub const MESH_REQUESTS: usize = 2 * MESH_CREDITS;

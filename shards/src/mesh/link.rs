@@ -38,7 +38,7 @@ use super::calls::{Calls, Left, Settled};
 use super::fabric::{Ends, Fabric};
 use super::message::{Answer, Name, Put, Request, Run, Visit};
 use super::{CallError, contain, text_of};
-use crate::limits::{MESH_ANSWERS, MESH_CREDITS, MESH_PUBLISH_BATCH, MESH_REQUESTS};
+use crate::limits::{MESH_ANSWERS, MESH_CREDITS, MESH_CREDITS_BATCH, MESH_PUBLISH_BATCH, MESH_REQUESTS};
 use crate::sync::{Semaphore, TryAcquireError};
 use crate::{Scope, Shard};
 
@@ -222,8 +222,14 @@ impl Link {
                 count += 1;
                 match request.name {
                     Name::ONE_WAY => {
-                        one_way += 1;
                         run_one_way(request.run, &visit);
+                        one_way += 1;
+                        if one_way == MESH_CREDITS_BATCH {
+                            // Shown at once: the peer goes on while the rest is run.
+                            self.answer(Answer::Credits { count: one_way });
+                            self.publish();
+                            one_way = 0;
+                        }
                     }
                     name => self.serve(name, request.run, &visit),
                 }
