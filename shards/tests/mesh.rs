@@ -601,3 +601,25 @@ fn a_shard_whose_main_has_ended_answers_until_all_have() {
     });
     assert_eq!(run.unwrap_err().to_string(), "the first to end");
 }
+
+#[test]
+fn a_call_that_its_peer_never_took_up_is_answered_when_that_ends() {
+    let (_simulation, program) = simulate(1, 3, async |shard| {
+        match shard.number() {
+            1 => {
+                shard.sleep(Duration::from_millis(5)).await;
+                shard.scope().cancel("enough");
+                std::future::pending().await
+            }
+            // Its turn comes after that of the shard that ends, so one call is on the lane then.
+            2 => loop {
+                match shard.on(1, |_| ()).await {
+                    Ok(()) => yield_now().await,
+                    Err(error) => return assert_eq!(error, CallError::Stopped),
+                }
+            },
+            _ => {}
+        }
+    });
+    assert_eq!(program.results(), [Some(Ok(())), None, Some(Ok(()))]);
+}

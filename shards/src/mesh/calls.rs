@@ -158,3 +158,6 @@ impl Calls {
         self.free.push(name.slot() as u16);
     }
 }
+
+#[cfg(test)]
+mod tests;
