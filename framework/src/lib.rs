@@ -23,6 +23,40 @@
 //! assert_eq!(response.text(), "hello ada");
 //! ```
 //!
+//! What shards have in common is asked for where it is: [`PerShard`] is one value on each shard, and a closure goes to it.
+//!
+//! ```
+//! use shardwise::prelude::*;
+//!
+//! #[derive(Default)]
+//! struct Items(std::collections::BTreeMap<u64, String>);
+//!
+//! async fn program(shard: Shard) -> Result<()> {
+//!     let items = PerShard::new(&shard, Items::default); // one Items on every shard, reachable from all
+//!
+//!     App::new()
+//!         .state(items)
+//!         .get("/items/{id}", item)
+//!         .post("/items/{id}", keep)
+//!         .serve("0.0.0.0:8080")
+//!         .await
+//! }
+//!
+//! async fn item(Path(id): Path<u64>, State(items): State<PerShard<Items>>) -> Result<Json<Option<String>>> {
+//!     let item = items.at_key(&id, move |items| items.0.get(&id).cloned()).await?; // runs on the shard that owns the key
+//!     Ok(Json(item))
+//! }
+//!
+//! async fn keep(Path(id): Path<u64>, State(items): State<PerShard<Items>>, text: String) -> Result<()> {
+//!     items.at_key_mut(&id, move |items| drop(items.0.insert(id, text))).await?;
+//!     Ok(())
+//! }
+//!
+//! let server = shardwise::test::builder().shards(3).program("127.0.0.1:8080", program);
+//! server.post("/items/7", "a lamp");
+//! assert_eq!(server.get("/items/7").text(), r#""a lamp""#);
+//! ```
+//!
 //! This package is what a user writes: [`App`] and its routes, [handlers](Handler) and what they [take](FromHead) and
 //! [return](Respond), metrics, the admin listener, the start, the test kit. What goes over the wire is `net`'s, what a core does is
 //! `shards`'; neither kernels nor file descriptors appear here.
@@ -64,7 +98,7 @@ pub use platform::{BackendKind, Buf, Choice, Chunk, Config as BackendConfig, Fea
 pub use request::Request;
 pub use respond::{Html, Respond, Sink, Stream, StreamError};
 pub use runtime::{Builder, Runtime};
-pub use shards::{Shard, yield_now};
+pub use shards::{CallError, Part, PerShard, Replicated, Shard, yield_now};
 
 /// What `#[shardwise::main]` expands to; not part of the interface.
 #[doc(hidden)]

@@ -1,4 +1,6 @@
 //! What almost every server names: `use shardwise::prelude::*;`.
 
 pub use crate::http::{HeaderMap, Method, StatusCode, Uri};
-pub use crate::{App, Body, Bytes, Handler, Html, Json, Path, Query, Request, Respond, Response, Result, Shard, State};
+pub use crate::{
+    App, Body, Bytes, Handler, Html, Json, Path, PerShard, Query, Request, Respond, Response, Result, Shard, State,
+};

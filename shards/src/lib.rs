@@ -13,6 +13,7 @@ mod atomics;
 pub mod combine;
 mod inbox;
 pub mod limits;
+pub mod mesh;
 mod operation;
 pub mod park;
 pub mod runtime;
@@ -26,6 +27,7 @@ pub mod world;
 
 pub use alarm::{Alarm, TimedOut};
 pub use inbox::{Remote, SendError};
+pub use mesh::{Call, CallError, OnAll, Part, PerShard, Post, Replicated};
 pub use operation::Operation;
 pub use runtime::simulation::{Program, Simulation};
 pub use runtime::start::{Declaration, Listening, StartError, listen};

@@ -87,3 +87,48 @@ pub const SIGNAL_LOOK_EVERY: Duration = Duration::from_millis(100);
 /// counts as come in time.
 pub const LATE_TURN_TIME_MIN: Duration = Duration::from_millis(10);
 const _: () = assert!(LATE_TURN_TIME_MIN.as_micros() >= 10 * TURN_TIME_MAX.as_micros());
+
+/// Captures of a closure, or bytes of a value, that lie in a message of the mesh; larger ones are boxed. With a function's
+/// address, a name and a tag they make a cache line.
+pub const MESSAGE_INLINE_BYTES: usize = 48;
+
+/// Requests that one shard may have on the way to another: calls that are not answered, closures that are not run. Enough to
+/// keep a busy receiver busy for the turn until the next batch of credits.
+pub const MESH_CREDITS: usize = 256;
+
+/// One-way closures whose credits come back together, at the latest when the receiver has run all it found: a quarter of all,
+/// so that the sender writes the next ones meanwhile.
+pub const MESH_CREDITS_BATCH: u32 = MESH_CREDITS as u32 / 4;
+
+/// Messages on a lane of requests: one for each credit, and as many whose places the receiver has yet to give back. 32 KiB
+/// for each direction between two shards that talk.
+pub const MESH_REQUESTS: usize = 2 * MESH_CREDITS;
+
+/// Messages on a lane of answers: those for all credits, and two cancels for each, as `mesh/link.rs` counts them.
+/// 64 KiB for each direction.
+pub const MESH_ANSWERS: usize = 4 * MESH_CREDITS;
+
+/// Calls of one link whose slots are in use: those without an answer, and those whose answer nobody has taken yet. A further
+/// one is refused. As many as a busy shard has requests in hand.
+pub const MESH_CALLS_MAX: usize = 1 << 15;
+
+/// Messages that a lane gathers before they are shown: a receiver that spins gets them early enough, and what showing costs
+/// (a cache line, a fence) is spread over that many.
+pub const MESH_PUBLISH_BATCH: usize = 32;
+
+/// Requests from all peers that a shard runs in one turn before it looks at its own tasks: at 100 ns each a fifth of a turn.
+pub const MESH_REQUESTS_PER_TURN_MAX: usize = 1024;
+
+/// `PerShard`s of one runtime. They are declared line by line, and never removed, so more of them are a loop that was not
+/// meant; making one more is a panic that says so.
+pub const PER_SHARDS_MAX: usize = 1024;
+
+/// The longest that an idle shard may look for messages before it sleeps. Its completions wait meanwhile, so no longer than
+/// a turn may keep them waiting.
+pub const SPIN_TIME_MAX: Duration = TURN_TIME_MAX;
+
+/// Below this it sleeps at once: about what two looks at the clock cost.
+pub const SPIN_TIME_MIN: Duration = Duration::from_nanos(100);
+
+/// Looks for messages between two looks at the clock.
+pub const SPIN_LOOKS_PER_CLOCK: u32 = 32;

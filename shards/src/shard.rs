@@ -16,7 +16,11 @@ use platform::arena::{Arena, Key};
 use platform::{BackendKind, Pool, Reactor, Wait};
 
 use crate::inbox::{Inbox, Remote};
-use crate::limits::{LATE_TURN_TIME_MIN, POLLS_PER_CLOCK, STRANGERS_MAX, TURN_POLLS_MAX, TURN_TIME_MAX};
+use crate::limits::{
+    LATE_TURN_TIME_MIN, POLLS_PER_CLOCK, SPIN_LOOKS_PER_CLOCK, SPIN_TIME_MIN, STRANGERS_MAX, TURN_POLLS_MAX,
+    TURN_TIME_MAX,
+};
+use crate::mesh::Mesh;
 use crate::runtime::start::Start;
 use crate::scope::{Cause, ScopeHandle, Tree};
 use crate::stats::ShardStats;
@@ -45,6 +49,7 @@ pub(crate) struct Core {
     now: Cell<Instant>,
     world: &'static World,
     inbox: Arc<Inbox>,
+    mesh: Mesh,
     locals: Locals,
     scopes: Rc<Tree>,
     root: ScopeHandle,
@@ -65,6 +70,14 @@ pub struct Running {
     ended: Vec<Rc<dyn TurnEnd>>,
     /// The last turn took so long that what it kept waiting in the kernel is looked at before any limit is.
     is_late: bool,
+    spin: Spin,
+}
+
+/// How long an idle shard looks for messages before it sleeps. It pays while messages come in quick succession, so the time
+/// halves when none came, and is back in full when one has.
+struct Spin {
+    time: Duration,
+    time_max: Duration,
 }
 
 /// Something that wants to be told when the present turn has ended, and how long it took: so that many can be measured
@@ -94,6 +107,8 @@ pub(crate) struct Seed {
     pub(crate) why: Arc<str>,
     pub(crate) start: Arc<Start>,
     pub(crate) stats: Arc<ShardStats>,
+    /// How long the shard may look for messages before it sleeps; zero if others need the CPU.
+    pub(crate) spin_time_max: Duration,
 }
 
 /// In the number of a waiter: a stranger's waker and not a task. It makes the slot larger than any task's.
@@ -109,7 +124,7 @@ impl Running {
         unpark: impl Fn() + Send + Sync + 'static,
     ) -> Result<Self, WorldsFull> {
         let claim: Claim = World::claim(unpark)?;
-        let Seed { number, count, why, start, stats } = seed;
+        let Seed { number, count, why, start, stats, spin_time_max } = seed;
         let tasks = Tasks::new(claim);
         let scopes = Rc::new(Tree::new());
         tasks.on_unjoined_panic(|payload| {
@@ -121,13 +136,14 @@ impl Running {
             count,
             why,
             world: tasks.world(),
-            tasks,
             pool: reactor.pool().clone(),
             now: Cell::new(reactor.now()),
             timers: RefCell::new(Timers::new(reactor.now())),
             reactor: RefCell::new(reactor),
             strangers: RefCell::new(Arena::new(STRANGERS_MAX)),
             inbox: Inbox::new(),
+            mesh: Mesh::new(number, Arc::clone(start.fabric()), tasks.world()),
+            tasks,
             locals: Locals::new(),
             root: ScopeHandle::root(&scopes),
             scopes,
@@ -139,7 +155,8 @@ impl Running {
         };
         let core = Rc::new(core);
         core.scopes.belongs_to(&core);
-        Ok(Running { shard: Shard(core), woken: Vec::new(), ended: Vec::new(), is_late: false })
+        let spin = Spin { time: spin_time_max, time_max: spin_time_max };
+        Ok(Running { shard: Shard(core), woken: Vec::new(), ended: Vec::new(), is_late: false, spin })
     }
 
     /// The shard.
@@ -163,6 +180,7 @@ impl Running {
                 looks += 1;
                 looks == TURN_POLLS_MAX / POLLS_PER_CLOCK || core.read_clock() >= up
             });
+            core.mesh.publish();
             self.submit_if_busy();
             core.stats.turns.add(1);
             if polls > 0 {
@@ -197,11 +215,42 @@ impl Running {
             Next::Idle => Wait::Forever,
         };
         core.tasks.enter(&core, || {
+            if self.spin_until_arrival(next) {
+                return;
+            }
             // A sender that comes after this look finds the flag and pays for the wake-up.
-            let asleep = core.world.sleep().prepare(|| !core.world.has_wakes() && !core.inbox.is_waiting());
+            let asleep = core.world.sleep().prepare(|| !core.has_arrivals());
             self.enter(if asleep { wait } else { Wait::No });
             core.world.sleep().awake();
         });
+    }
+
+    /// Looks for messages of other shards for a while, on memory only. True if something has come, from wherever.
+    fn spin_until_arrival(&mut self, next: Next) -> bool {
+        if self.spin.time < SPIN_TIME_MIN {
+            return false;
+        }
+        // What the turn has started is not kept waiting.
+        self.enter(Wait::No);
+        let Shard(core) = &self.shard;
+        let begin = core.reactor.borrow().now();
+        let end = match next {
+            Next::At(at) => at.min(begin + self.spin.time),
+            _ => begin + self.spin.time,
+        };
+        while !core.tasks.has_ready() {
+            for _ in 0..SPIN_LOOKS_PER_CLOCK {
+                if core.has_arrivals() {
+                    return true;
+                }
+                std::hint::spin_loop();
+            }
+            if core.reactor.borrow().now() >= end {
+                self.spin.time /= 2;
+                return false;
+            }
+        }
+        true
     }
 
     /// Submits and lands without waiting: for a caller that has its own way to wait.
@@ -218,7 +267,7 @@ impl Running {
     /// Whether a turn would find something to do.
     pub fn is_ready(&self) -> bool {
         let Shard(core) = &self.shard;
-        core.tasks.has_ready() || core.world.has_wakes() || core.inbox.is_waiting()
+        core.tasks.has_ready() || core.has_arrivals()
     }
 
     /// Wakes by other threads, and what they have sent.
@@ -231,6 +280,9 @@ impl Running {
             for job in core.inbox.take() {
                 job(&self.shard);
             }
+        }
+        if core.mesh.receive(&self.shard) {
+            self.spin.time = self.spin.time_max;
         }
     }
 
@@ -280,6 +332,7 @@ impl Drop for Running {
         core.tasks.enter(&core, || {
             core.root.cancel_for(Cause::ShardEnded);
             core.tasks.close();
+            core.mesh.close();
             core.turn_ends.take();
             core.locals.clear();
         });
@@ -423,6 +476,10 @@ impl Shard {
         f(&mut self.0.timers.borrow_mut())
     }
 
+    pub(crate) fn mesh(&self) -> &Mesh {
+        &self.0.mesh
+    }
+
     pub(crate) fn start_state(&self) -> Arc<Start> {
         Arc::clone(&self.0.start)
     }
@@ -476,6 +533,11 @@ impl Core {
         let now = self.reactor.borrow().now();
         self.now.set(now);
         now
+    }
+
+    /// Whether something waits to be adopted or shown that does not come from this shard's own tasks.
+    fn has_arrivals(&self) -> bool {
+        self.world.has_wakes() || self.inbox.is_waiting() || self.mesh.is_ready()
     }
 
     fn wake(&self, waiter: u64) {

@@ -88,6 +88,14 @@ pub struct ShardStats {
     pub pool_refused: Counter,
     /// Small leases copied out of receive buffers.
     pub compactions: Counter,
+    /// Calls and one-way closures sent to other shards.
+    pub mesh_sent: Counter,
+    /// Those of other shards that were run.
+    pub mesh_run: Counter,
+    /// Times that one waited for a credit.
+    pub mesh_waits: Counter,
+    /// Those refused because a bound was reached.
+    pub mesh_refused: Counter,
 }
 
 impl ShardStats {

@@ -47,6 +47,8 @@ on_each_backend! {
     routes::byte_by_byte,
     routes::expectations,
     shards::both_shards_answer_pinned_each_with_its_own_ring,
+    shards::every_shard_reaches_every_other,
+    shards::a_key_is_counted_once_for_all_shards,
     bad_input::malformed_requests_are_refused_and_others_served,
     drain::what_was_received_in_whole_is_answered_in_whole,
     drain::a_second_signal_ends_at_once,

@@ -5,6 +5,7 @@ use std::fs;
 use std::thread;
 
 use crate::served::Served;
+use crate::wire;
 
 pub(crate) fn both_shards_answer_pinned_each_with_its_own_ring(backend: &'static str) {
     if thread::available_parallelism().is_ok_and(|cpus| cpus.get() < 2) {
@@ -27,6 +28,44 @@ pub(crate) fn both_shards_answer_pinned_each_with_its_own_ring(backend: &'static
     assert_ne!(cpus[0], cpus[1]);
     let rings = if backend == "uring" { 2 } else { 0 };
     assert_eq!(descriptors(&served, "anon_inode:[io_uring]"), rings);
+    assert_eq!(served.stopped().0, Some(0));
+}
+
+pub(crate) fn every_shard_reaches_every_other(backend: &'static str) {
+    let served = Served::start(backend, &["--shards", "2"]);
+    let mut clients: Vec<_> = (0..16).map(|_| served.client()).collect();
+    for client in &mut clients {
+        for number in ["0", "1"] {
+            let answer = client.ask(&format!("GET /mesh/{number}"));
+            assert_eq!((answer.status, answer.text().as_str()), (200, number));
+        }
+        for none in ["2", "1000000", "18446744073709551615"] {
+            assert_eq!(client.ask(&format!("GET /mesh/{none}")).status, 404, "{none}");
+        }
+        assert_eq!(client.ask("GET /mesh/first").status / 100, 4);
+    }
+    assert_eq!(served.stopped().0, Some(0));
+}
+
+pub(crate) fn a_key_is_counted_once_for_all_shards(backend: &'static str) {
+    let served = Served::start(backend, &["--shards", "2"]);
+    let mut clients: Vec<_> = (0..16).map(|_| served.client()).collect();
+    let mut expect = 0;
+    for _ in 0..20 {
+        for client in &mut clients {
+            expect += 1;
+            for key in ["ada", "bob", "%C3%A9"] {
+                assert_eq!(client.ask(&format!("GET /count/{key}")).text(), expect.to_string(), "{key}");
+            }
+        }
+    }
+    // Many at once: every number comes once.
+    let path = wire::request("GET /count/eve").repeat(10);
+    clients.iter_mut().for_each(|client| client.send(&path));
+    let counts =
+        clients.iter_mut().flat_map(|client| (0..10).map(|_| client.answer().text().parse().expect("a count")));
+    let counts: BTreeSet<usize> = counts.collect();
+    assert_eq!(counts, (1..=160).collect());
     assert_eq!(served.stopped().0, Some(0));
 }
 

@@ -44,7 +44,7 @@ impl Case {
         let random = |bound: u64| client.shard().random() % bound;
         // Small ones are many, large ones few.
         let size = (random(20_000) >> random(8)) as usize;
-        match random(16) {
+        match random(18) {
             0 => Case::get("/plaintext", 200, b"Hello, World!".into()),
             1 => Case::get("/json", 200, br#"{"message":"Hello, World!"}"#.into())
                 .with("content-type", "application/json"),
@@ -68,7 +68,15 @@ impl Case {
                 body: Expect::Containing("nothing is served at /nowhere"),
                 ..Case::get("/nowhere", 404, Vec::new())
             },
-            13 => Case::upload(&pattern(size)),
+            13 => {
+                let number = random(shards as u64);
+                Case::get(&format!("/mesh/{number}"), 200, number.to_string().into())
+            }
+            14 => Case {
+                body: Expect::Containing("no shard has that number"),
+                ..Case::get(&format!("/mesh/{shards}"), 404, Vec::new())
+            },
+            15 => Case::upload(&pattern(size)),
             _ => Case::chunked(client, &pattern(size)),
         }
     }

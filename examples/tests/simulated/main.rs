@@ -32,7 +32,7 @@ const REQUESTS: usize = 12;
 
 /// The app on a network that does all that a healthy one may do.
 fn serve(seed: u64, shards: usize) -> Server {
-    builder().seed(seed).shards(shards).plan(Plan::CHOPPY).start(|_| app::app())
+    builder().seed(seed).shards(shards).plan(Plan::CHOPPY).start(|shard| app::app(&shard))
 }
 
 /// Runs clients, each with its number, until all have ended.
@@ -94,12 +94,49 @@ fn every_route_answers_right_on_four_shards() {
 
 #[test]
 fn every_shard_takes_its_share() {
-    let server = builder().seed(1).shards(4).start(|_| app::app());
+    let server = builder().seed(1).shards(4).start(|shard| app::app(&shard));
     let answers = server.all(["/shard"; 64]);
     let mut numbers: Vec<&str> = answers.iter().map(|answer| answer.text()).collect();
     numbers.sort_unstable();
     numbers.dedup();
     assert_eq!(numbers, ["0", "1", "2", "3"]);
+}
+
+#[test]
+fn every_shard_reaches_every_other() {
+    for seed in seeds(SEEDS) {
+        let server = serve(seed, 3);
+        for number in (0..3).cycle().take(24) {
+            assert_eq!(server.get(&format!("/mesh/{number}")).text(), number.to_string(), "seed {seed}");
+        }
+        for none in ["/mesh/3", "/mesh/4000000000", "/mesh/18446744073709551615"] {
+            assert_eq!(server.get(none).status(), 404, "{none}");
+        }
+        server.end();
+    }
+}
+
+/// All clients count each key together, whichever shards they came to.
+#[test]
+fn a_key_is_counted_once_for_all_shards() {
+    for seed in seeds(SEEDS) {
+        let server = serve(seed, 4);
+        let counts = run(&server, async |client, number| {
+            let mut counts = Vec::new();
+            for round in 0..REQUESTS {
+                let key = (number + round) % 3;
+                let answer = client.get(&format!("/count/{key}")).await;
+                counts.push((key, answer.text().parse::<usize>().expect("a count")));
+            }
+            counts
+        });
+        let mut counts = counts.concat();
+        counts.sort_unstable();
+        let each = CLIENTS * REQUESTS / 3;
+        let expect: Vec<_> = (0..3).flat_map(|key| (1..=each).map(move |count| (key, count))).collect();
+        assert_eq!(counts, expect, "seed {seed}: every number once");
+        server.end();
+    }
 }
 
 /// The drain begins while everyone asks: a request that was sent before is answered in whole, a later one in whole or not

@@ -259,6 +259,18 @@ const STATS: &[Stat] = &[
     ("shardwise_pool_compactions_total", Kind::Counter, "Small leases copied out of receive buffers.", |entry| {
         entry.stats.compactions.get() as f64
     }),
+    ("shardwise_mesh_sent_total", Kind::Counter, "Calls and one-way closures sent to other shards.", |entry| {
+        entry.stats.mesh_sent.get() as f64
+    }),
+    ("shardwise_mesh_run_total", Kind::Counter, "Calls and one-way closures of other shards that were run.", |entry| {
+        entry.stats.mesh_run.get() as f64
+    }),
+    ("shardwise_mesh_credit_waits_total", Kind::Counter, "Times that a call waited for a credit.", |entry| {
+        entry.stats.mesh_waits.get() as f64
+    }),
+    ("shardwise_mesh_refused_total", Kind::Counter, "Calls refused because a bound was reached.", |entry| {
+        entry.stats.mesh_refused.get() as f64
+    }),
     ("shardwise_serving", Kind::Gauge, "1 if the shard serves an address.", |entry| {
         f64::from(u8::from(entry.is_serving()))
     }),

@@ -23,7 +23,7 @@ use platform::topology::{CpuId, Placement, Topology};
 use platform::{BackendKind, Choice, Config, Features, Reactor, Selection, Unparker};
 
 use crate::inbox::Remote;
-use crate::limits::{DRAIN_TIME_MAX, START_TIME_MAX, STOP_TIME_MAX};
+use crate::limits::{DRAIN_TIME_MAX, SPIN_TIME_MAX, START_TIME_MAX, STOP_TIME_MAX};
 use crate::scope::Cause;
 use crate::shard::{Running, Seed, panic_text};
 use crate::stats::ShardStats;
@@ -44,6 +44,7 @@ pub struct Builder {
     drain_time_max: Duration,
     handle_signals: bool,
     announce: bool,
+    spin: Duration,
 }
 
 /// Why a runtime did not start, or did not end well.
@@ -97,8 +98,10 @@ enum Event<E> {
     Started { shard: usize, remote: Remote },
     /// A shard could not start.
     Failed(String),
-    /// A shard has ended.
+    /// `main` has ended on a shard, which goes on for the others.
     Ended { shard: usize, result: Result<Result<(), E>, Box<dyn Any + Send>> },
+    /// A shard is gone.
+    Gone { shard: usize },
     /// The process was told to end.
     Signal(i32),
 }
@@ -115,6 +118,7 @@ impl Runtime {
             drain_time_max: DRAIN_TIME_MAX,
             handle_signals: true,
             announce: true,
+            spin: Duration::ZERO,
         }
     }
 }
@@ -162,6 +166,14 @@ impl Builder {
         self
     }
 
+    /// How long an idle shard looks for messages of other shards before it sleeps; not at all by default, and
+    /// [`SPIN_TIME_MAX`] at the most. It saves the wake-up where shards ask each other much, and
+    /// costs CPU time and the attention to sockets meanwhile. Shards that outnumber the CPUs never do.
+    pub fn spin(mut self, time: Duration) -> Self {
+        self.spin = time.min(SPIN_TIME_MAX);
+        self
+    }
+
     /// Runs `main` on every shard and waits until all have ended.
     ///
     /// All shards start or none does. When `main` fails or panics on one shard, the others drain, and the first failure is
@@ -201,6 +213,7 @@ impl Builder {
                 why: Arc::clone(&plan.why),
                 start: Arc::clone(&plan.start),
                 stats: Arc::clone(&plan.stats[number]),
+                spin_time_max: if plan.placement.may_spin { self.spin } else { Duration::ZERO },
             };
             let (events, main) = (events.clone(), Arc::clone(&main));
             let (kind, config) = (plan.selection.kind, plan.config);
@@ -292,7 +305,7 @@ impl<E> Coordinator<'_, E> {
             match self.inbox.recv_timeout(deadline.saturating_duration_since(now())) {
                 Ok(Event::Started { shard, remote }) => self.remotes[shard] = Some(remote),
                 Ok(Event::Failed(reason)) => return Err(RunError::Setup(reason)),
-                Ok(Event::Ended { shard, .. }) => {
+                Ok(Event::Ended { shard, .. } | Event::Gone { shard }) => {
                     return Err(RunError::Setup(format!("shard {shard} ended while it started")));
                 }
                 Ok(Event::Signal(_)) => return Err(RunError::Setup("told to end while starting".to_owned())),
@@ -314,8 +327,11 @@ impl<E> Coordinator<'_, E> {
                 Some(at) => self.inbox.recv_timeout(at.saturating_duration_since(now())),
             };
             match event {
-                Ok(Event::Ended { shard, result }) => {
+                Ok(Event::Gone { shard }) => {
                     running -= 1;
+                    self.plan.start.ended(shard);
+                }
+                Ok(Event::Ended { shard, result }) => {
                     self.plan.start.ended(shard);
                     let failure = match result {
                         Ok(Ok(())) => continue,
@@ -410,12 +426,15 @@ fn shard_thread<E, F>(
     if go.recv().is_err() {
         return;
     }
-    let result = catch_unwind(AssertUnwindSafe(|| {
-        let shard = running.shard().clone();
-        drive(&mut running, async move { main(shard).await })
-    }));
+    let shard = running.shard().clone();
+    let ended = |result| _ = events.send(Event::Ended { shard: number, result });
+    let driven = catch_unwind(AssertUnwindSafe(|| drive(&mut running, async move { main(shard).await }, ended)));
+    if let Err(panic) = driven {
+        // Not `main`'s, which is its task's: the shard's own, by a mistake of ours.
+        let _ = events.send(Event::Ended { shard: number, result: Err(panic) });
+    }
     drop(running);
-    let _ = events.send(Event::Ended { shard: number, result: result.and_then(|joined| joined) });
+    let _ = events.send(Event::Gone { shard: number });
 }
 
 fn set_up(seed: Seed, cpu: Option<CpuId>, kind: BackendKind, config: &Config) -> Result<Running, String> {
@@ -430,19 +449,31 @@ fn set_up(seed: Seed, cpu: Option<CpuId>, kind: BackendKind, config: &Config) ->
     Running::new(seed, reactor, move || unparker.unpark()).map_err(|error| error.to_string())
 }
 
-/// Drives a shard on this thread until `main` has ended or the shard's scope is cancelled. A panic of `main` is the error.
+/// Drives a shard on this thread until `main` has ended on all shards, or the shard's scope is cancelled: what others have
+/// to finish may need this one's part of it. `ended` is told what its own `main` gave; a panic of `main` is the error.
 fn drive<E: 'static>(
     running: &mut Running,
     main: impl Future<Output = Result<(), E>> + 'static,
-) -> Result<Result<(), E>, Box<dyn Any + Send>> {
-    let mut main = spawn_main(running, main);
+    ended: impl FnOnce(Result<Result<(), E>, Box<dyn Any + Send>>),
+) {
+    let (mut main, mut ended) = (spawn_main(running, main), Some(ended));
     loop {
         let next = running.turn();
-        if let Some(result) = finished(&mut main) {
-            return result;
+        if ended.is_some()
+            && let Some(result) = finished(&mut main)
+            && let Some(ended) = ended.take()
+        {
+            running.shard().mesh().retire();
+            ended(result);
+        }
+        if ended.is_none() && running.shard().mesh().all_are_retired() {
+            return;
         }
         if running.shard().scope().is_cancelled() {
-            return Ok(Ok(()));
+            if let Some(ended) = ended.take() {
+                ended(Ok(Ok(())));
+            }
+            return;
         }
         running.park(next);
     }

@@ -174,12 +174,25 @@ impl Simulation {
                 && let Some(result) = finished(main)
             {
                 member.main = None;
+                member.running.shard().mesh().retire();
                 member.start.ended(member.running.shard().number());
                 if let Err(panic) = result {
                     resume_unwind(panic);
                 }
             }
         }
+        self.end_cancelled();
+    }
+
+    /// A shard whose scope is cancelled ends, as on a thread of its own.
+    fn end_cancelled(&mut self) {
+        self.members.retain(|member| {
+            let is_cancelled = member.running.shard().scope().is_cancelled();
+            if is_cancelled {
+                member.start.ended(member.running.shard().number());
+            }
+            !is_cancelled
+        });
     }
 
     /// Lets the clock move on to the next moment. False if there is none.
@@ -201,8 +214,14 @@ impl Simulation {
     }
 
     fn running(&self, number: usize, count: usize, start: &Arc<Start>) -> Running {
-        let seed =
-            Seed { number, count, why: Arc::from("a simulation"), start: Arc::clone(start), stats: Arc::default() };
+        let seed = Seed {
+            number,
+            count,
+            why: Arc::from("a simulation"),
+            start: Arc::clone(start),
+            stats: Arc::default(),
+            spin_time_max: Duration::ZERO,
+        };
         let reactor = Reactor::simulated(&self.machine, &self.config);
         // Shards of one thread wake each other through their worlds; nobody sleeps in a system call.
         Running::new(seed, reactor, || {}).expect("a free world for a simulated shard")

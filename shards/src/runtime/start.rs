@@ -13,6 +13,7 @@ use std::task::{Poll, Waker};
 use platform::{ListenError, ListenOptions, Socket};
 
 use crate::Shard;
+use crate::mesh::fabric::Fabric;
 
 /// What one shard got from a barrier.
 #[derive(Debug)]
@@ -37,6 +38,15 @@ pub enum StartError {
         /// What the other declared, and where.
         other: Declaration,
     },
+    /// A shard came here without its part of a `PerShard` that another has made.
+    Lacking {
+        /// The shard's number.
+        shard: usize,
+        /// The line where the other made its part.
+        made: &'static Location<'static>,
+        /// What all declared here.
+        declaration: Declaration,
+    },
     /// A shard ended without coming to a call that others wait in.
     Absent {
         /// The shard's number.
@@ -59,6 +69,7 @@ pub struct Declaration {
 #[derive(Debug)]
 pub(crate) struct Start {
     count: usize,
+    fabric: Arc<Fabric>,
     state: Mutex<State>,
 }
 
@@ -73,6 +84,8 @@ struct State {
 #[derive(Debug)]
 struct Round {
     declared: Vec<Option<Declaration>>,
+    /// How many parts of `PerShard`s each shard had made when it came.
+    parts: Vec<usize>,
     waiting: Vec<Waker>,
     outcome: Option<Result<Opened, StartError>>,
 }
@@ -85,7 +98,12 @@ struct Opened {
 
 impl Start {
     pub(crate) fn new(count: usize) -> Arc<Self> {
-        Arc::new(Start { count, state: Mutex::default() })
+        Arc::new(Start { count, fabric: Fabric::new(count), state: Mutex::default() })
+    }
+
+    /// Where the shards find each other.
+    pub(crate) fn fabric(&self) -> &Arc<Fabric> {
+        &self.fabric
     }
 
     /// Tells the others that a shard's `main` has ended and comes to no more calls.
@@ -102,7 +120,7 @@ impl Start {
         let mut state = self.lock();
         while state.rounds.len() <= ordinal {
             let declared = vec![None; self.count];
-            state.rounds.push(Round { declared, waiting: Vec::new(), outcome: None });
+            state.rounds.push(Round { declared, parts: vec![0; self.count], waiting: Vec::new(), outcome: None });
         }
         let ended = state.ended.clone();
         let round = &mut state.rounds[ordinal];
@@ -111,7 +129,15 @@ impl Start {
             round.conclude(Err(error));
         }
         round.declared[shard.number()] = Some(declaration.clone());
-        if round.declared.iter().all(Option::is_some) && round.outcome.is_none() {
+        round.parts[shard.number()] = self.fabric.parts_of(shard.number());
+        let is_last = round.declared.iter().all(Option::is_some);
+        if is_last
+            && round.outcome.is_none()
+            && let Some((lacking, made)) = self.fabric.lacking(&round.parts)
+        {
+            round.conclude(Err(StartError::Lacking { shard: lacking, made, declaration: declaration.clone() }));
+        }
+        if is_last && round.outcome.is_none() {
             // Every shard waits for this one, so holding the lock meanwhile holds up nobody.
             let opened =
                 shard.with_reactor(|reactor| reactor.listen(declaration.address, self.count, options)).map(|sockets| {
@@ -202,6 +228,11 @@ impl fmt::Display for StartError {
                 f,
                 "the shards do not agree on what to serve: one listens on {one}, another on {other}. `main` runs on every \
                  shard and must come to the same calls in the same order on each."
+            ),
+            StartError::Lacking { shard, made, declaration } => write!(
+                f,
+                "shard {shard} listens on {declaration} without its part of the `PerShard` that others have made at {made}. \
+                 `main` runs on every shard and must come to the same calls in the same order on each."
             ),
             StartError::Absent { shard, declaration } => write!(
                 f,

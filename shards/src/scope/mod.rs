@@ -226,7 +226,7 @@ impl ScopeHandle {
     }
 
     /// The shard that it belongs to; `None` once that has ended.
-    fn shard(&self) -> Option<Shard> {
+    pub(crate) fn shard(&self) -> Option<Shard> {
         self.tree.shard()
     }
 

@@ -27,6 +27,7 @@ mod yields;
 pub use join::{JoinError, JoinHandle};
 pub use local::Locals;
 pub use number::TaskNumber;
+pub(crate) use raw::bury;
 pub use raw::{Leased, current};
 pub use yields::{YieldNow, yield_now};
 

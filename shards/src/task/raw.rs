@@ -411,7 +411,7 @@ impl<F: Future + 'static> Cellular for Task<F> {
 
 /// Drops what somebody panicked with. Its own `drop` may panic, with something whose `drop` panics, and so on: whoever
 /// does that a few times over is leaked.
-pub(super) fn bury(mut payload: Box<dyn Any + Send>) {
+pub(crate) fn bury(mut payload: Box<dyn Any + Send>) {
     for _ in 0..4 {
         match catch_unwind(AssertUnwindSafe(|| drop(payload))) {
             Ok(()) => return,

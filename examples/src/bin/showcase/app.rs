@@ -1,16 +1,20 @@
 //! What the showcase serves: one handler for each route. Where and on what it runs is `main`'s, so that the tests can serve
 //! the same app on a simulated machine.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
-use shardwise::Stream;
 use shardwise::http::HeaderValue;
 use shardwise::http::header::CONTENT_TYPE;
 use shardwise::prelude::*;
+use shardwise::{CallError, Rejection, Stream};
 
-pub(crate) fn app() -> App {
+/// The app of one shard. All shards have the counts in common, each those of the keys that it owns.
+pub(crate) fn app(shard: &Shard) -> App {
+    let counts = PerShard::new(shard, Counts::default);
     App::new()
+        .state(counts)
         .get("/plaintext", plaintext)
         .get("/json", json)
         .post("/echo", echo)
@@ -18,7 +22,9 @@ pub(crate) fn app() -> App {
         .get("/stream/{n}", stream)
         .get("/headers", headers)
         .get("/sleep/{ms}", sleep)
-        .get("/shard", shard)
+        .get("/shard", self::shard)
+        .get("/mesh/{shard}", mesh)
+        .get("/count/{key}", count)
 }
 
 fn plaintext() -> &'static str {
@@ -118,4 +124,40 @@ async fn sleep(Path(milliseconds): Path<u32>, shard: Shard) -> StatusCode {
 
 fn shard(shard: Shard) -> String {
     shard.number().to_string()
+}
+
+/// The number of the shard that ran the closure sent there.
+async fn mesh(Path(number): Path<usize>, shard: Shard) -> Result<Response> {
+    match shard.on(number, Shard::number).await {
+        Ok(number) => Ok(number.to_string().respond()),
+        Err(CallError::NoShard) => Ok(Rejection::new(StatusCode::NOT_FOUND, "no shard has that number").respond()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// How often each key was asked for.
+#[derive(Default)]
+struct Counts(BTreeMap<String, u64>);
+
+/// Keys that one shard counts. What clients may make a server remember has a bound; further keys are refused.
+const KEYS_MAX: usize = 100_000;
+
+impl Counts {
+    fn next(&mut self, key: String) -> Option<u64> {
+        if self.0.len() >= KEYS_MAX && !self.0.contains_key(&key) {
+            return None;
+        }
+        let count = self.0.entry(key).or_default();
+        *count += 1;
+        Some(*count)
+    }
+}
+
+/// How often this key was asked for so far, this time included, on whichever shard.
+async fn count(Path(key): Path<String>, State(counts): State<PerShard<Counts>>) -> Result<Response> {
+    let owner = counts.owner(&key);
+    match counts.on_mut(owner, move |counts| counts.next(key)).await? {
+        Some(count) => Ok(count.to_string().respond()),
+        None => Ok(Rejection::new(StatusCode::INSUFFICIENT_STORAGE, "too many keys are counted already").respond()),
+    }
 }

@@ -28,5 +28,5 @@ fn main() -> Result<()> {
     if let Some(address) = options.admin {
         runtime = runtime.admin(address);
     }
-    runtime.run(async move |_shard| app::app().serve(options.address).await)
+    runtime.run(async move |shard| app::app(&shard).serve(options.address).await)
 }
