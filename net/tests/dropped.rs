@@ -346,9 +346,10 @@ async fn send_more_than_is_taken(shard: Shard) -> Result<()> {
 /// meanwhile.
 async fn send_and_recv_at_once(shard: Shard) -> Result<()> {
     let (mut client, mut server) = pair(&shard).await?;
+    // Not so small that the kernel's window closes, and is looked at again only after a fifth of a second.
     for stream in [&client, &server] {
-        stream.set_option(SocketOption::SendBuffer(4096))?;
-        stream.set_option(SocketOption::ReceiveBuffer(4096))?;
+        stream.set_option(SocketOption::SendBuffer(32 * 1024))?;
+        stream.set_option(SocketOption::ReceiveBuffer(32 * 1024))?;
     }
     let echo = async move {
         while let Ok(Some(chunk)) = server.recv().await {
@@ -358,7 +359,7 @@ async fn send_and_recv_at_once(shard: Shard) -> Result<()> {
         }
     };
     let _echo = shard.spawn(echo).expect("room for a task");
-    let bytes = 64 * 1024;
+    let bytes = 512 * 1024;
     let (mut receiving, mut sending) = client.split();
     let mut send = pin!(sending.send(Buf::from(vec![b'a'; bytes])));
     let (mut has_sent, mut count) = (false, 0);
