@@ -98,7 +98,9 @@ pub use platform::{BackendKind, Buf, Choice, Chunk, Config as BackendConfig, Fea
 pub use request::Request;
 pub use respond::{Html, Respond, Sink, Stream, StreamError};
 pub use runtime::{Builder, Runtime};
-pub use shards::{CallError, Part, PerShard, Replicated, Shard, yield_now};
+pub use shards::{
+    CallError, Cancelled, Part, Pass, PerShard, Replicated, Scope, ScopeHandle, Shard, combine, sync, yield_now,
+};
 
 /// What `#[shardwise::main]` expands to; not part of the interface.
 #[doc(hidden)]

@@ -61,7 +61,7 @@ fn figures() -> Result<()> {
     let figures = [
         cost("plaintext, uring / ceiling-uring", &contest("uring", "ceiling-uring", 1), 1.10)?,
         cost("plaintext 16 deep, uring / ceiling-uring", &contest("uring", "ceiling-uring", 16), 1.6)?,
-        cost("plaintext, epoll / ceiling-epoll", &contest("epoll", "ceiling-epoll", 1), 1.15)?,
+        cost("plaintext, epoll / ceiling-epoll", &contest("epoll", "ceiling-epoll", 1), 1.10)?,
         enters("ring enters per request", &server("uring"), &run, 0.2)?,
         idle_memory("bytes of user memory per idle connection", &server("uring"), &run, idle, 1024.0)?,
     ];
