@@ -14,9 +14,8 @@ use crate::wire::{Client, WAIT_MAX};
 
 /// Runs a test on one backend, if the host has it.
 pub(crate) fn check(backend: &'static str, test: fn(&'static str)) {
-    static MISSING: OnceLock<Option<String>> = OnceLock::new();
     if backend == "uring"
-        && let Some(why) = MISSING.get_or_init(no_uring)
+        && let Some(why) = missing_uring()
     {
         println!("skipped: {}", why.trim());
         return;
@@ -25,9 +24,13 @@ pub(crate) fn check(backend: &'static str, test: fn(&'static str)) {
 }
 
 /// Why this host has no io_uring.
-fn no_uring() -> Option<String> {
-    let (_, log) = run_to_end(&mut showcase(&["--backend", "uring", "--addr", "192.0.2.1:1"]));
-    log.contains("the uring backend cannot be had").then_some(log)
+pub(crate) fn missing_uring() -> Option<&'static str> {
+    static MISSING: OnceLock<Option<String>> = OnceLock::new();
+    let look = || {
+        let (_, log) = run_to_end(&mut showcase(&["--backend", "uring", "--addr", "192.0.2.1:1"]));
+        log.contains("the uring backend cannot be had").then_some(log)
+    };
+    MISSING.get_or_init(look).as_deref()
 }
 
 /// The server, not yet started.
