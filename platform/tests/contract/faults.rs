@@ -206,6 +206,10 @@ fn refused(call: i64, errno: i32) -> (String, SetupError) {
 
 #[track_caller]
 fn check_refused(call: i64, errno: i32, texts: &[&str]) {
+    if call != libc::SYS_io_uring_setup && Rung::uring().is_none() {
+        // A host that sets up no ring does not come to this call.
+        return;
+    }
     let (why, error) = refused(call, errno);
     assert!(texts.iter().all(|text| why.contains(text)), "{texts:?} in {why:?}");
     assert!(!why.contains('\n') && why.ends_with('.'), "one line, in sentences: {why:?}");
