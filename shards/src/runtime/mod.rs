@@ -236,10 +236,9 @@ impl Builder {
     /// Decides what can be decided before any thread starts.
     fn plan(&self) -> Result<Plan, String> {
         let placement = Topology::read().place(self.shards, self.oversubscribe).map_err(|error| error.to_string())?;
-        let choice = match (self.choice, std::env::var("SHARDWISE_BACKEND")) {
-            (Some(choice), _) => choice,
-            (None, Ok(name)) => name.parse().map_err(|error| format!("SHARDWISE_BACKEND: {error}"))?,
-            (None, Err(_)) => Choice::Auto,
+        let choice = match self.choice {
+            Some(choice) => choice,
+            None => choice_from_environment()?,
         };
         let masked = Features::ALL.without(features_from_environment()?);
         let config = Config { features: self.config.features.without(masked), ..self.config };
@@ -437,7 +436,7 @@ fn shard_thread<E, F>(
     let _ = events.send(Event::Gone { shard: number });
 }
 
-fn set_up(seed: Seed, cpu: Option<CpuId>, kind: BackendKind, config: &Config) -> Result<Running, String> {
+pub(crate) fn set_up(seed: Seed, cpu: Option<CpuId>, kind: BackendKind, config: &Config) -> Result<Running, String> {
     if let Some(cpu) = cpu {
         // A thread that the system does not let pin serves all the same.
         if let Err(error) = platform::topology::pin(cpu) {
@@ -520,6 +519,14 @@ impl<E: fmt::Display> fmt::Display for RunError<E> {
 }
 
 impl<E: fmt::Debug + fmt::Display> std::error::Error for RunError<E> {}
+
+/// Reads the backend to take from `SHARDWISE_BACKEND`; the fastest if it is not set.
+pub(crate) fn choice_from_environment() -> Result<Choice, String> {
+    match std::env::var("SHARDWISE_BACKEND") {
+        Ok(name) => name.parse().map_err(|error| format!("SHARDWISE_BACKEND: {error}")),
+        Err(_) => Ok(Choice::Auto),
+    }
+}
 
 /// Reads the ring features to leave out from `SHARDWISE_URING_MASK`.
 pub fn features_from_environment() -> Result<Features, String> {
