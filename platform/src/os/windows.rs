@@ -61,6 +61,15 @@ pub(crate) fn reuse_address(_socket: &socket2::Socket) -> Result<()> {
     Ok(())
 }
 
+/// What a thread keeps to have overflows named: nothing here.
+pub(crate) struct SignalStack;
+
+/// Nothing is needed to have overflows named: the system raises an exception of their own, and Rust's handler of it says that
+/// the thread has overflowed its stack, and ends the process.
+pub(crate) fn name_overflows(_lookup: super::GuardLookup) -> Option<SignalStack> {
+    Some(SignalStack)
+}
+
 /// Opens a file; or a directory, for reading, to learn facts about it.
 pub(crate) fn open(file: &OpenFile) -> io::Result<File> {
     const FILE_FLAG_BACKUP_SEMANTICS: u32 = 0x0200_0000;
