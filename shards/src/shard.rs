@@ -21,6 +21,7 @@ use crate::limits::{
     TURN_TIME_MAX,
 };
 use crate::mesh::Mesh;
+use crate::models::offload::Offloader;
 use crate::runtime::start::Start;
 use crate::scope::{Cause, ScopeHandle, Tree};
 use crate::stats::ShardStats;
@@ -50,6 +51,7 @@ pub(crate) struct Core {
     world: &'static World,
     inbox: Arc<Inbox>,
     mesh: Mesh,
+    offloader: Offloader,
     locals: Locals,
     scopes: Rc<Tree>,
     root: ScopeHandle,
@@ -109,6 +111,8 @@ pub(crate) struct Seed {
     pub(crate) stats: Arc<ShardStats>,
     /// How long the shard may look for messages before it sleeps; zero if others need the CPU.
     pub(crate) spin_time_max: Duration,
+    /// The way to the runtime's pool of threads.
+    pub(crate) offloader: Offloader,
 }
 
 /// In the number of a waiter: a stranger's waker and not a task. It makes the slot larger than any task's.
@@ -124,7 +128,7 @@ impl Running {
         unpark: impl Fn() + Send + Sync + 'static,
     ) -> Result<Self, WorldsFull> {
         let claim: Claim = World::claim(unpark)?;
-        let Seed { number, count, why, start, stats, spin_time_max } = seed;
+        let Seed { number, count, why, start, stats, spin_time_max, offloader } = seed;
         let tasks = Tasks::new(claim);
         let scopes = Rc::new(Tree::new());
         tasks.on_unjoined_panic(|payload| {
@@ -143,6 +147,7 @@ impl Running {
             strangers: RefCell::new(Arena::new(STRANGERS_MAX)),
             inbox: Inbox::new(),
             mesh: Mesh::new(number, Arc::clone(start.fabric()), tasks.world()),
+            offloader,
             tasks,
             locals: Locals::new(),
             root: ScopeHandle::root(&scopes),
@@ -484,6 +489,10 @@ impl Shard {
 
     pub(crate) fn mesh(&self) -> &Mesh {
         &self.0.mesh
+    }
+
+    pub(crate) fn offloader(&self) -> &Offloader {
+        &self.0.offloader
     }
 
     pub(crate) fn start_state(&self) -> Arc<Start> {

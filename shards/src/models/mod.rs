@@ -10,6 +10,7 @@
 //! | [`Offload`](Model::Offload) | blocks, or burns CPU, on a thread of a pool | `.wait()` drives that thread's private shard |
 //! | [`Thread`](Model::Thread) | any thread of one's own | the same |
 
+pub mod offload;
 mod thread;
 mod wait;
 
