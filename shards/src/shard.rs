@@ -441,6 +441,10 @@ impl Shard {
         &self.0.root
     }
 
+    pub(crate) fn scope_tree(&self) -> &Rc<Tree> {
+        &self.0.scopes
+    }
+
     /// Scopes that are alive, the shard's own included.
     pub fn scopes(&self) -> usize {
         self.0.scopes.count()

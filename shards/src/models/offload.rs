@@ -396,6 +396,13 @@ impl Offloader {
         Offloader { pool: Arc::clone(pool), want_thread: Box::new(want_thread) }
     }
 
+    /// For a shard of no runtime: every job is refused as [`Stopped`](OffloadError::Stopped).
+    pub(crate) fn none() -> Self {
+        let pool = Pool::with(1, Bounds::new(1, None, None), false);
+        pool.lock().is_closed = true;
+        Offloader::new(&Arc::new(pool), || false)
+    }
+
     /// For a shard on a simulated machine, whose driver has the jobs run.
     pub(crate) fn simulated(pool: &Arc<Pool>) -> Self {
         Offloader::new(pool, || false)

@@ -16,6 +16,7 @@ use std::time::Duration;
 use platform::{BackendKind, Choice, Config, PoolSize, Selection};
 
 use super::Standing;
+use super::offload::Offloader;
 use crate::limits::{PRIVATE_BULK_BUFFERS, PRIVATE_HEAD_BUFFERS, PRIVATE_POOL_BYTES_MAX};
 use crate::runtime::start::Start;
 use crate::runtime::{choice_from_environment, features_from_environment, set_up};
@@ -255,6 +256,7 @@ fn open(selection: &Selection, config: &Config) -> Result<Running, String> {
         start: Start::new(1),
         stats: Arc::default(),
         spin_time_max: Duration::ZERO,
+        offloader: Offloader::none(),
     };
     set_up(seed, None, selection.kind, config)
 }

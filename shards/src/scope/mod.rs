@@ -21,6 +21,7 @@
 //! });
 //! ```
 
+mod current;
 mod run;
 mod tree;
 
@@ -34,7 +35,9 @@ use std::time::Instant;
 use platform::arena::Key;
 
 use crate::sync::Ticket;
-use crate::{JoinHandle, Shard, SpawnError};
+use crate::{JoinHandle, Shard, SpawnError, TraceContext};
+pub use current::Demand;
+pub(crate) use current::Travelling;
 pub use run::Run;
 pub(crate) use tree::Tree;
 use tree::Wait;
@@ -121,6 +124,12 @@ impl Scope {
         self
     }
 
+    /// Says which trace all that lies in it belongs to, from now on.
+    pub fn with_trace(self, trace: TraceContext) -> Self {
+        self.tree.with(|inside| inside.at(self.key).trace = Some(Rc::new(trace)));
+        self
+    }
+
     /// Lets it go on although nobody holds it any more: it ends with its parent.
     pub fn detach(mut self) {
         self.is_detached = true;
@@ -137,7 +146,11 @@ impl ScopeHandle {
     ///
     /// Errors: the shard has as many as it admits. A child of a cancelled scope is cancelled.
     pub fn child(&self, name: &'static str) -> Result<Scope, ScopesFull> {
-        let key = self.tree.child(self.key, Label { name, number: None })?;
+        self.labelled_child(Label { name, number: None })
+    }
+
+    fn labelled_child(&self, label: Label) -> Result<Scope, ScopesFull> {
+        let key = self.tree.child(self.key, label)?;
         Ok(Scope { handle: ScopeHandle { tree: Rc::clone(&self.tree), key }, is_detached: false })
     }
 
@@ -174,6 +187,11 @@ impl ScopeHandle {
     /// When its work must be done.
     pub fn deadline(&self) -> Option<Instant> {
         self.tree.with(|inside| inside.at(self.key).deadline)
+    }
+
+    /// The trace that its work belongs to, if that is known.
+    pub fn trace(&self) -> Option<TraceContext> {
+        self.tree.with(|inside| inside.at(self.key).trace.as_deref().copied())
     }
 
     /// Waits until it is cancelled, or its deadline passes. Cancel safe.
@@ -230,9 +248,22 @@ impl ScopeHandle {
         self.tree.shard()
     }
 
+    /// A further handle on a node that someone holds.
+    fn on(tree: &Rc<Tree>, key: Key) -> ScopeHandle {
+        tree.with(|inside| inside.at(key).holders += 1);
+        ScopeHandle { tree: Rc::clone(tree), key }
+    }
+
     /// The outermost scope of a shard. To be called once: the tree is made with one handle on it.
     pub(crate) fn root(tree: &Rc<Tree>) -> ScopeHandle {
         ScopeHandle { tree: Rc::clone(tree), key: tree.root() }
+    }
+}
+
+impl Pass {
+    /// The scope whose gate it holds.
+    pub fn scope(&self) -> &ScopeHandle {
+        &self.0
     }
 }
 
@@ -281,8 +312,7 @@ impl Drop for Scope {
 
 impl Clone for ScopeHandle {
     fn clone(&self) -> Self {
-        self.tree.with(|inside| inside.at(self.key).holders += 1);
-        ScopeHandle { tree: Rc::clone(&self.tree), key: self.key }
+        ScopeHandle::on(&self.tree, self.key)
     }
 }
 
