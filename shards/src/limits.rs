@@ -133,6 +133,15 @@ pub const SPIN_TIME_MIN: Duration = Duration::from_nanos(100);
 /// Looks for messages between two looks at the clock.
 pub const SPIN_LOOKS_PER_CLOCK: u32 = 32;
 
+/// Receive buffers for heads of a thread's private shard: it waits for one thing at a time, seldom for a few. 64 KiB.
+pub const PRIVATE_HEAD_BUFFERS: u16 = 16;
+
+/// Receive buffers for bodies of a private shard. 256 KiB: a download keeps two in its hands while the kernel fills two.
+pub const PRIVATE_BULK_BUFFERS: u16 = 4;
+
+/// Bytes of pooled chunks that a private shard may lease at a time: what one thread sends or holds of what it received.
+pub const PRIVATE_POOL_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// Threads of the pool for offloaded jobs, for each CPU that the process may use, unless the builder says otherwise. Most of
 /// such jobs wait for a disk or a lock; those that compute should not crowd out the shards by more than that.
 pub const OFFLOAD_THREADS_PER_CPU: usize = 4;

@@ -9,7 +9,7 @@ use std::fmt;
 use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant, SystemTime};
 
 use platform::arena::{Arena, Key};
@@ -262,6 +262,12 @@ impl Running {
     pub fn poll_backend(&mut self) {
         let Shard(core) = self.shard.clone();
         core.tasks.enter(&core, || self.enter(Wait::No));
+    }
+
+    /// Polls something for whoever drives the shard: see [`Tasks::poll_for`].
+    pub(crate) fn poll_for<R>(&mut self, number: TaskNumber, poll: impl FnOnce(&mut Context<'_>) -> R) -> R {
+        let Shard(core) = &self.shard;
+        core.tasks.enter(core, || core.tasks.poll_for(number, poll))
     }
 
     /// Whether a simulated machine keeps it off its CPU: it is not to be turned now.

@@ -266,10 +266,9 @@ impl Builder {
     fn plan(&self) -> Result<Plan, String> {
         let topology = Topology::read();
         let placement = topology.place(self.shards, self.oversubscribe).map_err(|error| error.to_string())?;
-        let choice = match (self.choice, std::env::var("SHARDWISE_BACKEND")) {
-            (Some(choice), _) => choice,
-            (None, Ok(name)) => name.parse().map_err(|error| format!("SHARDWISE_BACKEND: {error}"))?,
-            (None, Err(_)) => Choice::Auto,
+        let choice = match self.choice {
+            Some(choice) => choice,
+            None => choice_from_environment()?,
         };
         let masked = Features::ALL.without(features_from_environment()?);
         let config = Config { features: self.config.features.without(masked), ..self.config };
@@ -520,7 +519,7 @@ fn shard_thread<E, F>(
     let _ = events.send(Event::Gone { shard: number });
 }
 
-fn set_up(seed: Seed, cpu: Option<CpuId>, kind: BackendKind, config: &Config) -> Result<Running, String> {
+pub(crate) fn set_up(seed: Seed, cpu: Option<CpuId>, kind: BackendKind, config: &Config) -> Result<Running, String> {
     if let Some(cpu) = cpu {
         // A thread that the system does not let pin serves all the same.
         if let Err(error) = platform::topology::pin(cpu) {
@@ -603,6 +602,14 @@ impl<E: fmt::Display> fmt::Display for RunError<E> {
 }
 
 impl<E: fmt::Debug + fmt::Display> std::error::Error for RunError<E> {}
+
+/// Reads the backend to take from `SHARDWISE_BACKEND`; the fastest if it is not set.
+pub(crate) fn choice_from_environment() -> Result<Choice, String> {
+    match std::env::var("SHARDWISE_BACKEND") {
+        Ok(name) => name.parse().map_err(|error| format!("SHARDWISE_BACKEND: {error}")),
+        Err(_) => Ok(Choice::Auto),
+    }
+}
 
 /// Reads the ring features to leave out from `SHARDWISE_URING_MASK`.
 pub fn features_from_environment() -> Result<Features, String> {

@@ -14,6 +14,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use crate::limits::{OPS_PER_POLL, POLLS_PER_CLOCK, TASKS_MAX};
+use crate::models::Standing;
 use crate::world::{Claim, World};
 
 pub mod budget;
@@ -27,17 +28,12 @@ mod yields;
 pub use join::{JoinError, JoinHandle};
 pub use local::Locals;
 pub use number::TaskNumber;
-pub(crate) use raw::bury;
 pub use raw::{Leased, current};
+pub(crate) use raw::{bury, standing, standing_at, with_private};
 pub use yields::{YieldNow, yield_now};
 
 use raw::{Ended, Pool, RawTask};
 use slots::{ABORTED, DONE, Header, JOINABLE, LIVE, Queue, RUNNING, SCHEDULED, Slots};
-
-/// Runs `f` as work that is done beside shards: there is no executor, and [`current`] answers with `what`.
-pub(crate) fn enter_beside<T: 'static, R>(what: &Rc<T>, f: impl FnOnce() -> R) -> R {
-    raw::enter(None, what, f)
-}
 
 /// The tasks of one shard. Dropping it drops all futures; their join handles then answer `Cancelled`.
 pub struct Tasks {
@@ -95,7 +91,7 @@ impl Tasks {
     /// Runs `f` with this executor and `shard` as the current ones: wakes of own tasks take the short way, and
     /// [`current`] answers with `shard`. Calls nest, as when several simulated shards share a thread.
     pub fn enter<T: 'static, R>(&self, shard: &Rc<T>, f: impl FnOnce() -> R) -> R {
-        raw::enter(&*self.core, shard, f)
+        raw::enter(&self.core, shard, f)
     }
 
     /// Starts a task; it runs at the next [`run`](Tasks::run). Dropping the handle detaches it.
@@ -145,15 +141,26 @@ impl Tasks {
         assert!(!self.core.running.get(), "a task must not run the executor that runs it");
         let _running = Running::start(&self.core.running);
         let mut polls = 0;
-        while let Some((slot, header)) = self.core.ready.pop(&self.core.slots) {
-            self.core.poll(slot, header);
-            polls += 1;
-            if polls % POLLS_PER_CLOCK == 0 && time_is_up() {
-                break;
+        // Once for all polls: whoever stands elsewhere meanwhile comes back.
+        raw::standing_at(Standing::Task, || {
+            while let Some((slot, header)) = self.core.ready.pop(&self.core.slots) {
+                self.core.poll(slot, header);
+                polls += 1;
+                if polls % POLLS_PER_CLOCK == 0 && time_is_up() {
+                    break;
+                }
             }
-        }
+        });
         self.core.counts.polls.set(self.core.counts.polls.get() + u64::from(polls));
         polls
+    }
+
+    /// Polls something that is no task of its own, for whoever drives the shard: what wakes it wakes the task of this number.
+    /// To be called within [`enter`](Tasks::enter).
+    pub(crate) fn poll_for<R>(&self, number: TaskNumber, poll: impl FnOnce(&mut Context<'_>) -> R) -> R {
+        self.core.ops.set(OPS_PER_POLL);
+        let poll = || number.with_waker(|waker| poll(&mut Context::from_waker(waker)));
+        raw::standing_at(Standing::Task, poll)
     }
 
     /// Whether a task is ready to run.

@@ -4,7 +4,8 @@
 //! - [`Pool`]: memory in size classes that is kept; [`PoolBox`] is a `Box` in it, [`Leased`] a future in such a box,
 //!   [`RawTask`] a task.
 //! - [`waker`]: a `Waker` whose data word is a number; nothing is dereferenced, so nothing can dangle.
-//! - [`enter`]: the one thread-local, which holds a borrow for as long as a call lasts.
+//! - [`enter`]: what a thread keeps: the current shard, as a borrow that holds for as long as a call lasts; where code runs
+//!   at this moment; and the shard of the thread's own.
 #![allow(unsafe_code)]
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
@@ -20,6 +21,7 @@ use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 
 use super::{Core, JoinError};
 use crate::limits::{BLOCK_BYTES_MAX, BLOCK_BYTES_MIN, SLAB_BYTES};
+use crate::models::{Private, Standing};
 
 // ---- memory ----
 
@@ -460,22 +462,25 @@ static VTABLE: RawWakerVTable = RawWakerVTable::new(
 
 // ---- the current shard ----
 
-// The one thread-local. Const-initialised and without a destructor, so it can be read at any time, also while the thread ends.
+// All that a thread keeps. The first two are const-initialised and have no destructors, so they can be read at any time, also
+// while the thread ends; the third is what it ends.
 thread_local! {
     static CURRENT: Cell<*const Entered> = const { Cell::new(ptr::null()) };
+    static STANDING: Cell<Standing> = const { Cell::new(Standing::Thread) };
+    static PRIVATE: Private = const { Private::new() };
 }
 
 /// What a shard has entered with. It lives in the frame of [`enter`].
 struct Entered {
-    /// `None` beside a shard: on a thread that does its work.
-    core: Option<NonNull<Core>>,
+    core: NonNull<Core>,
     /// Points to an `Rc<T>` for the `T` of `shard_type`.
     shard: NonNull<()>,
     shard_type: TypeId,
 }
 
-/// Runs `f` with `core` and `shard` as the current ones of this thread, and restores the previous ones afterwards.
-pub(super) fn enter<'c, T: 'static, R>(core: impl Into<Option<&'c Core>>, shard: &Rc<T>, f: impl FnOnce() -> R) -> R {
+/// Runs `f` with `core` and `shard` as the current ones of this thread, and restores the previous ones afterwards. Until
+/// a task is polled, `f` stands between tasks.
+pub(super) fn enter<T: 'static, R>(core: &Core, shard: &Rc<T>, f: impl FnOnce() -> R) -> R {
     /// Restores what was current before, also when `f` panics.
     struct Guard<'a> {
         entered: &'a Entered,
@@ -493,13 +498,38 @@ pub(super) fn enter<'c, T: 'static, R>(core: impl Into<Option<&'c Core>>, shard:
         }
     }
 
-    let entered = Entered {
-        core: core.into().map(NonNull::from),
-        shard: NonNull::from(shard).cast(),
-        shard_type: TypeId::of::<T>(),
-    };
+    let entered =
+        Entered { core: NonNull::from(core), shard: NonNull::from(shard).cast(), shard_type: TypeId::of::<T>() };
     let _guard = Guard { entered: &entered, outer: CURRENT.replace(&entered) };
+    standing_at(Standing::Between, f)
+}
+
+/// Where the code that asks runs.
+#[inline]
+pub(crate) fn standing() -> Standing {
+    STANDING.get()
+}
+
+/// Runs `f` as code that stands there, and restores what was before.
+#[inline]
+pub(crate) fn standing_at<R>(standing: Standing, f: impl FnOnce() -> R) -> R {
+    /// Restores it, also when `f` panics.
+    struct Guard(Standing);
+
+    impl Drop for Guard {
+        #[inline]
+        fn drop(&mut self) {
+            STANDING.set(self.0);
+        }
+    }
+
+    let _guard = Guard(STANDING.replace(standing));
     f()
+}
+
+/// Calls `f` with the shard of this thread's own. `None` while the thread ends.
+pub(crate) fn with_private<R>(f: impl FnOnce(&Private) -> R) -> Option<R> {
+    PRIVATE.try_with(f).ok()
 }
 
 /// The shard that this thread has entered, if it is a `T`.
@@ -523,7 +553,7 @@ pub(super) fn with_core<R>(f: impl FnOnce(Option<&Core>) -> R) -> R {
     let entered = NonNull::new(CURRENT.get().cast_mut());
     // SAFETY: as in `current`: the frame of `enter` is alive, and with it the borrow of the core that it was given. `f`
     // is ours and returns before anything else runs on this thread, so the reference does not outlive the frame.
-    f(entered.and_then(|entered| unsafe { entered.as_ref().core.map(|core| core.as_ref()) }))
+    f(entered.map(|entered| unsafe { entered.as_ref().core.as_ref() }))
 }
 
 const CLASSES: usize = (BLOCK_BYTES_MAX / BLOCK_BYTES_MIN).trailing_zeros() as usize + 1;
