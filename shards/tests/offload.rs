@@ -12,7 +12,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use shardwise_shards::{
-    Builder, Offload, OffloadError, RunError, Runtime, Shard, ShardStats, Simulation, offload, panic_text, yield_now,
+    Builder, Cancelled, Cause, Model, Offload, OffloadError, RunError, Runtime, Shard, ShardStats, Simulation, Wait,
+    model, offload, panic_text, yield_now,
 };
 
 const LONG: Duration = Duration::from_secs(20);
@@ -265,6 +266,28 @@ fn a_job_that_is_given_up_while_it_runs_sees_that_and_its_result_is_dropped_ther
         job.cancel();
         assert_eq!(job.await.unwrap(), "half of it");
         check_quiet(&stats);
+        Ok::<_, String>(())
+    });
+    assert!(run.is_ok(), "{run:?}");
+}
+
+#[test]
+fn a_job_may_wait_until_it_is_cancelled() {
+    let run = shards(1).run(async move |shard: Shard| {
+        let (begun, waited) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(None)));
+        let (begins, outcome) = (Arc::clone(&begun), Arc::clone(&waited));
+        let job = shard.offload(move || {
+            assert_eq!(model(), Model::Offload);
+            assert_eq!(Shard::here().sleep(Duration::from_millis(1)).wait(), Ok(()));
+            let refused = Shard::here().offload(|| ()).wait().unwrap();
+            assert!(matches!(refused, Err(OffloadError::Stopped)), "a thread's own shard is of no runtime");
+            begins.store(true, Ordering::SeqCst);
+            *outcome.lock().unwrap() = Some(Shard::here().sleep(Duration::from_secs(3600)).wait());
+        });
+        until(&shard, || begun.load(Ordering::SeqCst)).await;
+        drop(job);
+        until(&shard, || waited.lock().unwrap().is_some()).await;
+        assert_eq!(*waited.lock().unwrap(), Some(Err(Cancelled { cause: Cause::Dropped })));
         Ok::<_, String>(())
     });
     assert!(run.is_ok(), "{run:?}");

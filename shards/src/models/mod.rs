@@ -7,7 +7,7 @@
 //! | model | its code | a wait |
 //! |---|---|---|
 //! | [`Task`](Model::Task), the default | `async` | `.await` |
-//! | [`Offload`](Model::Offload) | blocks, or burns CPU, on a thread of a pool | `.wait()` drives that thread's private shard |
+//! | [`Offload`](Model::Offload) | blocks, or burns CPU, on a thread of a pool ([`Shard::offload`](crate::Shard::offload)) | `.wait()` drives that thread's private shard |
 //! | [`Thread`](Model::Thread) | any thread of one's own | the same |
 
 pub mod offload;

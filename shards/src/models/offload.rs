@@ -23,19 +23,18 @@
 mod seats;
 
 use std::any::Any;
-use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
+use super::thread::{self, CancelFlag, on_pool_thread};
 use crate::limits::{OFFLOAD_IDLE_TIME_MAX, OFFLOAD_QUEUE_MAX, OFFLOAD_THREADS_MAX, OFFLOAD_THREADS_PER_CPU};
+use crate::scope::Cause;
 use crate::shard::panic_text;
 use crate::stats::ShardStats;
 use crate::{Shard, budget, task};
@@ -88,16 +87,15 @@ pub enum OffloadError {
 }
 
 /// Whether whoever waited for the job that calls this has gone or has cancelled it: for jobs that take long, to ask now and
-/// then. False outside of a job.
+/// then. False outside of a job. Waits by [`.wait()`](super::Wait::wait) end with an error then, by themselves.
 pub fn is_cancelled() -> bool {
-    let job = task::current::<Current>();
-    job.is_some_and(|current| current.0.borrow().as_ref().is_some_and(|job| job.about().is_cancelled()))
+    thread::is_cancelled()
 }
 
 impl Shard {
     /// Runs `job` on a thread of the runtime's pool, and gives what it returns. It is queued at once. For code that really
     /// blocks (a library that reads files, a database without an async driver) or computes for more than a fraction of a
-    /// millisecond. One allocation, and two changes of thread: some tens of microseconds, so not for less.
+    /// millisecond. An allocation here and one there, and two changes of thread: some tens of microseconds, so not for less.
     ///
     /// Jobs of one shard are taken up in the order given, by several threads, so no order is promised. No job outlives the
     /// drain: the runtime ends when all have, or when the drain limit passes; threads that still run then are left behind,
@@ -188,13 +186,6 @@ struct About {
     shard: usize,
     /// That shard's, of which the pool writes its own under its lock.
     stats: Arc<ShardStats>,
-    is_cancelled: AtomicBool,
-}
-
-impl About {
-    fn is_cancelled(&self) -> bool {
-        self.is_cancelled.load(Ordering::Relaxed)
-    }
 }
 
 /// A job: all of it, in one allocation.
@@ -208,6 +199,22 @@ struct Inside<F, R> {
     waker: Option<Waker>,
     /// Nobody waits for it any more, and it had begun.
     is_abandoned: bool,
+    /// Why it was cancelled, if that was after it had begun.
+    cancelled: Option<Cause>,
+    /// What tells it, while it runs.
+    flag: Option<CancelFlag>,
+}
+
+impl<F, R> Inside<F, R> {
+    fn new(work: F) -> Self {
+        Inside { stage: Stage::Waiting(work), waker: None, is_abandoned: false, cancelled: None, flag: None }
+    }
+
+    /// Cancels what has begun. Gives what is to be told of it, outside of the lock.
+    fn cancel(&mut self, cause: Cause) -> Option<CancelFlag> {
+        self.cancelled.get_or_insert(cause);
+        self.flag.clone()
+    }
 }
 
 enum Stage<F, R> {
@@ -274,10 +281,12 @@ where
     }
 
     fn run(&self, pool: &Pool) {
-        let work = {
+        let (work, flag, cancelled) = {
             let mut inside = self.lock();
             match std::mem::replace(&mut inside.stage, Stage::Running) {
-                Stage::Waiting(work) | Stage::Begun(work) => work,
+                Stage::Waiting(work) | Stage::Begun(work) => {
+                    (work, inside.flag.get_or_insert_default().clone(), inside.cancelled)
+                }
                 stage => {
                     // Cancelled between the queue and here.
                     inside.stage = stage;
@@ -287,7 +296,10 @@ where
             }
         };
         // What it shares with others is of its own kind: `Send`, and so behind locks of its own, which note a panic.
-        let result = catch_unwind(AssertUnwindSafe(work));
+        if let Some(cause) = cancelled {
+            flag.set(cause);
+        }
+        let result = catch_unwind(AssertUnwindSafe(|| on_pool_thread(&flag, work)));
         // Counted before it is told, so that whoever has the result finds it counted.
         pool.ended(&self.about, if result.is_ok() { Ending::Done } else { Ending::Panicked });
         if let Some(unwanted) = self.publish(result.map_err(OffloadError::Panicked)) {
@@ -332,28 +344,38 @@ where
                 wake(waker);
                 drop(work);
             }
-            None => self.about.is_cancelled.store(true, Ordering::Relaxed),
+            None => {
+                let flag = self.lock().cancel(Cause::Asked("the job was cancelled"));
+                tell(flag, Cause::Asked("the job was cancelled"));
+            }
         }
     }
 
     fn abandon(&self, pool: &Pool, ticket: Ticket) {
-        let (stage, waker) = {
+        let (stage, waker, flag) = {
             let mut inside = self.lock();
-            let stage = match std::mem::replace(&mut inside.stage, Stage::Gone) {
+            let (stage, flag) = match std::mem::replace(&mut inside.stage, Stage::Gone) {
                 begun @ (Stage::Begun(_) | Stage::Running) => {
                     inside.stage = begun;
                     inside.is_abandoned = true;
-                    self.about.is_cancelled.store(true, Ordering::Relaxed);
-                    Stage::Gone
+                    (Stage::Gone, inside.cancel(Cause::Dropped))
                 }
-                stage => stage,
+                stage => (stage, None),
             };
-            (stage, inside.waker.take())
+            (stage, inside.waker.take(), flag)
         };
+        tell(flag, Cause::Dropped);
         if let Stage::Waiting(_) = &stage {
             pool.withdraw(&self.about, ticket);
         }
         drop((stage, waker));
+    }
+}
+
+/// Tells a job that runs.
+fn tell(flag: Option<CancelFlag>, cause: Cause) {
+    if let Some(flag) = flag {
+        flag.set(cause);
     }
 }
 
@@ -396,11 +418,11 @@ impl Offloader {
         Offloader { pool: Arc::clone(pool), want_thread: Box::new(want_thread) }
     }
 
-    /// For a shard of no runtime: every job is refused as [`Stopped`](OffloadError::Stopped).
-    pub(crate) fn none() -> Self {
-        let pool = Pool::with(1, Bounds::new(1, None, None), false);
-        pool.lock().is_closed = true;
-        Offloader::new(&Arc::new(pool), || false)
+    /// For a shard that is of no runtime: everything is refused.
+    pub(crate) fn closed() -> Self {
+        let pool = Pool::new(1, Bounds::new(1, None, None));
+        pool.close();
+        Offloader::new(&pool, || false)
     }
 
     /// For a shard on a simulated machine, whose driver has the jobs run.
@@ -478,10 +500,6 @@ enum Ending {
     Cancelled,
 }
 
-/// What a thread of the pool is doing: the job that [`is_cancelled`] asks about.
-#[derive(Default)]
-struct Current(RefCell<Option<Arc<dyn Job>>>);
-
 impl Pool {
     pub(crate) fn new(shards: usize, bounds: Bounds) -> Arc<Self> {
         Arc::new(Pool::with(shards, bounds, false))
@@ -515,11 +533,8 @@ impl Pool {
         R: Send + 'static,
         F: FnOnce() -> R + Send + 'static,
     {
-        let about = About { shard, stats: Arc::clone(stats), is_cancelled: AtomicBool::new(false) };
-        let job = Arc::new(Work {
-            about,
-            inside: Mutex::new(Inside { stage: Stage::Waiting(job), waker: None, is_abandoned: false }),
-        });
+        let about = About { shard, stats: Arc::clone(stats) };
+        let job = Arc::new(Work { about, inside: Mutex::new(Inside::new(job)) });
         match self.submit(Arc::clone(&job) as Arc<dyn Job>, when) {
             Ok((ticket, needs_thread)) => {
                 (Offload(State::Given(Given { job, ticket, pool: Arc::clone(self) })), needs_thread)
@@ -601,9 +616,8 @@ impl Pool {
         }
 
         let _leaving = Leaving(self);
-        let current = Rc::default();
         while let Some(job) = self.next_job() {
-            self.run(&current, job);
+            job.run(self);
         }
     }
 
@@ -626,13 +640,6 @@ impl Pool {
                 return None;
             }
         }
-    }
-
-    fn run(&self, current: &Rc<Current>, job: Arc<dyn Job>) {
-        current.0.replace(Some(Arc::clone(&job)));
-        // No shard is the current one in a job, in a simulation neither.
-        task::enter_beside(current, || job.run(self));
-        current.0.take();
     }
 
     /// A thread that was asked for does not come. If there is no other, nobody would begin what waits.

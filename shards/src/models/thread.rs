@@ -135,6 +135,12 @@ pub(super) fn wait_in_pool<F: Future>(work: F) -> Result<F::Output, Cancelled> {
     })
 }
 
+/// Whether the work that this thread of a pool is doing has been cancelled. False elsewhere.
+pub(super) fn is_cancelled() -> bool {
+    let cancel = task::with_private(|private| private.cancel.borrow().clone()).flatten();
+    cancel.is_some_and(|cancel| cancel.check().is_err())
+}
+
 /// What a thread keeps for its waits.
 #[derive(Debug)]
 pub(crate) struct Private {
@@ -256,7 +262,7 @@ fn open(selection: &Selection, config: &Config) -> Result<Running, String> {
         start: Start::new(1),
         stats: Arc::default(),
         spin_time_max: Duration::ZERO,
-        offloader: Offloader::none(),
+        offloader: Offloader::closed(),
     };
     set_up(seed, None, selection.kind, config)
 }

@@ -35,11 +35,6 @@ pub use yields::{YieldNow, yield_now};
 use raw::{Ended, Pool, RawTask};
 use slots::{ABORTED, DONE, Header, JOINABLE, LIVE, Queue, RUNNING, SCHEDULED, Slots};
 
-/// Runs `f` as work that is done beside shards: there is no executor, and [`current`] answers with `what`.
-pub(crate) fn enter_beside<T: 'static, R>(what: &Rc<T>, f: impl FnOnce() -> R) -> R {
-    raw::enter(None, what, f)
-}
-
 /// The tasks of one shard. Dropping it drops all futures; their join handles then answer `Cancelled`.
 pub struct Tasks {
     core: Rc<Core>,
@@ -96,7 +91,7 @@ impl Tasks {
     /// Runs `f` with this executor and `shard` as the current ones: wakes of own tasks take the short way, and
     /// [`current`] answers with `shard`. Calls nest, as when several simulated shards share a thread.
     pub fn enter<T: 'static, R>(&self, shard: &Rc<T>, f: impl FnOnce() -> R) -> R {
-        raw::enter(&*self.core, shard, f)
+        raw::enter(&self.core, shard, f)
     }
 
     /// Starts a task; it runs at the next [`run`](Tasks::run). Dropping the handle detaches it.

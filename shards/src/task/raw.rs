@@ -472,8 +472,7 @@ thread_local! {
 
 /// What a shard has entered with. It lives in the frame of [`enter`].
 struct Entered {
-    /// `None` beside a shard: on a thread that does its work.
-    core: Option<NonNull<Core>>,
+    core: NonNull<Core>,
     /// Points to an `Rc<T>` for the `T` of `shard_type`.
     shard: NonNull<()>,
     shard_type: TypeId,
@@ -481,7 +480,7 @@ struct Entered {
 
 /// Runs `f` with `core` and `shard` as the current ones of this thread, and restores the previous ones afterwards. Until
 /// a task is polled, `f` stands between tasks.
-pub(super) fn enter<'c, T: 'static, R>(core: impl Into<Option<&'c Core>>, shard: &Rc<T>, f: impl FnOnce() -> R) -> R {
+pub(super) fn enter<T: 'static, R>(core: &Core, shard: &Rc<T>, f: impl FnOnce() -> R) -> R {
     /// Restores what was current before, also when `f` panics.
     struct Guard<'a> {
         entered: &'a Entered,
@@ -499,11 +498,8 @@ pub(super) fn enter<'c, T: 'static, R>(core: impl Into<Option<&'c Core>>, shard:
         }
     }
 
-    let entered = Entered {
-        core: core.into().map(NonNull::from),
-        shard: NonNull::from(shard).cast(),
-        shard_type: TypeId::of::<T>(),
-    };
+    let entered =
+        Entered { core: NonNull::from(core), shard: NonNull::from(shard).cast(), shard_type: TypeId::of::<T>() };
     let _guard = Guard { entered: &entered, outer: CURRENT.replace(&entered) };
     standing_at(Standing::Between, f)
 }
@@ -557,7 +553,7 @@ pub(super) fn with_core<R>(f: impl FnOnce(Option<&Core>) -> R) -> R {
     let entered = NonNull::new(CURRENT.get().cast_mut());
     // SAFETY: as in `current`: the frame of `enter` is alive, and with it the borrow of the core that it was given. `f`
     // is ours and returns before anything else runs on this thread, so the reference does not outlive the frame.
-    f(entered.and_then(|entered| unsafe { entered.as_ref().core.map(|core| core.as_ref()) }))
+    f(entered.map(|entered| unsafe { entered.as_ref().core.as_ref() }))
 }
 
 const CLASSES: usize = (BLOCK_BYTES_MAX / BLOCK_BYTES_MIN).trailing_zeros() as usize + 1;

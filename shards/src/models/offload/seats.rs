@@ -3,11 +3,10 @@
 //! worked on it meanwhile. So a job that has begun and not ended can be cancelled, as on a real machine, and which of those
 //! that wait begins first is left to chance.
 
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Current, Job, Pool, Waiting};
+use super::{Job, Pool, Waiting};
 use crate::limits::{SIMULATED_JOB_TIME_MAX, SIMULATED_THREAD_WAKE_MAX};
 
 /// All seats of a pool; as many as were needed at the same time.
@@ -58,7 +57,7 @@ impl Pool {
             let seat = std::mem::replace(&mut inside.seats.0[index], Seat::Free);
             if let Seat::Busy(_, job) = seat {
                 drop(inside);
-                self.run(&Rc::<Current>::default(), job);
+                job.run(self);
                 inside = self.lock();
             }
             if let Some((chance, job)) = inside.begin_by_chance() {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "threads and their time are what is tested")]
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::task::Wake;
 use std::thread::{self, JoinHandle, Thread};
