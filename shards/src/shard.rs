@@ -13,6 +13,7 @@ use std::task::{Context, Waker};
 use std::time::{Duration, Instant, SystemTime};
 
 use platform::arena::{Arena, Key};
+use platform::stack::StackSize;
 use platform::{BackendKind, Pool, Reactor, Wait};
 
 use crate::inbox::{Inbox, Remote};
@@ -21,6 +22,7 @@ use crate::limits::{
     TURN_TIME_MAX,
 };
 use crate::mesh::Mesh;
+use crate::models::Greens;
 use crate::runtime::start::Start;
 use crate::scope::{Cause, ScopeHandle, Tree};
 use crate::stats::ShardStats;
@@ -51,6 +53,7 @@ pub(crate) struct Core {
     inbox: Arc<Inbox>,
     mesh: Mesh,
     locals: Locals,
+    greens: Greens,
     scopes: Rc<Tree>,
     root: ScopeHandle,
     is_draining: Cell<bool>,
@@ -109,6 +112,8 @@ pub(crate) struct Seed {
     pub(crate) stats: Arc<ShardStats>,
     /// How long the shard may look for messages before it sleeps; zero if others need the CPU.
     pub(crate) spin_time_max: Duration,
+    /// For its green threads.
+    pub(crate) stacks: StackSize,
 }
 
 /// In the number of a waiter: a stranger's waker and not a task. It makes the slot larger than any task's.
@@ -124,7 +129,7 @@ impl Running {
         unpark: impl Fn() + Send + Sync + 'static,
     ) -> Result<Self, WorldsFull> {
         let claim: Claim = World::claim(unpark)?;
-        let Seed { number, count, why, start, stats, spin_time_max } = seed;
+        let Seed { number, count, why, start, stats, spin_time_max, stacks } = seed;
         let tasks = Tasks::new(claim);
         let scopes = Rc::new(Tree::new());
         tasks.on_unjoined_panic(|payload| {
@@ -145,6 +150,7 @@ impl Running {
             mesh: Mesh::new(number, Arc::clone(start.fabric()), tasks.world()),
             tasks,
             locals: Locals::new(),
+            greens: Greens::new(stacks),
             root: ScopeHandle::root(&scopes),
             scopes,
             is_draining: Cell::new(false),
@@ -484,6 +490,19 @@ impl Shard {
 
     pub(crate) fn mesh(&self) -> &Mesh {
         &self.0.mesh
+    }
+
+    pub(crate) fn greens(&self) -> &Greens {
+        &self.0.greens
+    }
+
+    /// Runs `f` with this shard as the current one, which it mostly is already.
+    #[inline]
+    pub(crate) fn entered<R>(&self, f: impl FnOnce() -> R) -> R {
+        match task::current::<Core>().is_some_and(|current| Rc::ptr_eq(&current, &self.0)) {
+            true => f(),
+            false => self.0.tasks.enter(&self.0, f),
+        }
     }
 
     pub(crate) fn start_state(&self) -> Arc<Start> {

@@ -174,6 +174,20 @@ impl Builder {
         self
     }
 
+    /// Bytes of a green thread's stack; 256 KiB by default. Only what is touched costs memory. A green thread that uses more ends
+    /// the process, with a message that says so.
+    pub fn green_stack_bytes(mut self, bytes: usize) -> Self {
+        self.config.stacks.bytes = bytes;
+        self
+    }
+
+    /// How many green threads each shard admits; 1,024 by default. Each stack takes two mappings, of which Linux admits 65,530
+    /// to a process by default (`vm.max_map_count`).
+    pub fn green_threads_max(mut self, count: usize) -> Self {
+        self.config.stacks.count = count;
+        self
+    }
+
     /// Runs `main` on every shard and waits until all have ended.
     ///
     /// All shards start or none does. When `main` fails or panics on one shard, the others drain, and the first failure is
@@ -213,6 +227,7 @@ impl Builder {
                 why: Arc::clone(&plan.why),
                 start: Arc::clone(&plan.start),
                 stats: Arc::clone(&plan.stats[number]),
+                stacks: plan.config.stacks,
                 spin_time_max: if plan.placement.may_spin { self.spin } else { Duration::ZERO },
             };
             let (events, main) = (events.clone(), Arc::clone(&main));

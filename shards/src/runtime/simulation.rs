@@ -221,6 +221,7 @@ impl Simulation {
             start: Arc::clone(start),
             stats: Arc::default(),
             spin_time_max: Duration::ZERO,
+            stacks: self.config.stacks,
         };
         let reactor = Reactor::simulated(&self.machine, &self.config);
         // Shards of one thread wake each other through their worlds; nobody sleeps in a system call.
