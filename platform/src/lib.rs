@@ -1,6 +1,6 @@
 //! What does the machine give? One [`Reactor`] per shard: operations in, completions out, on io_uring, on readiness
-//! (epoll), or on a simulated machine; the [buffers](Pool) those operations carry; where shards may run; and the ring that
-//! joins two threads; and [stacks](stack) for code that stops in the middle.
+//! (epoll), or on a simulated machine; the [buffers](Pool) those operations carry; where shards may run; the ring that joins
+//! two threads; and [stacks](stack) for code that stops in the middle.
 //!
 //! The vocabulary is closed: [`Op`] lists everything a server framework asks of the kernel. A buffer moves in with an
 //! operation and comes back with its completion, so this package's interface is safe, and nothing above needs `unsafe` for

@@ -284,7 +284,7 @@ impl Drop for Chain<'_> {
 ///
 /// # Panics
 ///
-/// On a thread's own stack.
+/// On a thread's own stack, and while something is dropped that a coroutine has captured which never ran.
 #[inline]
 pub fn suspend() {
     let here = INNERMOST.get();
@@ -292,6 +292,7 @@ pub fn suspend() {
     // SAFETY: it points into the coroutine that the innermost `resume` or `unwind` of this thread borrows, for as long as
     // this code runs.
     let yielder = unsafe { (*here).yielder.get() };
+    assert!(!yielder.is_null(), "a coroutine that has not begun is not suspended: what it captured is being dropped");
     // SAFETY: the coroutine that runs has set it when it began, to what lies at the root of its stack, and it has not ended.
     os::suspend(unsafe { &*yielder });
 }

@@ -31,7 +31,7 @@ pub use alarm::{Alarm, TimedOut};
 pub use inbox::{Remote, SendError};
 pub use mesh::{Call, CallError, OnAll, Part, PerShard, Post, Replicated};
 pub use models::offload::{self, Offload, OffloadError};
-pub use models::{Model, Wait, model};
+pub use models::{Green, Model, Wait, model};
 pub use operation::Operation;
 pub use runtime::simulation::{Program, Simulation};
 pub use runtime::start::{Declaration, Listening, StartError, listen};

@@ -13,6 +13,7 @@ use std::task::{Context, Waker};
 use std::time::{Duration, Instant, SystemTime};
 
 use platform::arena::{Arena, Key};
+use platform::stack::StackSize;
 use platform::{BackendKind, Pool, Reactor, Wait};
 
 use crate::inbox::{Inbox, Remote};
@@ -21,6 +22,7 @@ use crate::limits::{
     TURN_TIME_MAX,
 };
 use crate::mesh::Mesh;
+use crate::models::Greens;
 use crate::models::offload::Offloader;
 use crate::runtime::start::Start;
 use crate::scope::{Cause, ScopeHandle, Tree};
@@ -53,6 +55,7 @@ pub(crate) struct Core {
     mesh: Mesh,
     offloader: Offloader,
     locals: Locals,
+    greens: Greens,
     scopes: Rc<Tree>,
     root: ScopeHandle,
     is_draining: Cell<bool>,
@@ -113,6 +116,8 @@ pub(crate) struct Seed {
     pub(crate) spin_time_max: Duration,
     /// The way to the runtime's pool of threads.
     pub(crate) offloader: Offloader,
+    /// For its green threads.
+    pub(crate) stacks: StackSize,
 }
 
 /// In the number of a waiter: a stranger's waker and not a task. It makes the slot larger than any task's.
@@ -128,7 +133,7 @@ impl Running {
         unpark: impl Fn() + Send + Sync + 'static,
     ) -> Result<Self, WorldsFull> {
         let claim: Claim = World::claim(unpark)?;
-        let Seed { number, count, why, start, stats, spin_time_max, offloader } = seed;
+        let Seed { number, count, why, start, stats, spin_time_max, offloader, stacks } = seed;
         let tasks = Tasks::new(claim);
         let scopes = Rc::new(Tree::new());
         tasks.on_unjoined_panic(|payload| {
@@ -150,6 +155,7 @@ impl Running {
             offloader,
             tasks,
             locals: Locals::new(),
+            greens: Greens::new(stacks),
             root: ScopeHandle::root(&scopes),
             scopes,
             is_draining: Cell::new(false),
@@ -497,6 +503,19 @@ impl Shard {
 
     pub(crate) fn offloader(&self) -> &Offloader {
         &self.0.offloader
+    }
+
+    pub(crate) fn greens(&self) -> &Greens {
+        &self.0.greens
+    }
+
+    /// Runs `f` with this shard as the current one, which it mostly is already.
+    #[inline]
+    pub(crate) fn entered<R>(&self, f: impl FnOnce() -> R) -> R {
+        match task::current::<Core>().is_some_and(|current| Rc::ptr_eq(&current, &self.0)) {
+            true => f(),
+            false => self.0.tasks.enter(&self.0, f),
+        }
     }
 
     pub(crate) fn start_state(&self) -> Arc<Start> {

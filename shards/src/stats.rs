@@ -88,6 +88,10 @@ pub struct ShardStats {
     pub pool_refused: Counter,
     /// Small leases copied out of receive buffers.
     pub compactions: Counter,
+    /// Green threads that have not ended.
+    pub green_threads: Counter,
+    /// Green threads refused, because there was no stack for them.
+    pub green_refused: Counter,
     /// Calls and one-way closures sent to other shards.
     pub mesh_sent: Counter,
     /// Those of other shards that were run.

@@ -36,6 +36,7 @@ use crate::flight::Core;
 use crate::handle::Resource;
 use crate::op::Wait;
 use crate::socket::{self, ListenError, ListenOptions, Socket, SocketOption};
+use crate::stack::StackSize;
 use crate::unpark::Unparker;
 use crate::{Error, Result, os};
 
@@ -94,13 +95,15 @@ impl std::str::FromStr for Choice {
     }
 }
 
-/// How a reactor is set up. Plain data; the same for all shards.
+/// How a shard is set up on its machine. Plain data; the same for all shards.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Config {
     /// The size of its buffer pool.
     pub pool: PoolSize,
     /// Ring features that may be used.
     pub features: Features,
+    /// The stacks of its green threads.
+    pub stacks: StackSize,
 }
 
 /// A backend that can be had, and why it was chosen.

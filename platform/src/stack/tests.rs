@@ -225,3 +225,20 @@ fn ten_thousand_in_sequence_and_many_at_once() {
     assert!(all.iter_mut().all(|one| one.resume().is_some()));
     assert_eq!(stacks.stats(), StackStats { mapped: 64, used: 0, refused: 0 });
 }
+
+#[test]
+fn what_was_captured_and_never_ran_cannot_suspend() {
+    struct Suspends(Rc<Cell<bool>>);
+
+    impl Drop for Suspends {
+        fn drop(&mut self) {
+            self.0.set(catch_unwind(suspend).is_err());
+        }
+    }
+
+    let (stacks, refused) = (stacks(1), Rc::new(Cell::new(false)));
+    let captured = Suspends(Rc::clone(&refused));
+    drop(coroutine(&stacks, move || drop(captured)));
+    assert!(refused.get());
+    assert_eq!(stacks.stats().used, 0);
+}

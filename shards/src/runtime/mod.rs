@@ -197,6 +197,20 @@ impl Builder {
         self
     }
 
+    /// Bytes of a green thread's stack; 256 KiB by default. Only what is touched costs memory. A green thread that uses more ends
+    /// the process, with a message that says so.
+    pub fn green_stack_bytes(mut self, bytes: usize) -> Self {
+        self.config.stacks.bytes = bytes;
+        self
+    }
+
+    /// How many green threads each shard admits; 1,024 by default. Each stack takes two mappings, of which Linux admits 65,530
+    /// to a process by default (`vm.max_map_count`).
+    pub fn green_threads_max(mut self, count: usize) -> Self {
+        self.config.stacks.count = count;
+        self
+    }
+
     /// Runs `main` on every shard and waits until all have ended, and what they have offloaded with them.
     ///
     /// All shards start or none does. When `main` fails or panics on one shard, the others drain, and the first failure is
@@ -233,7 +247,8 @@ impl Builder {
             let (count, why, start) = (plan.placement.shards.len(), Arc::clone(&plan.why), Arc::clone(&plan.start));
             let stats = Arc::clone(&plan.stats[number]);
             let spin_time_max = if plan.placement.may_spin { self.spin } else { Duration::ZERO };
-            let seed = move |offloader| Seed { number, count, why, start, stats, spin_time_max, offloader };
+            let stacks = plan.config.stacks;
+            let seed = move |offloader| Seed { number, count, why, start, stats, spin_time_max, offloader, stacks };
             let (events, main) = (events.clone(), Arc::clone(&main));
             let (kind, config, pool) = (plan.selection.kind, plan.config, Arc::clone(&plan.pool));
             let thread = move || {
