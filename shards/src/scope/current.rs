@@ -66,10 +66,7 @@ impl Shard {
             Current::Demand(within, demand) => {
                 let made = ScopeHandle::on(tree, within).on_demand(demand)?;
                 let handle = made.handle();
-                tree.current.set(Current::Scope(made.key));
-                // Whoever has entered it gets the right to end it when he leaves.
-                tree.with(|inside| inside.at(made.key).holders += 1);
-                made.detach();
+                tree.current.set(Current::Scope(made.into_key()));
                 Ok(handle)
             }
         }
@@ -117,6 +114,23 @@ impl ScopeHandle {
             Some(deadline) => made.with_deadline(deadline),
             None => made,
         })
+    }
+}
+
+impl Scope {
+    /// Leaves the right to end it to whoever makes it a scope again: whoever has entered it, when he leaves.
+    fn into_key(self) -> Key {
+        let key = self.key;
+        self.tree.with(|inside| {
+            let node = inside.at(key);
+            (node.holders, node.is_detached) = (node.holders + 1, true);
+        });
+        key
+    }
+
+    fn from_key(tree: &Rc<Tree>, key: Key) -> Scope {
+        tree.with(|inside| inside.at(key).is_detached = false);
+        Scope { handle: ScopeHandle { tree: Rc::clone(tree), key } }
     }
 }
 
@@ -175,9 +189,7 @@ impl<'t> Entered<'t> {
     fn leave(&mut self) -> Option<Scope> {
         let current = self.tree.current.replace(self.before.take()?);
         match current {
-            Current::Scope(key) if self.is_on_demand => {
-                Some(Scope { handle: ScopeHandle { tree: Rc::clone(self.tree), key }, is_detached: false })
-            }
+            Current::Scope(key) if self.is_on_demand => Some(Scope::from_key(self.tree, key)),
             _ => None,
         }
     }

@@ -46,7 +46,6 @@ use tree::Wait;
 #[must_use = "a scope that is dropped is cancelled"]
 pub struct Scope {
     handle: ScopeHandle,
-    is_detached: bool,
 }
 
 /// A scope as it is seen from inside: work that lies in it may start more, wait for its end, or end it. Cloning is cheap.
@@ -131,8 +130,8 @@ impl Scope {
     }
 
     /// Lets it go on although nobody holds it any more: it ends with its parent.
-    pub fn detach(mut self) {
-        self.is_detached = true;
+    pub fn detach(self) {
+        self.tree.with(|inside| inside.at(self.key).is_detached = true);
     }
 
     /// A handle on it, for those inside.
@@ -151,12 +150,20 @@ impl ScopeHandle {
 
     fn labelled_child(&self, label: Label) -> Result<Scope, ScopesFull> {
         let key = self.tree.child(self.key, label)?;
-        Ok(Scope { handle: ScopeHandle { tree: Rc::clone(&self.tree), key }, is_detached: false })
+        Ok(Scope { handle: ScopeHandle { tree: Rc::clone(&self.tree), key } })
     }
 
     /// Cancels it and all inside it. The first cause stays.
     pub fn cancel(&self, why: &'static str) {
         self.tree.cancel(self.key, Cause::Asked(why));
+    }
+
+    /// Cancels it, and all that has the same deadline, because that has passed: for those who keep the time of work that
+    /// they do not [`run`](Self::run) in it. Before that time nothing happens.
+    pub fn expire(&self) {
+        if self.cause() == Some(Cause::Deadline) {
+            self.tree.cancel(self.tree.owner_of_deadline(self.key), Cause::Deadline);
+        }
     }
 
     pub(crate) fn cancel_for(&self, cause: Cause) {
@@ -192,6 +199,15 @@ impl ScopeHandle {
     /// The trace that its work belongs to, if that is known.
     pub fn trace(&self) -> Option<TraceContext> {
         self.tree.with(|inside| inside.at(self.key).trace.as_deref().copied())
+    }
+
+    /// The same; if it is not known, this one from now on.
+    pub fn trace_or(&self, begin: impl FnOnce() -> TraceContext) -> TraceContext {
+        self.trace().unwrap_or_else(|| {
+            let trace = begin();
+            self.tree.with(|inside| inside.at(self.key).trace = Some(Rc::new(trace)));
+            trace
+        })
     }
 
     /// Waits until it is cancelled, or its deadline passes. Cancel safe.
@@ -304,7 +320,7 @@ impl Deref for Scope {
 
 impl Drop for Scope {
     fn drop(&mut self) {
-        if !self.is_detached {
+        if !self.tree.with(|inside| inside.at(self.key).is_detached) {
             self.cancel_for(Cause::Dropped);
         }
     }

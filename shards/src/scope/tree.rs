@@ -45,6 +45,8 @@ pub(super) struct Node {
     /// Handles and children.
     pub(super) holders: u32,
     pub(super) passes: u32,
+    /// Nobody ends it by letting go of it.
+    pub(super) is_detached: bool,
     parent: Option<Key>,
     first_child: Option<Key>,
     /// Its siblings.
@@ -332,6 +334,7 @@ impl Node {
             trace: None,
             holders: 1,
             passes: 0,
+            is_detached: false,
             parent,
             first_child: None,
             before: None,
