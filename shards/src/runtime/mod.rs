@@ -41,7 +41,7 @@ pub struct Builder {
     choice: Option<Choice>,
     oversubscribe: bool,
     config: Config,
-    drain_time_max: Duration,
+    pub(crate) drain_time_max: Duration,
     handle_signals: bool,
     announce: bool,
     spin: Duration,
@@ -236,14 +236,7 @@ impl Builder {
     /// Decides what can be decided before any thread starts.
     fn plan(&self) -> Result<Plan, String> {
         let placement = Topology::read().place(self.shards, self.oversubscribe).map_err(|error| error.to_string())?;
-        let choice = match (self.choice, std::env::var("SHARDWISE_BACKEND")) {
-            (Some(choice), _) => choice,
-            (None, Ok(name)) => name.parse().map_err(|error| format!("SHARDWISE_BACKEND: {error}"))?,
-            (None, Err(_)) => Choice::Auto,
-        };
-        let masked = Features::ALL.without(features_from_environment()?);
-        let config = Config { features: self.config.features.without(masked), ..self.config };
-        let selection = platform::select(choice, &config).map_err(|error| error.to_string())?;
+        let (selection, config) = self.select()?;
         let count = placement.shards.len();
         Ok(Plan {
             why: Arc::from(selection.why.as_str()),
@@ -253,6 +246,19 @@ impl Builder {
             selection,
             config,
         })
+    }
+
+    /// Which backend, and how it is set up.
+    pub(crate) fn select(&self) -> Result<(Selection, Config), String> {
+        let choice = match (self.choice, std::env::var("SHARDWISE_BACKEND")) {
+            (Some(choice), _) => choice,
+            (None, Ok(name)) => name.parse().map_err(|error| format!("SHARDWISE_BACKEND: {error}"))?,
+            (None, Err(_)) => Choice::Auto,
+        };
+        let masked = Features::ALL.without(features_from_environment()?);
+        let config = Config { features: self.config.features.without(masked), ..self.config };
+        let selection = platform::select(choice, &config).map_err(|error| error.to_string())?;
+        Ok((selection, config))
     }
 }
 
@@ -444,6 +450,11 @@ fn set_up(seed: Seed, cpu: Option<CpuId>, kind: BackendKind, config: &Config) ->
             tracing::warn!(shard = seed.number, "{error}");
         }
     }
+    stand(seed, kind, config)
+}
+
+/// Brings a shard to life on this thread.
+pub(crate) fn stand(seed: Seed, kind: BackendKind, config: &Config) -> Result<Running, String> {
     let unparker = Unparker::new(kind).map_err(|error| format!("no wake-up descriptor: {error}"))?;
     let reactor = Reactor::open(kind, config, &unparker).map_err(|error| error.to_string())?;
     Running::new(seed, reactor, move || unparker.unpark()).map_err(|error| error.to_string())
