@@ -12,6 +12,7 @@
 
 pub mod arena;
 pub mod backend;
+mod bell;
 mod buffer;
 mod error;
 mod flight;
@@ -29,6 +30,7 @@ pub mod topology;
 mod unpark;
 
 pub use backend::{BackendKind, Choice, Config, Features, Selection, SetupError, select, sim};
+pub use bell::Bell;
 pub use buffer::{Buf, BufList, Chunk, ChunkMut, Pool, PoolSize, PoolStats};
 pub use error::{Error, Result};
 pub use flight::{NOBODY, Refused, Token};

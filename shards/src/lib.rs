@@ -11,6 +11,7 @@
 mod alarm;
 mod atomics;
 pub mod combine;
+mod guest;
 mod inbox;
 pub mod limits;
 pub mod mesh;
@@ -28,6 +29,7 @@ mod trace;
 pub mod world;
 
 pub use alarm::{Alarm, TimedOut};
+pub use guest::{Guest, Host, Invitation};
 pub use inbox::{Remote, SendError};
 pub use mesh::{Call, CallError, OnAll, Part, PerShard, Post, Replicated};
 pub use models::offload::{self, Offload, OffloadError};

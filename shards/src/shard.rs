@@ -2,7 +2,8 @@
 //!
 //! A [`Shard`] is a handle on it, cheap to clone and bound to its thread. Whoever owns the thread drives it by calling
 //! [`turn`](Running::turn) and, when that says so, [`park`](Running::park): the thread loop of a [`Runtime`](crate::Runtime),
-//! a simulation, or someone else's event loop.
+//! or a simulation. Someone else's event loop, in which the shard is a [`Guest`](crate::Guest), calls
+//! [`settle`](Running::settle) instead and waits itself.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -122,6 +123,17 @@ pub(crate) struct Seed {
 
 /// In the number of a waiter: a stranger's waker and not a task. It makes the slot larger than any task's.
 const STRANGER: u64 = 1 << 53;
+
+impl Next {
+    /// The same, with a moment at which it is time in any case.
+    pub(crate) fn no_later_than(self, limit: Option<Instant>) -> Next {
+        match (self, limit) {
+            (Next::At(at), Some(limit)) => Next::At(at.min(limit)),
+            (Next::Idle, Some(limit)) => Next::At(limit),
+            (next, _) => next,
+        }
+    }
+}
 
 impl Running {
     /// Brings a shard to life on this thread. `unpark` ends its sleep in the reactor, from any thread.
@@ -264,10 +276,39 @@ impl Running {
         true
     }
 
-    /// Submits and lands without waiting: for a caller that has its own way to wait.
-    pub fn poll_backend(&mut self) {
+    /// Instead of [`park`](Running::park), for a caller that waits elsewhere, by the reactor's [bell](Reactor::bell): submits
+    /// what the turn has started, lands what has completed, and says what is left to wait for. Until the next turn, whatever
+    /// comes rings the bell.
+    pub fn settle(&mut self, next: Next) -> Next {
+        if next == Next::Ready {
+            return next;
+        }
+        let Shard(core) = self.shard.clone();
+        core.tasks.enter(&core, || {
+            let due = core.reactor.borrow_mut().settle(&mut self.woken);
+            core.stats.record_reactor(&core.reactor.borrow());
+            self.wake_all();
+            // As before a sleep in the reactor: a sender that comes after this look finds the flag, and rings.
+            if self.is_ready() || !core.world.sleep().prepare(|| !core.has_arrivals()) {
+                return Next::Ready;
+            }
+            match self.next().no_later_than(due) {
+                // A host that is told of a moment that has passed would not let its other work run.
+                Next::At(at) if at <= core.reactor.borrow().now() => Next::Ready,
+                next => next,
+            }
+        })
+    }
+
+    /// Submits what was started since, without waiting for anything.
+    pub(crate) fn submit(&mut self) {
         let Shard(core) = self.shard.clone();
         core.tasks.enter(&core, || self.enter(Wait::No));
+    }
+
+    /// Ends what [`settle`](Running::settle) has begun: nobody needs to ring any more.
+    pub(crate) fn rouse(&mut self) {
+        self.shard.0.world.sleep().awake();
     }
 
     /// Polls something for whoever drives the shard: see [`Tasks::poll_for`].

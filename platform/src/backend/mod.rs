@@ -38,7 +38,7 @@ use crate::op::Wait;
 use crate::socket::{self, ListenError, ListenOptions, Socket, SocketOption};
 use crate::stack::StackSize;
 use crate::unpark::Unparker;
-use crate::{Error, Result, os};
+use crate::{Bell, Error, Result, os};
 
 /// Which backend to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -177,6 +177,26 @@ impl Backend {
         match self {
             Backend::Kernel(kernel) => kernel.enter(core, wait),
             Backend::Sim(sim) => sim.enter(core, wait),
+        }
+    }
+
+    /// Submits and lands without waiting, as far as that goes at once, so that the bell tells of everything that comes
+    /// later. Gives the moment at which it must be called again all the same.
+    pub(crate) fn settle(&mut self, core: &mut Core) -> Option<Instant> {
+        match self {
+            Backend::Kernel(kernel) => kernel.settle(core),
+            Backend::Sim(sim) => {
+                sim.enter(core, Wait::No);
+                None
+            }
+        }
+    }
+
+    pub(crate) fn bell(&mut self) -> Result<Bell> {
+        match self {
+            Backend::Kernel(kernel) => kernel.bell(),
+            // Whoever runs a simulated machine sees what is next on it.
+            Backend::Sim(_) => Err(Error::Unsupported),
         }
     }
 

@@ -198,6 +198,12 @@ impl Bed {
         }
     }
 
+    /// What a host does before it waits for the bell.
+    #[cfg(unix)]
+    pub(crate) fn settle_once(&mut self, woken: &mut Vec<u64>) -> Option<Instant> {
+        (**self).settle(woken)
+    }
+
     /// Enters for a while, without expecting anything.
     pub(crate) fn enter_for(&mut self, time: Duration) {
         let until = self.now() + time;

@@ -19,7 +19,7 @@ use super::Footing;
 use super::offload::Offloader;
 use crate::limits::{PRIVATE_BULK_BUFFERS, PRIVATE_HEAD_BUFFERS, PRIVATE_POOL_BYTES_MAX};
 use crate::runtime::start::Start;
-use crate::runtime::{choice_from_environment, features_from_environment, set_up};
+use crate::runtime::{choice_from_environment, features_from_environment, stand};
 use crate::scope::{Cancelled, Cause};
 use crate::shard::{Running, Seed};
 use crate::{JoinHandle, Shard, task};
@@ -239,7 +239,7 @@ impl Own {
                 && let Poll::Ready(output) = running.poll_for(self.pilot.number(), |cx| work.as_mut().poll(cx))
             {
                 // What it has given up goes to the kernel now: nobody knows when the next wait comes.
-                running.poll_backend();
+                running.submit();
                 return output;
             }
             let next = running.turn();
@@ -275,7 +275,7 @@ fn open(selection: &Selection, config: &Config) -> Result<Running, String> {
         offloader: Offloader::closed(),
         stacks: config.stacks,
     };
-    set_up(seed, None, selection.kind, config)
+    stand(seed, selection.kind, config)
 }
 
 #[cfg(test)]
