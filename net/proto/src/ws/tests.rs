@@ -2,6 +2,7 @@
 
 mod compression;
 mod frames;
+mod handshake;
 mod sending;
 
 use std::fmt::Write as _;
