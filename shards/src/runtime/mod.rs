@@ -549,9 +549,9 @@ fn shard_thread<E, F>(
     let _ = events.send(Event::Gone { shard: number });
 }
 
-fn set_up(seed: Seed, cpu: CpuId, kind: BackendKind, config: &Config) -> Result<Running, String> {
+fn set_up(seed: Seed, cpu: Option<CpuId>, kind: BackendKind, config: &Config) -> Result<Running, String> {
     // A thread that the system does not let pin serves all the same.
-    if let Err(error) = platform::topology::pin(cpu) {
+    if let Some(Err(error)) = cpu.map(platform::topology::pin) {
         tracing::warn!(shard = seed.number, "{error}");
     }
     stand(seed, kind, config)
