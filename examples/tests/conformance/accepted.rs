@@ -509,7 +509,7 @@ const CHUNKS: Table = &[
         "RFC 9112 §7.1",
         "an echo in chunks",
         "POST /echo{V}Transfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n",
-        "200 hello",
+        "200 hello in chunks",
     ),
     (
         "RFC 9112 §7",
@@ -599,7 +599,7 @@ const TRAILERS: Table = &[
         "RFC 9112 §7.1.2",
         "an echo with a trailer",
         "POST /echo{V}Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nx: y\r\n\r\n",
-        "200 hi",
+        "200 hi in chunks",
     ),
 ];
 
@@ -704,7 +704,7 @@ const CONNECTIONS: Table = &[
         "RFC 9112 §9.6",
         "close with chunks",
         "POST /echo{V}Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
-        "200 hi close | closed",
+        "200 hi in chunks close | closed",
     ),
     ("RFC 9112 §9.6", "close with HEAD", "HEAD /plaintext{V}Connection: close\r\n\r\n", "200 length=13 close | closed"),
     (
@@ -788,14 +788,14 @@ const OLD: Table = &[
         "RFC 9112 §6.1",
         "an answer without a length is not in chunks",
         "GET /stream/1 HTTP/1.0\r\n\r\n",
-        "200 16384 bytes close | closed",
+        "200 16384 bytes to the end close | closed",
     ),
     // Its end can only be told by the connection's.
     (
         "RFC 9112 §6.3",
         "the same, to be kept alive",
         "GET /stream/1 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
-        "200 16384 bytes close | closed",
+        "200 16384 bytes to the end close | closed",
     ),
     (
         "RFC 9112 §9.3",
@@ -968,8 +968,8 @@ const PATHS: Table = &[
 const ANSWERS: Table = &[
     ("RFC 9110 §8.6", "a length", "GET /plaintext{V}\r\n", "200 Hello, World!"),
     ("RFC 9110 §8.6", "a length of zero", "GET /bytes/0{V}\r\n", "200 length=0"),
-    ("RFC 9112 §7.1", "chunks", "GET /stream/1{V}\r\n", "200 16384 bytes"),
-    ("RFC 9112 §7.1", "no chunk", "GET /stream/0{V}\r\n", "200"),
+    ("RFC 9112 §7.1", "chunks", "GET /stream/1{V}\r\n", "200 16384 bytes in chunks"),
+    ("RFC 9112 §7.1", "no chunk", "GET /stream/0{V}\r\n", "200 in chunks"),
     ("RFC 9110 §9.3.2", "HEAD has GET's length", "HEAD /json{V}\r\n", "200 length=27"),
     ("RFC 9110 §9.3.2", "HEAD has a long answer's length", "HEAD /bytes/70000{V}\r\n", "200 length=70000"),
     ("RFC 9110 §9.3.2", "HEAD of chunks", "HEAD /stream/3{V}\r\n", "200"),
@@ -984,7 +984,13 @@ const ANSWERS: Table = &[
         "GET /sleep/0{V}Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
         "204",
     ),
-    // What nobody reads is read over, up to 256 KiB.
+    // What nobody reads is read over, up to 256 KiB. More costs more than a new connection.
+    (
+        "RFC 9112 §9.3",
+        "more content than is read over",
+        "GET /plaintext{V}Content-Length: 300000\r\n\r\n",
+        "200 Hello, World! close | closed",
+    ),
     (
         "RFC 9112 §9.3",
         "content that nobody reads",
@@ -1024,7 +1030,7 @@ const PIPELINES: Table = &[
         "RFC 9112 §9.3.2",
         "chunks in an answer between",
         "GET /stream/1{V}\r\n{G}\r\nGET /stream/2{V}\r\n",
-        "200 16384 bytes | GET /request | 200 32768 bytes",
+        "200 16384 bytes in chunks | GET /request | 200 32768 bytes in chunks",
     ),
     (
         "RFC 9112 §9.3.2",
@@ -1036,7 +1042,7 @@ const PIPELINES: Table = &[
         "RFC 9112 §9.3.2",
         "echoes",
         "POST /echo{V}Content-Length: 1\r\n\r\naPOST /echo{V}Transfer-Encoding: chunked\r\n\r\n1\r\nb\r\n0\r\n\r\nPOST /echo{V}Content-Length: 1\r\n\r\nc",
-        "200 a | 200 b | 200 c",
+        "200 a | 200 b in chunks | 200 c",
     ),
     (
         "RFC 9112 §9.3.2",

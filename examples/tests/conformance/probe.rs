@@ -3,7 +3,7 @@
 //! Behind a probe's bytes always follows one more request, [`LAST`]. It shows what became of the connection: answered, it
 //! was kept and all bytes before were understood; not answered, nothing after a fault was parsed.
 
-use crate::wire::Answer;
+use crate::wire::{Answer, Framing};
 
 /// An entry of a table.
 #[derive(Clone, Debug)]
@@ -162,6 +162,11 @@ fn told(answer: &Answer) -> String {
         ["message/http"] if !answer.body.is_empty() => request(&answer.body),
         _ => other(answer),
     };
+    match answer.framing {
+        Framing::Chunked => told += " in chunks",
+        Framing::Close => told += " to the end",
+        Framing::None | Framing::Length => {}
+    }
     for option in answer.all("connection") {
         told = format!("{told} {option}");
     }
