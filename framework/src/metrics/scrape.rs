@@ -259,6 +259,18 @@ const STATS: &[Stat] = &[
     ("shardwise_pool_compactions_total", Kind::Counter, "Small leases copied out of receive buffers.", |entry| {
         entry.stats.compactions.get() as f64
     }),
+    ("shardwise_pool_shared", Kind::Gauge, "Leases that other threads may hold.", |entry| {
+        entry.stats.shared.get() as f64
+    }),
+    ("shardwise_pool_shared_returned_total", Kind::Counter, "Shared leases that have come home.", |entry| {
+        entry.stats.shared_returned.get() as f64
+    }),
+    (
+        "shardwise_pool_shared_refused_total",
+        Kind::Counter,
+        "Leases copied because as many were shared as may be.",
+        |entry| entry.stats.shared_refused.get() as f64,
+    ),
     ("shardwise_mesh_sent_total", Kind::Counter, "Calls and one-way closures sent to other shards.", |entry| {
         entry.stats.mesh_sent.get() as f64
     }),
