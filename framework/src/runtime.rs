@@ -23,8 +23,8 @@ pub struct Runtime(());
 /// How a runtime is set up.
 #[derive(Clone, Debug)]
 pub struct Builder {
-    shards: shards::Builder,
-    admin: Option<SocketAddr>,
+    pub(crate) shards: shards::Builder,
+    pub(crate) admin: Option<SocketAddr>,
 }
 
 impl Runtime {
@@ -115,7 +115,8 @@ impl Builder {
         let reported = Arc::clone(&store);
         let started = |fleet: &Fleet| {
             if let Some(address) = admin {
-                let report = Watch { store: reported, fleet: fleet.clone() };
+                let watched = fleet.clone();
+                let report = Watch::new(&reported, fleet.remotes.len(), move || watched.is_draining());
                 let admin = listener.insert(Admin::start(address, Arc::new(report))?);
                 tracing::info!("admin http://{}", admin.address());
             }
@@ -131,9 +132,21 @@ impl Builder {
 }
 
 /// What the admin listener asks.
-struct Watch {
+pub(crate) struct Watch {
     store: Arc<Store>,
-    fleet: Fleet,
+    /// How many shards are to serve.
+    count: usize,
+    is_draining: Box<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl Watch {
+    pub(crate) fn new(
+        store: &Arc<Store>,
+        count: usize,
+        is_draining: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Self {
+        Watch { store: Arc::clone(store), count, is_draining: Box::new(is_draining) }
+    }
 }
 
 impl Report for Watch {
@@ -142,9 +155,9 @@ impl Report for Watch {
     }
 
     fn unready(&self) -> Option<String> {
-        let (serving, count) = (self.store.serving_count(), self.fleet.remotes.len());
+        let (serving, count) = (self.store.serving_count(), self.count);
         match serving {
-            _ if self.fleet.is_draining() => Some("draining".to_owned()),
+            _ if (self.is_draining)() => Some("draining".to_owned()),
             _ if serving < count => Some(format!("{serving} of {count} shards serve")),
             _ => None,
         }

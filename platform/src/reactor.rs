@@ -163,7 +163,7 @@ impl Reactor {
     /// [bell](Reactor::bell). It rings for all that comes after this call. Gives the moment at which the caller must come
     /// again though it has not rung: what the kernel had no room for, say.
     pub fn settle(&mut self, woken: &mut Vec<u64>) -> Option<Instant> {
-        self.core.revive_starved();
+        self.collect();
         let due = self.backend.settle(&mut self.core);
         // What landed may be that a stream found no buffer, and one may be home by now.
         self.core.revive_starved();
