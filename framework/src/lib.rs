@@ -89,7 +89,7 @@ pub use app::{App, SetupError};
 pub use bytes::Bytes;
 pub use error::{Error, Result};
 pub use extract::{FromHead, FromRequest, Path, Query, Rejection, State, States, Unmet};
-pub use handler::{Handler, Limited};
+pub use handler::{GreenHandler, Handler, Limited, green};
 pub use http;
 pub use json::Json;
 pub use macros::{main, test};
@@ -99,7 +99,8 @@ pub use request::Request;
 pub use respond::{Html, Respond, Sink, Stream, StreamError};
 pub use runtime::{Builder, Runtime};
 pub use shards::{
-    CallError, Cancelled, Part, Pass, PerShard, Replicated, Scope, ScopeHandle, Shard, combine, sync, yield_now,
+    CallError, Cancelled, Green, Model, Part, Pass, PerShard, Replicated, Scope, ScopeHandle, Shard, Wait, combine,
+    model, models, sync, yield_now,
 };
 
 /// What `#[shardwise::main]` expands to; not part of the interface.

@@ -3,4 +3,5 @@
 pub use crate::http::{HeaderMap, Method, StatusCode, Uri};
 pub use crate::{
     App, Body, Bytes, Handler, Html, Json, Path, PerShard, Query, Request, Respond, Response, Result, Shard, State,
+    Wait, green,
 };
