@@ -91,7 +91,7 @@ pub use bytes::Bytes;
 pub use error::{Error, Result};
 pub use extract::{FromHead, FromRequest, Path, Query, Rejection, State, States, Unmet};
 pub use guest::{Guest, Invitation};
-pub use handler::{Handler, Limited};
+pub use handler::{GreenHandler, Handler, Limited, green};
 pub use http;
 pub use json::Json;
 pub use macros::{main, test};
@@ -101,8 +101,8 @@ pub use request::Request;
 pub use respond::{Html, Respond, Sink, Stream, StreamError};
 pub use runtime::{Builder, Runtime};
 pub use shards::{
-    CallError, Cancelled, Cause, Host, Next, Part, Pass, PerShard, Reason, Remote, Replicated, Scope, ScopeHandle,
-    ScopesFull, Shard, TraceContext, combine, sync, yield_now,
+    CallError, Cancelled, Cause, Green, Host, Model, Next, Part, Pass, PerShard, Reason, Remote, Replicated, Scope,
+    ScopeHandle, ScopesFull, Shard, TraceContext, Wait, combine, model, models, sync, yield_now,
 };
 
 /// What `#[shardwise::main]` expands to; not part of the interface.

@@ -78,6 +78,19 @@ impl Builder {
         self
     }
 
+    /// Bytes of a green thread's stack; 256 KiB by default. Only what is touched costs memory. A green thread that uses more ends
+    /// the process, with a message that says so.
+    pub fn green_stack_bytes(mut self, bytes: usize) -> Self {
+        self.shards = self.shards.green_stack_bytes(bytes);
+        self
+    }
+
+    /// How many green threads each shard admits; 1,024 by default.
+    pub fn green_threads_max(mut self, count: usize) -> Self {
+        self.shards = self.shards.green_threads_max(count);
+        self
+    }
+
     /// How long a drain may take; 30 s by default.
     pub fn drain_time_max(mut self, time: Duration) -> Self {
         self.shards = self.shards.drain_time_max(time);

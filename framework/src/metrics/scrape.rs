@@ -245,6 +245,12 @@ const STATS: &[Stat] = &[
     ("shardwise_stream_starved_total", Kind::Counter, "Times that a stream found no receive buffer.", |entry| {
         entry.stats.starved.get() as f64
     }),
+    ("shardwise_green_threads", Kind::Gauge, "Green threads that have not ended.", |entry| {
+        entry.stats.green_threads.get() as f64
+    }),
+    ("shardwise_green_threads_refused_total", Kind::Counter, "Green threads refused: no stack for them.", |entry| {
+        entry.stats.green_refused.get() as f64
+    }),
     ("shardwise_operations", Kind::Gauge, "Operations in flight.", |entry| entry.stats.operations.get() as f64),
     ("shardwise_handles", Kind::Gauge, "Open sockets and files.", |entry| entry.stats.handles.get() as f64),
     ("shardwise_pool_receive_buffers", Kind::Gauge, "Receive buffers leased.", |entry| {
