@@ -4,6 +4,7 @@ mod autobahn;
 mod compression;
 mod frames;
 mod handshake;
+mod oracle;
 mod pairs;
 mod sending;
 
@@ -192,6 +193,20 @@ fn receive(engine: &mut Engine, contexts: &mut Contexts, input: &mut [u8], limit
         }
         at += step.consumed;
     }
+}
+
+/// The payloads of a server's frames, all in one.
+fn payloads(mut frames: &[u8]) -> Vec<u8> {
+    let mut payload = Vec::new();
+    while let [_, length, ..] = frames {
+        let (start, count) = match length {
+            126 => (4, u16::from_be_bytes([frames[2], frames[3]]) as usize),
+            &length => (2, length as usize),
+        };
+        payload.extend_from_slice(&frames[start..start + count]);
+        frames = &frames[start + count..];
+    }
+    payload
 }
 
 // First bytes: the frame that is its message, and fragments of one.

@@ -97,21 +97,7 @@ fn what_cannot_be_inflated_is_refused() {
 /// The bytes of a message as the deflater gives them.
 fn compressed(message: &[u8], terms: Terms) -> Vec<u8> {
     let mut engine = Engine::new(Role::Server, both(terms));
-    payload(&compress(&mut engine, &mut Contexts::new(), Kind::Binary, message, 4096))
-}
-
-/// The payloads of a server's frames.
-fn payload(mut frames: &[u8]) -> Vec<u8> {
-    let mut payload = Vec::new();
-    while let [_, length, ..] = frames {
-        let (start, count) = match length {
-            126 => (4, u16::from_be_bytes([frames[2], frames[3]]) as usize),
-            &length => (2, length as usize),
-        };
-        payload.extend_from_slice(&frames[start..start + count]);
-        frames = &frames[start + count..];
-    }
-    payload
+    payloads(&compress(&mut engine, &mut Contexts::new(), Kind::Binary, message, 4096))
 }
 
 #[test]
@@ -192,7 +178,7 @@ fn a_message_may_be_compressed_as_it_comes() {
         assert_eq!((compressed.taken, compressed.is_end), (part.len(), is_last));
         sent.extend_from_slice(&out[..compressed.written]);
     }
-    assert_eq!(sent, bare(RSV1 | TEXT, payload(&sent)));
+    assert_eq!(sent, bare(RSV1 | TEXT, payloads(&sent)));
     let says = transcript(Role::Client, both(FRESH), &sent, &Limits::default(), |left| left);
     assert_eq!(says, "text 'Hello' .");
     assert_eq!(server.compress(Kind::Text, b"a", false, &mut contexts, &mut [0; 63]), Err(WriteError::Full));
