@@ -230,11 +230,72 @@ fn nothing_of_a_connection_is_seen_by_the_next() {
     // "Hello", by reference to a message that this connection never had.
     let mut second = Engine::new(Role::Server, both(KEPT));
     let mut asks = frame(RSV1 | BINARY, b"\xf2\x00\x11\x00\x00");
-    assert_eq!(second.receive(&mut asks, &mut contexts, &limits), Err(Error::Deflate));
+    let step = second.receive(&mut asks, &mut contexts, &limits).unwrap();
+    let Event::Data(piece) = step.event else { panic!("{step:?}") };
+    assert_eq!(second.bytes(&piece, &asks), b"H", "what it says itself");
+    assert_eq!(second.receive(&mut asks[step.consumed..], &mut contexts, &limits), Err(Error::Deflate));
 
     // And the deflater refers to nothing before its message.
     let mut server = Engine::new(Role::Server, both(FRESH));
     let one = compress(&mut server, &mut contexts, Kind::Text, b"a text of some length", 200);
     let two = compress(&mut server, &mut contexts, Kind::Text, b"a text of some length", 200);
     assert_eq!(one, two);
+}
+
+/// Whatever the bytes: nothing panics, and what becomes of them does not depend on the reads.
+#[test]
+fn damaged_streams_end_the_same_however_they_are_cut() {
+    let limits = Limits { frame_bytes_max: 1_500, message_bytes_max: 2_000, fragment_count_max: 8 };
+    let mut ends = std::collections::BTreeMap::new();
+    for seed in 1..=3_000 {
+        let mut random = Random(seed);
+        let terms = Terms { takeover: random.below(2) == 0, window_bits: [8, 10, 15][random.below(3)] };
+        let agreed = both(terms);
+        let role = if random.below(3) == 0 { Role::Client } else { Role::Server };
+        let (mut sender, mut contexts) = (Engine::new(Role::Server, agreed), Contexts::new());
+        let mut input = Vec::new();
+        for _ in 0..1 + random.below(4) {
+            let count = [0, 3, 100, 900, 2_300][random.below(5)];
+            let text = "Hällo €! ".repeat(count / 9 + 1).into_bytes();
+            let plain = if random.below(2) == 0 { text } else { message(&mut random, count) };
+            let frames = if random.below(3) == 0 {
+                bare(TEXT + random.below(2) as u8, &plain)
+            } else {
+                let kind = if random.below(3) == 0 { Kind::Binary } else { Kind::Text };
+                compress(&mut sender, &mut contexts, kind, &plain, 64 + random.below(1_000))
+            };
+            let mut rest = &frames[..];
+            while let [first, length, ..] = rest {
+                let (start, count) = match length {
+                    126 => (4, u16::from_be_bytes([rest[2], rest[3]]) as usize),
+                    &length => (2, length as usize),
+                };
+                let mut payload = rest[start..start + count].to_vec();
+                if random.below(6) == 0 && count > 0 {
+                    payload[random.below(count)] ^= 1 << random.below(8);
+                }
+                input.extend(if role == Role::Server { frame(*first, &payload) } else { bare(*first, &payload) });
+                rest = &rest[start + count..];
+            }
+        }
+        for _ in 0..random.below(3) {
+            let at = random.below(input.len());
+            match random.below(3) {
+                0 => input[at] = random.next() as u8,
+                1 => input.truncate(at + 1),
+                _ => drop(input.remove(at)),
+            }
+        }
+        let whole = transcript(role, agreed, &input, &limits, |left| left);
+        let bytewise = transcript(role, agreed, &input, &limits, |_| 1);
+        assert_eq!(whole, bytewise, "seed {seed}, byte by byte");
+        let cut = transcript(role, agreed, &input, &limits, |left| 1 + random.below(left.min(200)));
+        assert_eq!(whole, cut, "seed {seed}, cut at random");
+        let error = whole.rsplit(' ').find(|word| word.starts_with(char::is_uppercase) && !word.contains('\''));
+        *ends.entry(error.unwrap_or("none").to_owned()).or_insert(0) += 1;
+    }
+    println!("{ends:?}");
+    for end in ["Deflate", "Utf8", "MessageTooLong", "FrameTooLong", "ReservedBit"] {
+        assert!(ends.get(end).is_some_and(|&count| count > 10), "{end}: {ends:?}");
+    }
 }
