@@ -255,13 +255,11 @@ impl Engine {
         *at = range.end;
         self.payload_left -= count as u64;
         let bytes = &mut input[range.clone()];
-        let is_text = self.incoming.is_some_and(|incoming| incoming.kind == Kind::Text);
-        // Both in one go over what the nearest cache holds.
-        for part in bytes.chunks_mut(PART_BYTES) {
-            self.mask.apply(part);
-            if is_text && let Some(incoming) = &mut self.incoming {
-                incoming.utf8.push(part)?;
-            }
+        self.mask.apply(bytes);
+        if let Some(incoming) = &mut self.incoming
+            && incoming.kind == Kind::Text
+        {
+            incoming.utf8.push(bytes)?;
         }
         self.piece(range, false, self.payload_left == 0)
     }
@@ -286,17 +284,18 @@ impl Engine {
                 self.unmasked = part.len();
             }
             // One more than there may be, to see that there is one.
-            let room = limits.message_bytes_max.saturating_sub(incoming.bytes).saturating_add(1);
-            let (taken, piece) = inflater.inflate(part, room.try_into().unwrap_or(usize::MAX))?;
+            let left = limits.message_bytes_max.saturating_sub(incoming.bytes);
+            let (taken, piece) = inflater.inflate(part, left.saturating_add(1).try_into().unwrap_or(usize::MAX))?;
             *at += taken;
             self.payload_left -= taken as u64;
             self.unmasked = self.unmasked.saturating_sub(taken);
             incoming.bytes += piece.len() as u64;
-            if incoming.bytes > limits.message_bytes_max {
-                return Err(Error::MessageTooLong);
-            }
             if is_text {
-                incoming.utf8.push(inflater.piece(piece.clone()))?;
+                let within = inflater.piece(piece.clone());
+                incoming.utf8.push(&within[..within.len().min(left.try_into().unwrap_or(usize::MAX))])?;
+            }
+            if piece.len() as u64 > left {
+                return Err(Error::MessageTooLong);
             }
             let is_end = self.payload_left == 0 && !inflater.has_more();
             if is_end && self.is_final {
@@ -439,9 +438,6 @@ impl Engine {
         }
     }
 }
-
-/// What is unmasked and judged at a time: what stays in the nearest cache. See the benchmark `ws`.
-const PART_BYTES: usize = 8 * 1024;
 
 // What an idle connection costs here. Half of it are the two control frames.
 const _: () = assert!(size_of::<Engine>() <= 448);

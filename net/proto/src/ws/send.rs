@@ -38,8 +38,10 @@ impl Engine {
         out: &mut [u8],
     ) -> Result<Frame, WriteError> {
         let outgoing = self.outgoing(kind, false)?;
-        let head = self.head(outgoing.opcode(), is_last, false, payload_bytes, out)?;
-        let mask = self.key.take().map(Mask::new);
+        let key = self.frame_key()?;
+        let head = frame::write(outgoing.opcode(), is_last, false, payload_bytes, key, out)?;
+        let mask = key.map(Mask::new);
+        self.key = None;
         self.outgoing = if is_last { None } else { Some(Outgoing { is_begun: true, ..outgoing }) };
         Ok(Frame { head, mask })
     }
@@ -181,27 +183,16 @@ impl Engine {
     /// A frame with its payload.
     #[inline]
     fn whole(&mut self, opcode: Opcode, payload: &[u8], out: &mut [u8]) -> Result<usize, WriteError> {
-        let head = self.head(opcode, true, false, payload.len(), out)?;
+        let key = self.frame_key()?;
+        let head = frame::write(opcode, true, false, payload.len(), key, out)?;
         let written = head + payload.len();
         let room = out.get_mut(head..written).ok_or(WriteError::Full)?;
         room.copy_from_slice(payload);
-        if let Some(key) = self.key.take() {
+        if let Some(key) = key {
             Mask::new(key).apply(room);
         }
+        self.key = None;
         Ok(written)
-    }
-
-    /// A head with the key there is, which is not spent by this.
-    #[inline]
-    fn head(
-        &self,
-        opcode: Opcode,
-        is_final: bool,
-        is_compressed: bool,
-        payload_bytes: usize,
-        out: &mut [u8],
-    ) -> Result<usize, WriteError> {
-        frame::write(opcode, is_final, is_compressed, payload_bytes, self.frame_key()?, out)
     }
 
     /// Whether a frame may be written now, and with which key.

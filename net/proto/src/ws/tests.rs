@@ -1,15 +1,18 @@
 //! The conformance tables of WebSocket: every entry whole, byte by byte and cut at random, with one result.
 
+mod autobahn;
 mod compression;
 mod frames;
 mod handshake;
+mod oracle;
+mod pairs;
 mod sending;
 
 use std::fmt::Write as _;
 
 use super::*;
 
-/// Feeds `input` to an engine in pieces, as `cut` says: what is not consumed is shown again. What the engine has to say is
+/// Feeds `input` to an engine in reads, as `cut` says: what is not consumed is shown again. What the engine has to say is
 /// asked for after every event. Returns all that happened, in words.
 fn transcript(
     role: Role,
@@ -20,9 +23,10 @@ fn transcript(
 ) -> String {
     let (mut engine, mut contexts) = (Engine::new(role, agreed), Contexts::new());
     let mut assembly = Assembly::new(usize::MAX);
-    let (mut said, mut held, mut sent) = (String::new(), Vec::new(), 0);
+    let (mut said, mut held, mut at, mut sent) = (String::new(), Vec::new(), 0, 0);
     loop {
-        let step = match engine.receive(&mut held, &mut contexts, limits) {
+        let shown_input = &mut held[at..];
+        let step = match engine.receive(shown_input, &mut contexts, limits) {
             Ok(step) => step,
             Err(error) => {
                 write!(said, "{error:?} ").unwrap();
@@ -34,21 +38,21 @@ fn transcript(
             }
         };
         match step.event {
-            Event::NeedMore if sent == input.len() => {
-                assert_eq!(step.consumed, held.len());
-                let idle = if engine.is_idle() { "." } else { "…" };
-                return said + idle;
-            }
             Event::NeedMore => {
-                held.drain(..step.consumed);
+                assert_eq!(step.consumed, shown_input.len());
+                if sent == input.len() {
+                    let idle = if engine.is_idle() { "." } else { "…" };
+                    return said + idle;
+                }
                 let count = cut(input.len() - sent).clamp(1, input.len() - sent);
+                held.clear();
                 held.extend_from_slice(&input[sent..sent + count]);
-                sent += count;
+                (at, sent) = (0, sent + count);
                 continue;
             }
             Event::Data(piece) => {
                 assert!(!piece.range.is_empty() || piece.is_final, "an empty piece says nothing");
-                let bytes = engine.bytes(&piece, &held);
+                let bytes = engine.bytes(&piece, shown_input);
                 if let Some(message) = assembly.push(&piece, bytes).unwrap() {
                     assert_eq!(message.text().is_some(), message.kind == Kind::Text);
                     let kind = if message.kind == Kind::Text { "text" } else { "binary" };
@@ -62,11 +66,11 @@ fn transcript(
                 write!(said, "close {code} {} ", shown(engine.reason().as_bytes())).unwrap();
             }
             Event::Closed => {
-                assert_eq!(step.consumed, held.len());
+                assert_eq!(step.consumed, shown_input.len());
                 return said + "closed";
             }
         }
-        held.drain(..step.consumed);
+        at += step.consumed;
         answers(&mut said, &mut engine);
     }
 }
@@ -152,6 +156,57 @@ fn bare(first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
     frame.truncate(frame.len() - payload.as_ref().len() - 4);
     frame.extend_from_slice(payload.as_ref());
     frame
+}
+
+/// All frames of a compressed message, written into slices of `room`.
+fn compress(engine: &mut Engine, contexts: &mut Contexts, kind: Kind, mut message: &[u8], room: usize) -> Vec<u8> {
+    let (mut all, mut out) = (Vec::new(), vec![0; room]);
+    for _ in 0..1_000_000 {
+        engine.set_key([9, 8, 7, 6]);
+        let compressed = engine.compress(kind, message, true, contexts, &mut out).unwrap();
+        all.extend_from_slice(&out[..compressed.written]);
+        message = &message[compressed.taken..];
+        if compressed.is_end {
+            assert!(message.is_empty());
+            return all;
+        }
+    }
+    panic!("no end");
+}
+
+/// The one message in `input`.
+fn receive(engine: &mut Engine, contexts: &mut Contexts, input: &mut [u8], limits: &Limits) -> Vec<u8> {
+    let (mut at, mut message, mut is_final) = (0, Vec::new(), false);
+    loop {
+        let step = engine.receive(&mut input[at..], contexts, limits).unwrap();
+        match step.event {
+            Event::NeedMore => {
+                assert!(is_final);
+                return message;
+            }
+            Event::Data(piece) => {
+                assert_eq!(piece.is_first, message.is_empty() && !is_final);
+                message.extend_from_slice(engine.bytes(&piece, &input[at..]));
+                is_final = piece.is_final;
+            }
+            other => panic!("{other:?}"),
+        }
+        at += step.consumed;
+    }
+}
+
+/// The payloads of a server's frames, all in one.
+fn payloads(mut frames: &[u8]) -> Vec<u8> {
+    let mut payload = Vec::new();
+    while let [_, length, ..] = frames {
+        let (start, count) = match length {
+            126 => (4, u16::from_be_bytes([frames[2], frames[3]]) as usize),
+            &length => (2, length as usize),
+        };
+        payload.extend_from_slice(&frames[start..start + count]);
+        frames = &frames[start + count..];
+    }
+    payload
 }
 
 // First bytes: the frame that is its message, and fragments of one.

@@ -97,37 +97,7 @@ fn what_cannot_be_inflated_is_refused() {
 /// The bytes of a message as the deflater gives them.
 fn compressed(message: &[u8], terms: Terms) -> Vec<u8> {
     let mut engine = Engine::new(Role::Server, both(terms));
-    payload(&frames(&mut engine, &mut Contexts::new(), Kind::Binary, message, 4096))
-}
-
-/// All frames of a compressed message, written into slices of `room`.
-fn frames(engine: &mut Engine, contexts: &mut Contexts, kind: Kind, mut message: &[u8], room: usize) -> Vec<u8> {
-    let (mut all, mut out) = (Vec::new(), vec![0; room]);
-    for _ in 0..1_000_000 {
-        engine.set_key([9, 8, 7, 6]);
-        let compressed = engine.compress(kind, message, true, contexts, &mut out).unwrap();
-        all.extend_from_slice(&out[..compressed.written]);
-        message = &message[compressed.taken..];
-        if compressed.is_end {
-            assert!(message.is_empty());
-            return all;
-        }
-    }
-    panic!("no end");
-}
-
-/// The payloads of a server's frames.
-fn payload(mut frames: &[u8]) -> Vec<u8> {
-    let mut payload = Vec::new();
-    while let [_, length, ..] = frames {
-        let (start, count) = match length {
-            126 => (4, u16::from_be_bytes([frames[2], frames[3]]) as usize),
-            &length => (2, length as usize),
-        };
-        payload.extend_from_slice(&frames[start..start + count]);
-        frames = &frames[start + count..];
-    }
-    payload
+    payloads(&compress(&mut engine, &mut Contexts::new(), Kind::Binary, message, 4096))
 }
 
 #[test]
@@ -192,17 +162,8 @@ fn whatever_is_compressed_is_inflated_in_every_window() {
             let count = [0, 1, 50, 300, 5_000, 40_000, 100_000][random.below(7)];
             let plain = message(&mut random, count);
             let room = [64, 70, 200, 4_096, 60_000][random.below(5)];
-            let mut input = frames(&mut server, &mut contexts, Kind::Binary, &plain, room);
-            let (mut at, mut inflated) = (0, Vec::new());
-            loop {
-                let step = client.receive(&mut input[at..], &mut contexts, &limits).unwrap();
-                match step.event {
-                    Event::NeedMore => break,
-                    Event::Data(piece) => inflated.extend_from_slice(client.bytes(&piece, &input[at..])),
-                    other => panic!("{other:?}"),
-                }
-                at += step.consumed;
-            }
+            let mut input = compress(&mut server, &mut contexts, Kind::Binary, &plain, room);
+            let inflated = receive(&mut client, &mut contexts, &mut input, &limits);
             assert!(inflated == plain, "seed {seed}, {terms:?}, {count} bytes in {room}");
         }
     }
@@ -217,7 +178,7 @@ fn a_message_may_be_compressed_as_it_comes() {
         assert_eq!((compressed.taken, compressed.is_end), (part.len(), is_last));
         sent.extend_from_slice(&out[..compressed.written]);
     }
-    assert_eq!(sent, bare(RSV1 | TEXT, payload(&sent)));
+    assert_eq!(sent, bare(RSV1 | TEXT, payloads(&sent)));
     let says = transcript(Role::Client, both(FRESH), &sent, &Limits::default(), |left| left);
     assert_eq!(says, "text 'Hello' .");
     assert_eq!(server.compress(Kind::Text, b"a", false, &mut contexts, &mut [0; 63]), Err(WriteError::Full));
@@ -269,11 +230,72 @@ fn nothing_of_a_connection_is_seen_by_the_next() {
     // "Hello", by reference to a message that this connection never had.
     let mut second = Engine::new(Role::Server, both(KEPT));
     let mut asks = frame(RSV1 | BINARY, b"\xf2\x00\x11\x00\x00");
-    assert_eq!(second.receive(&mut asks, &mut contexts, &limits), Err(Error::Deflate));
+    let step = second.receive(&mut asks, &mut contexts, &limits).unwrap();
+    let Event::Data(piece) = step.event else { panic!("{step:?}") };
+    assert_eq!(second.bytes(&piece, &asks), b"H", "what it says itself");
+    assert_eq!(second.receive(&mut asks[step.consumed..], &mut contexts, &limits), Err(Error::Deflate));
 
     // And the deflater refers to nothing before its message.
     let mut server = Engine::new(Role::Server, both(FRESH));
-    let one = frames(&mut server, &mut contexts, Kind::Text, b"a text of some length", 200);
-    let two = frames(&mut server, &mut contexts, Kind::Text, b"a text of some length", 200);
+    let one = compress(&mut server, &mut contexts, Kind::Text, b"a text of some length", 200);
+    let two = compress(&mut server, &mut contexts, Kind::Text, b"a text of some length", 200);
     assert_eq!(one, two);
+}
+
+/// Whatever the bytes: nothing panics, and what becomes of them does not depend on the reads.
+#[test]
+fn damaged_streams_end_the_same_however_they_are_cut() {
+    let limits = Limits { frame_bytes_max: 1_500, message_bytes_max: 2_000, fragment_count_max: 8 };
+    let mut ends = std::collections::BTreeMap::new();
+    for seed in 1..=3_000 {
+        let mut random = Random(seed);
+        let terms = Terms { takeover: random.below(2) == 0, window_bits: [8, 10, 15][random.below(3)] };
+        let agreed = both(terms);
+        let role = if random.below(3) == 0 { Role::Client } else { Role::Server };
+        let (mut sender, mut contexts) = (Engine::new(Role::Server, agreed), Contexts::new());
+        let mut input = Vec::new();
+        for _ in 0..1 + random.below(4) {
+            let count = [0, 3, 100, 900, 2_300][random.below(5)];
+            let text = "Hällo €! ".repeat(count / 9 + 1).into_bytes();
+            let plain = if random.below(2) == 0 { text } else { message(&mut random, count) };
+            let frames = if random.below(3) == 0 {
+                bare(TEXT + random.below(2) as u8, &plain)
+            } else {
+                let kind = if random.below(3) == 0 { Kind::Binary } else { Kind::Text };
+                compress(&mut sender, &mut contexts, kind, &plain, 64 + random.below(1_000))
+            };
+            let mut rest = &frames[..];
+            while let [first, length, ..] = rest {
+                let (start, count) = match length {
+                    126 => (4, u16::from_be_bytes([rest[2], rest[3]]) as usize),
+                    &length => (2, length as usize),
+                };
+                let mut payload = rest[start..start + count].to_vec();
+                if random.below(6) == 0 && count > 0 {
+                    payload[random.below(count)] ^= 1 << random.below(8);
+                }
+                input.extend(if role == Role::Server { frame(*first, &payload) } else { bare(*first, &payload) });
+                rest = &rest[start + count..];
+            }
+        }
+        for _ in 0..random.below(3) {
+            let at = random.below(input.len());
+            match random.below(3) {
+                0 => input[at] = random.next() as u8,
+                1 => input.truncate(at + 1),
+                _ => drop(input.remove(at)),
+            }
+        }
+        let whole = transcript(role, agreed, &input, &limits, |left| left);
+        let bytewise = transcript(role, agreed, &input, &limits, |_| 1);
+        assert_eq!(whole, bytewise, "seed {seed}, byte by byte");
+        let cut = transcript(role, agreed, &input, &limits, |left| 1 + random.below(left.min(200)));
+        assert_eq!(whole, cut, "seed {seed}, cut at random");
+        let error = whole.rsplit(' ').find(|word| word.starts_with(char::is_uppercase) && !word.contains('\''));
+        *ends.entry(error.unwrap_or("none").to_owned()).or_insert(0) += 1;
+    }
+    println!("{ends:?}");
+    for end in ["Deflate", "Utf8", "MessageTooLong", "FrameTooLong", "ReservedBit"] {
+        assert!(ends.get(end).is_some_and(|&count| count > 10), "{end}: {ends:?}");
+    }
 }

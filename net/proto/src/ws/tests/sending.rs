@@ -73,6 +73,17 @@ fn a_client_masks_and_wants_a_key_for_every_frame() {
     assert_eq!(retry(&mut |out| client.transmit(out)), frame(CLOSE, b"\x03\xe8"));
 }
 
+/// A key that a server was given used to mask its payload, of a frame whose head said that it was not masked.
+#[test]
+fn a_server_masks_nothing_even_with_a_key() {
+    let mut server = Engine::new(Role::Server, None);
+    server.set_key(KEY);
+    assert_eq!(retry(&mut |out| server.message(Kind::Text, b"Hello", out)), bare(TEXT, "Hello"));
+    server.set_key(KEY);
+    let frame = server.fragment(Kind::Text, 5, true, &mut [0; 20]);
+    assert_eq!(frame, Ok(Frame { head: 2, mask: None }));
+}
+
 #[test]
 fn fragments_are_one_message() {
     let mut server = Engine::new(Role::Server, None);
