@@ -99,7 +99,8 @@ pub use request::Request;
 pub use respond::{Html, Respond, Sink, Stream, StreamError};
 pub use runtime::{Builder, Runtime};
 pub use shards::{
-    CallError, Cancelled, Part, Pass, PerShard, Replicated, Scope, ScopeHandle, Shard, combine, sync, yield_now,
+    CallError, Cancelled, Cause, Part, Pass, PerShard, Reason, Replicated, Scope, ScopeHandle, ScopesFull, Shard,
+    TraceContext, combine, sync, yield_now,
 };
 
 /// What `#[shardwise::main]` expands to; not part of the interface.

@@ -97,3 +97,19 @@ pub const READINESS_WAIT_MAX: Duration = Duration::from_secs(3600);
 /// Readiness: threads of one shard for files, which are never ready and always block. Each is made when it is first needed.
 /// Work that waits for a thread is bounded by [`OPERATIONS_MAX`], since each operation is queued once.
 pub const FILE_THREADS_MAX: usize = 4;
+
+/// Bytes of a green thread's stack. Only what is touched costs memory; deep calls of libraries (a panic's backtrace, a parser)
+/// take some tens of KiB, and twice that without optimisation.
+pub const GREEN_STACK_BYTES: usize = 256 * 1024;
+
+/// The smallest stack: with less, a panic could not be formatted.
+pub const GREEN_STACK_BYTES_MIN: usize = 32 * 1024;
+const _: () = assert!(GREEN_STACK_BYTES >= GREEN_STACK_BYTES_MIN);
+
+/// Green threads of one shard. Each stack is two mappings of the process, its guard page one of them, and Linux admits 65,530
+/// (vm.max_map_count): enough for thirty shards.
+pub const GREEN_STACKS_MAX: usize = 1024;
+
+/// Bytes of the stack on which a thread learns that it has overflowed another, if it has none of its own: for a signal's frame,
+/// which is 12 KiB where registers are widest, and Rust's handler.
+pub const SIGNAL_STACK_BYTES: usize = 64 * 1024;

@@ -4,16 +4,18 @@
 //! It knows nothing of protocols. Everything that comes from outside (time, randomness, I/O) comes through the shard's
 //! reactor, so the same program runs on a real machine and on a simulated one.
 
-// The one thread-local is the current shard, in `task/raw.rs`. Clippy judges the attributes in the macro's expansion at
+// What a thread keeps stands in `task/raw.rs`. Clippy judges the attributes in the macro's expansion at
 // the crate's root, so a narrower exception has no effect.
 #![allow(clippy::disallowed_macros)]
 
 mod alarm;
 mod atomics;
 pub mod combine;
+mod guest;
 mod inbox;
 pub mod limits;
 pub mod mesh;
+pub mod models;
 mod operation;
 pub mod park;
 pub mod runtime;
@@ -23,19 +25,24 @@ mod stats;
 pub mod sync;
 pub mod task;
 pub mod timer;
+mod trace;
 pub mod world;
 
 pub use alarm::{Alarm, TimedOut};
+pub use guest::{Guest, Host, Invitation};
 pub use inbox::{Remote, SendError};
 pub use mesh::{Call, CallError, OnAll, Part, PerShard, Post, Replicated};
+pub use models::offload::{self, Offload, OffloadError};
+pub use models::{Green, Model, Wait, model};
 pub use operation::Operation;
 pub use runtime::simulation::{Program, Simulation};
 pub use runtime::start::{Declaration, Listening, StartError, listen};
 pub use runtime::{Builder, Fleet, RunError, Runtime, features_from_environment};
-pub use scope::{Cancelled, Cause, Label, OnCancel, Pass, Reason, Run, Scope, ScopeHandle, ScopesFull};
+pub use scope::{Cancelled, Cause, Demand, Label, OnCancel, Pass, Reason, Run, Scope, ScopeHandle, ScopesFull};
 pub use shard::{Next, Running, Shard, TurnEnd, panic_text};
 pub use stats::{Counter, ShardStats};
 pub use task::{JoinError, JoinHandle, Leased, SpawnError, budget, yield_now};
+pub use trace::TraceContext;
 
 #[cfg(test)]
 mod tests;

@@ -148,7 +148,7 @@ impl std::ops::DerefMut for Bed {
 impl Bed {
     pub(crate) fn new(rung: Rung, pool: PoolSize) -> Bed {
         let unparker = Unparker::new(rung.kind).expect("a descriptor");
-        let config = Config { pool, features: rung.features };
+        let config = Config { pool, features: rung.features, ..Config::default() };
         let (seed, plan) = rung.chance;
         let machine = Machine::with_plan(seed, plan);
         let reactor = match rung.kind {
@@ -196,6 +196,12 @@ impl Bed {
                 _ => assert!(self.machine.advance_to_next(), "sim: stuck"),
             }
         }
+    }
+
+    /// What a host does before it waits for the bell.
+    #[cfg(unix)]
+    pub(crate) fn settle_once(&mut self, woken: &mut Vec<u64>) -> Option<Instant> {
+        (**self).settle(woken)
     }
 
     /// Enters for a while, without expecting anything.

@@ -28,6 +28,8 @@
 //! How memory is checked, and how to run this without io_uring, is in CONTRIBUTING.md.
 
 mod bed;
+#[cfg(unix)]
+mod bell;
 mod buffers;
 mod clock;
 mod datagrams;
@@ -158,6 +160,8 @@ contract! {
         buffers::a_paused_stream_can_be_abandoned,
         buffers::a_cancelled_receive_loses_no_buffer,
         buffers::a_lease_outlives_the_reactor,
+        #[cfg(unix)]
+        bell::a_simulated_machine_has_no_bell,
         clock::a_wait_ends_at_its_time,
         clock::a_sleep_is_never_early,
         clock::sleeps_end_in_order,
@@ -200,6 +204,10 @@ contract! {
         slots::ten_thousand_operations_overflow_no_queue,
         #[cfg(target_os = "linux")]
         linux::an_overflow_of_the_completion_queue_loses_nothing,
+        #[cfg(unix)]
+        bell::a_bell_is_heard_by_level,
+        #[cfg(target_os = "linux")]
+        bell::a_bell_is_heard_by_edges,
         clock::an_unpark_before_the_wait_is_not_lost,
         clock::another_thread_unparks,
         datagrams::congestion_marks_arrive,
