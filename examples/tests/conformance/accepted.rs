@@ -90,7 +90,7 @@ const METHODS: Table = &[
     ("RFC 9110 §9.3.8", "TRACE where a route takes every method", "TRACE /request{V}\r\n", "TRACE /request"),
     // Nothing here reflects a TRACE by itself: it would show fields that scripts must not see.
     ("RFC 9110 §9.3.8", "TRACE where none does", "TRACE /plaintext{V}\r\n", "405 allow=GET, HEAD"),
-    ("RFC 9110 §9.3.6", "CONNECT", "CONNECT here:443{V}\r\n", "404 nothing is served"),
+    ("RFC 9110 §9.3.6", "CONNECT", "CONNECT here:443{V}\r\n", "404 nothing is served at here:443"),
     ("RFC 9110 §9.3.6", "CONNECT to an address", "CONNECT [::1]:443{V}\r\n", "404 nothing is served"),
     ("RFC 5789 §2", "PATCH", "PATCH /request{V}Content-Length: 2\r\n\r\nhi", "PATCH /request; 'hi'"),
     ("RFC 4918 §9.1", "PROPFIND", "PROPFIND /request{V}Depth: 1\r\n\r\n", "PROPFIND /request; Depth: 1"),
