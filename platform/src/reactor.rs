@@ -152,7 +152,7 @@ impl Reactor {
     /// concerns, in order, possibly more than once. Enters the kernel at most once, and not at all when there is nothing
     /// to submit, nothing to collect and no wait.
     pub fn enter(&mut self, wait: Wait, woken: &mut Vec<u64>) {
-        self.core.revive_starved();
+        self.collect();
         // What has landed already is news: whoever waits for it must run before anyone sleeps.
         let wait = if self.core.woken.is_empty() { wait } else { Wait::No };
         self.backend.enter(&mut self.core, wait);
@@ -163,7 +163,7 @@ impl Reactor {
     /// [bell](Reactor::bell). It rings for all that comes after this call. Gives the moment at which the caller must come
     /// again though it has not rung: what the kernel had no room for, say.
     pub fn settle(&mut self, woken: &mut Vec<u64>) -> Option<Instant> {
-        self.core.revive_starved();
+        self.collect();
         let due = self.backend.settle(&mut self.core);
         // What landed may be that a stream found no buffer, and one may be home by now.
         self.core.revive_starved();
@@ -180,6 +180,14 @@ impl Reactor {
     /// `OutOfDescriptors`, `OutOfMemory`.
     pub fn bell(&mut self) -> Result<Bell> {
         self.backend.bell()
+    }
+
+    /// Takes in what was [shared](crate::Chunk::share) and has come home, and starts the streams again that have waited for it,
+    /// with the next [`enter`](Reactor::enter). Entering does it too; this is for whoever has been woken for it and does not
+    /// enter at once.
+    pub fn collect(&mut self) {
+        self.core.pool.collect();
+        self.core.revive_starved();
     }
 
     /// Whether a simulated machine keeps this shard off its CPU at this moment: whoever drives it does not turn it, and

@@ -178,6 +178,8 @@ impl Running {
         };
         let core = Rc::new(core);
         core.scopes.belongs_to(&core);
+        let world = core.world;
+        core.pool.wake_by(move || world.notify());
         let spin = Spin { time: spin_time_max, time_max: spin_time_max };
         Ok(Running { shard: Shard(core), woken: Vec::new(), ended: Vec::new(), is_late: false, spin })
     }
@@ -338,6 +340,9 @@ impl Running {
             for job in core.inbox.take() {
                 job(&self.shard);
             }
+        }
+        if core.pool.has_news() {
+            core.reactor.borrow_mut().collect();
         }
         if core.mesh.receive(&self.shard) {
             self.spin.time = self.spin.time_max;
@@ -616,7 +621,7 @@ impl Core {
 
     /// Whether something waits to be adopted or shown that does not come from this shard's own tasks.
     fn has_arrivals(&self) -> bool {
-        self.world.has_wakes() || self.inbox.is_waiting() || self.mesh.is_ready()
+        self.world.has_wakes() || self.inbox.is_waiting() || self.mesh.is_ready() || self.pool.has_news()
     }
 
     fn wake(&self, waiter: u64) {

@@ -155,6 +155,10 @@ impl Bed {
             BackendKind::Sim => Reactor::simulated(&machine, &config),
             kind => Reactor::open(kind, &config, &unparker).expect("a backend that was probed"),
         };
+        reactor.pool().wake_by({
+            let unparker = unparker.clone();
+            move || unparker.unpark()
+        });
         Bed { rung, machine, unparker, reactor: Some(reactor), woken: Vec::new() }
     }
 

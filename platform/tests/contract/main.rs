@@ -27,6 +27,9 @@
 //!
 //! How memory is checked, and how to run this without io_uring, is in CONTRIBUTING.md.
 
+// For one thread-local in `buffers.rs`. Clippy judges the attributes in the macro's expansion at the crate's root.
+#![allow(clippy::disallowed_macros)]
+
 mod bed;
 #[cfg(unix)]
 mod bell;
@@ -187,6 +190,8 @@ contract! {
     uncut: [
         buffers::leases_never_pin_the_last_buffers,
         buffers::bulk_and_heads_do_not_share,
+        buffers::a_shared_buffer_comes_home_from_another_thread,
+        buffers::what_is_shared_outlives_the_reactor,
         clock::waiters_are_named,
         datagrams::a_batch_leaves_as_its_segments,
         datagrams::datagrams_started_together_have_an_answer_each,
@@ -194,6 +199,7 @@ contract! {
         session::a_whole_session,
     ],
     kernels: [
+        buffers::a_sleeping_shard_is_woken_for_the_buffer_it_waits_for,
         buffers::a_stream_that_is_cancelled_as_it_starves_ends,
         #[cfg(target_os = "linux")]
         linux::where_no_way_leads_is_unreachable,
