@@ -90,7 +90,7 @@ const METHODS: Table = &[
     ("RFC 9110 §9.3.8", "TRACE where a route takes every method", "TRACE /request{V}\r\n", "TRACE /request"),
     // Nothing here reflects a TRACE by itself: it would show fields that scripts must not see.
     ("RFC 9110 §9.3.8", "TRACE where none does", "TRACE /plaintext{V}\r\n", "405 allow=GET, HEAD"),
-    ("RFC 9110 §9.3.6", "CONNECT", "CONNECT here:443{V}\r\n", "404 nothing is served"),
+    ("RFC 9110 §9.3.6", "CONNECT", "CONNECT here:443{V}\r\n", "404 nothing is served at here:443"),
     ("RFC 9110 §9.3.6", "CONNECT to an address", "CONNECT [::1]:443{V}\r\n", "404 nothing is served"),
     ("RFC 5789 §2", "PATCH", "PATCH /request{V}Content-Length: 2\r\n\r\nhi", "PATCH /request; 'hi'"),
     ("RFC 4918 §9.1", "PROPFIND", "PROPFIND /request{V}Depth: 1\r\n\r\n", "PROPFIND /request; Depth: 1"),
@@ -855,8 +855,8 @@ const OLD: Table = &[
 ];
 
 const EXPECTATIONS: Table = &[
-    // Whether `100 Continue` comes before an answer with content depends on what has arrived when the content is wanted;
-    // the tests of the showcase wait for it.
+    // Whether `100 Continue` comes before an answer with content depends on what has arrived when the content is wanted:
+    // see `WAITING`.
     (
         "RFC 9110 §10.1.1",
         "without content",
@@ -868,6 +868,90 @@ const EXPECTATIONS: Table = &[
         "of a GET without content",
         "{G}Expect: 100-continue\r\n\r\n",
         "GET /request; Expect: 100-continue",
+    ),
+];
+
+/// Clients that send a head and wait before they send the rest, to be told to go on or not to. In the answer to one who is
+/// not told, the connection is given up: what comes next may be content or a request (RFC 9110 §10.1.1).
+pub(crate) fn waiting() -> Vec<Probe> {
+    Probe::all(&[WAITING], KEPT)
+}
+
+const WAITING: Table = &[
+    (
+        "RFC 9110 §10.1.1",
+        "content that is wanted",
+        "{P}Expect: 100-continue\r\nContent-Length: 2\r\n\r\nhi",
+        "100 | POST /request; Expect: 100-continue; 'hi'",
+    ),
+    (
+        "RFC 9110 §10.1.1",
+        "an expectation in mixed case",
+        "{P}Expect: 100-Continue\r\nContent-Length: 2\r\n\r\nhi",
+        "100 | POST /request; Expect: 100-Continue; 'hi'",
+    ),
+    (
+        "RFC 9110 §10.1.1",
+        "the same expectation twice",
+        "{P}Expect: 100-continue\r\nexpect: 100-continue\r\nContent-Length: 2\r\n\r\nhi",
+        "100 | POST /request; Expect: 100-continue; expect: 100-continue; 'hi'",
+    ),
+    (
+        "RFC 9110 §10.1.1",
+        "chunks that are wanted",
+        "{P}Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+        "100 | POST /request; Expect: 100-continue; 'hi'",
+    ),
+    ("RFC 9110 §10.1.1", "an echo", "POST /echo{V}Expect: 100-continue\r\nContent-Length: 2\r\n\r\nhi", "100 | 200 hi"),
+    ("RFC 9110 §10.1.1", "an expectation that is not made", "{P}Content-Length: 2\r\n\r\nhi", "POST /request; 'hi'"),
+    (
+        "RFC 9110 §10.1.1",
+        "content that nobody reads",
+        "GET /plaintext{V}Expect: 100-continue\r\nContent-Length: 2\r\n\r\nhi",
+        "200 Hello, World! close | closed",
+    ),
+    (
+        "RFC 9110 §10.1.1",
+        "a wrong method",
+        "PUT /echo{V}Expect: 100-continue\r\nContent-Length: 2\r\n\r\nhi",
+        "405 allow=POST | closed",
+    ),
+    (
+        "RFC 9110 §10.1.1",
+        "a wrong path",
+        "POST /nowhere{V}Expect: 100-continue\r\nContent-Length: 2\r\n\r\nhi",
+        "404 nothing is served | closed",
+    ),
+    (
+        "RFC 9110 §10.1.1",
+        "more content than the route takes",
+        "{P}Expect: 100-continue\r\nContent-Length: 99999999\r\n\r\nhi",
+        "413 | closed",
+    ),
+    (
+        "RFC 9110 §10.1.1",
+        "another expectation",
+        "{P}Expect: 100-continue, x\r\nContent-Length: 2\r\n\r\nhi",
+        "417 Expect | closed",
+    ),
+    (
+        "RFC 9110 §10.1.1",
+        "no content",
+        "{P}Expect: 100-continue\r\nContent-Length: 0\r\n\r\n",
+        "POST /request; Expect: 100-continue",
+    ),
+    // Never to a client of HTTP/1.0.
+    (
+        "RFC 9110 §15.2",
+        "HTTP/1.0",
+        "POST /request HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nhi",
+        "POST /request HTTP/1.0; Expect: 100-continue; 'hi' close | closed",
+    ),
+    (
+        "RFC 9112 §7.1",
+        "a bad chunk from one who was told to go on",
+        "{P}Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n\r\n",
+        "100 | 400 chunk size | closed",
     ),
 ];
 

@@ -41,5 +41,6 @@ fn the_tables_are_as_large_as_they_claim() {
     for Probe { name, bytes, .. } in [refused::probes(), accepted::probes()].concat() {
         assert!(known.insert(bytes), "{name}: an entry before asks the same");
     }
-    println!("{} entries with the sweeps", all().len());
+    let (refused, accepted) = (refused::probes().len(), accepted::probes().len());
+    println!("{refused} must be refused, {accepted} are odd and valid; {} with the sweeps", all().len());
 }

@@ -235,6 +235,8 @@ pub(crate) enum Cut {
     Random(u64),
     /// Once, here.
     At(usize),
+    /// Once, behind the first head.
+    AfterHead,
 }
 
 impl Cut {
@@ -244,6 +246,10 @@ impl Cut {
             Cut::Bytes => input.chunks(input.len().div_ceil(1000)).collect(),
             Cut::LineEnds => input.split_inclusive(|&byte| byte == b'\r' || byte == b'\n').collect(),
             Cut::Random(seed) => random_pieces(input, seed),
+            Cut::AfterHead => {
+                let end = input.windows(4).position(|window| window == b"\r\n\r\n").expect("a head") + 4;
+                Cut::At(end).pieces(input)
+            }
             Cut::At(at) => vec![&input[..at], &input[at..]],
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use shardwise::test::{Client, Connection, Server, builder};
 
+use crate::accepted;
 use crate::probe::{Came, Cut, Probe};
 use crate::wire::{Answer, parse};
 
@@ -88,6 +89,11 @@ fn every_probe_is_judged_the_same_whatever_the_cuts() {
 #[test]
 fn every_probe_is_judged_the_same_byte_by_byte() {
     check(crate::all(), |_, _| vec![Cut::Bytes]);
+}
+
+#[test]
+fn those_who_wait_are_told_to_go_on_or_not_to() {
+    check(accepted::waiting(), |_, _| vec![Cut::AfterHead]);
 }
 
 /// Short entries of each kind, cut once at each place there is.

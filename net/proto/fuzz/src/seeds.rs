@@ -6,7 +6,7 @@ use crate::{accepted, refused};
 
 /// What `name` is shown first.
 pub fn of(name: &str) -> Vec<Vec<u8>> {
-    let probes = [accepted::probes(), refused::probes()].concat();
+    let probes = [accepted::probes(), accepted::waiting(), refused::probes()].concat();
     // Long ones show bounds, which the tables have shown already; short ones leave room to explore.
     let requests = probes.into_iter().map(|probe| probe.bytes).filter(|bytes| bytes.len() <= SEED_BYTES_MAX);
     let mut seeds: Vec<Vec<u8>> = match name {
