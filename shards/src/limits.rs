@@ -89,7 +89,7 @@ pub const LATE_TURN_TIME_MIN: Duration = Duration::from_millis(10);
 const _: () = assert!(LATE_TURN_TIME_MIN.as_micros() >= 10 * TURN_TIME_MAX.as_micros());
 
 /// Captures of a closure, or bytes of a value, that lie in a message of the mesh; larger ones are boxed. With a function's
-/// address, a name and a tag they make a cache line.
+/// address and a name they make a cache line.
 pub const MESSAGE_INLINE_BYTES: usize = 48;
 
 /// Requests that one shard may have on the way to another: calls that are not answered, closures that are not run. Enough to
@@ -112,9 +112,9 @@ pub const MESH_ANSWERS: usize = 4 * MESH_CREDITS;
 /// one is refused. As many as a busy shard has requests in hand.
 pub const MESH_CALLS_MAX: usize = 1 << 15;
 
-/// Messages that a lane gathers before they are shown: a receiver that spins gets them early enough, and what showing costs
-/// (a cache line, a fence) is spread over that many.
-pub const MESH_PUBLISH_BATCH: usize = 32;
+/// Messages that a link gathers before they are shown: a receiver that is awake begins while more are written, and what
+/// showing costs (a line that goes to and fro, since the receiver looks at it) is spread over that many.
+pub const MESH_PUBLISH_BATCH: usize = 16;
 
 /// Requests from all peers that a shard runs in one turn before it looks at its own tasks: at 100 ns each a fifth of a turn.
 pub const MESH_REQUESTS_PER_TURN_MAX: usize = 1024;

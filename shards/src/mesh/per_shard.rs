@@ -17,10 +17,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use platform::inline_fn::InlineFn;
-
 use super::fabric::Standing;
-use super::message::{Run, Visit};
+use super::message::{Request, Visit};
 use super::{Call, CallError, Mesh, Post, place};
 use crate::Shard;
 use crate::limits::PER_SHARDS_MAX;
@@ -151,7 +149,7 @@ impl<T: 'static> PerShard<T> {
             Ok(part) => visit.start(along, || call(Part(part))),
             Err(error) => visit.fail(error),
         };
-        Call::of_part(caller, shard, self.whole as usize, InlineFn::new(begin))
+        Call::of_part(caller, shard, self.whole as usize, Request::new(begin))
     }
 
     /// Sends a closure to a shard's part, which it may change, and does not wait for that: see [`Shard::post`].
@@ -247,17 +245,17 @@ impl<T: 'static> PerShard<T> {
         write_here(&*self.part(&self.caller()?)?, call)
     }
 
-    fn call<R: Send + 'static>(self, shard: usize, run: Run) -> Call<R> {
-        Call::of_part(self.caller(), shard, self.whole as usize, run)
+    fn call<R: Send + 'static>(self, shard: usize, request: Request) -> Call<R> {
+        Call::of_part(self.caller(), shard, self.whole as usize, request)
     }
 
     /// What runs `call` with the part of the shard that it comes to.
-    fn run<R, F>(self, call: F) -> Run
+    fn run<R, F>(self, call: F) -> Request
     where
         R: Send + 'static,
         F: FnOnce(&RefCell<T>) -> Result<R, CallError> + Send + 'static,
     {
-        InlineFn::new(move |visit: &Visit| match self.part(&visit.shard).and_then(|part| call(&part)) {
+        Request::new(move |visit: &Visit| match self.part(&visit.shard).and_then(|part| call(&part)) {
             Ok(value) => visit.answer(value),
             Err(error) => visit.fail(error),
         })
