@@ -6,7 +6,9 @@
 mod served;
 mod wire;
 
+use std::cell::RefCell;
 use std::io::{self, Write};
+use std::rc::Rc;
 use std::sync::{Mutex, Once, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -41,6 +43,8 @@ on_each_backend! {
     idle_connections_end,
     a_panic_is_a_500_and_the_shard_lives_on,
     a_handler_that_blocks_ends_no_idle_connection,
+    work_ends_with_its_client,
+    a_client_that_has_only_ended_its_side_is_answered,
 }
 
 fn check_on(kind: BackendKind, test: fn(&Served)) {
@@ -66,6 +70,13 @@ fn app() -> App {
             shard.sleep(TIME_MAX).await;
             "waited"
         })
+        .get("/scoped", async |shard: Shard, scope: ScopeHandle| {
+            let query = scope.child("query").unwrap();
+            let _ = query.run(std::future::pending::<()>()).await;
+            reasons(&shard).borrow_mut().extend(query.reason().map(|reason| reason.to_string()));
+            "given up"
+        })
+        .get("/reasons", |shard: Shard| reasons(&shard).borrow().join("; "))
         .get("/block", || {
             thread::sleep(4 * TIME_MAX);
             "blocked"
@@ -82,6 +93,11 @@ fn app() -> App {
                 panic!("boom in the stream")
             })
         })
+}
+
+/// Why work in scopes has ended, on this shard.
+fn reasons(shard: &Shard) -> Rc<RefCell<Vec<String>>> {
+    shard.local(RefCell::default)
 }
 
 /// Does something while a good client asks, which must not notice.
@@ -250,4 +266,35 @@ fn keep_the_log() {
 
     static ONCE: Once = Once::new();
     ONCE.call_once(|| tracing_subscriber::fmt().with_writer(|| Log).with_ansi(false).init());
+}
+
+fn work_ends_with_its_client(served: &Served) {
+    let mut client = served.client();
+    // By an end, and by a reset: that is what the system sends for a socket that is closed with something unread in it.
+    for before in ["", "GET /"] {
+        let mut leaver = served.client();
+        if !before.is_empty() {
+            leaver.send(request(before));
+        }
+        leaver.send(request("GET /scoped"));
+        // The server is at work, and what it said is here.
+        thread::sleep(TIME_MAX);
+        drop(leaver);
+    }
+    let deadline = Instant::now() + wire::WAIT_MAX;
+    let expect = "client disconnected → request 1 → query; client disconnected → request 2 → query";
+    while client.ask("GET /reasons").text() != expect {
+        assert!(Instant::now() < deadline, "{}", client.ask("GET /reasons").text());
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn a_client_that_has_only_ended_its_side_is_answered(served: &Served) {
+    for (path, expect) in [("GET /wait", "waited"), ("GET /scoped", "given up")] {
+        let mut client = served.client();
+        client.send(request(path));
+        client.end_output();
+        assert_eq!(client.answer().text(), expect);
+        client.expect_end();
+    }
 }

@@ -38,7 +38,9 @@ pub use operation::Operation;
 pub use runtime::simulation::{Program, Simulation};
 pub use runtime::start::{Declaration, Listening, StartError, listen};
 pub use runtime::{Builder, Fleet, RunError, Runtime, features_from_environment};
-pub use scope::{Cancelled, Cause, Demand, Label, OnCancel, Pass, Reason, Run, Scope, ScopeHandle, ScopesFull};
+pub use scope::{
+    Cancelled, Cause, Demand, Entered, Label, OnCancel, Pass, Reason, Run, Scope, ScopeHandle, ScopesFull,
+};
 pub use shard::{Next, Running, Shard, TurnEnd, panic_text};
 pub use stats::{Counter, ShardStats};
 pub use task::{JoinError, JoinHandle, Leased, SpawnError, budget, yield_now};

@@ -20,8 +20,8 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use platform::Buf;
 use platform::limits::CHUNK_BYTES_MAX;
 use proto::h1::{self, BodyLength, Checked, Event, FRAME_BYTES_MAX, Standing, WriteError};
-use proto::head::HeadTable;
-use shards::{Alarm, Demand, Leased, Operation, Pass, Scope, Shard};
+use proto::head::{HeadTable, Known};
+use shards::{Alarm, Demand, Entered, Leased, Operation, Pass, Scope, Shard};
 
 use super::Context;
 use super::input::{self, Input};
@@ -72,7 +72,7 @@ pub(crate) fn serve<S: Service>(
         match ended {
             Ok(()) => {}
             Err(End::TimedOut | End::Overdue) => stats.timed_out.add(1),
-            Err(End::Broken) => stats.broken.add(1),
+            Err(End::Broken | End::Unfinished) => stats.broken.add(1),
             Err(End::Exhausted) => tracing::warn!("a connection was closed: the shard's buffer pool is exhausted"),
         }
     }
@@ -140,6 +140,8 @@ enum End {
     Exhausted,
     /// The request took too long, and its answer had begun.
     Overdue,
+    /// The answer has begun and cannot be finished.
+    Unfinished,
 }
 
 /// What waiting between requests ended with.
@@ -325,12 +327,16 @@ impl<S: Service> Connection<S> {
     /// returns, and nothing of them has been near a future.
     fn begin(&mut self, head: &h1::Head, bytes: usize) -> Result<Begun, End> {
         let (request, incoming) = self.request(head, bytes);
-        if let Some(trace) = request.trace() {
-            // What it says is known only now, so this one is not made on demand. Without room for a scope there is no trace.
-            let scope = self.pass.scope().on_demand(self.demand()).ok();
-            self.request = scope.map(|scope| scope.with_trace(trace));
+        if request.known(Known::TraceParent).is_some() {
+            self.trace(&request);
         }
-        self.stage = match self.in_request(|service| service.call(request)) {
+        let entered = self.enter_request();
+        let reply = self.context.service.call(request);
+        let made = entered.leave();
+        if made.is_some() {
+            self.request_scope_made(made);
+        }
+        self.stage = match reply {
             Reply::Ready(response) => match self.respond(response)? {
                 None if self.request.is_none() => return Ok(Begun::Ended),
                 rest => rest.into(),
@@ -371,6 +377,8 @@ impl<S: Service> Connection<S> {
             *stage = match stage {
                 Stage::Handler(future) => {
                     let response = ready!(self.poll_handler(cx, future, incoming))?;
+                    // It is not to be polled again, whatever comes now.
+                    *stage = Stage::Done;
                     self.respond(response)?.into()
                 }
                 Stage::Content(content) => {
@@ -420,7 +428,7 @@ impl<S: Service> Connection<S> {
         incoming: Option<&Rc<Incoming>>,
     ) -> Poll<Result<Response, End>> {
         loop {
-            if let Poll::Ready(response) = self.in_request(|_| Pin::new(&mut *future).poll(cx)) {
+            if let Poll::Ready(response) = self.in_request(|| Pin::new(&mut *future).poll(cx)) {
                 return Poll::Ready(Ok(response));
             }
             // What was answered before need not wait for this handler.
@@ -482,27 +490,46 @@ impl<S: Service> Connection<S> {
     // ---- the request's scope, and what ends it before its time -----------------------------------------------------------
 
     /// Runs something of the request's in its scope, which is made if that asks for it.
-    #[inline]
-    fn in_request<R>(&mut self, work: impl FnOnce(&S) -> R) -> R {
-        let demand = self.demand();
-        let Connection { context, request, pass, .. } = self;
-        let work = || work(&context.service);
-        if let Some(request) = request {
-            return request.enter(work);
-        }
-        let (result, made) = pass.scope().enter_on_demand(demand, work);
+    fn in_request<R>(&mut self, work: impl FnOnce() -> R) -> R {
+        let entered = self.enter_request();
+        let result = work();
+        let made = entered.leave();
         if made.is_some() {
-            self.request = made;
-            if self.has_left {
-                self.client_left(false);
-            }
+            self.request_scope_made(made);
         }
         result
     }
 
+    #[inline(always)]
+    fn enter_request(&self) -> Entered<'_> {
+        match &self.request {
+            Some(request) => request.entered(),
+            None => self.pass.scope().entered_on_demand(self.demand()),
+        }
+    }
+
+    /// What is said of a trace is known only now, so the scope is not made on demand. Without room for a scope there is no
+    /// trace.
+    #[cold]
+    fn trace(&mut self, request: &Request) {
+        if let Some(trace) = request.trace() {
+            let scope = self.pass.scope().on_demand(self.demand()).ok();
+            self.request = scope.map(|scope| scope.with_trace(trace));
+        }
+    }
+
+    #[cold]
+    fn request_scope_made(&mut self, made: Option<Scope>) {
+        self.request = made;
+        if self.has_left {
+            self.client_left(false);
+        }
+    }
+
+    #[inline(always)]
     fn demand(&self) -> Demand {
         let deadline = self.limit.as_ref().map(|limit| limit.deadline());
-        Demand { names: &SCOPE_NAMES, numbers: [self.number.into(), self.requests.into()], deadline }
+        Demand { names: &SCOPE_NAMES, numbers: [self.number, self.requests], deadline }
     }
 
     #[cold]
@@ -571,17 +598,20 @@ impl<S: Service> Connection<S> {
                 End::TimedOut => request.cancel("the client takes nothing"),
                 End::Exhausted => request.cancel("no buffer is left"),
                 End::Overdue => request.expire(),
+                End::Unfinished => request.cancel("its answer cannot be finished"),
             }
         }
         let is_seen = self.request.is_some() || incoming.is_some();
         let mut answer = None;
         match &mut stage {
             Stage::Handler(future) if is_seen => {
-                if let Poll::Ready(response) = self.in_request(|_| Pin::new(future).poll(cx)) {
+                if let Poll::Ready(response) = self.in_request(|| Pin::new(future).poll(cx)) {
                     answer = Some(response);
                 }
             }
-            Stage::Content(content) if is_seen => drop(self.in_request(|_| poll_piece(content, cx))),
+            Stage::Content(content) if is_seen && !matches!(end, End::Unfinished) => {
+                drop(self.in_request(|| poll_piece(content, cx)))
+            }
             _ => {}
         }
         if !matches!((&end, &stage), (End::Overdue, Stage::Handler(_))) {
@@ -767,13 +797,13 @@ impl<S: Service> Connection<S> {
             }
             let mut waits = false;
             while !self.outbox.is_full() && !waits {
-                match self.in_request(|_| poll_piece(content, cx)) {
+                match self.in_request(|| poll_piece(content, cx)) {
                     Poll::Ready(Some(Ok(buf))) if buf.is_empty() => {}
                     Poll::Ready(Some(Ok(buf))) => self.write_piece(buf).map_err(Refusal::fatal)?,
                     Poll::Ready(None) => return Poll::Ready(self.write_end().map_err(Refusal::fatal)),
                     Poll::Ready(Some(Err(error))) => {
                         tracing::warn!("a response ended before its time: {error}");
-                        return Poll::Ready(Err(End::Broken));
+                        return Poll::Ready(Err(End::Unfinished));
                     }
                     Poll::Pending => match incoming {
                         Some(incoming) if incoming.is_wanted() => waits = self.poll_feed(cx, incoming)?.is_pending(),
@@ -955,7 +985,7 @@ impl Refusal {
             Refusal::Exhausted => End::Exhausted,
             Refusal::Unwritable(error) => {
                 tracing::error!("a response broke its own framing: {error}");
-                End::Broken
+                End::Unfinished
             }
         }
     }

@@ -8,6 +8,8 @@
 //! Much work never asks. So a scope may be on demand: what is entered then is a few numbers, and the nodes are made
 //! when someone wants to know.
 
+use std::cell::Cell;
+use std::fmt;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -22,17 +24,60 @@ pub struct Demand {
     /// The kind of the outer scope and of the inner one.
     pub names: &'static [&'static str; 2],
     /// Which ones of their kinds.
-    pub numbers: [u64; 2],
+    pub numbers: [u32; 2],
     /// When the work must be done.
     pub deadline: Option<Instant>,
 }
 
-/// Whose the work is that runs now.
-#[derive(Clone, Copy)]
-pub(super) enum Current {
-    Scope(Key),
-    /// Of a scope that is to be made in this one.
-    Demand(Key, Demand),
+/// Whose the work is that runs now. To enter a scope on demand writes these and reads one: half the work of a request that
+/// asks for nothing would else be to save what nobody wants back.
+pub(super) struct Current {
+    scope: Cell<Key>,
+    /// What is to be made, and in which scope, while `scope` says so. In parts, so that nothing is put together first.
+    within: Cell<Key>,
+    names: Cell<&'static [&'static str; 2]>,
+    numbers: Cell<[u32; 2]>,
+    deadline: Cell<Option<Instant>>,
+}
+
+/// In place of a scope: it is to be made. No scope has this index.
+const TO_BE_MADE: Key = Key { index: u32::MAX, generation: 0 };
+
+fn is_to_be_made(key: Key) -> bool {
+    key.index == TO_BE_MADE.index
+}
+
+impl Current {
+    pub(super) fn new(root: Key) -> Self {
+        Current {
+            scope: Cell::new(root),
+            within: Cell::new(root),
+            names: Cell::new(&["", ""]),
+            numbers: Cell::default(),
+            deadline: Cell::default(),
+        }
+    }
+
+    /// The scope, or what is to be made.
+    fn get(&self) -> Result<Key, (Key, Demand)> {
+        match self.scope.get() {
+            key if is_to_be_made(key) => Err(self.demand()),
+            key => Ok(key),
+        }
+    }
+
+    fn demand(&self) -> (Key, Demand) {
+        let (names, numbers, deadline) = (self.names.get(), self.numbers.get(), self.deadline.get());
+        (self.within.get(), Demand { names, numbers, deadline })
+    }
+
+    #[inline(always)]
+    fn set_demand(&self, within: Key, Demand { names, numbers, deadline }: Demand) {
+        self.within.set(within);
+        self.names.set(names);
+        self.numbers.set(numbers);
+        self.deadline.set(deadline);
+    }
 }
 
 /// What a call takes along of the work that makes it.
@@ -62,11 +107,11 @@ impl Shard {
     pub fn current_scope(&self) -> Result<ScopeHandle, ScopesFull> {
         let tree = self.scope_tree();
         match tree.current.get() {
-            Current::Scope(key) => Ok(ScopeHandle::on(tree, key)),
-            Current::Demand(within, demand) => {
+            Ok(key) => Ok(ScopeHandle::on(tree, key)),
+            Err((within, demand)) => {
                 let made = ScopeHandle::on(tree, within).on_demand(demand)?;
                 let handle = made.handle();
-                tree.current.set(Current::Scope(made.into_key()));
+                tree.current.scope.set(made.into_key());
                 Ok(handle)
             }
         }
@@ -76,8 +121,8 @@ impl Shard {
     pub(crate) fn travelling(&self) -> Travelling {
         let tree = self.scope_tree();
         match tree.current.get() {
-            Current::Scope(key) => Travelling::of(tree, key),
-            Current::Demand(within, demand) => {
+            Ok(key) => Travelling::of(tree, key),
+            Err((within, demand)) => {
                 let around = Travelling::of(tree, within);
                 Travelling { deadline: earlier(around.deadline, demand.deadline), ..around }
             }
@@ -88,17 +133,26 @@ impl Shard {
 impl ScopeHandle {
     /// Runs `work` in this scope: it is the [current](Shard::current_scope) one until `work` returns. Nothing ends
     /// `work` when the scope is cancelled.
+    #[inline]
     pub fn enter<R>(&self, work: impl FnOnce() -> R) -> R {
-        let _entered = Entered::new(&self.tree, Current::Scope(self.key));
+        let _entered = self.entered();
         work()
     }
 
-    /// Runs `work` in a scope that is made inside this one if someone asks for it, and is given back then.
-    pub fn enter_on_demand<R>(&self, demand: Demand, work: impl FnOnce() -> R) -> (R, Option<Scope>) {
-        let mut entered = Entered::new(&self.tree, Current::Demand(self.key, demand));
-        let result = work();
-        let made = entered.leave();
-        (result, made)
+    /// Enters this scope until what is returned is dropped, before the task gives way to another.
+    #[inline]
+    pub fn entered(&self) -> Entered<'_> {
+        Entered { tree: &self.tree, before: self.tree.current.scope.replace(self.key), is_on_demand: false, kept: None }
+    }
+
+    /// Enters a scope that is made inside this one if someone asks for it, and that [`leave`](Entered::leave) gives back.
+    #[inline(always)]
+    pub fn entered_on_demand(&self, demand: Demand) -> Entered<'_> {
+        let current = &self.tree.current;
+        let before = current.scope.replace(TO_BE_MADE);
+        let kept = if is_to_be_made(before) { keep(current) } else { None };
+        current.set_demand(self.key, demand);
+        Entered { tree: &self.tree, before, is_on_demand: true, kept }
     }
 
     /// Makes such a scope at once.
@@ -106,9 +160,10 @@ impl ScopeHandle {
     /// Errors: the shard has as many as it admits.
     pub fn on_demand(&self, demand: Demand) -> Result<Scope, ScopesFull> {
         let Demand { names: [outer, inner], numbers: [outer_number, inner_number], deadline } = demand;
+        let label = |name, number: u32| Label { name, number: Some(number.into()) };
         // The inner one holds the outer, which nobody needs by itself.
-        let outer = self.labelled_child(Label { name: outer, number: Some(outer_number) })?;
-        let made = outer.labelled_child(Label { name: inner, number: Some(inner_number) })?;
+        let outer = self.labelled_child(label(outer, outer_number))?;
+        let made = outer.labelled_child(label(inner, inner_number))?;
         outer.detach();
         Ok(match deadline {
             Some(deadline) => made.with_deadline(deadline),
@@ -169,36 +224,55 @@ fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
     }
 }
 
-/// Puts things back as they were, also when the work panics.
-struct Entered<'t> {
+/// A scope that has been entered. Dropping it puts things back as they were, also when the work panics.
+#[must_use = "what is dropped at once has not been entered"]
+pub struct Entered<'t> {
     tree: &'t Rc<Tree>,
-    /// `None` once it has been left.
-    before: Option<Current>,
+    before: Key,
     is_on_demand: bool,
+    /// What is to be made outside, where there is such a thing.
+    kept: Option<Box<(Key, Demand)>>,
 }
 
-impl<'t> Entered<'t> {
-    #[inline]
-    fn new(tree: &'t Rc<Tree>, current: Current) -> Self {
-        let is_on_demand = matches!(current, Current::Demand(..));
-        Entered { tree, before: Some(tree.current.replace(current)), is_on_demand }
+impl Entered<'_> {
+    /// Puts things back as they were, and gives the scope that was made meanwhile.
+    #[inline(always)]
+    pub fn leave(mut self) -> Option<Scope> {
+        let made = self.put_back();
+        // It holds nothing any more, and need not be put back again.
+        std::mem::forget(self);
+        made
     }
 
-    /// Gives the scope that was made meanwhile.
-    #[inline]
-    fn leave(&mut self) -> Option<Scope> {
-        let current = self.tree.current.replace(self.before.take()?);
-        match current {
-            Current::Scope(key) if self.is_on_demand => Some(Scope::from_key(self.tree, key)),
-            _ => None,
+    #[inline(always)]
+    fn put_back(&mut self) -> Option<Scope> {
+        let current = &self.tree.current;
+        if let Some(kept) = self.kept.take() {
+            let (within, demand) = *kept;
+            current.set_demand(within, demand);
         }
+        let key = current.scope.replace(self.before);
+        let is_made = std::mem::take(&mut self.is_on_demand) && !is_to_be_made(key);
+        is_made.then(|| Scope::from_key(self.tree, key))
     }
+}
+
+/// Work on demand inside work on demand.
+#[cold]
+fn keep(current: &Current) -> Option<Box<(Key, Demand)>> {
+    Some(Box::new(current.demand()))
 }
 
 impl Drop for Entered<'_> {
     #[inline]
     fn drop(&mut self) {
-        drop(self.leave());
+        drop(self.put_back());
+    }
+}
+
+impl fmt::Debug for Entered<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entered").field("is_on_demand", &self.is_on_demand).finish_non_exhaustive()
     }
 }
 

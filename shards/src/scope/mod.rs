@@ -36,8 +36,8 @@ use platform::arena::Key;
 
 use crate::sync::Ticket;
 use crate::{JoinHandle, Shard, SpawnError, TraceContext};
-pub use current::Demand;
 pub(crate) use current::Travelling;
+pub use current::{Demand, Entered};
 pub use run::Run;
 pub(crate) use tree::Tree;
 use tree::Wait;

@@ -5,7 +5,7 @@
 //! that a gate need only look at its own count. Wakers and calls are made when the nodes are no longer borrowed: they may
 //! run anyone's code, which may come back here.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 use std::task::Waker;
 use std::time::Instant;
@@ -24,7 +24,7 @@ pub(crate) struct Tree {
     inside: RefCell<Inside>,
     root: Key,
     /// Whose the work is that runs now: see `current.rs`.
-    pub(super) current: Cell<Current>,
+    pub(super) current: Current,
     shard: RefCell<Weak<Core>>,
 }
 
@@ -73,7 +73,7 @@ impl Tree {
         let root = Node::new(Label { name: "shard", number: None }, None);
         let Ok(root) = nodes.insert(root) else { unreachable!("an empty arena has room") };
         let inside = Inside { nodes, places: Places::new(), wakers: Vec::new(), calls: 0 };
-        let current = Cell::new(Current::Scope(root));
+        let current = Current::new(root);
         Tree { inside: RefCell::new(inside), root, current, shard: RefCell::default() }
     }
 

@@ -25,6 +25,13 @@ fn label(shard: &Shard) -> String {
     label.unwrap().to_owned()
 }
 
+/// Runs `work` in a scope on demand, and gives it if it was made.
+fn on_demand<R>(around: &Scope, demand: Demand, work: impl FnOnce() -> R) -> (R, Option<Scope>) {
+    let entered = around.entered_on_demand(demand);
+    let result = work();
+    (result, entered.leave())
+}
+
 const NAMES: &[&str; 2] = &["connection", "request"];
 
 fn demand() -> Demand {
@@ -77,11 +84,11 @@ fn a_scope_on_demand_is_made_once_and_only_if_asked_for() {
     on_a_shard(async |shard| {
         let connections = shard.scope().child("connections").unwrap();
         let before = shard.scopes();
-        let ((), made) = connections.enter_on_demand(demand(), || ());
+        let ((), made) = on_demand(&connections, demand(), || ());
         assert!(made.is_none());
         assert_eq!(shard.scopes(), before);
 
-        let (query, made) = connections.enter_on_demand(demand(), || {
+        let (query, made) = on_demand(&connections, demand(), || {
             assert_eq!(label(&shard), "request 17");
             assert_eq!(label(&shard), "request 17");
             assert_eq!(shard.scopes(), before + 2);
@@ -111,7 +118,7 @@ fn what_is_made_on_demand_is_cancelled_when_the_work_panics() {
         let connections = shard.scope().child("connections").unwrap();
         let kept = RefCell::new(None);
         let panicked = catch_unwind(AssertUnwindSafe(|| {
-            connections.enter_on_demand(demand(), || {
+            on_demand(&connections, demand(), || {
                 *kept.borrow_mut() = Some(shard.current_scope().unwrap());
                 std::panic::resume_unwind(Box::new(()))
             })
@@ -128,10 +135,10 @@ fn work_inside_work_asks_for_itself() {
     on_a_shard(async |shard| {
         let connections = shard.scope().child("connections").unwrap();
         let inner: Scope = shard.scope().child("inner").unwrap();
-        let ((), made) = connections.enter_on_demand(demand(), || inner.enter(|| assert_eq!(label(&shard), "inner")));
+        let ((), made) = on_demand(&connections, demand(), || inner.enter(|| assert_eq!(label(&shard), "inner")));
         assert!(made.is_none());
         let ((), made) = inner.enter(|| {
-            let entered = connections.enter_on_demand(demand(), || assert_eq!(label(&shard), "request 17"));
+            let entered = on_demand(&connections, demand(), || assert_eq!(label(&shard), "request 17"));
             assert_eq!(label(&shard), "inner");
             entered
         });
@@ -146,7 +153,7 @@ fn deadline_and_trace_are_those_of_what_is_around() {
         let soon = shard.now() + Duration::from_secs(1);
         let connections = shard.scope().child("connections").unwrap().with_trace(trace);
         let limited = Demand { deadline: Some(soon), ..demand() };
-        let ((), made) = connections.enter_on_demand(limited, || {
+        let ((), made) = on_demand(&connections, limited, || {
             // Known before anything is made.
             let before = shard.scopes();
             let along = shard.travelling();
@@ -162,6 +169,25 @@ fn deadline_and_trace_are_those_of_what_is_around() {
         let span = request.child("span").unwrap().with_trace(other);
         assert_eq!(span.child("inside").unwrap().trace(), Some(other));
         assert_eq!(request.trace(), Some(trace));
+    });
+}
+
+#[test]
+fn scopes_on_demand_nest() {
+    on_a_shard(async |shard| {
+        let connections = shard.scope().child("connections").unwrap();
+        let other = Demand { names: &["outer", "inner"], numbers: [1, 2], deadline: None };
+        let ((), made) = on_demand(&connections, demand(), || {
+            let ((), made) = on_demand(&connections, other, || assert_eq!(label(&shard), "inner 2"));
+            assert!(made.is_some());
+            let ((), made) = on_demand(&connections, other, || ());
+            assert!(made.is_none());
+            assert_eq!(label(&shard), "request 17");
+            let ((), made) = on_demand(&connections, other, || assert_eq!(label(&shard), "inner 2"));
+            assert!(made.is_some());
+            assert_eq!(label(&shard), "request 17");
+        });
+        assert!(made.is_some());
     });
 }
 
