@@ -99,8 +99,8 @@ pub use request::Request;
 pub use respond::{Html, Respond, Sink, Stream, StreamError};
 pub use runtime::{Builder, Runtime};
 pub use shards::{
-    CallError, Cancelled, Green, Model, Part, Pass, PerShard, Replicated, Scope, ScopeHandle, Shard, Wait, combine,
-    model, models, sync, yield_now,
+    CallError, Cancelled, Cause, Green, Model, Part, Pass, PerShard, Reason, Replicated, Scope, ScopeHandle,
+    ScopesFull, Shard, TraceContext, Wait, combine, model, models, sync, yield_now,
 };
 
 /// What `#[shardwise::main]` expands to; not part of the interface.

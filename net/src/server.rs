@@ -61,9 +61,11 @@ impl Server {
             is_pausing: false,
             drain: Cell::new(false),
         };
+        let mut number = 0u32;
         while let Some(stream) = poll_fn(|cx| accepting.poll_accept(cx, &context)).await {
+            number = number.wrapping_add(1);
             let pass = accepting.connections.pass();
-            if let Err(error) = accepting.shard.spawn(h1::serve(Rc::clone(&context), stream, pass)) {
+            if let Err(error) = accepting.shard.spawn(h1::serve(Rc::clone(&context), stream, pass, number)) {
                 tracing::warn!("a connection was closed: {error}");
             }
         }
@@ -88,7 +90,7 @@ pub async fn serve<S: Service + 'static>(
 struct Accepting {
     shard: Shard,
     listener: Listener,
-    /// Its gate is open while a connection lives.
+    /// Its gate is closed while a connection lives, or a task that a request has left.
     connections: Scope,
     alarm: Alarm,
     /// The alarm rings when accepting may go on.
@@ -110,7 +112,7 @@ impl Accepting {
                 ready!(self.alarm.poll_rung(cx));
                 self.is_pausing = false;
             }
-            if self.connections.passes() >= context.config.connections_max && !self.drain.get() {
+            if context.connections.get() >= context.config.connections_max && !self.drain.get() {
                 self.pause(context);
                 continue;
             }

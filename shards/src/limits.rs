@@ -143,3 +143,31 @@ pub const PRIVATE_BULK_BUFFERS: u16 = 4;
 /// what is leased costs memory. Beyond 32 MiB an allocator maps such a region afresh (glibc's M_MMAP_THRESHOLD_MAX); below, it
 /// takes what the last thread has left and clears it, which cost 50 ms a thread.
 pub const PRIVATE_POOL_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Threads of the pool for offloaded jobs, for each CPU that the process may use, unless the builder says otherwise. Most of
+/// such jobs wait for a disk or a lock; those that compute should not crowd out the shards by more than that.
+pub const OFFLOAD_THREADS_PER_CPU: usize = 4;
+
+/// The most that a builder may ask for. Each is a stack and a place in the kernel's tables; code that wants more of them wants to
+/// be asynchronous.
+pub const OFFLOAD_THREADS_MAX: usize = 1024;
+
+/// Offloaded jobs of one shard that wait for a thread, unless the builder says otherwise: as many as requests in hand on a busy
+/// shard. A further one is refused.
+pub const OFFLOAD_QUEUE_MAX: usize = 1024;
+
+/// How long a thread of the pool waits for a job before it ends. Starting one costs some 50 µs, keeping it a stack: ten seconds
+/// span the gaps of a steady load.
+pub const OFFLOAD_IDLE_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// While the end waits for offloaded jobs: how often it looks whether a second signal has come.
+pub const OFFLOAD_LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// A simulated thread takes up to this to come for a job: what waking one costs on a busy machine.
+pub const SIMULATED_THREAD_WAKE_MAX: Duration = Duration::from_micros(200);
+
+/// An offloaded job takes up to this on a simulated machine: a few reads of a disk.
+pub const SIMULATED_JOB_TIME_MAX: Duration = Duration::from_millis(10);
+
+/// CPUs of a simulated machine, as far as the pool of threads goes: two, so that jobs overtake each other and also wait.
+pub const SIMULATED_CPUS: usize = 2;

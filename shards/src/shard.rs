@@ -23,6 +23,7 @@ use crate::limits::{
 };
 use crate::mesh::Mesh;
 use crate::models::Greens;
+use crate::models::offload::Offloader;
 use crate::runtime::start::Start;
 use crate::scope::{Cause, ScopeHandle, Tree};
 use crate::stats::ShardStats;
@@ -52,6 +53,7 @@ pub(crate) struct Core {
     world: &'static World,
     inbox: Arc<Inbox>,
     mesh: Mesh,
+    offloader: Offloader,
     locals: Locals,
     greens: Greens,
     scopes: Rc<Tree>,
@@ -112,6 +114,8 @@ pub(crate) struct Seed {
     pub(crate) stats: Arc<ShardStats>,
     /// How long the shard may look for messages before it sleeps; zero if others need the CPU.
     pub(crate) spin_time_max: Duration,
+    /// The way to the runtime's pool of threads.
+    pub(crate) offloader: Offloader,
     /// For its green threads.
     pub(crate) stacks: StackSize,
 }
@@ -129,7 +133,7 @@ impl Running {
         unpark: impl Fn() + Send + Sync + 'static,
     ) -> Result<Self, WorldsFull> {
         let claim: Claim = World::claim(unpark)?;
-        let Seed { number, count, why, start, stats, spin_time_max, stacks } = seed;
+        let Seed { number, count, why, start, stats, spin_time_max, offloader, stacks } = seed;
         let tasks = Tasks::new(claim);
         let scopes = Rc::new(Tree::new());
         tasks.on_unjoined_panic(|payload| {
@@ -148,6 +152,7 @@ impl Running {
             strangers: RefCell::new(Arena::new(STRANGERS_MAX)),
             inbox: Inbox::new(),
             mesh: Mesh::new(number, Arc::clone(start.fabric()), tasks.world()),
+            offloader,
             tasks,
             locals: Locals::new(),
             greens: Greens::new(stacks),
@@ -442,6 +447,10 @@ impl Shard {
         &self.0.root
     }
 
+    pub(crate) fn scope_tree(&self) -> &Rc<Tree> {
+        &self.0.scopes
+    }
+
     /// Scopes that are alive, the shard's own included.
     pub fn scopes(&self) -> usize {
         self.0.scopes.count()
@@ -490,6 +499,10 @@ impl Shard {
 
     pub(crate) fn mesh(&self) -> &Mesh {
         &self.0.mesh
+    }
+
+    pub(crate) fn offloader(&self) -> &Offloader {
+        &self.0.offloader
     }
 
     pub(crate) fn greens(&self) -> &Greens {

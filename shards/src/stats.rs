@@ -1,7 +1,7 @@
 //! What a shard counts about itself, in memory that any thread may read at any time.
 //!
-//! Each counter has one writer, the shard, so counting is a plain load and store without a locked instruction. The admin
-//! listener reads them even while the shard stalls.
+//! Each counter has one writer, the shard (those of offloaded jobs: whoever holds the pool's lock), so counting is a plain load
+//! and store without a locked instruction. The admin listener reads them even while the shard stalls.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -100,6 +100,18 @@ pub struct ShardStats {
     pub mesh_waits: Counter,
     /// Those refused because a bound was reached.
     pub mesh_refused: Counter,
+    /// Offloaded jobs that wait for a thread.
+    pub offload_queued: Counter,
+    /// Those that run.
+    pub offload_running: Counter,
+    /// Those that have run to their end, or to a panic.
+    pub offload_done: Counter,
+    /// Those that have panicked.
+    pub offload_panicked: Counter,
+    /// Those that were cancelled before they began.
+    pub offload_cancelled: Counter,
+    /// Those refused because a bound was reached, or the runtime ends.
+    pub offload_refused: Counter,
 }
 
 impl ShardStats {

@@ -293,6 +293,18 @@ const STATS: &[Stat] = &[
         "Connections closed because a time limit passed.",
         |entry| entry.net.timed_out.get() as f64,
     ),
+    (
+        "shardwise_requests_overdue_total",
+        Kind::Counter,
+        "Requests whose handlers took longer than admitted.",
+        |entry| entry.net.overdue.get() as f64,
+    ),
+    (
+        "shardwise_request_tasks_left_total",
+        Kind::Counter,
+        "Requests that have ended and left tasks that did not end in time.",
+        |entry| entry.net.tasks_left.get() as f64,
+    ),
     ("shardwise_connections_broken_total", Kind::Counter, "Connections ended by an error of the transport.", |entry| {
         entry.net.broken.get() as f64
     }),

@@ -25,6 +25,7 @@ use super::{Call, CallError, Mesh, Post, place};
 use crate::Shard;
 use crate::limits::PER_SHARDS_MAX;
 use crate::models::Footing;
+use crate::scope::Travelling;
 use crate::sync::{Acquire, Semaphore};
 use crate::task::with_footing;
 
@@ -136,18 +137,21 @@ impl<T: 'static> PerShard<T> {
         self.call(shard, self.run(move |part: &RefCell<T>| write(part, call)))
     }
 
-    /// Runs a future on another shard, as a task there, which takes that shard's part along.
+    /// Runs a future on another shard, as a task there, which takes that shard's part along; in a scope of its own, which has
+    /// the caller's deadline and trace: see [`Shard::on_async`].
     pub fn on_async<R, F, Fut>(self, shard: usize, call: F) -> Call<R>
     where
         R: Send + 'static,
         F: FnOnce(Part<T>) -> Fut + Send + 'static,
         Fut: Future<Output = R> + 'static,
     {
+        let caller = self.caller();
+        let along = caller.as_ref().map_or(Travelling::NOTHING, Shard::travelling);
         let begin = move |visit: &Visit| match self.part(&visit.shard) {
-            Ok(part) => visit.start(None, call(Part(part))),
+            Ok(part) => visit.start(along, || call(Part(part))),
             Err(error) => visit.fail(error),
         };
-        self.call(shard, InlineFn::new(begin))
+        Call::of_part(caller, shard, self.whole as usize, InlineFn::new(begin))
     }
 
     /// Sends a closure to a shard's part, which it may change, and does not wait for that: see [`Shard::post`].
@@ -203,6 +207,18 @@ impl<T: 'static> PerShard<T> {
         F: FnOnce(&T) -> R + Clone + Send + 'static,
     {
         OnAll(each((0..self.shards()).map(|shard| self.on(shard, call.clone())).collect()))
+    }
+
+    /// Runs a future on every shard, as a task there, at the same time; gives the values in the order of the shards.
+    ///
+    /// Errors: as of [`on_all`](PerShard::on_all). The tasks of calls that are dropped are cancelled.
+    pub fn on_all_async<R, F, Fut>(self, call: F) -> OnAll<R>
+    where
+        R: Send + 'static,
+        F: FnOnce(Part<T>) -> Fut + Clone + Send + 'static,
+        Fut: Future<Output = R> + 'static,
+    {
+        OnAll(each((0..self.shards()).map(|shard| self.on_async(shard, call.clone())).collect()))
     }
 
     /// Runs `map` with every shard's part, and makes one value of all, here, in the order of the shards.

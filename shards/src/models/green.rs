@@ -20,7 +20,7 @@ use std::thread::panicking;
 use platform::stack::{self, Coroutine, StackSize, StackStats, Stacks};
 
 use super::Footing;
-use crate::scope::{Cancelled, Cause, Pass, ScopeHandle};
+use crate::scope::{Cancelled, Cause, Pass, ScopeHandle, across};
 use crate::task::{self, bury};
 use crate::{JoinHandle, Shard, SpawnError};
 
@@ -62,6 +62,7 @@ use crate::{JoinHandle, Shard, SpawnError};
 pub struct Green<R: 'static> {
     coroutine: Coroutine<R>,
     berth: Rc<Berth>,
+    scope: ScopeHandle,
     shard: Shard,
     /// Held until it has ended, and all that lived on its stack is gone.
     pass: Option<Pass>,
@@ -145,7 +146,7 @@ impl<R: 'static> Green<R> {
         };
         let berth = shard.greens().berth(scope.clone());
         shard.stats().green_threads.add(1);
-        Ok(Green { coroutine: Coroutine::new(stack, body), berth, shard, pass: None })
+        Ok(Green { coroutine: Coroutine::new(stack, body), berth, scope: scope.clone(), shard, pass: None })
     }
 
     /// Runs `f`, in which its code runs on, with everything in its place.
@@ -160,12 +161,12 @@ impl<R: 'static> Green<R> {
             }
         }
 
-        let Green { coroutine, berth, shard, .. } = self;
+        let Green { coroutine, berth, scope, shard, .. } = self;
         berth.was_panicking.set(panicking());
         shard.entered(|| {
             let running = &shard.greens().running;
             let _outer = Outer(shard.greens(), running.replace(Some(Rc::clone(berth))));
-            task::with_footing(Footing::Green, || f(coroutine))
+            scope.enter(|| task::with_footing(Footing::Green, || f(coroutine)))
         })
     }
 }
@@ -248,21 +249,22 @@ impl Greens {
     }
 }
 
-fn own_berth() -> Rc<Berth> {
-    let shard = Shard::current().expect("a green thread runs on its shard");
-    shard.greens().own()
+/// The shard of the green thread that asks.
+fn own_shard() -> Shard {
+    Shard::current().expect("a green thread runs on its shard")
 }
 
 /// Waits in a green thread.
 pub(super) fn wait<F: Future>(work: F) -> Result<F::Output, Cancelled> {
-    let berth = own_berth();
+    let shard = own_shard();
+    let berth = shard.greens().own();
     berth.check_unwinding()?;
     match berth.shields.get() {
         0 => {
             let scope = berth.scope.borrow().clone().expect("a berth in use has a scope");
-            berth.drive(pin!(scope.run(work)))
+            berth.drive(&shard, pin!(scope.run(work)))
         }
-        _ => Ok(berth.drive(pin!(work))),
+        _ => Ok(berth.drive(&shard, pin!(work))),
     }
 }
 
@@ -276,7 +278,7 @@ pub(super) fn shielded<R>(f: impl FnOnce() -> R) -> R {
         }
     }
 
-    let berth = own_berth();
+    let berth = own_shard().greens().own();
     berth.shields.set(berth.shields.get() + 1);
     let _shield = Shield(berth);
     f()
@@ -284,7 +286,7 @@ pub(super) fn shielded<R>(f: impl FnOnce() -> R) -> R {
 
 impl Berth {
     /// Polls `work` to its end. The green thread stops here as long as it is pending.
-    fn drive<F: Future>(&self, mut work: Pin<&mut F>) -> F::Output {
+    fn drive<F: Future>(&self, shard: &Shard, mut work: Pin<&mut F>) -> F::Output {
         loop {
             let waker = self.waker.borrow().clone();
             let poll = || work.as_mut().poll(&mut Context::from_waker(&waker));
@@ -292,7 +294,7 @@ impl Berth {
                 return output;
             }
             drop(waker);
-            stack::suspend();
+            across(shard, stack::suspend);
         }
     }
 

@@ -8,10 +8,11 @@
 //! |---|---|---|
 //! | [`Task`](Model::Task), the default | `async` | `.await` |
 //! | [`Green`](Model::Green) | reads as if it blocked | `.wait()` lets the shard's other tasks run |
-//! | [`Offload`](Model::Offload) | blocks, or burns CPU, on a thread of a pool | `.wait()` drives that thread's private shard |
+//! | [`Offload`](Model::Offload) | blocks, or burns CPU ([`Shard::offload`](crate::Shard::offload)) | `.wait()` drives the private shard of a pool's thread |
 //! | [`Thread`](Model::Thread) | any thread of one's own | the same |
 
 mod green;
+pub mod offload;
 mod thread;
 mod wait;
 

@@ -16,6 +16,7 @@ use std::time::Duration;
 use platform::{BackendKind, Choice, Config, PoolSize, Selection};
 
 use super::Footing;
+use super::offload::Offloader;
 use crate::limits::{PRIVATE_BULK_BUFFERS, PRIVATE_HEAD_BUFFERS, PRIVATE_POOL_BYTES_MAX};
 use crate::runtime::start::Start;
 use crate::runtime::{choice_from_environment, features_from_environment, set_up};
@@ -144,6 +145,12 @@ pub(super) fn wait_in_pool<F: Future>(work: F) -> Result<F::Output, Cancelled> {
     })
 }
 
+/// Whether the work that this thread of a pool is doing has been cancelled. False elsewhere.
+pub(super) fn is_cancelled() -> bool {
+    let cancel = task::with_private(|private| private.cancel.borrow().clone()).flatten();
+    cancel.is_some_and(|cancel| cancel.check().is_err())
+}
+
 /// What a thread keeps for its waits.
 #[derive(Debug)]
 pub(crate) struct Private {
@@ -265,6 +272,7 @@ fn open(selection: &Selection, config: &Config) -> Result<Running, String> {
         start: Start::new(1),
         stats: Arc::default(),
         spin_time_max: Duration::ZERO,
+        offloader: Offloader::closed(),
         stacks: config.stacks,
     };
     set_up(seed, None, selection.kind, config)

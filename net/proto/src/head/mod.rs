@@ -115,6 +115,12 @@ impl HeadTable {
         self.fields.get(block, known)
     }
 
+    /// All header fields of this well-known name, in the order received.
+    #[inline]
+    pub fn all<'b>(&self, block: &'b [u8], known: Known) -> impl Iterator<Item = &'b [u8]> {
+        self.fields.all(block, known)
+    }
+
     /// The first header field of this name, whatever the case of its letters.
     #[inline]
     pub fn find<'b>(&self, block: &'b [u8], name: &str) -> Option<&'b [u8]> {
