@@ -92,6 +92,29 @@ fn on_a_plain_thread() {
 }
 
 #[test]
+fn a_stream_that_is_dropped_between_waits_is_closed() {
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+    let server = listener.local_addr().expect("it is bound");
+    let thread = std::thread::spawn(move || {
+        let shard = Shard::here();
+        let mut stream = TcpStream::connect(&shard, server).wait().unwrap().unwrap();
+        let (mut peer, _) = listener.accept().unwrap();
+        // A receive is under way when it is dropped.
+        let received = shard.timeout(Duration::from_millis(5), stream.recv()).wait().unwrap();
+        assert!(received.is_err(), "nobody sends");
+        stream.send("all").wait().unwrap().unwrap();
+        drop(stream);
+        peer.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let mut text = String::new();
+        peer.read_to_string(&mut text).expect("the end comes without another wait");
+        assert_eq!(text, "all");
+        // The peer is gone when the next begins.
+        assert_eq!(shard.sleep(Duration::from_millis(1)).wait(), Ok(()));
+    });
+    thread.join().unwrap();
+}
+
+#[test]
 fn on_shards() {
     let server = echo_server();
     for kind in [BackendKind::Uring, BackendKind::Epoll, BackendKind::Polling] {
