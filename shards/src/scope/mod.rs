@@ -38,6 +38,7 @@ use crate::sync::Ticket;
 use crate::{JoinHandle, Shard, SpawnError, TraceContext};
 pub use current::Demand;
 pub(crate) use current::{Travelling, across};
+pub(crate) use run::CancelWait;
 pub use run::Run;
 pub(crate) use tree::Tree;
 use tree::Wait;
