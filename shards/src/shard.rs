@@ -60,6 +60,8 @@ pub(crate) struct Core {
     scopes: Rc<Tree>,
     root: ScopeHandle,
     is_draining: Cell<bool>,
+    /// Nobody drives it at this moment: it is a thread's private shard, and the thread does not wait.
+    is_left: Cell<bool>,
     start: Arc<Start>,
     declarations: Cell<usize>,
     turn_ends: RefCell<Vec<Rc<dyn TurnEnd>>>,
@@ -171,6 +173,7 @@ impl Running {
             root: ScopeHandle::root(&scopes),
             scopes,
             is_draining: Cell::new(false),
+            is_left: Cell::new(false),
             start,
             declarations: Cell::new(0),
             turn_ends: RefCell::default(),
@@ -536,7 +539,20 @@ impl Shard {
 
     /// Uses the reactor. It must not be entered twice at once: `f` starts, takes or asks, and calls nobody else's code.
     pub fn with_reactor<R>(&self, f: impl FnOnce(&mut Reactor) -> R) -> R {
-        f(&mut self.0.reactor.borrow_mut())
+        let result = f(&mut self.0.reactor.borrow_mut());
+        if self.0.is_left.get() {
+            self.0.submit();
+        }
+        result
+    }
+
+    /// Says that nobody drives the shard from here on, or that somebody does again. Meanwhile everything is submitted on the
+    /// spot: what is given up (a socket that is closed, say) does not wait until somebody comes.
+    pub(crate) fn leave(&self, is_left: bool) {
+        self.0.is_left.set(is_left);
+        if is_left {
+            self.0.submit();
+        }
     }
 
     pub(crate) fn with_timers<R>(&self, f: impl FnOnce(&mut Timers) -> R) -> R {
@@ -622,6 +638,14 @@ impl Core {
     /// Whether something waits to be adopted or shown that does not come from this shard's own tasks.
     fn has_arrivals(&self) -> bool {
         self.world.has_wakes() || self.inbox.is_waiting() || self.mesh.is_ready() || self.pool.has_news()
+    }
+
+    /// Submits and lands without a turn.
+    #[cold]
+    fn submit(&self) {
+        let mut woken = Vec::new();
+        self.reactor.borrow_mut().enter(Wait::No, &mut woken);
+        woken.into_iter().for_each(|waiter| self.wake(waiter));
     }
 
     fn wake(&self, waiter: u64) {

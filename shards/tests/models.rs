@@ -14,7 +14,8 @@ use platform::stack::StackSize;
 use shardwise_shards::models::{CancelFlag, on_pool_thread, shielded};
 use shardwise_shards::sync::{mpsc, oneshot};
 use shardwise_shards::{
-    Cancelled, Cause, Green, JoinError, Model, PerShard, Runtime, Shard, Simulation, SpawnError, Wait, model, yield_now,
+    Cancelled, Cause, Demand, Green, JoinError, Model, PerShard, Runtime, Shard, Simulation, SpawnError, Wait, model,
+    yield_now,
 };
 
 const NAP: Duration = Duration::from_millis(2);
@@ -84,6 +85,8 @@ fn the_same_code_runs_under_every_model() {
     assert_eq!(in_a_pool.join().unwrap(), (Model::Offload, Ok(DOUBLED.to_vec())));
 
     let both = async |shard: Shard| {
+        let job = shard.offload(|| (model(), double_waiting()));
+        assert_eq!(job.await.unwrap(), (Model::Offload, Ok(DOUBLED.to_vec())));
         let green = shard.green(|| (model(), double_waiting())).unwrap();
         assert_eq!(green.await.unwrap(), (Model::Green, Ok(DOUBLED.to_vec())));
         assert_eq!((model(), double(shard).await), (Model::Task, DOUBLED.to_vec()));
@@ -224,6 +227,46 @@ fn a_deadline_ends_waits() {
         let clock = shard.clone();
         let green = scope.green(move || (clock.sleep(NAP).wait(), clock.sleep(100 * NAP).wait())).unwrap();
         assert_eq!(green.await.unwrap(), (Ok(()), Err(Cancelled { cause: Cause::Deadline })));
+    });
+}
+
+#[test]
+fn the_current_scope_is_its_own_across_waits() {
+    let deadline = |shard: &Shard| shard.current_scope().unwrap().deadline();
+    run(async move |shard| {
+        let far = shard.now() + Duration::from_secs(3600);
+        let outer = shard.scope().child("outer").unwrap().with_deadline(far);
+        let inside = shard.clone();
+        let work = outer.green(move || {
+            assert_eq!(deadline(&inside), Some(far));
+            let near = far - Duration::from_secs(60);
+            let inner = inside.current_scope().unwrap().child("inner").unwrap().with_deadline(near);
+            inner.enter(|| {
+                inside.sleep(NAP).wait().unwrap();
+                assert_eq!(deadline(&inside), Some(near), "what was entered stays so");
+            });
+            let demand = Demand { names: &["request", "handler"], numbers: [1, 2], deadline: Some(near) };
+            let (_, made) = inside.scope().enter_on_demand(demand, || {
+                inside.sleep(NAP).wait().unwrap();
+                assert_eq!(deadline(&inside), Some(near));
+                inside.sleep(NAP).wait().unwrap();
+            });
+            assert!(made.unwrap().check().is_ok());
+            assert_eq!((deadline(&inside), inside.scopes()), (Some(far), 3), "as it was");
+            // Unwound in the middle of it.
+            inner
+                .enter(|| inside.scope().enter_on_demand(demand, || deadline(&inside).map(|_| pending::<()>().wait())));
+        });
+        for _ in 0..10 {
+            shard.sleep(NAP).await;
+            assert_eq!(deadline(&shard), None, "others have theirs");
+        }
+        let work = work.unwrap();
+        work.abort();
+        assert!(work.await.is_err());
+        outer.gate().await;
+        drop(outer);
+        assert_eq!(shard.scopes(), 1, "all are given back");
     });
 }
 

@@ -3,12 +3,13 @@
 //! The one idea: a green thread is a future like any other, so it runs within the connection's own task, in the slot that an
 //! async handler's future would have. Arguments are taken before there is a stack: a request that is rejected costs none.
 
+use std::error::Error;
 use std::rc::Rc;
 
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
 use net::{Reply, Response};
-use shards::{Green, SpawnError};
+use shards::{Green, Shard};
 
 use super::Handler;
 use crate::extract::{FromHead, FromRequest, Rejection, States, Unmet};
@@ -39,7 +40,8 @@ use crate::respond::Respond;
 /// As many run at once on each shard as [`Builder::green_threads_max`](crate::Builder::green_threads_max) says; a request
 /// beyond is answered 503. A handler that uses more than
 /// [`Builder::green_stack_bytes`](crate::Builder::green_stack_bytes) of its stack ends the process. When the client has gone,
-/// the handler is unwound where it waits: its destructors run, what comes after the wait does not.
+/// or the request takes too long, each wait is an error, which `?` passes on; a handler that waits on all the same, in
+/// [`shielded`](crate::models::shielded), is unwound there.
 pub fn green<F>(handler: F) -> GreenHandler<F> {
     GreenHandler(handler)
 }
@@ -69,7 +71,7 @@ macro_rules! green_of_head {
                 let handler = Rc::clone(self);
                 let (measure, shard) = (request.measure.clone(), request.shard().clone());
                 drop(request);
-                match Green::new(shard.scope(), move || (handler.0)($($argument,)*).respond()) {
+                match start(&shard, move || (handler.0)($($argument,)*).respond()) {
                     Ok(green) => measure.later(green),
                     Err(error) => Reply::Ready(refused(error)),
                 }
@@ -102,7 +104,7 @@ macro_rules! green_of_body {
                         Ok(last) => last,
                         Err(rejection) => return rejection.respond(),
                     };
-                    match Green::new(shard.scope(), move || (handler.0)($($argument,)* last).respond()) {
+                    match start(&shard, move || (handler.0)($($argument,)* last).respond()) {
                         Ok(green) => green.await,
                         Err(error) => refused(error),
                     }
@@ -144,14 +146,21 @@ green_of_body!(A B C D E G H I J);
 green_of_body!(A B C D E G H I J K);
 green_of_body!(A B C D E G H I J K L);
 
-/// 503: there is no stack for it now. Why goes to the log.
+/// A green thread in the scope of the request that is being polled.
+///
+/// Errors: there is no stack, or no scope, for it now.
+fn start(shard: &Shard, body: impl FnOnce() -> Response + 'static) -> Result<Green<Response>, Box<dyn Error>> {
+    Ok(Green::new(&shard.current_scope()?, body)?)
+}
+
+/// 503. Why goes to the log.
 #[cold]
-fn refused(error: SpawnError) -> Response {
+fn refused(error: Box<dyn Error>) -> Response {
     let rejection =
         Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "as many requests are under way here as are admitted");
     let mut response = rejection.remedy("Try again later.").respond();
     response.headers.set(RETRY_AFTER, HeaderValue::from_static("1"));
-    response.cause = Some(Box::new(error));
+    response.cause = Some(error);
     response
 }
 

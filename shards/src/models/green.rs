@@ -20,7 +20,7 @@ use std::thread::panicking;
 use platform::stack::{self, Coroutine, StackSize, StackStats, Stacks};
 
 use super::Footing;
-use crate::scope::{Cancelled, Cause, Pass, ScopeHandle};
+use crate::scope::{CancelWait, Cancelled, Cause, Pass, ScopeHandle, across};
 use crate::task::{self, bury};
 use crate::{JoinHandle, Shard, SpawnError};
 
@@ -62,6 +62,7 @@ use crate::{JoinHandle, Shard, SpawnError};
 pub struct Green<R: 'static> {
     coroutine: Coroutine<R>,
     berth: Rc<Berth>,
+    scope: ScopeHandle,
     shard: Shard,
     /// Held until it has ended, and all that lived on its stack is gone.
     pass: Option<Pass>,
@@ -80,8 +81,9 @@ pub(crate) struct Greens {
 struct Berth {
     /// Of the task that polls it.
     waker: RefCell<Waker>,
-    /// `None` while it is spare.
-    scope: RefCell<Option<ScopeHandle>>,
+    /// Waits for the cancellation of its scope, from the first wait to the end, since a place in a queue for each wait would cost
+    /// as much as the wait. `None` while it is spare.
+    cancel: RefCell<Option<CancelWait>>,
     /// How many [`shielded`] calls are under way.
     shields: Cell<u32>,
     /// It is being unwound, for this cause.
@@ -145,7 +147,7 @@ impl<R: 'static> Green<R> {
         };
         let berth = shard.greens().berth(scope.clone());
         shard.stats().green_threads.add(1);
-        Ok(Green { coroutine: Coroutine::new(stack, body), berth, shard, pass: None })
+        Ok(Green { coroutine: Coroutine::new(stack, body), berth, scope: scope.clone(), shard, pass: None })
     }
 
     /// Runs `f`, in which its code runs on, with everything in its place.
@@ -160,12 +162,12 @@ impl<R: 'static> Green<R> {
             }
         }
 
-        let Green { coroutine, berth, shard, .. } = self;
+        let Green { coroutine, berth, scope, shard, .. } = self;
         berth.was_panicking.set(panicking());
         shard.entered(|| {
             let running = &shard.greens().running;
             let _outer = Outer(shard.greens(), running.replace(Some(Rc::clone(berth))));
-            task::with_footing(Footing::Green, || f(coroutine))
+            scope.enter(|| task::with_footing(Footing::Green, || f(coroutine)))
         })
     }
 }
@@ -218,26 +220,26 @@ impl Greens {
         let berth = self.spare.borrow_mut().pop().unwrap_or_else(|| {
             Rc::new(Berth {
                 waker: RefCell::new(Waker::noop().clone()),
-                scope: RefCell::default(),
+                cancel: RefCell::default(),
                 shields: Cell::new(0),
                 unwound_for: Cell::new(None),
                 has_begun: Cell::new(false),
                 was_panicking: Cell::new(false),
             })
         });
-        *berth.scope.borrow_mut() = Some(scope);
+        *berth.cancel.borrow_mut() = Some(CancelWait::new(scope));
         berth
     }
 
     fn put_back(&self, berth: &Rc<Berth>) {
-        let scope = berth.scope.take();
+        let cancel = berth.cancel.take();
         let waker = berth.waker.replace(Waker::noop().clone());
         berth.shields.set(0);
         berth.has_begun.set(false);
         berth.unwound_for.set(None);
         self.spare.borrow_mut().push(Rc::clone(berth));
         // Outside of all borrows: a stranger's waker is anyone's code.
-        drop((scope, waker));
+        drop((cancel, waker));
     }
 
     /// The berth of the green thread that asks.
@@ -248,21 +250,23 @@ impl Greens {
     }
 }
 
-fn own_berth() -> Rc<Berth> {
-    let shard = Shard::current().expect("a green thread runs on its shard");
-    shard.greens().own()
+/// The shard of the green thread that asks.
+fn own_shard() -> Shard {
+    Shard::current().expect("a green thread runs on its shard")
 }
 
 /// Waits in a green thread.
 pub(super) fn wait<F: Future>(work: F) -> Result<F::Output, Cancelled> {
-    let berth = own_berth();
+    let shard = own_shard();
+    let berth = shard.greens().own();
     berth.check_unwinding()?;
-    match berth.shields.get() {
-        0 => {
-            let scope = berth.scope.borrow().clone().expect("a berth in use has a scope");
-            berth.drive(pin!(scope.run(work)))
+    let mut work = pin!(work);
+    loop {
+        let polled = task::with_footing(Footing::Task, || berth.poll(work.as_mut()));
+        if let Poll::Ready(result) = polled {
+            return result;
         }
-        _ => Ok(berth.drive(pin!(work))),
+        across(&shard, stack::suspend);
     }
 }
 
@@ -276,24 +280,32 @@ pub(super) fn shielded<R>(f: impl FnOnce() -> R) -> R {
         }
     }
 
-    let berth = own_berth();
+    let berth = own_shard().greens().own();
     berth.shields.set(berth.shields.get() + 1);
     let _shield = Shield(berth);
     f()
 }
 
 impl Berth {
-    /// Polls `work` to its end. The green thread stops here as long as it is pending.
-    fn drive<F: Future>(&self, mut work: Pin<&mut F>) -> F::Output {
-        loop {
-            let waker = self.waker.borrow().clone();
-            let poll = || work.as_mut().poll(&mut Context::from_waker(&waker));
-            if let Poll::Ready(output) = task::with_footing(Footing::Task, poll) {
-                return output;
-            }
-            drop(waker);
-            stack::suspend();
+    /// Polls `work`, unless its scope is cancelled.
+    fn poll<F: Future>(&self, work: Pin<&mut F>) -> Poll<Result<F::Output, Cancelled>> {
+        let waker = self.waker.borrow();
+        let mut cx = Context::from_waker(&waker);
+        if self.shields.get() > 0 {
+            return work.poll(&mut cx).map(Ok);
         }
+        if let Some(cause) = self.with_cancel(|cancel| cancel.cause(&mut cx)) {
+            return Poll::Ready(Err(Cancelled { cause }));
+        }
+        let polled = work.poll(&mut cx);
+        if polled.is_pending() {
+            self.with_cancel(|cancel| cancel.wait(&mut cx));
+        }
+        polled.map(Ok)
+    }
+
+    fn with_cancel<R>(&self, f: impl FnOnce(&mut CancelWait) -> R) -> R {
+        f(self.cancel.borrow_mut().as_mut().expect("a berth in use has a scope"))
     }
 
     /// A destructor of a stack that is unwound does not wait: whoever drops the green thread would wait with it, and after a

@@ -1,9 +1,8 @@
 //! Waiting on a thread that runs no shard: a private one, which is driven as long as a wait lasts.
 //!
 //! The one idea: a thread that waits is the thread loop of a shard of its own, number 0 of 1, made at first use and kept until
-//! the thread ends. So timers, sockets and channels are what they are everywhere. Between two waits nobody drives it: what was
-//! spawned there stands still, and what was given up (a socket with something in flight, say) ends at the next wait or with
-//! the thread.
+//! the thread ends. So timers, sockets and channels are what they are everywhere. Between two waits nobody drives it, and what was
+//! spawned there stands still; what is begun or given up (a socket is closed, say) is submitted on the spot then.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::future::{Future, poll_fn};
@@ -222,24 +221,35 @@ impl Own {
             Poll::Pending
         }));
         let pilot = pilot.map_err(|error| error.to_string())?;
+        shard.leave(true);
         Ok(Own { shard, running: RefCell::new(running), pilot, is_woken })
     }
 
     /// Runs `work` to its end, and the shard's tasks meanwhile.
     #[track_caller]
     fn drive<F: Future>(&self, work: F) -> F::Output {
+        /// Nobody drives the shard when this is dropped.
+        struct Driving<'a>(&'a Shard);
+
+        impl Drop for Driving<'_> {
+            fn drop(&mut self) {
+                self.0.leave(true);
+            }
+        }
+
+        // The work first, so that it is dropped last, when what it gives up is submitted at once.
+        let mut work = pin!(work);
         let Ok(mut running) = self.running.try_borrow_mut() else {
             // Only what the thread's shard runs could come here, and that stands in a task or between tasks.
             unreachable!("a private shard is driven by one wait at a time");
         };
-        let mut work = pin!(work);
+        self.shard.leave(false);
+        let _driving = Driving(&self.shard);
         self.is_woken.set(true);
         loop {
             if self.is_woken.take()
                 && let Poll::Ready(output) = running.poll_for(self.pilot.number(), |cx| work.as_mut().poll(cx))
             {
-                // What it has given up goes to the kernel now: nobody knows when the next wait comes.
-                running.submit();
                 return output;
             }
             let next = running.turn();

@@ -66,6 +66,17 @@ impl Current {
         }
     }
 
+    /// Puts back what [`get`](Current::get) gave.
+    fn put_back(&self, was: Result<Key, (Key, Demand)>) {
+        match was {
+            Ok(key) => self.scope.set(key),
+            Err((within, demand)) => {
+                self.scope.set(TO_BE_MADE);
+                self.set_demand(within, demand);
+            }
+        }
+    }
+
     fn demand(&self) -> (Key, Demand) {
         let (names, numbers, deadline) = (self.names.get(), self.numbers.get(), self.deadline.get());
         (self.within.get(), Demand { names, numbers, deadline })
@@ -170,6 +181,24 @@ impl ScopeHandle {
             None => made,
         })
     }
+}
+
+/// Runs `stop`, in which a green thread stops and others run: the current scope is the same again afterwards, also if it is
+/// unwound from there.
+#[inline]
+pub(crate) fn across(shard: &Shard, stop: impl FnOnce()) {
+    struct Back<'t>(&'t Tree, Result<Key, (Key, Demand)>);
+
+    impl Drop for Back<'_> {
+        #[inline]
+        fn drop(&mut self) {
+            self.0.current.put_back(self.1);
+        }
+    }
+
+    let tree = shard.scope_tree();
+    let _back = Back(tree, tree.current.get());
+    stop();
 }
 
 impl Scope {

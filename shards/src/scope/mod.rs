@@ -36,8 +36,9 @@ use platform::arena::Key;
 
 use crate::sync::Ticket;
 use crate::{JoinHandle, Shard, SpawnError, TraceContext};
-pub(crate) use current::Travelling;
 pub use current::{Demand, Entered};
+pub(crate) use current::{Travelling, across};
+pub(crate) use run::CancelWait;
 pub use run::Run;
 pub(crate) use tree::Tree;
 use tree::Wait;

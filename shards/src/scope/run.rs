@@ -19,12 +19,12 @@ pin_project! {
         // `None` once it has been cancelled.
         #[pin]
         work: Option<F>,
-        waiting: Waiting,
+        waiting: CancelWait,
     }
 }
 
 /// Who waits for the cancellation. What it holds is let go of after the work: the gate waits until that is dropped.
-struct Waiting {
+pub(crate) struct CancelWait {
     ticket: Option<Ticket>,
     alarm: Option<Alarm>,
     scope: ScopeHandle,
@@ -33,7 +33,7 @@ struct Waiting {
 
 impl<F> Run<F> {
     pub(super) fn new(scope: ScopeHandle, work: F) -> Self {
-        Run { work: Some(work), waiting: Waiting { ticket: None, alarm: None, scope, pass: None } }
+        Run { work: Some(work), waiting: CancelWait::new(scope) }
     }
 
     /// Holds the scope's gate until the work is dropped.
@@ -61,9 +61,13 @@ impl<F: Future> Future for Run<F> {
     }
 }
 
-impl Waiting {
+impl CancelWait {
+    pub(crate) fn new(scope: ScopeHandle) -> Self {
+        CancelWait { ticket: None, alarm: None, scope, pass: None }
+    }
+
     /// Why the work must end, if it must. The deadline of a scope ends all that has it.
-    fn cause(&mut self, cx: &mut Context<'_>) -> Option<Cause> {
+    pub(crate) fn cause(&mut self, cx: &mut Context<'_>) -> Option<Cause> {
         let scope = &self.scope;
         let (cause, deadline) = scope.tree.standing(scope.key);
         if cause.is_some() {
@@ -80,7 +84,8 @@ impl Waiting {
         Some(Cause::Deadline)
     }
 
-    fn wait(&mut self, cx: &mut Context<'_>) {
+    /// Sees to it that the task is woken by the cancellation. Asking again costs little.
+    pub(crate) fn wait(&mut self, cx: &mut Context<'_>) {
         let (scope, ticket) = (&self.scope, &mut self.ticket);
         scope.tree.with(|inside| match inside.at(scope.key).cancelled {
             None => inside.wait(scope.key, Wait::Cancellation, ticket, cx.waker()),
@@ -90,7 +95,7 @@ impl Waiting {
     }
 }
 
-impl Drop for Waiting {
+impl Drop for CancelWait {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
             self.scope.tree.with(|inside| inside.leave(self.scope.key, Wait::Cancellation, ticket));

@@ -1,0 +1,194 @@
+//! One function that talks to a server, under every execution model, on each backend and on a simulated machine.
+
+#![allow(clippy::disallowed_methods, reason = "threads of one's own are among what is tested")]
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use platform::sim::Plan;
+use platform::{BackendKind, Choice, Config, ListenOptions, select};
+use shards::{Cancelled, Model, Runtime, Shard, Simulation, Wait, model};
+use shardwise_net::{Listener, Result, TcpStream};
+
+/// Asks a server that sends back what it gets, a few times, and gives what came back: code for every model but one.
+fn ask(shard: &Shard, server: SocketAddr, text: &str) -> std::result::Result<Result<String>, Cancelled> {
+    let mut stream = match TcpStream::connect(shard, server).wait()? {
+        Ok(stream) => stream,
+        Err(error) => return Ok(Err(error)),
+    };
+    let mut answer = Vec::new();
+    for round in 0..3 {
+        if let Err(error) = stream.send(text.as_bytes().to_vec()).wait()? {
+            return Ok(Err(error));
+        }
+        while answer.len() < (round + 1) * text.len() {
+            match stream.recv().wait()? {
+                Ok(Some(chunk)) => answer.extend_from_slice(&chunk),
+                Ok(None) => break,
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        shard.sleep(Duration::from_millis(1)).wait()?;
+    }
+    Ok(Ok(String::from_utf8_lossy(&answer).into_owned()))
+}
+
+/// The same, for the model that is left.
+async fn ask_async(shard: &Shard, server: SocketAddr, text: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(shard, server).await?;
+    let mut answer = Vec::new();
+    for round in 0..3 {
+        stream.send(text.as_bytes().to_vec()).await?;
+        while answer.len() < (round + 1) * text.len() {
+            match stream.recv().await? {
+                Some(chunk) => answer.extend_from_slice(&chunk),
+                None => break,
+            }
+        }
+        shard.sleep(Duration::from_millis(1)).await;
+    }
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// Three times what was sent.
+#[track_caller]
+fn check(expected: Model, found: (Model, std::result::Result<Result<String>, Cancelled>)) {
+    let (model, answer) = found;
+    assert_eq!(model, expected);
+    assert_eq!(answer.expect("nobody cancels").expect("the server answers"), "hello hello hello ", "{model:?}");
+}
+
+const TEXT: &str = "hello ";
+
+/// Serves on a thread of its own until the process ends.
+fn echo_server() -> SocketAddr {
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+    let address = listener.local_addr().expect("it is bound");
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut buffer = [0; 64];
+            while let Ok(bytes @ 1..) = stream.read(&mut buffer) {
+                if stream.write_all(&buffer[..bytes]).is_err() {
+                    break;
+                }
+            }
+        }
+    });
+    address
+}
+
+#[test]
+fn on_a_plain_thread() {
+    let server = echo_server();
+    let thread = std::thread::spawn(move || {
+        for _ in 0..2 {
+            check(Model::Thread, (model(), ask(&Shard::here(), server, TEXT)));
+        }
+        let shard = Shard::here();
+        assert_eq!(ask_async(&shard, server, TEXT).wait().unwrap().unwrap(), "hello hello hello ");
+    });
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_stream_that_is_dropped_between_waits_is_closed() {
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+    let server = listener.local_addr().expect("it is bound");
+    let thread = std::thread::spawn(move || {
+        let shard = Shard::here();
+        let mut stream = TcpStream::connect(&shard, server).wait().unwrap().unwrap();
+        let (mut peer, _) = listener.accept().unwrap();
+        // A receive is under way when it is dropped.
+        let received = shard.timeout(Duration::from_millis(5), stream.recv()).wait().unwrap();
+        assert!(received.is_err(), "nobody sends");
+        stream.send("all").wait().unwrap().unwrap();
+        drop(stream);
+        peer.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let mut text = String::new();
+        peer.read_to_string(&mut text).expect("the end comes without another wait");
+        assert_eq!(text, "all");
+        // The peer is gone when the next begins.
+        assert_eq!(shard.sleep(Duration::from_millis(1)).wait(), Ok(()));
+    });
+    thread.join().unwrap();
+}
+
+#[test]
+fn on_shards() {
+    let server = echo_server();
+    for kind in [BackendKind::Uring, BackendKind::Epoll, BackendKind::Polling] {
+        if let Err(error) = select(Choice::Force(kind), &Config::default()) {
+            println!("{kind} is skipped: {error}");
+            continue;
+        }
+        let runtime = Runtime::builder().shards(2).oversubscribe(true).handle_signals(false).announce(false);
+        let outcome = runtime.backend(Choice::Force(kind)).run(async move |shard: Shard| {
+            let here = shard.clone();
+            let green = shard.green(move || (model(), ask(&here, server, TEXT))).expect("a stack");
+            let job = shard.offload(move || (model(), ask(&Shard::here(), server, TEXT).map(std::result::Result::ok)));
+            let task = (model(), Ok(ask_async(&shard, server, TEXT).await));
+            check(Model::Task, task);
+            check(Model::Green, green.await.expect("it does not panic"));
+            let (model, answer) = job.await.expect("it does not panic");
+            assert_eq!((model, answer), (Model::Offload, Ok(Some("hello hello hello ".to_owned()))));
+            Ok::<_, String>(())
+        });
+        assert!(outcome.is_ok(), "{kind}: {outcome:?}");
+    }
+}
+
+/// Many clients of one server, half of them green threads; gives what each got, when all was over, and the machine's trace.
+fn simulated(seed: u64, plan: Plan) -> (Vec<Option<String>>, Duration, u64) {
+    let mut simulation = Simulation::with_plan(seed, plan, Config::default());
+    let answers = simulation.run(async |shard: Shard| {
+        let address = SocketAddr::from(([10, 0, 0, 1], 80));
+        let sockets = shard.with_reactor(|reactor| reactor.listen(address, 1, &ListenOptions::default()));
+        let mut listener = Listener::adopt(&shard, sockets.expect("the address is free").remove(0)).expect("room");
+        let here = shard.clone();
+        // The server too: a green thread for each of its connections, and one that accepts.
+        let serving = shard.green(move || {
+            while let Ok(accepted) = listener.accept().wait() {
+                let Ok(mut stream) = accepted else { continue };
+                let serve = move || {
+                    while let Ok(Ok(Some(chunk))) = stream.recv().wait() {
+                        let Ok(Ok(())) = stream.send(chunk).wait() else { break };
+                    }
+                };
+                here.green(serve).expect("a stack").detach();
+            }
+        });
+        let greens: Vec<_> = (0..20)
+            .map(|number| {
+                let here = shard.clone();
+                shard.green(move || ask(&here, address, &format!("{number} "))).expect("a stack")
+            })
+            .collect();
+        let mut answers = Vec::new();
+        for number in 20..40 {
+            answers.push(ask_async(&shard, address, &format!("{number} ")).await.ok());
+        }
+        for green in greens {
+            answers.push(green.await.expect("it does not panic").expect("nobody cancels").ok());
+        }
+        serving.expect("a stack").abort();
+        answers
+    });
+    (answers, simulation.machine().elapsed(), simulation.machine().trace_hash())
+}
+
+#[test]
+fn on_a_simulated_machine() {
+    let (answers, ..) = simulated(5, Plan::CALM);
+    let expected = (20..40).chain(0..20).map(|number| Some(format!("{number} ").repeat(3)));
+    assert_eq!(answers, expected.collect::<Vec<_>>());
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    for seed in 0..10 {
+        let first = simulated(seed, Plan::HOSTILE);
+        assert_eq!(first, simulated(seed, Plan::HOSTILE), "seed {seed}");
+    }
+    assert_ne!(simulated(1, Plan::HOSTILE).2, simulated(2, Plan::HOSTILE).2);
+}
