@@ -74,6 +74,7 @@ pub mod limits;
 mod log;
 mod measure;
 mod metrics;
+mod offload;
 pub mod prelude;
 mod request;
 mod respond;
@@ -94,12 +95,14 @@ pub use http;
 pub use json::Json;
 pub use macros::{main, test};
 pub use net::{Body, BodyError, Config, Content, Headers, Response};
+pub use offload::{Offloaded, offload};
 pub use platform::{BackendKind, Buf, Choice, Chunk, Config as BackendConfig, Features, PoolSize};
 pub use request::Request;
 pub use respond::{Html, Respond, Sink, Stream, StreamError};
 pub use runtime::{Builder, Runtime};
 pub use shards::{
-    CallError, Cancelled, Part, Pass, PerShard, Replicated, Scope, ScopeHandle, Shard, combine, sync, yield_now,
+    CallError, Cancelled, Offload, OffloadError, Part, Pass, PerShard, Replicated, Scope, ScopeHandle, Shard, combine,
+    offload::is_cancelled, sync, yield_now,
 };
 
 /// What `#[shardwise::main]` expands to; not part of the interface.

@@ -78,6 +78,18 @@ impl Builder {
         self
     }
 
+    /// How many threads run what is [offloaded](crate::offload()), at the most; by default four for each CPU that may be used.
+    pub fn offload_threads(mut self, count: usize) -> Self {
+        self.shards = self.shards.offload_threads(count);
+        self
+    }
+
+    /// How many offloaded jobs of each shard may wait for a thread, 1,024 by default; a further one is refused at once.
+    pub fn offload_queue(mut self, count: usize) -> Self {
+        self.shards = self.shards.offload_queue(count);
+        self
+    }
+
     /// How long a drain may take; 30 s by default.
     pub fn drain_time_max(mut self, time: Duration) -> Self {
         self.shards = self.shards.drain_time_max(time);

@@ -271,6 +271,33 @@ const STATS: &[Stat] = &[
     ("shardwise_mesh_refused_total", Kind::Counter, "Calls refused because a bound was reached.", |entry| {
         entry.stats.mesh_refused.get() as f64
     }),
+    ("shardwise_offload_queued", Kind::Gauge, "Offloaded jobs that wait for a thread.", |entry| {
+        entry.stats.offload_queued.get() as f64
+    }),
+    ("shardwise_offload_running", Kind::Gauge, "Offloaded jobs that run.", |entry| {
+        entry.stats.offload_running.get() as f64
+    }),
+    (
+        "shardwise_offload_done_total",
+        Kind::Counter,
+        "Offloaded jobs that have run to their end, or to a panic.",
+        |entry| entry.stats.offload_done.get() as f64,
+    ),
+    ("shardwise_offload_panicked_total", Kind::Counter, "Offloaded jobs that have panicked.", |entry| {
+        entry.stats.offload_panicked.get() as f64
+    }),
+    (
+        "shardwise_offload_cancelled_total",
+        Kind::Counter,
+        "Offloaded jobs that were cancelled before they began.",
+        |entry| entry.stats.offload_cancelled.get() as f64,
+    ),
+    (
+        "shardwise_offload_refused_total",
+        Kind::Counter,
+        "Offloaded jobs refused because a bound was reached, or the runtime ends.",
+        |entry| entry.stats.offload_refused.get() as f64,
+    ),
     ("shardwise_serving", Kind::Gauge, "1 if the shard serves an address.", |entry| {
         f64::from(u8::from(entry.is_serving()))
     }),
