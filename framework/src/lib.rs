@@ -94,7 +94,7 @@ pub use handler::{Handler, Limited};
 pub use http;
 pub use json::Json;
 pub use macros::{main, test};
-pub use net::{Body, BodyError, Config, Content, Headers, Response};
+pub use net::{Body, BodyError, Config, Content, Headers, Response, Spread};
 pub use offload::{Offloaded, offload};
 pub use platform::{BackendKind, Buf, Choice, Chunk, Config as BackendConfig, Features, PoolSize};
 pub use request::Request;

@@ -50,3 +50,8 @@ pub const DRAIN_GRACE: Duration = Duration::from_millis(250);
 
 /// How long accepting pauses when descriptors or memory have run out.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// When a drain begins, how long a shard waits for the one that accepts to say that it hands over no more connections. That
+/// one goes on for [`DRAIN_GRACE`], and may be in the middle of a long turn.
+pub const HAND_OVER_WAIT_MAX: Duration = Duration::from_secs(1);
+const _: () = assert!(HAND_OVER_WAIT_MAX.as_millis() >= 4 * DRAIN_GRACE.as_millis());

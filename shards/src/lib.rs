@@ -33,7 +33,7 @@ pub use models::offload::{self, Offload, OffloadError};
 pub use models::{Model, Wait, model};
 pub use operation::Operation;
 pub use runtime::simulation::{Program, Simulation};
-pub use runtime::start::{Declaration, Listening, StartError, listen};
+pub use runtime::start::{Declaration, Listening, OneListening, StartError, Tally, listen, listen_on_one};
 pub use runtime::{Builder, Fleet, RunError, Runtime, features_from_environment};
 pub use scope::{Cancelled, Cause, Label, OnCancel, Pass, Reason, Run, Scope, ScopeHandle, ScopesFull};
 pub use shard::{Next, Running, Shard, TurnEnd, panic_text};
