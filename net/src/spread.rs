@@ -64,39 +64,37 @@ impl Spreader {
     pub(crate) fn assign(&mut self, stream: TcpStream) -> Option<(TcpStream, Seat)> {
         let here = self.shard.number();
         let mut refused = Vec::new();
-        let mut socket = match self.choose(&refused) {
-            shard if shard == here => return Some((stream, self.seat_here())),
-            _ => match stream.release() {
-                Ok(socket) => socket,
-                Err(error) => {
-                    tracing::warn!("a connection stays where it was accepted: {error}");
-                    return Some((stream, self.seat_here()));
-                }
-            },
-        };
-        loop {
-            let shard = self.choose(&refused);
-            if shard == here {
-                let seat = self.seat_here();
-                return match TcpStream::arrived(&self.shard, socket) {
-                    Ok(stream) => Some((stream, seat)),
-                    Err(error) => {
-                        tracing::warn!("a connection was closed: {error}");
-                        None
-                    }
-                };
+        let mut shard = self.choose(&refused);
+        if shard == here {
+            return Some((stream, self.seat_here()));
+        }
+        let mut socket = match stream.release() {
+            Ok(socket) => socket,
+            Err(error) => {
+                tracing::warn!("a connection stays where it was accepted: {error}");
+                return Some((stream, self.seat_here()));
             }
+        };
+        while shard != here {
             match self.hand_over(shard, socket) {
                 Ok(()) => {
                     self.assigned[shard] += 1;
                     self.stats.handed_over.add(1);
+                    self.count_lost();
                     return None;
                 }
-                Err(back) => {
-                    self.stats.hand_overs_refused.add(1);
-                    refused.push(shard);
-                    socket = back;
-                }
+                Err(back) => socket = back,
+            }
+            self.stats.hand_overs_refused.add(1);
+            refused.push(shard);
+            shard = self.choose(&refused);
+        }
+        let seat = self.seat_here();
+        match TcpStream::arrived(&self.shard, socket) {
+            Ok(stream) => Some((stream, seat)),
+            Err(error) => {
+                tracing::warn!("a connection was closed: {error}");
+                None
             }
         }
     }
@@ -146,6 +144,11 @@ impl Spreader {
             // A shard that has ended needs no telling.
             let _ = self.shard.post(shard, move |there| Inbound::of(there, number).end()).await;
         }
+        self.count_lost();
+    }
+
+    /// What the other shards tell, where it can be read with the rest.
+    fn count_lost(&self) {
         self.stats.hand_overs_lost.set(self.tallies.iter().map(|tally| tally.lost.get()).sum());
     }
 
