@@ -3,6 +3,7 @@
 //! The one idea: what is of the shard stays there. The arguments are taken from the request on the shard, travel to a thread,
 //! and the function's value comes back to be made a response on the shard. So only these must be `Send`.
 
+use std::error::Error;
 use std::panic::resume_unwind;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -26,8 +27,8 @@ use crate::respond::Respond;
 /// [`Rejection`](crate::Rejection), a tuple of status and text, a type of one's own, but not [`Error`](crate::Error), which
 /// may hold what is of the shard.
 ///
-/// With as many jobs waiting as may, the answer is 503 with `Retry-After`. A panic answers 500. When nobody waits for the
-/// answer any more, the job is cancelled: it is not begun, or sees [`is_cancelled`](crate::is_cancelled).
+/// With as many jobs waiting as may, the answer is 503 with `Retry-After`. A panic answers 500. When the client has left,
+/// or the request takes too long, the job is cancelled: it is not begun, or sees [`is_cancelled`](crate::is_cancelled).
 ///
 /// ```
 /// use shardwise::prelude::*;
@@ -54,19 +55,25 @@ pub struct Beside<Types>(Types);
 #[derive(Debug)]
 pub struct BesideOfBody<Types>(Types);
 
-/// Lets `job` run on a thread, and makes its value the response.
+/// Lets `job` run on a thread as long as the request lives, and makes its value the response.
 async fn answer<R: Respond + Send + 'static>(measure: Measure, job: impl FnOnce() -> R + Send + 'static) -> Response {
-    let shard = measure.route.site.shard.clone();
-    match shard.offload(job).await {
-        Ok(value) => value.respond(),
+    let shard = &measure.route.site.shard;
+    let request = match shard.current_scope() {
+        Ok(request) => request,
+        Err(error) => return unavailable(&measure, &error),
+    };
+    match request.run(shard.offload(job)).await {
+        Ok(Ok(value)) => value.respond(),
         // Goes on here as a panic of any handler: answered, counted and logged as such.
-        Err(OffloadError::Panicked(payload)) => resume_unwind(payload),
-        Err(error) => unavailable(&measure, &error),
+        Ok(Err(OffloadError::Panicked(payload))) => resume_unwind(payload),
+        Ok(Err(error)) => unavailable(&measure, &error),
+        // Mostly since the client has left, and reads no answer.
+        Err(cancelled) => unavailable(&measure, &cancelled),
     }
 }
 
 /// An overload, or the end: another time, or another server, may do better.
-fn unavailable(measure: &Measure, error: &OffloadError) -> Response {
+fn unavailable(measure: &Measure, error: &dyn Error) -> Response {
     let rejection = Rejection::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()).at(&*measure.route.pattern);
     rejection.remedy("Try again later.").respond().with_header(RETRY_AFTER, OFFLOAD_RETRY_AFTER)
 }

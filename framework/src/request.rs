@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use http::StatusCode;
 use platform::Chunk;
-use shards::Shard;
+use shards::{ScopeHandle, ScopesFull, Shard};
 
 use crate::extract::Rejection;
 use crate::measure::Measure;
@@ -52,6 +52,15 @@ impl Request {
     /// The shard that serves it.
     pub fn shard(&self) -> &Shard {
         &self.at().site.shard
+    }
+
+    /// The scope of this request, which ends with it: tasks spawned there are cancelled and awaited when the answer has been
+    /// made, when the client has left, or when the request takes too long. It is made by whoever first asks. Work that is
+    /// spawned elsewhere and takes the request along asks for its own.
+    ///
+    /// Errors: the shard has as many scopes as it admits.
+    pub fn scope(&self) -> Result<ScopeHandle, ScopesFull> {
+        self.shard().current_scope()
     }
 
     /// Reads the body to its end, up to the route's limit.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use platform::limits::{CHUNK_BYTES_MAX, HEAD_BUFFER_BYTES};
+
 /// Head tables that a shard keeps for the next requests: one is in use for each request in hand, and most requests are
 /// answered within their turn.
 pub const HEAD_SPARES_MAX: usize = 1024;
@@ -55,3 +57,13 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// one goes on for [`DRAIN_GRACE`], and may be in the middle of a long turn.
 pub const HAND_OVER_WAIT_MAX: Duration = Duration::from_secs(1);
 const _: () = assert!(HAND_OVER_WAIT_MAX.as_millis() >= 4 * DRAIN_GRACE.as_millis());
+
+/// Bytes that are received of what follows a request while its handler is at work, to learn whether the client has left:
+/// the next requests of most pipelines, or the beginning of a body. Beyond it nothing is received, and so a client that says
+/// so much is seen to leave only by its next answer. It must be contiguous, with one receive more.
+pub const READ_AHEAD_BYTES_MAX: usize = 16 * 1024;
+const _: () = assert!(READ_AHEAD_BYTES_MAX + HEAD_BUFFER_BYTES as usize <= CHUNK_BYTES_MAX);
+
+/// How long the tasks that a request has left may take to end when they are cancelled. Most end in a turn; the time is
+/// for those that clean up. A connection that has waited so long goes on, and the drain waits for them.
+pub const REQUEST_TASKS_TIME_MAX: Duration = Duration::from_secs(5);

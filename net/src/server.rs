@@ -95,8 +95,10 @@ impl Server {
                 accept(&shard, listener, Some(spreader), &connections, &context).await;
             }
             Source::Another(mut arrivals) => {
+                let mut number = 0;
                 while let Some((stream, seat)) = poll_fn(|cx| arrivals.poll_next(cx, &context.stats)).await {
-                    begin(&shard, &connections, &context, stream, Some(seat));
+                    number = u32::wrapping_add(number, 1);
+                    begin(&connections, &context, stream, Some(seat), number);
                 }
             }
         }
@@ -118,12 +120,13 @@ async fn accept<S: Service + 'static>(
         shard,
         listener,
         spreader,
-        connections,
         is_pausing: false,
         drain: Cell::new(false),
     };
+    let mut number = 0;
     while let Some((stream, seat)) = poll_fn(|cx| accepting.poll_accept(cx, context)).await {
-        begin(shard, connections, context, stream, seat);
+        number = u32::wrapping_add(number, 1);
+        begin(connections, context, stream, seat, number);
     }
     let Accepting { listener, spreader, .. } = accepting;
     drop(listener);
@@ -132,15 +135,16 @@ async fn accept<S: Service + 'static>(
     }
 }
 
-/// Starts a connection's task.
+/// Starts a connection's task. `number` tells it from the server's others.
 fn begin<S: Service + 'static>(
-    shard: &Shard,
     connections: &Scope,
     context: &Rc<Context<S>>,
     stream: TcpStream,
     seat: Option<Seat>,
+    number: u32,
 ) {
-    let work = h1::serve(Rc::clone(context), stream, connections.pass());
+    let shard = stream.shard().clone();
+    let work = h1::serve(Rc::clone(context), stream, connections.pass(), number);
     let spawned = match seat {
         None => shard.spawn(work).map(|task| task.detach()),
         Some(seat) => shard.spawn(Seated::new(work, seat)).map(|task| task.detach()),
@@ -166,8 +170,6 @@ struct Accepting<'s> {
     listener: Listener,
     /// Assigns what is accepted, if that is for all.
     spreader: Option<Spreader>,
-    /// Its gate is open while a connection lives.
-    connections: &'s Scope,
     alarm: Alarm,
     /// The alarm rings when accepting may go on.
     is_pausing: bool,
@@ -192,7 +194,7 @@ impl Accepting<'_> {
                 ready!(self.alarm.poll_rung(cx));
                 self.is_pausing = false;
             }
-            if self.is_full(context.config.connections_max) && !self.drain.get() {
+            if self.is_full(context) && !self.drain.get() {
                 self.pause(context);
                 continue;
             }
@@ -221,9 +223,10 @@ impl Accepting<'_> {
         }
     }
 
-    fn is_full(&self, connections_max: usize) -> bool {
+    fn is_full<S>(&self, context: &Context<S>) -> bool {
+        let connections_max = context.config.connections_max;
         match &self.spreader {
-            None => self.connections.passes() >= connections_max,
+            None => context.connections.get() >= connections_max,
             Some(spreader) => spreader.is_full(connections_max),
         }
     }

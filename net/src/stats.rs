@@ -19,6 +19,10 @@ pub struct NetStats {
     pub refused: Counter,
     /// Connections closed because a time limit passed.
     pub timed_out: Counter,
+    /// Requests whose handlers took too long.
+    pub overdue: Counter,
+    /// Requests that have ended and left tasks that do not.
+    pub tasks_left: Counter,
     /// Connections ended by an error of the transport.
     pub broken: Counter,
     /// Pauses of accepting because descriptors or memory had run out.

@@ -11,6 +11,7 @@
 mod alarm;
 mod atomics;
 pub mod combine;
+mod guest;
 mod inbox;
 pub mod limits;
 pub mod mesh;
@@ -24,21 +25,24 @@ mod stats;
 pub mod sync;
 pub mod task;
 pub mod timer;
+mod trace;
 pub mod world;
 
 pub use alarm::{Alarm, TimedOut};
+pub use guest::{Guest, Host, Invitation};
 pub use inbox::{Remote, SendError};
 pub use mesh::{Call, CallError, OnAll, Part, PerShard, Post, Replicated};
 pub use models::offload::{self, Offload, OffloadError};
-pub use models::{Model, Wait, model};
+pub use models::{Green, Model, Wait, model};
 pub use operation::Operation;
 pub use runtime::simulation::{Program, Simulation};
 pub use runtime::start::{Declaration, Listening, OneListening, StartError, Tally, listen, listen_on_one};
 pub use runtime::{Builder, Fleet, RunError, Runtime, features_from_environment};
-pub use scope::{Cancelled, Cause, Label, OnCancel, Pass, Reason, Run, Scope, ScopeHandle, ScopesFull};
+pub use scope::{Cancelled, Cause, Demand, Label, OnCancel, Pass, Reason, Run, Scope, ScopeHandle, ScopesFull};
 pub use shard::{Next, Running, Shard, TurnEnd, panic_text};
 pub use stats::{Counter, ShardStats};
 pub use task::{JoinError, JoinHandle, Leased, SpawnError, budget, yield_now};
+pub use trace::TraceContext;
 
 #[cfg(test)]
 mod tests;

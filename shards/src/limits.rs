@@ -139,8 +139,10 @@ pub const PRIVATE_HEAD_BUFFERS: u16 = 16;
 /// Receive buffers for bodies of a private shard. 256 KiB: a download keeps two in its hands while the kernel fills two.
 pub const PRIVATE_BULK_BUFFERS: u16 = 4;
 
-/// Bytes of pooled chunks that a private shard may lease at a time: what one thread sends or holds of what it received.
-pub const PRIVATE_POOL_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes of pooled chunks that a private shard may lease at a time: what one thread sends or holds of what it received. Only
+/// what is leased costs memory. Beyond 32 MiB an allocator maps such a region afresh (glibc's M_MMAP_THRESHOLD_MAX); below, it
+/// takes what the last thread has left and clears it, which cost 50 ms a thread.
+pub const PRIVATE_POOL_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Threads of the pool for offloaded jobs, for each CPU that the process may use, unless the builder says otherwise. Most of
 /// such jobs wait for a disk or a lock; those that compute should not crowd out the shards by more than that.

@@ -88,6 +88,16 @@ pub struct ShardStats {
     pub pool_refused: Counter,
     /// Small leases copied out of receive buffers.
     pub compactions: Counter,
+    /// Green threads that have not ended.
+    pub green_threads: Counter,
+    /// Green threads refused, because there was no stack for them.
+    pub green_refused: Counter,
+    /// Leases that other threads may hold.
+    pub shared: Counter,
+    /// Those that have come home.
+    pub shared_returned: Counter,
+    /// Those that were copied, because as many were out as may be.
+    pub shared_refused: Counter,
     /// Calls and one-way closures sent to other shards.
     pub mesh_sent: Counter,
     /// Those of other shards that were run.
@@ -132,5 +142,8 @@ impl ShardStats {
         self.pooled_bytes.set(pool.pooled_bytes);
         self.pool_refused.set(pool.refused);
         self.compactions.set(pool.compactions);
+        self.shared.set(u64::from(pool.shared));
+        self.shared_returned.set(pool.shared_returned);
+        self.shared_refused.set(pool.shared_refused);
     }
 }

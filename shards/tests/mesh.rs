@@ -13,7 +13,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use shardwise_shards::limits::{MESH_CREDITS, MESSAGE_INLINE_BYTES};
-use shardwise_shards::{CallError, JoinHandle, Program, Runtime, Shard, Simulation, yield_now};
+use shardwise_shards::{CallError, JoinHandle, PerShard, Program, Runtime, Shard, Simulation, TraceContext, yield_now};
 
 /// Runs `main` on simulated shards until it has ended on all of them that live.
 #[track_caller]
@@ -253,6 +253,8 @@ fn calls_to_a_shard_that_ends_are_answered() {
                 let result = long.await;
                 seen.borrow_mut().push(result);
                 assert_eq!(shard.on(1, |_| ()).await, Err(CallError::Stopped));
+                assert_eq!(shard.on_async(1, async |_| ()).await, Err(CallError::Stopped));
+                assert_eq!(shard.scope().on_async(1, async |_| ()).await, Err(CallError::Stopped));
                 assert_eq!(shard.post(1, |_| ()).await, Err(CallError::Stopped));
                 assert_eq!(shard.try_post(1, |_| ()), Err(CallError::Stopped));
                 assert_eq!(shard.on(2, |there| there.number()).await, Ok(2));
@@ -622,4 +624,169 @@ fn a_call_that_its_peer_never_took_up_is_answered_when_that_ends() {
         }
     });
     assert_eq!(program.results(), [Some(Ok(())), None, Some(Ok(()))]);
+}
+
+/// What a call's task sees of its caller: when it must be done, for whom it works, and the name of its own scope.
+type Seen = (Option<Instant>, Option<TraceContext>, String);
+
+fn look(there: &Shard) -> Seen {
+    let scope = there.current_scope().unwrap();
+    (scope.deadline(), scope.trace(), format!("{scope:?}"))
+}
+
+#[test]
+fn deadline_and_trace_travel_with_whatever_is_called_in_a_scope() {
+    check(2, async |shard| {
+        let counts = PerShard::new(&shard, || Cell::new(0));
+        let (peer, here) = (1 - shard.number(), shard.number());
+        let (deadline, trace) = (shard.now() + Duration::from_secs(9), TraceContext::begin(&shard));
+        let request = shard.scope().child("request").unwrap().with_deadline(deadline).with_trace(trace);
+        let calls = async {
+            let mut seen = Vec::new();
+            for number in [peer, here] {
+                seen.push(shard.on_async(number, async |there: Shard| look(&there)).await);
+                // What the closure does before its future is of the same call.
+                seen.push(shard.on_async(number, |there| std::future::ready(look(&there))).await);
+                seen.push(counts.on_async(number, async |_| look(&Shard::current().unwrap())).await);
+                // Over two shards.
+                let further =
+                    async move |there: Shard| there.on_async(here, async |home: Shard| look(&home)).await.unwrap();
+                seen.push(shard.on_async(number, further).await);
+            }
+            seen.push(counts.at_key_async("ada", async |_| look(&Shard::current().unwrap())).await);
+            let all = counts.on_all_async(async |_| look(&Shard::current().unwrap())).await.unwrap();
+            seen.extend(all.into_iter().map(Ok));
+            seen
+        };
+        for seen in request.run(calls).await.unwrap() {
+            let (seen_deadline, seen_trace, scope) = seen.unwrap();
+            assert_eq!((seen_deadline, seen_trace), (Some(deadline), Some(trace)), "{scope}");
+            assert!(scope.contains("label: call"), "{scope}");
+        }
+        let outside = shard.on_async(peer, async |there: Shard| look(&there)).await.unwrap();
+        assert_eq!((outside.0, outside.1), (None, None), "{}", outside.2);
+        let explicit = request.on_async(peer, async |there: Shard| look(&there)).await.unwrap();
+        assert_eq!((explicit.0, explicit.1), (Some(deadline), Some(trace)), "{}", explicit.2);
+        drop(request);
+        settle(&shard).await;
+        assert_eq!((shard.scopes(), shard.calls_out()), (1, 0));
+    });
+}
+
+/// Cancelling the scope that a task calls in cancels what it has called, over any number of shards.
+#[test]
+fn cancelling_a_caller_cancels_what_it_called() {
+    let ended = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&ended);
+    check(3, async move |shard| {
+        if shard.number() > 0 {
+            return;
+        }
+        let request = shard.scope().child("request").unwrap();
+        let ended = Arc::clone(&counted);
+        let (caller, ends) = (shard.clone(), Arc::clone(&ended));
+        let task = request.spawn(async move {
+            let second = async move |there: Shard| {
+                let _ends = count_when_dropped(&ends);
+                let last = async move |_: Shard| {
+                    let _ends = count_when_dropped(&ends);
+                    std::future::pending::<()>().await;
+                };
+                let last_ends = there.on_async(2, last);
+                last_ends.await
+            };
+            caller.on_async(1, second).await
+        });
+        settle(&shard).await;
+        request.cancel("client disconnected");
+        assert!(task.unwrap().await.unwrap().is_err());
+        drop(request);
+        settle(&shard).await;
+        assert_eq!(ended.load(Ordering::Relaxed), 2);
+        for number in 0..3 {
+            let left = shard.on(number, |there| (there.scopes(), there.calls_out())).await.unwrap();
+            // The call that asks is out itself, on its own shard.
+            assert_eq!((left.0, left.1 - usize::from(number == 0)), (1, 0), "shard {number}");
+        }
+    });
+    assert_eq!(ended.load(Ordering::Relaxed), 2);
+}
+
+fn count_when_dropped(count: &Arc<AtomicU64>) -> impl Drop + use<> {
+    let count = Arc::clone(count);
+    shardwise_shards::combine::defer(move || {
+        count.fetch_add(1, Ordering::Relaxed);
+    })
+}
+
+#[test]
+fn a_call_of_a_future_ends_with_every_error_there_is() {
+    check(2, async |shard| {
+        let parts = PerShard::new(&shard, || Cell::new(0));
+        let peer = 1 - shard.number();
+        assert_eq!(shard.on_async(9, async |_| ()).await, Err(CallError::NoShard));
+        assert_eq!(parts.on_async(9, async |_| ()).await, Err(CallError::NoShard));
+        for number in [shard.number(), peer] {
+            let panics = Err(CallError::Panicked("on purpose".to_owned()));
+            assert_eq!(shard.on_async(number, async |_| -> () { panic!("on purpose") }).await, panics);
+            let at_once = |_: Shard| -> std::future::Ready<()> { panic!("on purpose") };
+            assert_eq!(shard.on_async(number, at_once).await, panics, "before there is a future");
+            assert_eq!(parts.on_async(number, async |_| -> () { panic!("on purpose") }).await, panics);
+            // A callee may give itself up.
+            let gives_up = async |there: Shard| {
+                there.current_scope().unwrap().cancel("no more");
+                yield_now().await;
+            };
+            assert_eq!(shard.on_async(number, gives_up).await, Err(CallError::Cancelled));
+            let over = shard.scope().child("request").unwrap().with_deadline(shard.now() + Duration::from_secs(1));
+            let called = over.run(shard.on_async(number, async |_| std::future::pending::<()>().await)).await;
+            assert!(called.is_err(), "the caller's own deadline");
+            let cancelled = shard.scope().child("request").unwrap();
+            cancelled.cancel("enough");
+            assert_eq!(cancelled.on_async(number, async |_| ()).await, Err(CallError::Cancelled));
+        }
+        settle(&shard).await;
+        assert_eq!((shard.scopes(), shard.calls_out()), (1, 0));
+    });
+}
+
+/// The deadline ends the task on the other shard even if its caller does not see to it.
+#[test]
+fn a_callee_keeps_its_callers_deadline_by_itself() {
+    check(2, async |shard| {
+        let peer = 1 - shard.number();
+        let request = shard.scope().child("request").unwrap().with_deadline(shard.now() + Duration::from_secs(1));
+        let call = request.enter(|| shard.on_async(peer, async |_| std::future::pending::<()>().await));
+        assert_eq!(call.await, Err(CallError::Cancelled));
+    });
+}
+
+#[test]
+fn a_shard_that_is_full_says_so_to_who_calls_it() {
+    check(2, async |shard| {
+        if shard.number() == 1 {
+            return;
+        }
+        // `main` has ended there, and leaves its place. Then the other shard spends all it has.
+        settle(&shard).await;
+        let fill = |there: &Shard| {
+            let mut tasks = Vec::new();
+            while let Ok(task) = there.spawn(std::future::pending::<()>()) {
+                tasks.push(task);
+            }
+            let count = tasks.len();
+            there.local(|| RefCell::new(Vec::new())).replace(tasks);
+            count
+        };
+        assert!(shard.on(1, fill).await.unwrap() > 0);
+        assert_eq!(shard.on_async(1, async |_| ()).await, Err(CallError::Overloaded));
+        assert_eq!(shard.scope().on_async(1, async |_| ()).await, Err(CallError::Overloaded));
+        let free = |there: &Shard| {
+            let tasks = there.local(|| RefCell::new(Vec::<JoinHandle<()>>::new())).take();
+            tasks.iter().for_each(JoinHandle::abort);
+        };
+        shard.on(1, free).await.unwrap();
+        settle(&shard).await;
+        assert_eq!(shard.on_async(1, async |_| 7).await, Ok(7));
+    });
 }

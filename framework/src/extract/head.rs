@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use net::Body;
-use shards::Shard;
+use shards::{ScopeHandle, Shard, TraceContext};
 
 use super::{FromHead, Rejection};
 use crate::request::Request;
@@ -42,6 +42,63 @@ impl FromHead for HeaderMap {
 impl FromHead for Shard {
     fn from_head(request: &mut Request) -> Result<Self, Rejection> {
         Ok(request.shard().clone())
+    }
+}
+
+/// The scope of this request: what its tasks are spawned in, what tells them that the client has left, and what has the
+/// request's deadline.
+///
+/// ```
+/// use shardwise::prelude::*;
+/// use std::cell::RefCell;
+/// use std::rc::Rc;
+///
+/// type Log = Rc<RefCell<Vec<String>>>;
+///
+/// // A query that takes its time, and learns why it must end.
+/// async fn report(scope: ScopeHandle, State(log): State<Log>) -> &'static str {
+///     let query = scope.child("query").unwrap();
+///     let rows = query.run(std::future::pending::<()>()).await;
+///     log.borrow_mut().extend(query.reason().map(|reason| reason.to_string()));
+///     if rows.is_ok() { "done" } else { "given up" }
+/// }
+///
+/// let log = Log::default();
+/// let app = { let log = log.clone(); move |_| App::new().state(log.clone()).get("/report", report) };
+/// let server = shardwise::test::builder().start(app);
+/// server.run(async |client| {
+///     let mut connection = client.open().await;
+///     connection.send("GET /report HTTP/1.1\r\nHost: here\r\n\r\n").await.unwrap();
+///     client.sleep(std::time::Duration::from_secs(1)).await;
+/// }); // it goes without waiting for the answer
+/// server.advance(std::time::Duration::from_secs(1));
+/// assert_eq!(*log.borrow(), ["client disconnected → request 1 → query"]);
+/// ```
+impl FromHead for ScopeHandle {
+    fn from_head(request: &mut Request) -> Result<Self, Rejection> {
+        request
+            .scope()
+            .map_err(|full| request.refuse(StatusCode::SERVICE_UNAVAILABLE, full.to_string(), "Try again later."))
+    }
+}
+
+/// The trace that this request belongs to: the client's, by its `traceparent`, in the span that the client has named; or
+/// one that begins here, if it sends none or no good one. Calls to other shards take it along.
+///
+/// ```
+/// use shardwise::prelude::*;
+///
+/// let app = App::new().get("/", |trace: TraceContext| trace.to_string());
+/// let server = shardwise::test::run(app);
+/// let sent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+/// let request = shardwise::test::Request::get("/").header("traceparent", sent);
+/// assert_eq!(server.send(request).text(), sent);
+/// assert_ne!(server.get("/").text(), server.get("/").text());
+/// ```
+impl FromHead for TraceContext {
+    fn from_head(request: &mut Request) -> Result<Self, Rejection> {
+        let scope = ScopeHandle::from_head(request)?;
+        Ok(scope.trace_or(|| TraceContext::begin(request.shard())))
     }
 }
 

@@ -48,7 +48,7 @@ use crate::request::Request;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be taken from a request's head",
     label = "not an extractor",
-    note = "extractors are `Path`, `Query`, `State`, `HeaderMap`, `Method`, `Uri`, `Shard`, `Body`, and what implements `FromHead`",
+    note = "extractors are `Path`, `Query`, `State`, `HeaderMap`, `Method`, `Uri`, `Shard`, `ScopeHandle`, `TraceContext`, `Body`, and what implements `FromHead`",
     note = "`Json`, `Bytes`, `String` and `Request` consume the request and must be the last argument"
 )]
 pub trait FromHead: Sized {

@@ -146,3 +146,32 @@ fn when_nobody_waits_for_the_answer_the_job_is_cancelled() {
         assert_eq!((stats.offload_done.get(), stats.offload_cancelled.get()), (50, 50));
     });
 }
+
+#[test]
+fn a_client_that_leaves_takes_its_job_along() {
+    let (ran, told) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (runs, is_told) = (Arc::clone(&ran), Arc::clone(&told));
+    let handler = move || {
+        runs.fetch_add(1, Ordering::Relaxed);
+        is_told.fetch_add(usize::from(is_cancelled()), Ordering::Relaxed);
+    };
+    // The last of three has to wait for one of the others.
+    let builder = crate::test::builder().offload_threads(1);
+    let server = builder.start(move |_| App::new().get("/slow", offload(handler.clone())));
+    server.run(async |client| {
+        for _ in 0..30 {
+            let mut connections = Vec::new();
+            for _ in 0..3 {
+                let mut connection = client.open().await;
+                connection.send("GET /slow HTTP/1.1\r\nHost: here\r\n\r\n").await.expect("it is read");
+                connections.push(connection);
+            }
+            // Some leave cleanly.
+            connections.pop().expect("there are three").reset();
+            drop(connections);
+            client.sleep(Duration::from_millis(100)).await;
+        }
+    });
+    let (ran, told) = (ran.load(Ordering::Relaxed), told.load(Ordering::Relaxed));
+    assert!(ran < 60 && told > 0 && told <= ran, "{ran} have run, of which {told} were told");
+}

@@ -31,8 +31,8 @@ pub struct Builder {
 
 /// A server under test.
 ///
-/// Dropping it drains it, and panics if it does not end, if `main` has failed, or if operations, sockets, buffers or tasks
-/// are left. So a test need not look for leaks.
+/// Dropping it drains it, and panics if it does not end, if `main` has failed, or if operations, sockets, buffers, tasks or
+/// scopes are left. So a test need not look for leaks.
 pub struct Server {
     simulation: RefCell<Simulation>,
     program: Program<String>,
@@ -321,6 +321,8 @@ impl Drop for Server {
 struct Left {
     shard: usize,
     tasks: usize,
+    /// But for the shard's own.
+    scopes: usize,
     operations: usize,
     handles: usize,
     receive_buffers: usize,
@@ -333,6 +335,7 @@ impl Left {
         Left {
             shard: shard.number(),
             tasks: shard.task_stats().live as usize,
+            scopes: shard.scopes() - 1,
             operations: holdings.operations,
             handles: holdings.handles,
             receive_buffers: (pool.heads_leased + pool.bulk_leased) as usize,
@@ -340,10 +343,11 @@ impl Left {
         }
     }
 
-    fn counts(&self) -> [(usize, &'static str); 5] {
-        let Left { shard: _, tasks, operations, handles, receive_buffers, pooled_bytes } = *self;
+    fn counts(&self) -> [(usize, &'static str); 6] {
+        let Left { shard: _, tasks, scopes, operations, handles, receive_buffers, pooled_bytes } = *self;
         [
             (tasks, "tasks"),
+            (scopes, "scopes"),
             (operations, "operations"),
             (handles, "sockets or files"),
             (receive_buffers, "receive buffers"),

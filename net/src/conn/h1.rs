@@ -2,7 +2,11 @@
 //!
 //! The handler runs inside this task, so that a request costs no spawn. Answers to a pipeline are gathered and leave in
 //! one send when no complete request is left in hand; the next send waits for the last, so the kernel cannot reorder them.
-//! While a handler waits, what was gathered before is sent, and its request's body is received only as it is read.
+//! While a handler waits, what was gathered before is sent, and its request's body is received only as it is read, but for
+//! a bounded part that tells whether the client is still there.
+//!
+//! A request runs in a scope, which is made if someone asks for it. It ends with the request: by the answer, by the client
+//! that leaves, by a time limit. Then the tasks in it are cancelled and awaited before the connection goes on.
 
 use std::future::{Future, poll_fn};
 use std::net::Shutdown;
@@ -11,28 +15,34 @@ use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
+use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, StatusCode};
 use platform::Buf;
 use platform::limits::CHUNK_BYTES_MAX;
 use proto::h1::{self, BodyLength, Checked, Event, FRAME_BYTES_MAX, Standing, WriteError};
 use proto::head::HeadTable;
-use shards::{Alarm, Leased, Operation, Pass, Shard};
+use shards::{Alarm, Demand, Leased, Operation, Pass, Scope, Shard};
 
 use super::Context;
 use super::input::{self, Input};
 use super::outbox::{self, Outbox};
-use crate::limits::{COPY_BODY_BYTES_MAX, DRAIN_BODY_BYTES_MAX, DRAIN_GRACE, LINGER_BYTES_MAX, LINGER_TIME_MAX};
+use crate::limits::{
+    COPY_BODY_BYTES_MAX, DRAIN_BODY_BYTES_MAX, DRAIN_GRACE, LINGER_BYTES_MAX, LINGER_TIME_MAX, READ_AHEAD_BYTES_MAX,
+    REQUEST_TASKS_TIME_MAX,
+};
 use crate::tcp::sent;
-use crate::{Body, BodyError, Content, Head, Headers, Incoming, Reply, Request, Response, Service, TcpStream};
+use crate::{Body, BodyError, Content, Head, Headers, Incoming, Made, Reply, Request, Response, Service, TcpStream};
 
-/// Serves one connection until it ends.
+/// Serves one connection until it ends. `number` tells it from the server's others; `pass` lets that wait for it.
 // Not an `async fn`: that would keep its arguments a second time, next to what they have moved into.
 pub(crate) fn serve<S: Service>(
     context: Rc<Context<S>>,
     stream: TcpStream,
     pass: Pass,
+    number: u32,
 ) -> impl Future<Output = ()> + use<S> {
     let shard = stream.shard().clone();
+    context.connections.set(context.connections.get() + 1);
     context.stats.connections.add(1);
     context.stats.connections_open.add(1);
     let mut connection = Connection {
@@ -40,7 +50,6 @@ pub(crate) fn serve<S: Service>(
         alarm: shard.alarm(shard.clock() + context.config.idle_time_max),
         stream,
         context,
-        shard,
         waits: Waits::Nothing,
         engine: h1::Server::new(),
         table: None,
@@ -49,14 +58,20 @@ pub(crate) fn serve<S: Service>(
         stage: Stage::Done,
         incoming: None,
         unread: 0,
-        _pass: pass,
+        request: None,
+        limit: None,
+        has_left: false,
+        requests: 0,
+        number,
+        pass,
     };
     async move {
         let ended = connection.run().await;
+        poll_fn(|cx| connection.poll_settled(cx)).await;
         let stats = &connection.context.stats;
         match ended {
             Ok(()) => {}
-            Err(End::TimedOut) => stats.timed_out.add(1),
+            Err(End::TimedOut | End::Overdue) => stats.timed_out.add(1),
             Err(End::Broken) => stats.broken.add(1),
             Err(End::Exhausted) => tracing::warn!("a connection was closed: the shard's buffer pool is exhausted"),
         }
@@ -69,7 +84,6 @@ struct Connection<S> {
     sending: Option<Operation>,
     stream: TcpStream,
     context: Rc<Context<S>>,
-    shard: Shard,
     alarm: Alarm,
     waits: Waits,
     engine: h1::Server,
@@ -82,8 +96,17 @@ struct Connection<S> {
     incoming: Option<Rc<Incoming>>,
     /// Bytes of the present request's body that were read over.
     unread: u64,
-    /// Holds the drain until the connection has ended.
-    _pass: Pass,
+    /// The present request's, once someone has asked for it. After `stage`: who works in it is dropped first.
+    request: Option<Scope>,
+    /// When the present request must have been answered. Made by the first request of a connection that has such a limit.
+    limit: Option<Box<Alarm>>,
+    /// The client has ended its side while a request was in hand.
+    has_left: bool,
+    /// Requests that have come by this connection, and which of its server's it is: names, that may come again some day.
+    requests: u32,
+    number: u32,
+    /// Holds the drain until the connection has ended. The scopes of its requests lie where it does.
+    pass: Pass,
 }
 
 /// What the alarm is set for.
@@ -102,6 +125,8 @@ enum Waits {
     Write,
     /// The peer to read the last answer.
     Linger,
+    /// What a request has left running to end.
+    Tasks,
 }
 
 /// Why a connection ends before its time. There is nobody left to tell.
@@ -113,6 +138,8 @@ enum End {
     Broken,
     /// No memory is left in the pool.
     Exhausted,
+    /// The request took too long, and its answer had begun.
+    Overdue,
 }
 
 /// What waiting between requests ended with.
@@ -148,25 +175,42 @@ enum Then {
 }
 
 impl<S: Service> Connection<S> {
+    // One async function and no more: each further level is kept in every idle connection.
     async fn run(&mut self) -> Result<(), End> {
-        loop {
+        // Whether the peer may still be sending.
+        let linger = loop {
             match self.advance()? {
-                Then::More => {
-                    if !self.await_more().await? {
-                        return Ok(());
+                Then::More => match poll_fn(|cx| self.poll_more(cx)).await? {
+                    More::Input => {}
+                    More::End => break false,
+                    More::TooSlow => {
+                        self.context.stats.timed_out.add(1);
+                        self.refuse(h1::Error::HeadTimeout)?;
+                        break true;
                     }
-                }
+                },
                 Then::Exchange => {
                     poll_fn(|cx| self.poll_exchange(cx)).await?;
                     if !self.engine.keep_alive() {
-                        return self.finish(!self.engine.is_request_ended()).await;
+                        break !self.engine.is_request_ended();
                     }
                 }
                 Then::Flush => poll_fn(|cx| self.poll_flush_all(cx)).await?,
-                Then::Finish { linger } => return self.finish(linger).await,
-                Then::Refuse(error) => return self.refuse(error).await,
+                Then::Finish { linger } => break linger,
+                Then::Refuse(error) => {
+                    self.refuse(error)?;
+                    break true;
+                }
             }
+        };
+        // Closing at once would reset the connection, and the last answer might be lost with it (RFC 9112 section 9.6).
+        poll_fn(|cx| self.poll_flush_all(cx)).await?;
+        if linger && self.stream.shutdown(Shutdown::Write).is_ok() {
+            self.input = Input::default();
+            let mut bytes = 0;
+            poll_fn(|cx| self.poll_linger(cx, &mut bytes)).await;
         }
+        Ok(())
     }
 
     /// Takes what is in hand as far as it goes without waiting. A pipeline that is answered on the spot is answered here,
@@ -185,6 +229,10 @@ impl<S: Service> Connection<S> {
                 Err(error) => return Ok(Then::Refuse(error)),
             };
             match &step.event {
+                // RFC 9110 section 7.4: the stream is not secured, and a gateway that we could trust says nothing of it.
+                Event::Head(_) if is_of_https(table, &self.input.as_slice()[..step.consumed]) => {
+                    return Ok(Then::Refuse(h1::Error::Misdirected));
+                }
                 Event::Head(head) => match self.begin(head, step.consumed)? {
                     Begun::Ended if self.engine.keep_alive() => continue,
                     Begun::Ended => return Ok(Then::Finish { linger: !self.engine.is_request_ended() }),
@@ -209,18 +257,7 @@ impl<S: Service> Connection<S> {
 
     // ---- waiting between requests ------------------------------------------------------------------------------------
 
-    /// Sends what is gathered and waits for input. False if the connection has ended.
-    async fn await_more(&mut self) -> Result<bool, End> {
-        match poll_fn(|cx| self.poll_more(cx)).await? {
-            More::Input => Ok(true),
-            More::End => self.finish(false).await.map(|()| false),
-            More::TooSlow => {
-                self.context.stats.timed_out.add(1);
-                self.refuse(h1::Error::HeadTimeout).await.map(|()| false)
-            }
-        }
-    }
-
+    /// Sends what is gathered and waits for input.
     fn poll_more(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<More, End>> {
         // The answers gathered so far leave now; their end is awaited along with the next request.
         let is_sent = self.flush_quietly(cx)?;
@@ -233,7 +270,7 @@ impl<S: Service> Connection<S> {
         }
         self.input.settle(self.context.supplies.pool());
         let waits = match is_idle {
-            true if self.shard.is_draining() => Waits::LastRequest,
+            true if self.shard().is_draining() => Waits::LastRequest,
             true => Waits::Idle,
             false if self.engine.is_request_ended() || self.unread == 0 => Waits::Head,
             false => Waits::Body,
@@ -264,7 +301,7 @@ impl<S: Service> Connection<S> {
         if self.waits != waits {
             self.waits = waits;
             // A handler may have blocked since this turn began, for longer than the limit.
-            self.alarm.set(self.shard.clock() + self.limit(waits));
+            self.alarm.set(self.shard().clock() + self.limit(waits));
         }
         self.alarm.poll_rung(cx)
     }
@@ -278,6 +315,7 @@ impl<S: Service> Connection<S> {
             Waits::Body => config.body_pause_max,
             Waits::Write => config.write_stall_max,
             Waits::Linger => LINGER_TIME_MAX,
+            Waits::Tasks => REQUEST_TASKS_TIME_MAX,
         }
     }
 
@@ -287,10 +325,15 @@ impl<S: Service> Connection<S> {
     /// returns, and nothing of them has been near a future.
     fn begin(&mut self, head: &h1::Head, bytes: usize) -> Result<Begun, End> {
         let (request, incoming) = self.request(head, bytes);
-        self.stage = match self.context.service.call(request) {
+        if let Some(trace) = request.trace() {
+            // What it says is known only now, so this one is not made on demand. Without room for a scope there is no trace.
+            let scope = self.pass.scope().on_demand(self.demand()).ok();
+            self.request = scope.map(|scope| scope.with_trace(trace));
+        }
+        self.stage = match self.in_request(|service| service.call(request)) {
             Reply::Ready(response) => match self.respond(response)? {
-                None => return Ok(Begun::Ended),
-                Some(rest) => Stage::Content(rest),
+                None if self.request.is_none() => return Ok(Begun::Ended),
+                rest => rest.into(),
             },
             Reply::Later(future) => Stage::Handler(future),
         };
@@ -300,12 +343,21 @@ impl<S: Service> Connection<S> {
 
     /// Sees an exchange through that did not end at once.
     fn poll_exchange(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), End>> {
-        let (mut stage, incoming) = (std::mem::replace(&mut self.stage, Stage::Done), self.incoming.take());
-        let polled = self.poll_stage(cx, &mut stage, incoming.as_ref());
-        if polled.is_pending() {
-            (self.stage, self.incoming) = (stage, incoming);
+        loop {
+            let (mut stage, incoming) = (std::mem::replace(&mut self.stage, Stage::Done), self.incoming.take());
+            let mut polled = self.poll_stage(cx, &mut stage, incoming.as_ref());
+            if polled.is_pending() && !matches!(stage, Stage::Ending(_)) {
+                polled = self.poll_interrupted(cx);
+            }
+            match polled {
+                Poll::Pending => {
+                    (self.stage, self.incoming) = (stage, incoming);
+                    return Poll::Pending;
+                }
+                Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
+                Poll::Ready(Err(end)) => self.stage = self.give_up(cx, end, stage, incoming)?,
+            }
         }
-        polled
     }
 
     /// What of an exchange does not end at once.
@@ -315,19 +367,35 @@ impl<S: Service> Connection<S> {
         stage: &mut Stage,
         incoming: Option<&Rc<Incoming>>,
     ) -> Poll<Result<(), End>> {
-        if let Stage::Handler(future) = stage {
-            let response = ready!(self.poll_handler(cx, future, incoming))?;
-            *stage = self.respond(response)?.into();
-        }
-        match stage {
-            Stage::Content(content) => self.poll_content(cx, content, incoming),
-            Stage::Handler(_) | Stage::Done => Poll::Ready(Ok(())),
+        loop {
+            *stage = match stage {
+                Stage::Handler(future) => {
+                    let response = ready!(self.poll_handler(cx, future, incoming))?;
+                    self.respond(response)?.into()
+                }
+                Stage::Content(content) => {
+                    ready!(self.poll_content(cx, content, incoming))?;
+                    Stage::Done
+                }
+                Stage::Done => match self.end_request("its request has ended") {
+                    Some(gate) => Stage::Ending(gate),
+                    None => return Poll::Ready(Ok(())),
+                },
+                Stage::Ending(gate) => {
+                    let _ = self.poll_flush(cx)?;
+                    return self.poll_gate(cx, gate).map(Ok);
+                }
+            };
         }
     }
 
     fn request(&mut self, head: &h1::Head, bytes: usize) -> (Request, Option<Rc<Incoming>>) {
         self.waits = Waits::Nothing;
         self.unread = 0;
+        self.requests = self.requests.wrapping_add(1);
+        if let Some(time) = self.context.config.request_time_max {
+            self.set_limit(time);
+        }
         self.context.stats.requests.add(1);
         let length = match head.body {
             h1::Body::Length(bytes) => Some(bytes),
@@ -352,7 +420,7 @@ impl<S: Service> Connection<S> {
         incoming: Option<&Rc<Incoming>>,
     ) -> Poll<Result<Response, End>> {
         loop {
-            if let Poll::Ready(response) = Pin::new(&mut *future).poll(cx) {
+            if let Poll::Ready(response) = self.in_request(|_| Pin::new(&mut *future).poll(cx)) {
                 return Poll::Ready(Ok(response));
             }
             // What was answered before need not wait for this handler.
@@ -397,6 +465,8 @@ impl<S: Service> Connection<S> {
                 Poll::Ready(false) => {
                     self.engine.close_after_response();
                     incoming.finish(Err(BodyError::Truncated));
+                    // Who ends in the middle of a request does not wait for its answer.
+                    self.client_left(true);
                     return Poll::Ready(Ok(()));
                 }
                 Poll::Pending => {
@@ -407,6 +477,167 @@ impl<S: Service> Connection<S> {
                 }
             }
         }
+    }
+
+    // ---- the request's scope, and what ends it before its time -----------------------------------------------------------
+
+    /// Runs something of the request's in its scope, which is made if that asks for it.
+    #[inline]
+    fn in_request<R>(&mut self, work: impl FnOnce(&S) -> R) -> R {
+        let demand = self.demand();
+        let Connection { context, request, pass, .. } = self;
+        let work = || work(&context.service);
+        if let Some(request) = request {
+            return request.enter(work);
+        }
+        let (result, made) = pass.scope().enter_on_demand(demand, work);
+        if made.is_some() {
+            self.request = made;
+            if self.has_left {
+                self.client_left(false);
+            }
+        }
+        result
+    }
+
+    fn demand(&self) -> Demand {
+        let deadline = self.limit.as_ref().map(|limit| limit.deadline());
+        Demand { names: &SCOPE_NAMES, numbers: [self.number.into(), self.requests.into()], deadline }
+    }
+
+    #[cold]
+    fn set_limit(&mut self, time: Duration) {
+        let deadline = self.shard().clock() + time;
+        match &mut self.limit {
+            Some(limit) => limit.set(deadline),
+            None => self.limit = Some(Box::new(self.shard().alarm(deadline))),
+        }
+    }
+
+    fn shard(&self) -> &Shard {
+        self.stream.shard()
+    }
+
+    /// What may end an exchange that waits.
+    fn poll_interrupted(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), End>> {
+        if let Some(limit) = &mut self.limit
+            && limit.poll_rung(cx).is_ready()
+        {
+            return Poll::Ready(Err(End::Overdue));
+        }
+        // Who is there, says what comes next, or nothing.
+        while !self.has_left && self.input.as_slice().len() < READ_AHEAD_BYTES_MAX {
+            match self.poll_input(cx)? {
+                Poll::Ready(true) => {}
+                Poll::Ready(false) => self.client_left(false),
+                Poll::Pending => break,
+            }
+        }
+        self.input.settle(self.context.supplies.pool());
+        Poll::Pending
+    }
+
+    /// The client has ended its side. It may still wait for an answer, if its request is whole; nearly all that do this have
+    /// left (`decisions/2026-11-25-a-client-that-ends-has-left.md`).
+    fn client_left(&mut self, is_certain: bool) {
+        self.has_left = true;
+        if let Some(request) = &self.request
+            && (is_certain || self.context.config.end_cancels)
+        {
+            request.cancel(CLIENT_LEFT);
+        }
+    }
+
+    /// Ends an exchange before its time. Whoever works for it is told, and polled once more, so that it can see this; then
+    /// it is dropped where it stands. Gives what there is to do instead.
+    fn give_up(
+        &mut self,
+        cx: &mut TaskContext<'_>,
+        end: End,
+        mut stage: Stage,
+        incoming: Option<Rc<Incoming>>,
+    ) -> Result<Stage, End> {
+        if let Stage::Ending(_) = stage {
+            self.stage = stage;
+            return Err(end);
+        }
+        if let Some(incoming) = &incoming {
+            let is_late = matches!(end, End::Overdue);
+            incoming.finish(Err(if is_late { BodyError::TimedOut } else { BodyError::Truncated }));
+        }
+        if let Some(request) = &self.request {
+            match end {
+                End::Broken => request.cancel(CLIENT_LEFT),
+                End::TimedOut => request.cancel("the client takes nothing"),
+                End::Exhausted => request.cancel("no buffer is left"),
+                End::Overdue => request.expire(),
+            }
+        }
+        let is_seen = self.request.is_some() || incoming.is_some();
+        let mut answer = None;
+        match &mut stage {
+            Stage::Handler(future) if is_seen => {
+                if let Poll::Ready(response) = self.in_request(|_| Pin::new(future).poll(cx)) {
+                    answer = Some(response);
+                }
+            }
+            Stage::Content(content) if is_seen => drop(self.in_request(|_| poll_piece(content, cx))),
+            _ => {}
+        }
+        if !matches!((&end, &stage), (End::Overdue, Stage::Handler(_))) {
+            return Err(end);
+        }
+        drop(stage);
+        self.context.stats.overdue.add(1);
+        self.engine.close_after_response();
+        // The handler's own word, unless that takes further time.
+        let is_whole = |response: &Response| matches!(response.content, Content::Empty | Content::Full(_));
+        let answer = answer.filter(is_whole).unwrap_or_else(overdue);
+        Ok(self.respond(answer)?.into())
+    }
+
+    /// The request has ended: so does what it has left running. Gives the gate at which that is waited for.
+    fn end_request(&mut self, why: &'static str) -> Option<Leased<'static, ()>> {
+        let request = self.request.take()?;
+        request.cancel(why);
+        match request.passes() {
+            0 => None,
+            _ => Some(self.shard().lease(async move { request.gate().await })),
+        }
+    }
+
+    /// Ready when the tasks of a request have ended, or will not.
+    fn poll_gate(&mut self, cx: &mut TaskContext<'_>, gate: &mut Leased<'static, ()>) -> Poll<()> {
+        if Pin::new(gate).poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        ready!(self.poll_alarm(cx, Waits::Tasks));
+        self.context.stats.tasks_left.add(1);
+        tracing::warn!(
+            connection = self.number,
+            request = self.requests,
+            "tasks of a request that has ended do not end; the connection goes on without them"
+        );
+        Poll::Ready(())
+    }
+
+    /// The connection has ended. Ready when the tasks of its last request have.
+    fn poll_settled(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
+        self.incoming = None;
+        let mut gate = match std::mem::replace(&mut self.stage, Stage::Done) {
+            Stage::Ending(gate) => gate,
+            _ => match self.end_request("its connection has ended") {
+                Some(gate) => {
+                    // The peer need not wait for them.
+                    let _ = self.stream.shutdown(Shutdown::Both);
+                    gate
+                }
+                None => return Poll::Ready(()),
+            },
+        };
+        let polled = self.poll_gate(cx, &mut gate);
+        self.stage = Stage::Ending(gate);
+        polled
     }
 
     // ---- the response ------------------------------------------------------------------------------------------------
@@ -440,7 +671,7 @@ impl<S: Service> Connection<S> {
         let too_much_left = !self.engine.is_request_ended()
             && !is_echo
             && self.engine.body_left().is_some_and(|left| left > DRAIN_BODY_BYTES_MAX);
-        if self.shard.is_draining() || too_much_left {
+        if self.shard().is_draining() || too_much_left {
             self.engine.close_after_response();
         }
         if is_echo && self.input.is_empty() {
@@ -489,10 +720,9 @@ impl<S: Service> Connection<S> {
             let (other, lines) = headers.parts();
             let room = self.outbox.room(bytes, &self.context.supplies)?;
             let engine = &mut self.engine;
-            let count = self
-                .context
-                .standing
-                .with(&self.shard, |standing| write(engine, Lines(lines.iter()), Standing { other, ..standing }, room));
+            let count = self.context.standing.with(self.stream.shard(), |standing| {
+                write(engine, Lines(lines.iter()), Standing { other, ..standing }, room)
+            });
             match count {
                 Ok(count) => {
                     self.outbox.commit(count);
@@ -537,7 +767,7 @@ impl<S: Service> Connection<S> {
             }
             let mut waits = false;
             while !self.outbox.is_full() && !waits {
-                match poll_piece(content, cx) {
+                match self.in_request(|_| poll_piece(content, cx)) {
                     Poll::Ready(Some(Ok(buf))) if buf.is_empty() => {}
                     Poll::Ready(Some(Ok(buf))) => self.write_piece(buf).map_err(Refusal::fatal)?,
                     Poll::Ready(None) => return Poll::Ready(self.write_end().map_err(Refusal::fatal)),
@@ -624,30 +854,21 @@ impl<S: Service> Connection<S> {
 
     // ---- the end -----------------------------------------------------------------------------------------------------
 
-    /// Tells the peer what was wrong, and closes.
-    async fn refuse(&mut self, error: h1::Error) -> Result<(), End> {
+    /// Tells the peer what was wrong.
+    fn refuse(&mut self, error: h1::Error) -> Result<(), End> {
         self.context.stats.refused.add(1);
         tracing::debug!(status = %error.status(), "a request was refused: {error}");
         let room = self.outbox.room(CHUNK_BYTES_MAX, &self.context.supplies)?;
         let engine = &mut self.engine;
-        if let Ok(count) = self.context.standing.with(&self.shard, |standing| engine.refuse(error, standing, room)) {
+        if let Ok(count) =
+            self.context.standing.with(self.stream.shard(), |standing| engine.refuse(error, standing, room))
+        {
             self.outbox.commit(count);
-        }
-        self.finish(true).await
-    }
-
-    /// Sends what is left and ends. `linger` when the peer may still be sending: closing at once would reset the
-    /// connection, and the last answer might be lost with it (RFC 9112 section 9.6).
-    async fn finish(&mut self, linger: bool) -> Result<(), End> {
-        poll_fn(|cx| self.poll_flush_all(cx)).await?;
-        if linger && self.stream.shutdown(Shutdown::Write).is_ok() {
-            self.input = Input::default();
-            let mut bytes = 0;
-            poll_fn(|cx| self.poll_linger(cx, &mut bytes)).await;
         }
         Ok(())
     }
 
+    /// Reads over what the peer still sends.
     fn poll_linger(&mut self, cx: &mut TaskContext<'_>, bytes: &mut usize) -> Poll<()> {
         while let Poll::Ready(received) = self.stream.poll_recv(cx) {
             match received {
@@ -662,6 +883,7 @@ impl<S: Service> Connection<S> {
 impl<S> Drop for Connection<S> {
     fn drop(&mut self) {
         self.context.stats.connections_open.subtract(1);
+        self.context.connections.set(self.context.connections.get() - 1);
     }
 }
 
@@ -673,12 +895,20 @@ enum Stage {
     Content(Content),
     /// All is written.
     Done,
+    /// Tasks that the request has left are to end.
+    Ending(Leased<'static, ()>),
 }
 
 impl From<Option<Content>> for Stage {
     fn from(rest: Option<Content>) -> Self {
         rest.map_or(Stage::Done, Stage::Content)
     }
+}
+
+/// Whether the request's target is a resource of `https`.
+#[inline]
+fn is_of_https(table: &HeadTable, head: &[u8]) -> bool {
+    table.scheme(head).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"https"))
 }
 
 /// A response's lines as the engine takes them: their types have checked them.
@@ -691,6 +921,21 @@ impl<'h> Iterator for Lines<'h> {
     fn next(&mut self) -> Option<Checked<'h>> {
         self.0.next().map(|(name, value)| Checked(name, value))
     }
+}
+
+/// What the scopes of requests are called.
+static SCOPE_NAMES: [&str; 2] = ["connection", "request"];
+
+/// Why a request's scope is cancelled, in most cases.
+const CLIENT_LEFT: &str = "client disconnected";
+
+/// What is answered in place of a handler that takes too long.
+#[cold]
+fn overdue() -> Response {
+    static TEXT: Made = Made::new(CONTENT_TYPE, HeaderValue::from_static("text/plain"), "Content-Type: text/plain\r\n");
+    let mut response = Response::with_type(&TEXT, Content::from("the request took too long\n"));
+    response.status = StatusCode::SERVICE_UNAVAILABLE;
+    response
 }
 
 /// Bytes that the heads of most responses fit in.

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use http::Method;
 use platform::{Chunk, Handle};
 use proto::head::{HeadTable, Known};
-use shards::Shard;
+use shards::{Shard, TraceContext};
 
 use super::Body;
 
@@ -92,6 +92,14 @@ impl Request {
     /// All headers in the order received: name as sent, value.
     pub fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.table().iter(&self.head.block)
+    }
+
+    /// The trace that the client says this belongs to, by `traceparent`. One that is not well formed, or comes twice, is as
+    /// good as absent.
+    pub fn trace(&self) -> Option<TraceContext> {
+        let mut all = self.table().all(&self.head.block, Known::TraceParent);
+        let only = all.next()?;
+        if all.next().is_some() { None } else { TraceContext::parse(only) }
     }
 
     /// The body, to be read.

@@ -11,7 +11,9 @@ use std::task::{Context, Poll, Waker, ready};
 use super::CallError;
 use super::link::{Link, run_one_way};
 use super::message::{Name, Put, Run, take};
+use crate::models::Footing;
 use crate::sync::{Acquire, Closed};
+use crate::task::with_footing;
 use crate::{Shard, budget};
 
 /// A call of another shard: the future of [`Shard::on`]. It belongs to its shard and is not `Send`.
@@ -152,7 +154,7 @@ pub(super) fn try_post(shard: &Shard, to: usize, run: Run) -> Result<(), CallErr
 fn send_one_way(shard: &Shard, to: usize, link: &Rc<Link>, run: &mut Option<Run>) -> Result<(), CallError> {
     if to == shard.number() {
         if let Some(run) = run.take() {
-            run_one_way(run, &link.visit(shard));
+            with_footing(Footing::Between, || run_one_way(run, &link.visit(shard)));
         }
         link.credits().add(1);
         return Ok(());

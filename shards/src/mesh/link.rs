@@ -39,7 +39,9 @@ use super::fabric::{Ends, Fabric};
 use super::message::{Answer, Name, Put, Request, Run, Visit};
 use super::{CallError, contain, text_of};
 use crate::limits::{MESH_ANSWERS, MESH_CREDITS, MESH_CREDITS_BATCH, MESH_PUBLISH_BATCH, MESH_REQUESTS};
+use crate::models::Footing;
 use crate::sync::{Semaphore, TryAcquireError};
+use crate::task::with_footing;
 use crate::{Scope, Shard};
 
 /// A link, as one of its two shards has it; or a shard's link to itself, which has no lanes.
@@ -264,7 +266,8 @@ impl Link {
     /// Runs a call of this shard's own.
     pub(super) fn run_here(self: &Rc<Self>, name: Name, run: Run, shard: &Shard) {
         self.see(name);
-        run_call(name, run, &self.visit(shard));
+        // Whoever makes the call runs it, and may stand where code may wait.
+        with_footing(Footing::Between, || run_call(name, run, &self.visit(shard)));
     }
 
     /// Notes that a call has come. True if it was cancelled before.

@@ -50,13 +50,12 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
 
 use platform::inline_fn::InlineFn;
 
 use crate::Shard;
 use crate::limits::MESH_REQUESTS_PER_TURN_MAX;
-use crate::scope::{Cancelled, ScopeHandle};
+use crate::scope::{Cancelled, ScopeHandle, Travelling};
 use crate::shard::panic_text;
 use crate::sync::Semaphore;
 use crate::task::bury;
@@ -269,25 +268,43 @@ impl Shard {
 
     /// Like [`on`](Shard::on) for a closure that returns a future: it runs as a task of the other shard, in a scope of its
     /// own, and need not be `Send`. Dropping the call cancels that scope.
+    ///
+    /// The deadline and the trace of the caller's [current scope](Shard::current_scope) travel along, and are those of the
+    /// task's.
+    ///
+    /// ```
+    /// use shardwise_shards::{CallError, Runtime, Shard, TraceContext};
+    ///
+    /// Runtime::builder()
+    ///     .shards(2)
+    ///     .oversubscribe(true)
+    ///     .announce(false)
+    ///     .run(async |shard: Shard| {
+    ///         let trace = TraceContext::begin(&shard);
+    ///         let job = shard.scope().child("job").unwrap().with_trace(trace);
+    ///         let peer = 1 - shard.number();
+    ///         let call = async { shard.on_async(peer, async |there: Shard| there.current_scope().unwrap().trace()).await };
+    ///         assert_eq!(job.run(call).await.unwrap()?, Some(trace));
+    ///         Ok::<_, CallError>(())
+    ///     })
+    ///     .unwrap();
+    /// ```
     pub fn on_async<T, F, Fut>(&self, number: usize, call: F) -> Call<T>
     where
         T: Send + 'static,
         F: FnOnce(Shard) -> Fut + Send + 'static,
         Fut: Future<Output = T> + 'static,
     {
-        self.call_until(number, None, call)
+        self.call_with(number, self.travelling(), call)
     }
 
-    fn call_until<T, F, Fut>(&self, number: usize, deadline: Option<Instant>, call: F) -> Call<T>
+    fn call_with<T, F, Fut>(&self, number: usize, along: Travelling, call: F) -> Call<T>
     where
         T: Send + 'static,
         F: FnOnce(Shard) -> Fut + Send + 'static,
         Fut: Future<Output = T> + 'static,
     {
-        let begin = move |visit: &Visit| {
-            let work = call(visit.shard.clone());
-            visit.start(deadline, work);
-        };
+        let begin = move |visit: &Visit| visit.start(along, || call(visit.shard.clone()));
         Call::new(self, number, InlineFn::new(begin))
     }
 
@@ -325,8 +342,8 @@ fn one_way(closure: impl FnOnce(&Shard) + Send + 'static) -> message::Run {
 }
 
 impl ScopeHandle {
-    /// [`Shard::on_async`] on behalf of this scope: its deadline travels with the call, and its cancellation ends the call
-    /// on both sides.
+    /// [`Shard::on_async`] on behalf of this scope: its deadline and its trace travel with the call, and its cancellation
+    /// ends the call on both sides.
     ///
     /// Errors: also [`Cancelled`](CallError::Cancelled), when the scope is cancelled or its deadline passes.
     pub async fn on_async<T, F, Fut>(&self, number: usize, call: F) -> Result<T, CallError>
@@ -336,7 +353,7 @@ impl ScopeHandle {
         Fut: Future<Output = T> + 'static,
     {
         let shard = self.shard().ok_or(CallError::Stopped)?;
-        match self.run(shard.call_until(number, self.deadline(), call)).await {
+        match self.run(shard.call_with(number, Travelling::with(self), call)).await {
             Ok(result) => result,
             Err(Cancelled { .. }) => Err(CallError::Cancelled),
         }
@@ -344,17 +361,15 @@ impl ScopeHandle {
 }
 
 impl Visit {
-    /// Starts the task that answers the call, in a scope of its own.
-    fn start<T, W>(&self, deadline: Option<Instant>, work: W)
+    /// Starts the task that answers the call, in a scope of its own. `begin` runs in that too.
+    fn start<T, W>(&self, along: Travelling, begin: impl FnOnce() -> W)
     where
         T: Send + 'static,
         W: Future<Output = T> + 'static,
     {
         let Ok(scope) = self.shard.scope().child("call") else { return self.refuse() };
-        let scope = match deadline {
-            Some(deadline) => scope.with_deadline(deadline),
-            None => scope,
-        };
+        let scope = along.arrive(scope);
+        let work = scope.enter(begin);
         let (shard, link) = (self.shard.clone(), Rc::clone(&self.link));
         self.is_answered.set(true);
         let reply = Reply { shard, link, name: self.name.get(), outcome: None };

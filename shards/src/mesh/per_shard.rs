@@ -24,7 +24,10 @@ use super::message::{Run, Visit};
 use super::{Call, CallError, Mesh, Post, place};
 use crate::Shard;
 use crate::limits::PER_SHARDS_MAX;
+use crate::models::Footing;
+use crate::scope::Travelling;
 use crate::sync::{Acquire, Semaphore};
+use crate::task::with_footing;
 
 /// One `T` on each shard. The handle is a plain value that any shard may hold and send; the parts never leave their shards.
 ///
@@ -134,18 +137,21 @@ impl<T: 'static> PerShard<T> {
         self.call(shard, self.run(move |part: &RefCell<T>| write(part, call)))
     }
 
-    /// Runs a future on another shard, as a task there, which takes that shard's part along.
+    /// Runs a future on another shard, as a task there, which takes that shard's part along; in a scope of its own, which has
+    /// the caller's deadline and trace: see [`Shard::on_async`].
     pub fn on_async<R, F, Fut>(self, shard: usize, call: F) -> Call<R>
     where
         R: Send + 'static,
         F: FnOnce(Part<T>) -> Fut + Send + 'static,
         Fut: Future<Output = R> + 'static,
     {
+        let caller = self.caller();
+        let along = caller.as_ref().map_or(Travelling::NOTHING, Shard::travelling);
         let begin = move |visit: &Visit| match self.part(&visit.shard) {
-            Ok(part) => visit.start(None, call(Part(part))),
+            Ok(part) => visit.start(along, || call(Part(part))),
             Err(error) => visit.fail(error),
         };
-        self.call(shard, InlineFn::new(begin))
+        Call::of_part(caller, shard, self.whole as usize, InlineFn::new(begin))
     }
 
     /// Sends a closure to a shard's part, which it may change, and does not wait for that: see [`Shard::post`].
@@ -203,6 +209,18 @@ impl<T: 'static> PerShard<T> {
         OnAll(each((0..self.shards()).map(|shard| self.on(shard, call.clone())).collect()))
     }
 
+    /// Runs a future on every shard, as a task there, at the same time; gives the values in the order of the shards.
+    ///
+    /// Errors: as of [`on_all`](PerShard::on_all). The tasks of calls that are dropped are cancelled.
+    pub fn on_all_async<R, F, Fut>(self, call: F) -> OnAll<R>
+    where
+        R: Send + 'static,
+        F: FnOnce(Part<T>) -> Fut + Clone + Send + 'static,
+        Fut: Future<Output = R> + 'static,
+    {
+        OnAll(each((0..self.shards()).map(|shard| self.on_async(shard, call.clone())).collect()))
+    }
+
     /// Runs `map` with every shard's part, and makes one value of all, here, in the order of the shards.
     ///
     /// Errors: as of [`on_all`](PerShard::on_all).
@@ -221,12 +239,12 @@ impl<T: 'static> PerShard<T> {
     /// Errors: [`OffShard`](CallError::OffShard), [`Nested`](CallError::Nested), or [`Stopped`](CallError::Stopped) once the
     /// shard has ended.
     pub fn here<R>(self, call: impl FnOnce(&T) -> R) -> Result<R, CallError> {
-        read(&*self.part(&self.caller()?)?, call)
+        read_here(&*self.part(&self.caller()?)?, call)
     }
 
     /// Runs `call` with this shard's own part, which it may change, on the spot.
     pub fn here_mut<R>(self, call: impl FnOnce(&mut T) -> R) -> Result<R, CallError> {
-        write(&*self.part(&self.caller()?)?, call)
+        write_here(&*self.part(&self.caller()?)?, call)
     }
 
     fn call<R: Send + 'static>(self, shard: usize, run: Run) -> Call<R> {
@@ -271,19 +289,29 @@ fn write<T, R>(part: &RefCell<T>, call: impl FnOnce(&mut T) -> R) -> Result<R, C
     part.try_borrow_mut().map(|mut part| call(&mut part)).map_err(|_| CallError::Nested)
 }
 
+/// [`read`], on the spot: a green thread that waited in `call` would keep the part borrowed.
+fn read_here<T, R>(part: &RefCell<T>, call: impl FnOnce(&T) -> R) -> Result<R, CallError> {
+    read(part, |part| with_footing(Footing::Between, || call(part)))
+}
+
+/// [`write`], likewise.
+fn write_here<T, R>(part: &RefCell<T>, call: impl FnOnce(&mut T) -> R) -> Result<R, CallError> {
+    write(part, |part| with_footing(Footing::Between, || call(part)))
+}
+
 impl<T> Part<T> {
     /// Runs `call` with the part.
     ///
     /// Errors: [`Nested`](CallError::Nested).
     pub fn with<R>(&self, call: impl FnOnce(&T) -> R) -> Result<R, CallError> {
-        read(&self.0, call)
+        read_here(&self.0, call)
     }
 
     /// Runs `call` with the part, which it may change.
     ///
     /// Errors: [`Nested`](CallError::Nested).
     pub fn with_mut<R>(&self, call: impl FnOnce(&mut T) -> R) -> Result<R, CallError> {
-        write(&self.0, call)
+        write_here(&self.0, call)
     }
 }
 

@@ -410,11 +410,11 @@ fn contain(f: impl FnOnce()) {
 pub(crate) struct Offloader {
     pool: Arc<Pool>,
     /// Asks for one more thread. False if nobody is there to start it.
-    want_thread: Box<dyn Fn() -> bool>,
+    want_thread: Box<dyn Fn() -> bool + Send>,
 }
 
 impl Offloader {
-    pub(crate) fn new(pool: &Arc<Pool>, want_thread: impl Fn() -> bool + 'static) -> Self {
+    pub(crate) fn new(pool: &Arc<Pool>, want_thread: impl Fn() -> bool + Send + 'static) -> Self {
         Offloader { pool: Arc::clone(pool), want_thread: Box::new(want_thread) }
     }
 

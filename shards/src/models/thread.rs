@@ -15,11 +15,11 @@ use std::time::Duration;
 
 use platform::{BackendKind, Choice, Config, PoolSize, Selection};
 
-use super::Standing;
+use super::Footing;
 use super::offload::Offloader;
 use crate::limits::{PRIVATE_BULK_BUFFERS, PRIVATE_HEAD_BUFFERS, PRIVATE_POOL_BYTES_MAX};
 use crate::runtime::start::Start;
-use crate::runtime::{choice_from_environment, features_from_environment, set_up};
+use crate::runtime::{choice_from_environment, features_from_environment, stand};
 use crate::scope::{Cancelled, Cause};
 use crate::shard::{Running, Seed};
 use crate::{JoinHandle, Shard, task};
@@ -94,7 +94,17 @@ impl CancelFlag {
 /// assert_eq!(outcome.unwrap_err().to_string(), "cancelled: nobody waits for it");
 /// ```
 pub fn on_pool_thread<R>(cancel: &CancelFlag, work: impl FnOnce() -> R) -> R {
-    /// What was there before comes back, also when the work panics.
+    task::with_footing(Footing::Pool, || with_flag(Some(cancel.clone()), work))
+}
+
+/// [`shielded`](super::shielded) on a thread of the pool.
+pub(super) fn shielded<R>(f: impl FnOnce() -> R) -> R {
+    with_flag(None, f)
+}
+
+/// Runs `f` with a flag that cancels this thread's waits, or without.
+fn with_flag<R>(flag: Option<CancelFlag>, f: impl FnOnce() -> R) -> R {
+    /// What was there before comes back, also when `f` panics.
     struct Guard(Option<CancelFlag>);
 
     impl Drop for Guard {
@@ -103,9 +113,9 @@ pub fn on_pool_thread<R>(cancel: &CancelFlag, work: impl FnOnce() -> R) -> R {
         }
     }
 
-    let before = task::with_private(|private| private.cancel.replace(Some(cancel.clone())));
+    let before = task::with_private(|private| private.cancel.replace(flag));
     let _guard = Guard(before.flatten());
-    task::standing_at(Standing::Pool, work)
+    f()
 }
 
 /// Waits on a plain thread.
@@ -202,7 +212,7 @@ impl Own {
             bulk_buffers: PRIVATE_BULK_BUFFERS,
             bytes: PRIVATE_POOL_BYTES_MAX,
         };
-        let config = Config { pool, features };
+        let config = Config { pool, features, ..Config::default() };
         let running = start(choice_from_environment()?, &config)?;
         let shard = running.shard().clone();
         let is_woken = Rc::new(Cell::new(false));
@@ -229,7 +239,7 @@ impl Own {
                 && let Poll::Ready(output) = running.poll_for(self.pilot.number(), |cx| work.as_mut().poll(cx))
             {
                 // What it has given up goes to the kernel now: nobody knows when the next wait comes.
-                running.poll_backend();
+                running.submit();
                 return output;
             }
             let next = running.turn();
@@ -263,8 +273,9 @@ fn open(selection: &Selection, config: &Config) -> Result<Running, String> {
         stats: Arc::default(),
         spin_time_max: Duration::ZERO,
         offloader: Offloader::closed(),
+        stacks: config.stacks,
     };
-    set_up(seed, None, selection.kind, config)
+    stand(seed, selection.kind, config)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use super::{Standing, thread};
+use super::{Footing, green, thread};
 use crate::scope::Cancelled;
 use crate::task;
 
@@ -18,11 +18,12 @@ use crate::task;
 /// assert_eq!(nap(), Ok(()));
 /// ```
 pub trait Wait: Future {
-    /// Runs the future to its end, and gives its output. What it means depends on the [model](super::Model): on a thread, it
-    /// drives the thread's private shard until then.
+    /// Runs the future to its end, and gives its output. What it means depends on the [model](super::Model): in a green
+    /// thread, the shard's other tasks run meanwhile; on a plain thread or a pool's, it drives the thread's private shard.
     ///
     /// Errors: whatever the code runs in was cancelled; the future is dropped where it stands. Every later wait is the same
-    /// error.
+    /// error, unless [shielded](super::shielded). A destructor that
+    /// waits while its green thread unwinds gets one at once, whatever it waits for.
     ///
     /// # Panics
     ///
@@ -33,11 +34,12 @@ pub trait Wait: Future {
     where
         Self: Sized,
     {
-        match task::standing() {
-            Standing::Thread => Ok(thread::wait(self)),
-            Standing::Pool => thread::wait_in_pool(self),
-            Standing::Task => in_a_task(),
-            Standing::Between => in_a_closure(),
+        match task::footing() {
+            Footing::Thread => Ok(thread::wait(self)),
+            Footing::Pool => thread::wait_in_pool(self),
+            Footing::Green => green::wait(self),
+            Footing::Task => in_a_task(),
+            Footing::Between => in_a_closure(),
         }
     }
 }

@@ -42,7 +42,7 @@ pub struct Builder {
     choice: Option<Choice>,
     oversubscribe: bool,
     config: Config,
-    drain_time_max: Duration,
+    pub(crate) drain_time_max: Duration,
     handle_signals: bool,
     announce: bool,
     spin: Duration,
@@ -197,6 +197,20 @@ impl Builder {
         self
     }
 
+    /// Bytes of a green thread's stack; 256 KiB by default. Only what is touched costs memory. A green thread that uses more ends
+    /// the process, with a message that says so.
+    pub fn green_stack_bytes(mut self, bytes: usize) -> Self {
+        self.config.stacks.bytes = bytes;
+        self
+    }
+
+    /// How many green threads each shard admits; 1,024 by default. Each stack takes two mappings, of which Linux admits 65,530
+    /// to a process by default (`vm.max_map_count`).
+    pub fn green_threads_max(mut self, count: usize) -> Self {
+        self.config.stacks.count = count;
+        self
+    }
+
     /// Runs `main` on every shard and waits until all have ended, and what they have offloaded with them.
     ///
     /// All shards start or none does. When `main` fails or panics on one shard, the others drain, and the first failure is
@@ -233,7 +247,8 @@ impl Builder {
             let (count, why, start) = (plan.placement.shards.len(), Arc::clone(&plan.why), Arc::clone(&plan.start));
             let stats = Arc::clone(&plan.stats[number]);
             let spin_time_max = if plan.placement.may_spin { self.spin } else { Duration::ZERO };
-            let seed = move |offloader| Seed { number, count, why, start, stats, spin_time_max, offloader };
+            let stacks = plan.config.stacks;
+            let seed = move |offloader| Seed { number, count, why, start, stats, spin_time_max, offloader, stacks };
             let (events, main) = (events.clone(), Arc::clone(&main));
             let (kind, config, pool) = (plan.selection.kind, plan.config, Arc::clone(&plan.pool));
             let thread = move || {
@@ -266,6 +281,26 @@ impl Builder {
     fn plan(&self) -> Result<Plan, String> {
         let topology = Topology::read();
         let placement = topology.place(self.shards, self.oversubscribe).map_err(|error| error.to_string())?;
+        let (selection, config) = self.select()?;
+        let count = placement.shards.len();
+        Ok(Plan {
+            why: Arc::from(selection.why.as_str()),
+            start: Start::new(count),
+            stats: (0..count).map(|_| Arc::default()).collect(),
+            pool: Pool::new(count, self.offload_bounds(&topology)),
+            placement,
+            selection,
+            config,
+        })
+    }
+
+    /// The bounds of the pool for what is offloaded.
+    pub(crate) fn offload_bounds(&self, topology: &Topology) -> Bounds {
+        Bounds::new(topology.cpus.len(), self.offload_threads, self.offload_queue)
+    }
+
+    /// Which backend, and how it is set up.
+    pub(crate) fn select(&self) -> Result<(Selection, Config), String> {
         let choice = match self.choice {
             Some(choice) => choice,
             None => choice_from_environment()?,
@@ -273,16 +308,7 @@ impl Builder {
         let masked = Features::ALL.without(features_from_environment()?);
         let config = Config { features: self.config.features.without(masked), ..self.config };
         let selection = platform::select(choice, &config).map_err(|error| error.to_string())?;
-        let count = placement.shards.len();
-        Ok(Plan {
-            why: Arc::from(selection.why.as_str()),
-            start: Start::new(count),
-            stats: (0..count).map(|_| Arc::default()).collect(),
-            pool: Pool::new(count, Bounds::new(topology.cpus.len(), self.offload_threads, self.offload_queue)),
-            placement,
-            selection,
-            config,
-        })
+        Ok((selection, config))
     }
 }
 
@@ -402,10 +428,8 @@ impl<E> Coordinator<'_, E> {
 
     /// One more thread for the pool. This thread is not pinned, so that one is not either.
     fn start_thread(&mut self) {
-        let pool = Arc::clone(&self.plan.pool);
-        let name = format!("offload-{}", self.threads_started);
-        match std::thread::Builder::new().name(name).spawn(move || pool.work()) {
-            Ok(_) => self.threads_started += 1,
+        match start_pool_thread(&self.plan.pool, format!("offload-{}", self.threads_started)) {
+            Ok(()) => self.threads_started += 1,
             Err(error) => {
                 tracing::warn!("no further thread for offloaded jobs: {error}");
                 self.plan.pool.lost_thread();
@@ -482,6 +506,12 @@ impl<E> Coordinator<'_, E> {
 }
 
 /// What one shard's thread does.
+/// A thread for the pool, which runs where the thread may run that calls this.
+pub(crate) fn start_pool_thread(pool: &Arc<Pool>, name: String) -> std::io::Result<()> {
+    let pool = Arc::clone(pool);
+    std::thread::Builder::new().name(name).spawn(move || pool.work()).map(drop)
+}
+
 fn shard_thread<E, F>(
     seed: Seed,
     cpu: Option<CpuId>,
@@ -519,13 +549,16 @@ fn shard_thread<E, F>(
     let _ = events.send(Event::Gone { shard: number });
 }
 
-pub(crate) fn set_up(seed: Seed, cpu: Option<CpuId>, kind: BackendKind, config: &Config) -> Result<Running, String> {
-    if let Some(cpu) = cpu {
-        // A thread that the system does not let pin serves all the same.
-        if let Err(error) = platform::topology::pin(cpu) {
-            tracing::warn!(shard = seed.number, "{error}");
-        }
+fn set_up(seed: Seed, cpu: Option<CpuId>, kind: BackendKind, config: &Config) -> Result<Running, String> {
+    // A thread that the system does not let pin serves all the same.
+    if let Some(Err(error)) = cpu.map(platform::topology::pin) {
+        tracing::warn!(shard = seed.number, "{error}");
     }
+    stand(seed, kind, config)
+}
+
+/// Brings a shard to life on this thread.
+pub(crate) fn stand(seed: Seed, kind: BackendKind, config: &Config) -> Result<Running, String> {
     let unparker = Unparker::new(kind).map_err(|error| format!("no wake-up descriptor: {error}"))?;
     let reactor = Reactor::open(kind, config, &unparker).map_err(|error| error.to_string())?;
     Running::new(seed, reactor, move || unparker.unpark()).map_err(|error| error.to_string())

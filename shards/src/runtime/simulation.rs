@@ -248,6 +248,7 @@ impl Simulation {
             stats: Arc::default(),
             spin_time_max: Duration::ZERO,
             offloader: Offloader::simulated(pool),
+            stacks: self.config.stacks,
         };
         let reactor = Reactor::simulated(&self.machine, &self.config);
         // Shards of one thread wake each other through their worlds; nobody sleeps in a system call.

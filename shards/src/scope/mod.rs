@@ -21,6 +21,7 @@
 //! });
 //! ```
 
+mod current;
 mod run;
 mod tree;
 
@@ -34,7 +35,9 @@ use std::time::Instant;
 use platform::arena::Key;
 
 use crate::sync::Ticket;
-use crate::{JoinHandle, Shard, SpawnError};
+use crate::{JoinHandle, Shard, SpawnError, TraceContext};
+pub use current::Demand;
+pub(crate) use current::Travelling;
 pub use run::Run;
 pub(crate) use tree::Tree;
 use tree::Wait;
@@ -43,7 +46,6 @@ use tree::Wait;
 #[must_use = "a scope that is dropped is cancelled"]
 pub struct Scope {
     handle: ScopeHandle,
-    is_detached: bool,
 }
 
 /// A scope as it is seen from inside: work that lies in it may start more, wait for its end, or end it. Cloning is cheap.
@@ -121,9 +123,15 @@ impl Scope {
         self
     }
 
+    /// Says which trace all that lies in it belongs to, from now on.
+    pub fn with_trace(self, trace: TraceContext) -> Self {
+        self.tree.with(|inside| inside.at(self.key).trace = Some(Rc::new(trace)));
+        self
+    }
+
     /// Lets it go on although nobody holds it any more: it ends with its parent.
-    pub fn detach(mut self) {
-        self.is_detached = true;
+    pub fn detach(self) {
+        self.tree.with(|inside| inside.at(self.key).is_detached = true);
     }
 
     /// A handle on it, for those inside.
@@ -137,13 +145,25 @@ impl ScopeHandle {
     ///
     /// Errors: the shard has as many as it admits. A child of a cancelled scope is cancelled.
     pub fn child(&self, name: &'static str) -> Result<Scope, ScopesFull> {
-        let key = self.tree.child(self.key, Label { name, number: None })?;
-        Ok(Scope { handle: ScopeHandle { tree: Rc::clone(&self.tree), key }, is_detached: false })
+        self.labelled_child(Label { name, number: None })
+    }
+
+    fn labelled_child(&self, label: Label) -> Result<Scope, ScopesFull> {
+        let key = self.tree.child(self.key, label)?;
+        Ok(Scope { handle: ScopeHandle { tree: Rc::clone(&self.tree), key } })
     }
 
     /// Cancels it and all inside it. The first cause stays.
     pub fn cancel(&self, why: &'static str) {
         self.tree.cancel(self.key, Cause::Asked(why));
+    }
+
+    /// Cancels it, and all that has the same deadline, because that has passed: for those who keep the time of work that
+    /// they do not [`run`](Self::run) in it. Before that time nothing happens.
+    pub fn expire(&self) {
+        if self.cause() == Some(Cause::Deadline) {
+            self.tree.cancel(self.tree.owner_of_deadline(self.key), Cause::Deadline);
+        }
     }
 
     pub(crate) fn cancel_for(&self, cause: Cause) {
@@ -174,6 +194,20 @@ impl ScopeHandle {
     /// When its work must be done.
     pub fn deadline(&self) -> Option<Instant> {
         self.tree.with(|inside| inside.at(self.key).deadline)
+    }
+
+    /// The trace that its work belongs to, if that is known.
+    pub fn trace(&self) -> Option<TraceContext> {
+        self.tree.with(|inside| inside.at(self.key).trace.as_deref().copied())
+    }
+
+    /// The same; if it is not known, this one from now on.
+    pub fn trace_or(&self, begin: impl FnOnce() -> TraceContext) -> TraceContext {
+        self.trace().unwrap_or_else(|| {
+            let trace = begin();
+            self.tree.with(|inside| inside.at(self.key).trace = Some(Rc::new(trace)));
+            trace
+        })
     }
 
     /// Waits until it is cancelled, or its deadline passes. Cancel safe.
@@ -230,9 +264,22 @@ impl ScopeHandle {
         self.tree.shard()
     }
 
+    /// A further handle on a node that someone holds.
+    fn on(tree: &Rc<Tree>, key: Key) -> ScopeHandle {
+        tree.with(|inside| inside.at(key).holders += 1);
+        ScopeHandle { tree: Rc::clone(tree), key }
+    }
+
     /// The outermost scope of a shard. To be called once: the tree is made with one handle on it.
     pub(crate) fn root(tree: &Rc<Tree>) -> ScopeHandle {
         ScopeHandle { tree: Rc::clone(tree), key: tree.root() }
+    }
+}
+
+impl Pass {
+    /// The scope whose gate it holds.
+    pub fn scope(&self) -> &ScopeHandle {
+        &self.0
     }
 }
 
@@ -273,7 +320,7 @@ impl Deref for Scope {
 
 impl Drop for Scope {
     fn drop(&mut self) {
-        if !self.is_detached {
+        if !self.tree.with(|inside| inside.at(self.key).is_detached) {
             self.cancel_for(Cause::Dropped);
         }
     }
@@ -281,8 +328,7 @@ impl Drop for Scope {
 
 impl Clone for ScopeHandle {
     fn clone(&self) -> Self {
-        self.tree.with(|inside| inside.at(self.key).holders += 1);
-        ScopeHandle { tree: Rc::clone(&self.tree), key: self.key }
+        ScopeHandle::on(&self.tree, self.key)
     }
 }
 

@@ -53,7 +53,7 @@ impl<F: Future> Future for Run<F> {
             return Poll::Ready(Err(Cancelled { cause }));
         }
         let work = this.work.as_pin_mut().expect("it is not polled after its end");
-        if let Poll::Ready(output) = work.poll(cx) {
+        if let Poll::Ready(output) = this.waiting.scope.enter(|| work.poll(cx)) {
             return Poll::Ready(Ok(output));
         }
         this.waiting.wait(cx);

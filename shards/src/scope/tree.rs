@@ -5,23 +5,26 @@
 //! that a gate need only look at its own count. Wakers and calls are made when the nodes are no longer borrowed: they may
 //! run anyone's code, which may come back here.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::task::Waker;
 use std::time::Instant;
 
 use platform::arena::{Arena, Key};
 
+use super::current::Current;
 use super::{Cause, Label, Reason, ScopesFull};
-use crate::Shard;
 use crate::limits::{SCOPES_MAX, WAKERS_KEPT_MAX};
 use crate::shard::Core;
 use crate::sync::{Places, Queue, Ticket};
+use crate::{Shard, TraceContext};
 
 /// All scopes of a shard.
 pub(crate) struct Tree {
     inside: RefCell<Inside>,
     root: Key,
+    /// Whose the work is that runs now: see `current.rs`.
+    pub(super) current: Cell<Current>,
     shard: RefCell<Weak<Core>>,
 }
 
@@ -37,9 +40,13 @@ pub(super) struct Node {
     pub(super) label: Label,
     pub(super) cancelled: Option<Cause>,
     pub(super) deadline: Option<Instant>,
+    /// Shared with those inside: most have none, and so it takes no more room than a pointer.
+    pub(super) trace: Option<Rc<TraceContext>>,
     /// Handles and children.
     pub(super) holders: u32,
     pub(super) passes: u32,
+    /// Nobody ends it by letting go of it.
+    pub(super) is_detached: bool,
     parent: Option<Key>,
     first_child: Option<Key>,
     /// Its siblings.
@@ -66,7 +73,8 @@ impl Tree {
         let root = Node::new(Label { name: "shard", number: None }, None);
         let Ok(root) = nodes.insert(root) else { unreachable!("an empty arena has room") };
         let inside = Inside { nodes, places: Places::new(), wakers: Vec::new(), calls: 0 };
-        Tree { inside: RefCell::new(inside), root, shard: RefCell::default() }
+        let current = Cell::new(Current::Scope(root));
+        Tree { inside: RefCell::new(inside), root, current, shard: RefCell::default() }
     }
 
     /// The outermost scope. It has one handle from the start.
@@ -99,6 +107,7 @@ impl Tree {
             let around = inside.at(parent);
             let mut node = Node::new(label, Some(parent));
             (node.cancelled, node.deadline, node.after) = (around.cancelled, around.deadline, around.first_child);
+            node.trace.clone_from(&around.trace);
             let after = node.after;
             let key = inside.nodes.insert(node).map_err(|_| ScopesFull)?;
             if let Some(after) = after {
@@ -322,8 +331,10 @@ impl Node {
             label,
             cancelled: None,
             deadline: None,
+            trace: None,
             holders: 1,
             passes: 0,
+            is_detached: false,
             parent,
             first_child: None,
             before: None,

@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use crate::limits::{OPS_PER_POLL, POLLS_PER_CLOCK, TASKS_MAX};
-use crate::models::Standing;
+use crate::models::Footing;
 use crate::world::{Claim, World};
 
 pub mod budget;
@@ -29,7 +29,7 @@ pub use join::{JoinError, JoinHandle};
 pub use local::Locals;
 pub use number::TaskNumber;
 pub use raw::{Leased, current};
-pub(crate) use raw::{bury, standing, standing_at, with_private};
+pub(crate) use raw::{bury, footing, with_footing, with_private};
 pub use yields::{YieldNow, yield_now};
 
 use raw::{Ended, Pool, RawTask};
@@ -142,7 +142,7 @@ impl Tasks {
         let _running = Running::start(&self.core.running);
         let mut polls = 0;
         // Once for all polls: whoever stands elsewhere meanwhile comes back.
-        raw::standing_at(Standing::Task, || {
+        raw::with_footing(Footing::Task, || {
             while let Some((slot, header)) = self.core.ready.pop(&self.core.slots) {
                 self.core.poll(slot, header);
                 polls += 1;
@@ -160,7 +160,7 @@ impl Tasks {
     pub(crate) fn poll_for<R>(&self, number: TaskNumber, poll: impl FnOnce(&mut Context<'_>) -> R) -> R {
         self.core.ops.set(OPS_PER_POLL);
         let poll = || number.with_waker(|waker| poll(&mut Context::from_waker(waker)));
-        raw::standing_at(Standing::Task, poll)
+        raw::with_footing(Footing::Task, poll)
     }
 
     /// Whether a task is ready to run.
@@ -412,6 +412,9 @@ pub enum SpawnError {
     Full,
     /// The shard is stopping.
     Closed,
+    /// There is no stack for a green thread: as many are in use as the shard admits (`Full`), the system has no memory, or
+    /// the processor's stacks cannot be switched.
+    NoStack(platform::Error),
 }
 
 impl fmt::Display for SpawnError {
@@ -419,6 +422,10 @@ impl fmt::Display for SpawnError {
         match self {
             SpawnError::Full => write!(f, "{TASKS_MAX} tasks are alive on this shard already"),
             SpawnError::Closed => f.write_str("the shard is stopping and starts no more tasks"),
+            SpawnError::NoStack(platform::Error::Full) => f.write_str(
+                "the shard has as many green threads as it admits; `Builder::green_threads_max` admits more",
+            ),
+            SpawnError::NoStack(error) => write!(f, "no stack for a green thread: {error}"),
         }
     }
 }

@@ -21,7 +21,7 @@ use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 
 use super::{Core, JoinError};
 use crate::limits::{BLOCK_BYTES_MAX, BLOCK_BYTES_MIN, SLAB_BYTES};
-use crate::models::{Private, Standing};
+use crate::models::{Footing, Private};
 
 // ---- memory ----
 
@@ -466,7 +466,7 @@ static VTABLE: RawWakerVTable = RawWakerVTable::new(
 // while the thread ends; the third is what it ends.
 thread_local! {
     static CURRENT: Cell<*const Entered> = const { Cell::new(ptr::null()) };
-    static STANDING: Cell<Standing> = const { Cell::new(Standing::Thread) };
+    static FOOTING: Cell<Footing> = const { Cell::new(Footing::Thread) };
     static PRIVATE: Private = const { Private::new() };
 }
 
@@ -501,29 +501,29 @@ pub(super) fn enter<T: 'static, R>(core: &Core, shard: &Rc<T>, f: impl FnOnce() 
     let entered =
         Entered { core: NonNull::from(core), shard: NonNull::from(shard).cast(), shard_type: TypeId::of::<T>() };
     let _guard = Guard { entered: &entered, outer: CURRENT.replace(&entered) };
-    standing_at(Standing::Between, f)
+    with_footing(Footing::Between, f)
 }
 
 /// Where the code that asks runs.
 #[inline]
-pub(crate) fn standing() -> Standing {
-    STANDING.get()
+pub(crate) fn footing() -> Footing {
+    FOOTING.get()
 }
 
 /// Runs `f` as code that stands there, and restores what was before.
 #[inline]
-pub(crate) fn standing_at<R>(standing: Standing, f: impl FnOnce() -> R) -> R {
+pub(crate) fn with_footing<R>(footing: Footing, f: impl FnOnce() -> R) -> R {
     /// Restores it, also when `f` panics.
-    struct Guard(Standing);
+    struct Guard(Footing);
 
     impl Drop for Guard {
         #[inline]
         fn drop(&mut self) {
-            STANDING.set(self.0);
+            FOOTING.set(self.0);
         }
     }
 
-    let _guard = Guard(STANDING.replace(standing));
+    let _guard = Guard(FOOTING.replace(footing));
     f()
 }
 
