@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::Method;
-use net::{Config, Server};
+use net::{Config, Server, Spread};
 use platform::{BackendKind, ListenOptions};
 use shards::Shard;
 
@@ -47,6 +47,7 @@ pub struct App {
     states: States,
     body_bytes_max: u64,
     config: Config,
+    spread: Spread,
     problems: Vec<Problem>,
 }
 
@@ -98,6 +99,7 @@ impl App {
             states: States::default(),
             body_bytes_max: BODY_BYTES_MAX,
             config: Config::default(),
+            spread: Spread::default(),
             problems: Vec::new(),
         }
     }
@@ -172,6 +174,28 @@ impl App {
         self
     }
 
+    /// How connections come to the shards: by the kernel's choice unless said, or each to the shard that has the fewest.
+    ///
+    /// ```
+    /// use shardwise::prelude::*;
+    /// use shardwise::Spread;
+    ///
+    /// let app = |shard: Shard| App::new().spread(Spread::ByLoad).get("/", move || shard.number().to_string());
+    /// let server = shardwise::test::builder().shards(2).start(app);
+    /// let (one, other) = server.run(async |client| {
+    ///     let (mut one, mut other) = (client.open().await, client.open().await);
+    ///     let ask = "GET / HTTP/1.1\r\nHost: here\r\n\r\n";
+    ///     one.send(ask).await.unwrap();
+    ///     other.send(ask).await.unwrap();
+    ///     (one.response(&Method::GET).await.unwrap().text(), other.response(&Method::GET).await.unwrap().text())
+    /// });
+    /// assert_ne!(one, other);
+    /// ```
+    pub fn spread(mut self, spread: Spread) -> Self {
+        self.spread = spread;
+        self
+    }
+
     /// Serves the app at an address until the runtime drains: waits until every shard has come to this call, listens on
     /// all of them, says so once (`listening http://…` on standard output), and returns when the last connection of this
     /// shard has ended.
@@ -194,10 +218,10 @@ impl App {
             )));
         };
         let address = parse(&address, location)?;
-        let config = self.config.clone();
+        let (config, spread) = (self.config.clone(), self.spread);
         let service = self.build(&shard)?;
         let metrics = ShardMetrics::of(&shard);
-        let server = Server::bind(&shard, address, &ListenOptions::default(), location).await?;
+        let server = Server::bind_spread(&shard, address, &ListenOptions::default(), spread, location).await?;
         // A simulated server has nobody on the real standard output.
         if server.is_speaker() && shard.backend() != BackendKind::Sim {
             announce(server.address());
@@ -209,7 +233,7 @@ impl App {
 
     /// Checks the declarations and builds what serves them on a shard.
     pub(crate) fn build(self, shard: &Shard) -> Result<Service, SetupError> {
-        let App { routes, fallback, states, body_bytes_max, config: _, mut problems } = self;
+        let App { routes, fallback, states, body_bytes_max, config: _, spread: _, mut problems } = self;
         let unmet = routes.iter().chain(&fallback).filter_map(|declared| declared.unmet(&states));
         problems.extend(unmet);
         let metrics = HttpMetrics::of(shard);

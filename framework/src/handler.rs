@@ -229,6 +229,8 @@ macro_rules! handler_of_body {
     };
 }
 
+pub(crate) use take;
+
 handler_of_head!();
 handler_of_head!(A);
 handler_of_head!(A B);

@@ -75,6 +75,7 @@ pub mod limits;
 mod log;
 mod measure;
 mod metrics;
+mod offload;
 pub mod prelude;
 mod request;
 mod respond;
@@ -95,14 +96,16 @@ pub use handler::{GreenHandler, Handler, Limited, green};
 pub use http;
 pub use json::Json;
 pub use macros::{main, test};
-pub use net::{Body, BodyError, Config, Content, Headers, Response};
+pub use net::{Body, BodyError, Config, Content, Headers, Response, Spread};
+pub use offload::{Offloaded, offload};
 pub use platform::{BackendKind, Bell, Buf, Choice, Chunk, Config as BackendConfig, Features, PoolSize};
 pub use request::Request;
 pub use respond::{Html, Respond, Sink, Stream, StreamError};
 pub use runtime::{Builder, Runtime};
 pub use shards::{
-    CallError, Cancelled, Cause, Green, Host, Model, Next, Part, Pass, PerShard, Reason, Remote, Replicated, Scope,
-    ScopeHandle, ScopesFull, Shard, TraceContext, Wait, combine, model, models, sync, yield_now,
+    CallError, Cancelled, Cause, Green, Host, Model, Next, Offload, OffloadError, Part, Pass, PerShard, Reason, Remote,
+    Replicated, Scope, ScopeHandle, ScopesFull, Shard, TraceContext, Wait, combine, model, models,
+    offload::is_cancelled, sync, yield_now,
 };
 
 /// What `#[shardwise::main]` expands to; not part of the interface.

@@ -78,6 +78,18 @@ impl Builder {
         self
     }
 
+    /// How many threads run what is [offloaded](crate::offload()), at the most; by default four for each CPU that may be used.
+    pub fn offload_threads(mut self, count: usize) -> Self {
+        self.shards = self.shards.offload_threads(count);
+        self
+    }
+
+    /// How many offloaded jobs of each shard may wait for a thread, 1,024 by default; a further one is refused at once.
+    pub fn offload_queue(mut self, count: usize) -> Self {
+        self.shards = self.shards.offload_queue(count);
+        self
+    }
+
     /// Bytes of a green thread's stack; 256 KiB by default. Only what is touched costs memory. A green thread that uses more ends
     /// the process, with a message that says so.
     pub fn green_stack_bytes(mut self, bytes: usize) -> Self {

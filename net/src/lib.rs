@@ -12,6 +12,7 @@ mod error;
 mod exchange;
 pub mod limits;
 mod server;
+mod spread;
 mod standing;
 mod stats;
 mod tcp;
@@ -23,5 +24,6 @@ pub use exchange::{
     Service,
 };
 pub use server::{Server, serve};
+pub use spread::Spread;
 pub use stats::NetStats;
 pub use tcp::{Listener, Receiving, Sending, TcpStream};

@@ -53,6 +53,11 @@ pub const DRAIN_GRACE: Duration = Duration::from_millis(250);
 /// How long accepting pauses when descriptors or memory have run out.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// When a drain begins, how long a shard waits for the one that accepts to say that it hands over no more connections. That
+/// one goes on for [`DRAIN_GRACE`], and may be in the middle of a long turn.
+pub const HAND_OVER_WAIT_MAX: Duration = Duration::from_secs(1);
+const _: () = assert!(HAND_OVER_WAIT_MAX.as_millis() >= 4 * DRAIN_GRACE.as_millis());
+
 /// Bytes that are received of what follows a request while its handler is at work, to learn whether the client has left:
 /// the next requests of most pipelines, or the beginning of a body. Beyond it nothing is received, and so a client that says
 /// so much is seen to leave only by its next answer. It must be contiguous, with one receive more.

@@ -1,4 +1,5 @@
-//! Serving an address: all shards listen on it, each accepts its own connections and runs one task for each.
+//! Serving an address: all shards listen on it and each accepts its own connections, or one accepts for all; each runs one task
+//! for each of its connections.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -9,10 +10,11 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
 
 use platform::ListenOptions;
-use shards::{Alarm, Listening, Scope, Shard, SpawnError};
+use shards::{Alarm, Listening, OneListening, Scope, Shard, SpawnError, Tally};
 
 use crate::conn::{Config, Context, h1};
 use crate::limits::{ACCEPT_PAUSE, DRAIN_GRACE};
+use crate::spread::{Arrivals, Seat, Seated, Spread, Spreader};
 use crate::stats::NetStats;
 use crate::{Error, Listener, Result, Service, TcpStream};
 
@@ -20,9 +22,20 @@ use crate::{Error, Listener, Result, Service, TcpStream};
 #[derive(Debug)]
 pub struct Server {
     shard: Shard,
-    listener: Listener,
+    source: Source,
     address: SocketAddr,
     is_speaker: bool,
+}
+
+/// Where a shard's connections come from.
+#[derive(Debug)]
+enum Source {
+    /// A socket of its own.
+    Own(Listener),
+    /// The one socket, whose connections it assigns to all.
+    ForAll { listener: Listener, number: usize, tallies: Arc<[Tally]> },
+    /// The shard that has the socket.
+    Another(Arrivals),
 }
 
 impl Server {
@@ -36,7 +49,28 @@ impl Server {
         location: &'static Location<'static>,
     ) -> Result<Self> {
         let Listening { socket, address, is_speaker } = shards::listen(shard, address, options, location).await?;
-        Ok(Server { shard: shard.clone(), listener: Listener::adopt(shard, socket)?, address, is_speaker })
+        let source = Source::Own(Listener::adopt(shard, socket)?);
+        Ok(Server { shard: shard.clone(), source, address, is_speaker })
+    }
+
+    /// [`bind`](Server::bind), with the connections spread in this way.
+    pub async fn bind_spread(
+        shard: &Shard,
+        address: SocketAddr,
+        options: &ListenOptions,
+        spread: Spread,
+        location: &'static Location<'static>,
+    ) -> Result<Self> {
+        if spread == Spread::ByKernel {
+            return Server::bind(shard, address, options, location).await;
+        }
+        let OneListening { socket, address, is_speaker, number, tallies } =
+            shards::listen_on_one(shard, address, options, location).await?;
+        let source = match socket {
+            Some(socket) => Source::ForAll { listener: Listener::adopt(shard, socket)?, number, tallies },
+            None => Source::Another(Arrivals::new(shard, number, tallies)),
+        };
+        Ok(Server { shard: shard.clone(), source, address, is_speaker })
     }
 
     /// The address, with the port that the kernel chose for port zero.
@@ -51,28 +85,72 @@ impl Server {
 
     /// Accepts and serves until the drain begins, then until the last connection has ended.
     pub async fn serve<S: Service + 'static>(self, service: S, config: Config, stats: Arc<NetStats>) -> Result<()> {
-        let context = Context::new(service, config, stats, self.shard.pool().clone());
-        let connections = self.shard.scope().child("connections").map_err(|_| Error::Spawn(SpawnError::Full))?;
-        let mut accepting = Accepting {
-            alarm: self.shard.alarm(self.shard.now()),
-            shard: self.shard,
-            listener: self.listener,
-            connections,
-            is_pausing: false,
-            drain: Cell::new(false),
-        };
-        let mut number = 0u32;
-        while let Some(stream) = poll_fn(|cx| accepting.poll_accept(cx, &context)).await {
-            number = number.wrapping_add(1);
-            let pass = accepting.connections.pass();
-            if let Err(error) = accepting.shard.spawn(h1::serve(Rc::clone(&context), stream, pass, number)) {
-                tracing::warn!("a connection was closed: {error}");
+        let Server { shard, source, .. } = self;
+        let context = Context::new(service, config, stats, shard.pool().clone());
+        let connections = shard.scope().child("connections").map_err(|_| Error::Spawn(SpawnError::Full))?;
+        match source {
+            Source::Own(listener) => accept(&shard, listener, None, &connections, &context).await,
+            Source::ForAll { listener, number, tallies } => {
+                let spreader = Spreader::new(&shard, number, tallies, Arc::clone(&context.stats));
+                accept(&shard, listener, Some(spreader), &connections, &context).await;
+            }
+            Source::Another(mut arrivals) => {
+                let mut number = 0;
+                while let Some((stream, seat)) = poll_fn(|cx| arrivals.poll_next(cx, &context.stats)).await {
+                    number = u32::wrapping_add(number, 1);
+                    begin(&connections, &context, stream, Some(seat), number);
+                }
             }
         }
-        let Accepting { listener, connections, .. } = accepting;
-        drop(listener);
         connections.gate().await;
         Ok(())
+    }
+}
+
+/// Accepts until no more are taken.
+async fn accept<S: Service + 'static>(
+    shard: &Shard,
+    listener: Listener,
+    spreader: Option<Spreader>,
+    connections: &Scope,
+    context: &Rc<Context<S>>,
+) {
+    let mut accepting = Accepting {
+        alarm: shard.alarm(shard.now()),
+        shard,
+        listener,
+        spreader,
+        is_pausing: false,
+        drain: Cell::new(false),
+    };
+    let mut number = 0;
+    while let Some((stream, seat)) = poll_fn(|cx| accepting.poll_accept(cx, context)).await {
+        number = u32::wrapping_add(number, 1);
+        begin(connections, context, stream, seat, number);
+    }
+    let Accepting { listener, spreader, .. } = accepting;
+    drop(listener);
+    if let Some(mut spreader) = spreader {
+        spreader.end().await;
+    }
+}
+
+/// Starts a connection's task. `number` tells it from the server's others.
+fn begin<S: Service + 'static>(
+    connections: &Scope,
+    context: &Rc<Context<S>>,
+    stream: TcpStream,
+    seat: Option<Seat>,
+    number: u32,
+) {
+    let shard = stream.shard().clone();
+    let work = h1::serve(Rc::clone(context), stream, connections.pass(), number);
+    let spawned = match seat {
+        None => shard.spawn(work).map(|task| task.detach()),
+        Some(seat) => shard.spawn(Seated::new(work, seat)).map(|task| task.detach()),
+    };
+    if let Err(error) = spawned {
+        tracing::warn!("a connection was closed: {error}");
     }
 }
 
@@ -87,11 +165,11 @@ pub async fn serve<S: Service + 'static>(
     server.serve(service, Config::default(), Arc::default()).await
 }
 
-struct Accepting {
-    shard: Shard,
+struct Accepting<'s> {
+    shard: &'s Shard,
     listener: Listener,
-    /// Its gate is closed while a connection lives, or a task that a request has left.
-    connections: Scope,
+    /// Assigns what is accepted, if that is for all.
+    spreader: Option<Spreader>,
     alarm: Alarm,
     /// The alarm rings when accepting may go on.
     is_pausing: bool,
@@ -99,9 +177,13 @@ struct Accepting {
     drain: Cell<bool>,
 }
 
-impl Accepting {
-    /// The next connection; `None` when no more are taken.
-    fn poll_accept<S>(&mut self, cx: &mut TaskContext<'_>, context: &Context<S>) -> Poll<Option<TcpStream>> {
+impl Accepting<'_> {
+    /// The next connection of this shard; `None` when no more are taken.
+    fn poll_accept<S>(
+        &mut self,
+        cx: &mut TaskContext<'_>,
+        context: &Context<S>,
+    ) -> Poll<Option<(TcpStream, Option<Seat>)>> {
         loop {
             if self.shard.is_draining() && !self.drain.replace(true) {
                 // Closing one socket of a group resets what waits in its queue, so the queue is emptied first.
@@ -112,12 +194,19 @@ impl Accepting {
                 ready!(self.alarm.poll_rung(cx));
                 self.is_pausing = false;
             }
-            if context.connections.get() >= context.config.connections_max && !self.drain.get() {
+            if self.is_full(context) && !self.drain.get() {
                 self.pause(context);
                 continue;
             }
             match self.listener.poll_accept(cx) {
-                Poll::Ready(Ok(stream)) => return Poll::Ready(Some(stream)),
+                Poll::Ready(Ok(stream)) => match &mut self.spreader {
+                    None => return Poll::Ready(Some((stream, None))),
+                    Some(spreader) => {
+                        if let Some((stream, seat)) = spreader.assign(stream) {
+                            return Poll::Ready(Some((stream, Some(seat))));
+                        }
+                    }
+                },
                 Poll::Ready(Err(Error::Io(error))) if error.is_scarcity() => {
                     tracing::warn!("accepting pauses: {error}");
                     self.pause(context);
@@ -131,6 +220,14 @@ impl Accepting {
                 Poll::Pending if self.drain.get() => return self.alarm.poll_rung(cx).map(|()| None),
                 Poll::Pending => return Poll::Pending,
             }
+        }
+    }
+
+    fn is_full<S>(&self, context: &Context<S>) -> bool {
+        let connections_max = context.config.connections_max;
+        match &self.spreader {
+            None => context.connections.get() >= connections_max,
+            Some(spreader) => spreader.is_full(connections_max),
         }
     }
 

@@ -27,4 +27,12 @@ pub struct NetStats {
     pub broken: Counter,
     /// Pauses of accepting because descriptors or memory had run out.
     pub accept_pauses: Counter,
+    /// Connections accepted here and handed to another shard.
+    pub handed_over: Counter,
+    /// Connections that another shard has accepted and handed to this one.
+    pub taken_over: Counter,
+    /// Times that a shard could not be given a connection, and the next best was asked.
+    pub hand_overs_refused: Counter,
+    /// Connections closed on the way, since the shard that they were given to ended first.
+    pub hand_overs_lost: Counter,
 }

@@ -69,6 +69,22 @@ impl TcpStream {
         }
     }
 
+    /// A connection that another shard has accepted, or given up.
+    ///
+    /// Errors: the shard has as many handles as it admits; the connection is closed.
+    pub(crate) fn arrived(shard: &Shard, socket: Socket) -> Result<Self> {
+        let handle = shard.with_reactor(|reactor| reactor.adopt(socket))?;
+        Ok(TcpStream::adopt(shard, handle))
+    }
+
+    /// Gives the connection up to another shard; here it is closed from then on.
+    ///
+    /// Errors: something is in flight on it, as on one that has received; or no descriptor is left where one is needed.
+    pub(crate) fn release(&self) -> Result<Socket> {
+        let Owned { shard, handle } = &self.socket;
+        Ok(shard.with_reactor(|reactor| reactor.release(*handle))?)
+    }
+
     fn adopt(shard: &Shard, handle: Handle) -> Self {
         TcpStream { receiving: Receive::NotStarted, socket: Owned { shard: shard.clone(), handle } }
     }

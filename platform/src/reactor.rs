@@ -15,7 +15,7 @@ use crate::limits::{TEARDOWN_LOOKS_MAX, TEARDOWN_WAIT_MAX};
 use crate::op::{Completion, Op, Wait};
 use crate::socket::{ListenError, ListenOptions, Socket, SocketOption};
 use crate::unpark::Unparker;
-use crate::{Bell, Result};
+use crate::{Bell, Error, Result};
 
 /// One shard's connection to the machine: a backend, the operations it has in flight, the handles and buffers they use.
 pub struct Reactor {
@@ -202,6 +202,22 @@ impl Reactor {
     pub fn adopt(&mut self, socket: Socket) -> Result<Handle> {
         let resource = self.backend.adopt(socket)?;
         self.core.admit(resource)
+    }
+
+    /// Gives up a socket, for another shard to [`adopt`](Reactor::adopt), on another thread if need be. What has arrived there
+    /// and was not received goes with it. The handle is stale from here on, as after a close.
+    ///
+    /// Errors: `Closed`; `Invalid` while an operation on it has not ended, an abandoned one included; `Unsupported` for a file;
+    /// `OutOfDescriptors` on readiness by a poller, which needs a second name of the socket for a moment. The handle is then
+    /// what it was.
+    pub fn release(&mut self, handle: Handle) -> Result<Socket> {
+        let entry = self.core.handles.open(handle)?;
+        if entry.first.is_some() {
+            return Err(Error::Invalid);
+        }
+        let renamed = self.backend.release(entry)?;
+        let entry = self.core.handles.remove(handle).ok_or(Error::Closed)?;
+        Ok(Socket(renamed.unwrap_or(entry.resource)))
     }
 
     /// Opens `count` listening sockets at one address, for this shard and others: see [`listen`](crate::listen).

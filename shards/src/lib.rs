@@ -36,7 +36,7 @@ pub use models::offload::{self, Offload, OffloadError};
 pub use models::{Green, Model, Wait, model};
 pub use operation::Operation;
 pub use runtime::simulation::{Program, Simulation};
-pub use runtime::start::{Declaration, Listening, StartError, listen};
+pub use runtime::start::{Declaration, Listening, OneListening, StartError, Tally, listen, listen_on_one};
 pub use runtime::{Builder, Fleet, RunError, Runtime, features_from_environment};
 pub use scope::{
     Cancelled, Cause, Demand, Entered, Label, OnCancel, Pass, Reason, Run, Scope, ScopeHandle, ScopesFull,

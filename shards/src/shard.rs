@@ -305,12 +305,6 @@ impl Running {
         })
     }
 
-    /// Submits what was started since, without waiting for anything.
-    pub(crate) fn submit(&mut self) {
-        let Shard(core) = self.shard.clone();
-        core.tasks.enter(&core, || self.enter(Wait::No));
-    }
-
     /// Ends what [`settle`](Running::settle) has begun: nobody needs to ring any more.
     pub(crate) fn rouse(&mut self) {
         self.shard.0.world.sleep().awake();

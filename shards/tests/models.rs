@@ -246,16 +246,17 @@ fn the_current_scope_is_its_own_across_waits() {
                 assert_eq!(deadline(&inside), Some(near), "what was entered stays so");
             });
             let demand = Demand { names: &["request", "handler"], numbers: [1, 2], deadline: Some(near) };
-            let (_, made) = inside.scope().enter_on_demand(demand, || {
-                inside.sleep(NAP).wait().unwrap();
-                assert_eq!(deadline(&inside), Some(near));
-                inside.sleep(NAP).wait().unwrap();
-            });
-            assert!(made.unwrap().check().is_ok());
+            let entered = inside.scope().entered_on_demand(demand);
+            inside.sleep(NAP).wait().unwrap();
+            assert_eq!(deadline(&inside), Some(near));
+            inside.sleep(NAP).wait().unwrap();
+            assert!(entered.leave().unwrap().check().is_ok());
             assert_eq!((deadline(&inside), inside.scopes()), (Some(far), 3), "as it was");
             // Unwound in the middle of it.
-            inner
-                .enter(|| inside.scope().enter_on_demand(demand, || deadline(&inside).map(|_| pending::<()>().wait())));
+            inner.enter(|| {
+                let _entered = inside.scope().entered_on_demand(demand);
+                deadline(&inside).map(|_| pending::<()>().wait())
+            });
         });
         for _ in 0..10 {
             shard.sleep(NAP).await;

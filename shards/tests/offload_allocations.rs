@@ -10,7 +10,7 @@ use std::cell::Cell;
 use shardwise_shards::{Runtime, Shard};
 
 /// Jobs that are counted, and before that: what is made once and kept is made then.
-const JOBS: u64 = 1_000;
+const JOBS: u64 = 200;
 
 /// The system's allocator, which counts on threads that have asked for it.
 struct Counting;

@@ -289,11 +289,62 @@ const STATS: &[Stat] = &[
     ("shardwise_mesh_refused_total", Kind::Counter, "Calls refused because a bound was reached.", |entry| {
         entry.stats.mesh_refused.get() as f64
     }),
+    ("shardwise_offload_queued", Kind::Gauge, "Offloaded jobs that wait for a thread.", |entry| {
+        entry.stats.offload_queued.get() as f64
+    }),
+    ("shardwise_offload_running", Kind::Gauge, "Offloaded jobs that run.", |entry| {
+        entry.stats.offload_running.get() as f64
+    }),
+    (
+        "shardwise_offload_done_total",
+        Kind::Counter,
+        "Offloaded jobs that have run to their end, or to a panic.",
+        |entry| entry.stats.offload_done.get() as f64,
+    ),
+    ("shardwise_offload_panicked_total", Kind::Counter, "Offloaded jobs that have panicked.", |entry| {
+        entry.stats.offload_panicked.get() as f64
+    }),
+    (
+        "shardwise_offload_cancelled_total",
+        Kind::Counter,
+        "Offloaded jobs that were cancelled before they began.",
+        |entry| entry.stats.offload_cancelled.get() as f64,
+    ),
+    (
+        "shardwise_offload_refused_total",
+        Kind::Counter,
+        "Offloaded jobs refused because a bound was reached, or the runtime ends.",
+        |entry| entry.stats.offload_refused.get() as f64,
+    ),
     ("shardwise_serving", Kind::Gauge, "1 if the shard serves an address.", |entry| {
         f64::from(u8::from(entry.is_serving()))
     }),
     ("shardwise_connections_total", Kind::Counter, "Connections accepted.", |entry| entry.net.connections.get() as f64),
     ("shardwise_connections", Kind::Gauge, "Connections open.", |entry| entry.net.connections_open.get() as f64),
+    (
+        "shardwise_connections_handed_over_total",
+        Kind::Counter,
+        "Connections accepted here for another shard.",
+        |entry| entry.net.handed_over.get() as f64,
+    ),
+    (
+        "shardwise_connections_taken_over_total",
+        Kind::Counter,
+        "Connections that another shard has accepted.",
+        |entry| entry.net.taken_over.get() as f64,
+    ),
+    (
+        "shardwise_hand_overs_refused_total",
+        Kind::Counter,
+        "Times that a shard could not be given a connection, and the next best was asked.",
+        |entry| entry.net.hand_overs_refused.get() as f64,
+    ),
+    (
+        "shardwise_hand_overs_lost_total",
+        Kind::Counter,
+        "Connections closed on the way, since the shard that they were given to ended first.",
+        |entry| entry.net.hand_overs_lost.get() as f64,
+    ),
     ("shardwise_received_bytes_total", Kind::Counter, "Bytes received.", |entry| entry.net.bytes_received.get() as f64),
     ("shardwise_sent_bytes_total", Kind::Counter, "Bytes sent.", |entry| entry.net.bytes_sent.get() as f64),
     ("shardwise_requests_refused_total", Kind::Counter, "Requests that were not HTTP, or too large for it.", |entry| {

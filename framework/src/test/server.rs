@@ -24,6 +24,8 @@ pub struct Builder {
     shards: usize,
     plan: Plan,
     config: platform::Config,
+    offload_threads: Option<usize>,
+    offload_queue: Option<usize>,
     wait_max: Duration,
 }
 
@@ -41,7 +43,8 @@ pub struct Server {
 impl Builder {
     pub(super) fn new() -> Self {
         let (plan, config) = Default::default();
-        Builder { seed: seeds::default_seed(), shards: 1, plan, config, wait_max: TEST_WAIT_MAX }
+        let (seed, wait_max) = (seeds::default_seed(), TEST_WAIT_MAX);
+        Builder { seed, shards: 1, plan, config, offload_threads: None, offload_queue: None, wait_max }
     }
 
     /// The seed that decides all that is left to chance.
@@ -65,6 +68,18 @@ impl Builder {
     /// Sizes of the shards' buffer pools.
     pub fn config(mut self, config: platform::Config) -> Self {
         self.config = config;
+        self
+    }
+
+    /// How many threads, simulated ones, run what is [offloaded](crate::offload()), at the most.
+    pub fn offload_threads(mut self, count: usize) -> Self {
+        self.offload_threads = Some(count);
+        self
+    }
+
+    /// How many offloaded jobs of each shard may wait for a thread.
+    pub fn offload_queue(mut self, count: usize) -> Self {
+        self.offload_queue = Some(count);
         self
     }
 
@@ -102,11 +117,12 @@ impl Builder {
         E: fmt::Display,
         F: AsyncFn(Shard) -> Result<(), E> + 'static,
     {
-        let Builder { seed, shards, plan, config, wait_max } = self;
+        let Builder { seed, shards, plan, config, offload_threads, offload_queue, wait_max } = self;
         let host: Rc<str> = address.to_string().into();
         let known: Result<SocketAddr, _> = host.parse();
         let address = known.unwrap_or_else(|_| panic!("{host:?} is not an IP address and a port"));
         let mut simulation = Simulation::with_plan(seed, plan, config);
+        simulation.set_offload(offload_threads, offload_queue);
         let main = async move |shard: Shard| main(shard).await.map_err(|error| error.to_string());
         let program = simulation.start(shards, main);
         let served = Served { seed, address, host, remotes: program.remotes.clone(), wait_max };

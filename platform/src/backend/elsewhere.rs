@@ -64,6 +64,9 @@ impl Kernel {
     /// Readiness lends the kernel no memory.
     pub(super) fn leak(&mut self) {}
 
+    /// A poller's sockets forget themselves.
+    pub(super) fn forget(&self, _socket: &Descriptor, _mark: u32) {}
+
     /// Makes an outside socket fit for this backend.
     pub(super) fn adopt(&self, socket: Descriptor) -> crate::Result<Resource> {
         self.0.watch().adopt(socket)

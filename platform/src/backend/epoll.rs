@@ -57,6 +57,14 @@ impl Epoll {
         Ok(Readiness::new(Epoll { epoll, events: Vec::with_capacity(READINESS_EVENTS_MAX) }, unparker))
     }
 
+    /// Ends the edges of a socket that lives on elsewhere: closing this name of it would not.
+    pub(super) fn forget(&self, socket: &Descriptor, marks: u32) {
+        if marks & REGISTERED != 0 {
+            // What the epoll file does not know after all has no edges.
+            let _ = epoll::delete(&self.epoll, socket);
+        }
+    }
+
     /// Keeps what an edge has told. The handle may be stale by now, when another process shares the socket.
     fn note_edge(core: &mut Core, ready: &mut Ready, handle: Handle, flags: EventFlags) {
         let Some(entry) = core.handles.entry_mut(handle) else { return };

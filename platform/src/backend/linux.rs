@@ -95,6 +95,13 @@ impl Kernel {
         }
     }
 
+    /// Tells the kernel no more of a socket that leaves the shard.
+    pub(super) fn forget(&self, socket: &Descriptor, mark: u32) {
+        if let Kernel::Epoll(epoll) = self {
+            epoll.watch().forget(socket, mark);
+        }
+    }
+
     /// Makes an outside socket fit for this backend.
     pub(super) fn adopt(&self, socket: Descriptor) -> crate::Result<Resource> {
         match self {

@@ -33,7 +33,7 @@ pub(crate) use watched::Watched;
 use self::kernel::Kernel;
 use crate::buffer::PoolSize;
 use crate::flight::Core;
-use crate::handle::Resource;
+use crate::handle::{Entry, Resource};
 use crate::op::Wait;
 use crate::socket::{self, ListenError, ListenOptions, Socket, SocketOption};
 use crate::stack::StackSize;
@@ -251,6 +251,22 @@ impl Backend {
         match (self, socket.0) {
             (Backend::Kernel(kernel), Resource::Os(descriptor)) => kernel.adopt(descriptor),
             (Backend::Sim(sim), Resource::Sim(descriptor)) if sim.owns(&descriptor) => Ok(Resource::Sim(descriptor)),
+            _ => Err(Error::Unsupported),
+        }
+    }
+
+    /// Lets go of a socket that leaves the shard. Gives what it goes by elsewhere, if that is something else.
+    ///
+    /// Errors: `Unsupported` (a file), `OutOfDescriptors`.
+    pub(crate) fn release(&self, entry: &Entry) -> Result<Option<Resource>> {
+        match (self, &entry.resource) {
+            (_, Resource::File(_)) => Err(Error::Unsupported),
+            (_, Resource::Watched(watched)) => Ok(Some(Resource::Os(watched.second_name()?))),
+            (Backend::Kernel(kernel), Resource::Os(descriptor)) => {
+                kernel.forget(descriptor, entry.mark);
+                Ok(None)
+            }
+            (Backend::Sim(sim), Resource::Sim(descriptor)) => sim.release(descriptor).map(|()| None),
             _ => Err(Error::Unsupported),
         }
     }

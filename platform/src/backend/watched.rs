@@ -26,6 +26,11 @@ impl Watched {
         &self.socket
     }
 
+    /// The socket under another name, which no poller knows. This one goes when it is dropped, and the socket stays.
+    pub(crate) fn second_name(&self) -> io::Result<Descriptor> {
+        self.socket.try_clone()
+    }
+
     /// Asks for one report of what the socket is ready for, now or later; it replaces what was asked before.
     pub(super) fn ask(&mut self, interest: Event) -> io::Result<()> {
         if self.is_known {

@@ -147,10 +147,19 @@ impl std::ops::DerefMut for Bed {
 
 impl Bed {
     pub(crate) fn new(rung: Rung, pool: PoolSize) -> Bed {
+        let (seed, plan) = rung.chance;
+        Bed::on(Machine::with_plan(seed, plan), rung, pool)
+    }
+
+    /// Another reactor of the same kind, on the same machine. Neither may wait while the other has something to learn, as a
+    /// simulated machine's time stands still then: they take turns, by `Wait::No`.
+    pub(crate) fn beside(&self) -> Bed {
+        Bed::on(self.machine.clone(), self.rung, PoolSize { head_buffers: 64, bulk_buffers: 8, bytes: 1 << 20 })
+    }
+
+    fn on(machine: Machine, rung: Rung, pool: PoolSize) -> Bed {
         let unparker = Unparker::new(rung.kind).expect("a descriptor");
         let config = Config { pool, features: rung.features, ..Config::default() };
-        let (seed, plan) = rung.chance;
-        let machine = Machine::with_plan(seed, plan);
         let reactor = match rung.kind {
             BackendKind::Sim => Reactor::simulated(&machine, &config),
             kind => Reactor::open(kind, &config, &unparker).expect("a backend that was probed"),

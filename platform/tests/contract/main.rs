@@ -50,6 +50,7 @@ mod host;
 mod links;
 #[cfg(target_os = "linux")]
 mod linux;
+mod moves;
 mod process;
 mod session;
 mod slots;
@@ -126,6 +127,10 @@ macro_rules! contract {
 
 contract! {
     everywhere: [
+        moves::a_released_socket_goes_on_elsewhere,
+        moves::a_socket_moves_there_and_back,
+        moves::what_is_in_flight_keeps_its_socket,
+        moves::a_socket_that_nobody_adopts_is_closed,
         streams::connects_and_accepts,
         streams::a_hushed_send_ends_without_a_word,
         streams::a_hushed_send_that_fails_is_told,

@@ -7,13 +7,14 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::panic::Location;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
 use platform::{ListenError, ListenOptions, Socket};
 
-use crate::Shard;
 use crate::mesh::fabric::Fabric;
+use crate::{Counter, Shard};
 
 /// What one shard got from a barrier.
 #[derive(Debug)]
@@ -24,6 +25,32 @@ pub struct Listening {
     pub address: SocketAddr,
     /// Whether this shard is the one that speaks for all (in a log line, say).
     pub is_speaker: bool,
+}
+
+/// What one shard got from a barrier after which one of them accepts for all.
+#[derive(Debug)]
+pub struct OneListening {
+    /// The listening socket, for the shard that accepts.
+    pub socket: Option<Socket>,
+    /// The address, with the port that the kernel chose for port zero.
+    pub address: SocketAddr,
+    /// Whether this shard is the one that speaks for all.
+    pub is_speaker: bool,
+    /// Tells this address from others: the same number on every shard.
+    pub number: usize,
+    /// One for each shard.
+    pub tallies: Arc<[Tally]>,
+}
+
+/// What one shard tells the others of an address that one of them accepts for, in memory that it alone writes and all read.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Connections given to it that have ended.
+    pub ended: Counter,
+    /// Those among them that it never came to see, since it had ended first.
+    pub lost: Counter,
+    /// It takes no more.
+    pub is_closed: AtomicBool,
 }
 
 /// Why shards could not start serving.
@@ -63,6 +90,8 @@ pub struct Declaration {
     pub address: SocketAddr,
     /// The line of the program that says so.
     pub location: &'static Location<'static>,
+    /// Whether one shard accepts for all.
+    pub on_one: bool,
 }
 
 /// What all shards of a runtime share while they start.
@@ -92,6 +121,7 @@ struct Round {
 
 #[derive(Debug)]
 struct Opened {
+    tallies: Arc<[Tally]>,
     address: SocketAddr,
     sockets: Vec<Option<Socket>>,
 }
@@ -139,11 +169,15 @@ impl Start {
         }
         if is_last && round.outcome.is_none() {
             // Every shard waits for this one, so holding the lock meanwhile holds up nobody.
+            let count = if declaration.on_one { 1 } else { self.count };
             let opened =
-                shard.with_reactor(|reactor| reactor.listen(declaration.address, self.count, options)).map(|sockets| {
+                shard.with_reactor(|reactor| reactor.listen(declaration.address, count, options)).map(|sockets| {
+                    let tallies = (0..self.count).map(|_| Tally::default()).collect();
                     let first = sockets.first().map(Socket::local_address);
                     let address = first.and_then(Result::ok).unwrap_or(declaration.address);
-                    Opened { address, sockets: sockets.into_iter().map(Some).collect() }
+                    let mut sockets: Vec<_> = sockets.into_iter().map(Some).collect();
+                    sockets.resize_with(self.count, || None);
+                    Opened { tallies, address, sockets }
                 });
             round.conclude(opened.map_err(StartError::Listen));
         }
@@ -152,7 +186,7 @@ impl Start {
         }
     }
 
-    fn poll_outcome(&self, shard: usize, ordinal: usize, waker: &Waker) -> Poll<Result<Listening, StartError>> {
+    fn poll_outcome(&self, shard: usize, ordinal: usize, waker: &Waker) -> Poll<Result<OneListening, StartError>> {
         let mut state = self.lock();
         let round = &mut state.rounds[ordinal];
         match &mut round.outcome {
@@ -161,10 +195,13 @@ impl Start {
                 Poll::Pending
             }
             Some(Err(error)) => Poll::Ready(Err(error.clone())),
-            Some(Ok(opened)) => {
-                let socket = opened.sockets[shard].take().expect("each shard takes its socket once");
-                Poll::Ready(Ok(Listening { socket, address: opened.address, is_speaker: shard == 0 }))
-            }
+            Some(Ok(opened)) => Poll::Ready(Ok(OneListening {
+                socket: opened.sockets[shard].take(),
+                address: opened.address,
+                is_speaker: shard == 0,
+                number: ordinal,
+                tallies: Arc::clone(&opened.tallies),
+            })),
         }
     }
 
@@ -192,7 +229,7 @@ impl Round {
 
 impl Declaration {
     fn agrees(&self, other: &Declaration) -> bool {
-        self.address == other.address && self.location == other.location
+        self.address == other.address && self.location == other.location && self.on_one == other.on_one
     }
 }
 
@@ -208,15 +245,34 @@ pub async fn listen(
     options: &ListenOptions,
     location: &'static Location<'static>,
 ) -> Result<Listening, StartError> {
+    let declaration = Declaration { address, location, on_one: false };
+    let OneListening { socket, address, is_speaker, .. } = come(shard, declaration, options).await?;
+    Ok(Listening { socket: socket.expect("each shard takes its socket once"), address, is_speaker })
+}
+
+/// [`listen`] for an address that one shard accepts for: the first, which is the only one to get a socket. All get what they
+/// tell each other by.
+pub async fn listen_on_one(
+    shard: &Shard,
+    address: SocketAddr,
+    options: &ListenOptions,
+    location: &'static Location<'static>,
+) -> Result<OneListening, StartError> {
+    come(shard, Declaration { address, location, on_one: true }, options).await
+}
+
+/// Comes to the barrier.
+async fn come(shard: &Shard, declaration: Declaration, options: &ListenOptions) -> Result<OneListening, StartError> {
     let start = shard.start_state();
     let ordinal = shard.next_declaration();
-    start.declare(shard, ordinal, Declaration { address, location }, options);
+    start.declare(shard, ordinal, declaration, options);
     std::future::poll_fn(|cx| start.poll_outcome(shard.number(), ordinal, cx.waker())).await
 }
 
 impl fmt::Display for Declaration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at {}", self.address, self.location)
+        write!(f, "{} at {}", self.address, self.location)?;
+        if self.on_one { f.write_str(", where one shard accepts for all") } else { Ok(()) }
     }
 }
 

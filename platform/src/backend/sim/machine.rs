@@ -458,6 +458,19 @@ impl World {
         }
     }
 
+    /// A socket leaves its shard. A file does not.
+    pub(super) fn release(&mut self, key: Key) -> Result<()> {
+        match self.nodes.get_mut(key) {
+            Some(Node { kind: Kind::File(_), .. }) => Err(Error::Unsupported),
+            Some(node) => {
+                // News of it that its shard has yet to read find nothing there.
+                (node.shard, node.listed) = (None, false);
+                Ok(())
+            }
+            None => Err(Error::Closed),
+        }
+    }
+
     fn tell(&mut self, shard: ShardId, news: News) {
         if let Some(shard) = self.shard_mut(shard) {
             shard.news.push_back(news);

@@ -190,6 +190,11 @@ impl Sim {
         self.machine.world(|world| world.owns(descriptor))
     }
 
+    /// Lets go of a socket that leaves the shard: whoever begins something on it next is told of it.
+    pub(crate) fn release(&self, descriptor: &SimDescriptor) -> Result<()> {
+        self.machine.world(|world| world.release(descriptor.node))
+    }
+
     pub(crate) fn shutdown(&self, descriptor: &SimDescriptor, how: Shutdown) -> Result<()> {
         self.machine.world(|world| world.shutdown(descriptor.node, how))
     }
