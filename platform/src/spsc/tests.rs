@@ -144,6 +144,7 @@ fn items_of_every_shape_arrive_as_they_were() {
     check([1u16, 2, 3]);
     check((1u8, 2u32, 3u64));
     check([3u8; 9]);
+    check([3u8; 16]);
     check(u128::MAX - 1);
     check(String::from("moved"));
     check([String::from("a"), String::from("b")]);

@@ -6,6 +6,7 @@
 //! To measure more, write a file beside `mesh.rs` with a function that gives contests, and name it in [`SECTIONS`].
 
 mod mesh;
+mod wakes;
 
 use std::process::ExitCode;
 
@@ -18,7 +19,8 @@ usage: shards [--rounds 11] [--only WORD]
 --only measures the contests whose name or section contains the word.";
 
 /// What is measured.
-const SECTIONS: &[Section] = &[Section { name: "mesh", contests: mesh::contests }];
+const SECTIONS: &[Section] =
+    &[Section { name: "mesh", contests: mesh::contests }, Section { name: "wakes", contests: wakes::contests }];
 
 /// Contests about one part of a shard.
 struct Section {
