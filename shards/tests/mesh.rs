@@ -630,6 +630,23 @@ fn millions_of_calls_on_more_threads_than_cpus() {
 }
 
 #[test]
+fn a_shard_that_sleeps_is_woken_by_a_call_and_by_its_answer() {
+    let run = Runtime::builder().shards(2).oversubscribe(true).handle_signals(false).announce(false);
+    let run = run.run(async |shard: Shard| {
+        if shard.number() == 0 {
+            for _ in 0..10 {
+                // The other has nothing to do meanwhile, and no timer that would wake it.
+                shard.sleep(Duration::from_millis(5)).await;
+                let answer = shard.timeout(Duration::from_secs(10), shard.on(1, |there| there.number())).await;
+                assert!(matches!(answer, Ok(Ok(1))), "nobody has woken it");
+            }
+        }
+        Ok::<_, String>(())
+    });
+    run.unwrap();
+}
+
+#[test]
 fn a_shard_whose_main_has_ended_answers_until_all_have() {
     let run = Runtime::builder().shards(3).oversubscribe(true).handle_signals(false).announce(false);
     let run = run.run(async |shard: Shard| {

@@ -123,9 +123,12 @@ fn a_forgotten_drain_loses_nothing() {
 
 #[test]
 fn an_item_as_large_as_a_line_lies_on_one() {
-    let (producer, _consumer) = ring::<[u64; 8]>(8);
-    for slot in producer.ring.slots.iter() {
-        assert_eq!(std::ptr::from_ref(slot).addr() % 64, 0);
+    // Many, so that it is not by chance where the heap has put them.
+    let rings: Vec<_> = (0..64).map(|_| ring::<[u64; 8]>(2)).collect();
+    for (producer, _) in &rings {
+        for slot in producer.ring.slots.iter() {
+            assert_eq!(std::ptr::from_ref(slot).addr() % 64, 0);
+        }
     }
 }
 
@@ -144,6 +147,7 @@ fn items_of_every_shape_arrive_as_they_were() {
     check([1u16, 2, 3]);
     check((1u8, 2u32, 3u64));
     check([3u8; 9]);
+    check([3u8; 16]);
     check(u128::MAX - 1);
     check(String::from("moved"));
     check([String::from("a"), String::from("b")]);

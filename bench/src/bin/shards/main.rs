@@ -7,6 +7,7 @@
 
 mod mesh;
 mod tasks;
+mod wakes;
 
 use std::process::ExitCode;
 
@@ -19,8 +20,11 @@ usage: shards [--rounds 11] [--only WORD]
 --only measures the contests whose name or section contains the word.";
 
 /// What is measured.
-const SECTIONS: &[Section] =
-    &[Section { name: "mesh", contests: mesh::contests }, Section { name: "tasks", contests: tasks::contests }];
+const SECTIONS: &[Section] = &[
+    Section { name: "mesh", contests: mesh::contests },
+    Section { name: "wakes", contests: wakes::contests },
+    Section { name: "tasks", contests: tasks::contests },
+];
 
 /// Contests about one part of a shard.
 struct Section {

@@ -129,7 +129,7 @@ impl Line {
 // ---- shards -----------------------------------------------------------------------------------------------------------
 
 /// Runs `work` on the first of two pinned shards; gives what it gives.
-fn on_shards<F>(spin: Duration, work: impl Fn(Shard) -> F + Send + Sync + 'static) -> f64
+pub(crate) fn on_shards<F>(spin: Duration, work: impl Fn(Shard) -> F + Send + Sync + 'static) -> f64
 where
     F: Future<Output = f64>,
 {
@@ -144,7 +144,7 @@ where
     result.recv().expect("shard 0 has told it")
 }
 
-async fn calls(shard: Shard, tasks: u64, count: u64) -> f64 {
+pub(crate) async fn calls(shard: Shard, tasks: u64, count: u64) -> f64 {
     async fn round(shard: &Shard, tasks: u64, count: u64) {
         let work = |_| {
             let inner = shard.clone();
@@ -208,7 +208,7 @@ fn ring_one_way<T: Send + 'static>(count: u64, batch: u64, make: fn() -> T, read
 // ---- threads that spin ------------------------------------------------------------------------------------------------
 
 /// Runs both on pinned threads; gives the time of one of `count` operations, until both have ended.
-fn between_threads(count: u64, there: impl FnOnce() + Send, here: impl FnOnce() + Send) -> f64 {
+pub(crate) fn between_threads(count: u64, there: impl FnOnce() + Send, here: impl FnOnce() + Send) -> f64 {
     std::thread::scope(|scope| {
         let (ready, is_ready) = channel();
         let peer = scope.spawn(move || {
@@ -228,7 +228,7 @@ fn between_threads(count: u64, there: impl FnOnce() + Send, here: impl FnOnce() 
     })
 }
 
-fn spin_until<T>(mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn spin_until<T>(mut look: impl FnMut() -> Option<T>) -> T {
     loop {
         match look() {
             Some(found) => return found,
