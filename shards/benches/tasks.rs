@@ -15,7 +15,7 @@ use platform::stack::{Coroutine, StackSize, Stacks, suspend};
 use shardwise_shards::task::{Leased, TaskNumber, Tasks, yield_now};
 use shardwise_shards::timer::Timers;
 use shardwise_shards::world::World;
-use shardwise_shards::{Shard, Simulation, Wait};
+use shardwise_shards::{Demand, Shard, Simulation, Wait};
 
 fn main() {
     println!("{:<44} {:>8}   range", "", "ns");
@@ -25,6 +25,7 @@ fn main() {
     leases();
     greens();
     timers();
+    scopes();
 }
 
 fn wakes() {
@@ -300,9 +301,65 @@ fn timers() {
     });
 }
 
+/// Scopes that nobody asks for, and a tree of many tasks: a thousand scopes, nested anyhow, of a hundred tasks each.
+fn scopes() {
+    const TASKS: usize = 100_000;
+    Simulation::new(1).run(async |shard| {
+        let demand = Demand { names: &["connection", "request"], numbers: [1, 2], deadline: None };
+        let around = shard.scope().child("connections").expect("there is room");
+        measure("enter and leave a scope on demand", 1_000_000, |count| {
+            (0..count).for_each(|_| drop(black_box(around.entered_on_demand(black_box(demand)).leave())));
+        });
+        measure("the same, asked for", 1_000_000, |count| {
+            for _ in 0..count {
+                let entered = around.entered_on_demand(black_box(demand));
+                drop(black_box(shard.current_scope()));
+                drop(black_box(entered.leave()));
+            }
+        });
+    });
+    const NAME: &str = "cancel 100,000 tasks in a tree, to its gate";
+    if is_left_out(NAME) {
+        return;
+    }
+    Simulation::new(1).run(async |shard| {
+        let mut costs = Vec::new();
+        for _ in 0..7 {
+            let root = shard.scope().child("root").expect("there is room");
+            let mut scopes = vec![root.handle()];
+            let mut random = 1;
+            for number in 0..TASKS {
+                if number % 100 == 0 {
+                    let around = &scopes[next(&mut random) as usize % scopes.len()];
+                    let scope = around.child("branch").expect("there is room");
+                    scopes.push(scope.handle());
+                    scope.detach();
+                }
+                let task = scopes[scopes.len() - 1].spawn(std::future::pending::<()>());
+                task.expect("there is room").detach();
+            }
+            drop(scopes);
+            yield_now().await;
+            let start = Instant::now();
+            root.cancel("enough");
+            root.gate().await;
+            costs.push(start.elapsed().as_nanos() as f64 / TASKS as f64);
+            drop(root);
+            yield_now().await;
+            assert_eq!(shard.scopes(), 1, "all scopes are gone");
+        }
+        costs.sort_by(f64::total_cmp);
+        println!("{NAME:<44} {:>8.1}   {:.1}–{:.1}", costs[3], costs[0], costs[6]);
+    });
+}
+
+fn is_left_out(name: &str) -> bool {
+    std::env::args().skip(1).any(|word| !word.starts_with('-') && !name.contains(&word))
+}
+
 /// Runs rounds of `count` operations and prints the median cost of one.
 fn measure(name: &str, count: u64, mut round: impl FnMut(u64)) {
-    if std::env::args().skip(1).any(|word| !word.starts_with('-') && !name.contains(&word)) {
+    if is_left_out(name) {
         return;
     }
     round(count / 10);

@@ -218,6 +218,17 @@ impl<S: Service> Connection<S> {
     /// Takes what is in hand as far as it goes without waiting. A pipeline that is answered on the spot is answered here,
     /// away from any future.
     fn advance(&mut self) -> Result<Then, End> {
+        // For all requests that are answered here, of which few ask for their scope: a number is all that each costs.
+        let entered = self.pass.scope().entered_on_demand(self.demand());
+        let then = self.advance_in(&entered);
+        if let Some(made) = entered.leave() {
+            self.request_scope_made(made);
+        }
+        then
+    }
+
+    #[inline(always)]
+    fn advance_in(&mut self, entered: &Entered) -> Result<Then, End> {
         loop {
             if self.outbox.is_full() {
                 return Ok(Then::Flush);
@@ -235,7 +246,7 @@ impl<S: Service> Connection<S> {
                 Event::Head(_) if is_of_https(table, &self.input.as_slice()[..step.consumed]) => {
                     return Ok(Then::Refuse(h1::Error::Misdirected));
                 }
-                Event::Head(head) => match self.begin(head, step.consumed)? {
+                Event::Head(head) => match self.begin(head, step.consumed, entered)? {
                     Begun::Ended if self.engine.keep_alive() => continue,
                     Begun::Ended => return Ok(Then::Finish { linger: !self.engine.is_request_ended() }),
                     Begun::GoesOn => return Ok(Then::Exchange),
@@ -325,20 +336,15 @@ impl<S: Service> Connection<S> {
 
     /// Lets the service answer the request whose head is the first `bytes` of the input. Most answers are written when this
     /// returns, and nothing of them has been near a future.
-    fn begin(&mut self, head: &h1::Head, bytes: usize) -> Result<Begun, End> {
+    fn begin(&mut self, head: &h1::Head, bytes: usize, entered: &Entered) -> Result<Begun, End> {
         let (request, incoming) = self.request(head, bytes);
+        entered.next(self.requests, self.limit.as_ref().map(|limit| limit.deadline()));
         if request.known(Known::TraceParent).is_some() {
             self.trace(&request);
         }
-        let entered = self.enter_request();
-        let reply = self.context.service.call(request);
-        let made = entered.leave();
-        if made.is_some() {
-            self.request_scope_made(made);
-        }
-        self.stage = match reply {
+        self.stage = match self.context.service.call(request) {
             Reply::Ready(response) => match self.respond(response)? {
-                None if self.request.is_none() => return Ok(Begun::Ended),
+                None if !entered.has_made() => return Ok(Begun::Ended),
                 rest => rest.into(),
             },
             Reply::Later(future) => Stage::Handler(future),
@@ -493,34 +499,30 @@ impl<S: Service> Connection<S> {
     fn in_request<R>(&mut self, work: impl FnOnce() -> R) -> R {
         let entered = self.enter_request();
         let result = work();
-        let made = entered.leave();
-        if made.is_some() {
+        if let Some(made) = entered.leave() {
             self.request_scope_made(made);
         }
         result
     }
 
-    #[inline(always)]
-    fn enter_request(&self) -> Entered<'_> {
+    fn enter_request(&self) -> Entered {
         match &self.request {
             Some(request) => request.entered(),
             None => self.pass.scope().entered_on_demand(self.demand()),
         }
     }
 
-    /// What is said of a trace is known only now, so the scope is not made on demand. Without room for a scope there is no
-    /// trace.
+    /// Makes the scope at once, as it is known only here what is said of a trace. Without room for a scope there is no trace.
     #[cold]
     fn trace(&mut self, request: &Request) {
-        if let Some(trace) = request.trace() {
-            let scope = self.pass.scope().on_demand(self.demand()).ok();
-            self.request = scope.map(|scope| scope.with_trace(trace));
+        if let (Some(trace), Ok(scope)) = (request.trace(), self.shard().current_scope()) {
+            scope.trace_or(|| trace);
         }
     }
 
     #[cold]
-    fn request_scope_made(&mut self, made: Option<Scope>) {
-        self.request = made;
+    fn request_scope_made(&mut self, made: Scope) {
+        self.request = Some(made);
         if self.has_left {
             self.client_left(false);
         }

@@ -152,18 +152,19 @@ impl ScopeHandle {
 
     /// Enters this scope until what is returned is dropped, before the task gives way to another.
     #[inline]
-    pub fn entered(&self) -> Entered<'_> {
-        Entered { tree: &self.tree, before: self.tree.current.scope.replace(self.key), is_on_demand: false, kept: None }
+    pub fn entered(&self) -> Entered {
+        let before = self.tree.current.scope.replace(self.key);
+        Entered { tree: Rc::clone(&self.tree), before, is_on_demand: false, kept: None }
     }
 
     /// Enters a scope that is made inside this one if someone asks for it, and that [`leave`](Entered::leave) gives back.
     #[inline(always)]
-    pub fn entered_on_demand(&self, demand: Demand) -> Entered<'_> {
+    pub fn entered_on_demand(&self, demand: Demand) -> Entered {
         let current = &self.tree.current;
         let before = current.scope.replace(TO_BE_MADE);
         let kept = if is_to_be_made(before) { keep(current) } else { None };
         current.set_demand(self.key, demand);
-        Entered { tree: &self.tree, before, is_on_demand: true, kept }
+        Entered { tree: Rc::clone(&self.tree), before, is_on_demand: true, kept }
     }
 
     /// Makes such a scope at once.
@@ -255,25 +256,35 @@ fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
 
 /// A scope that has been entered. Dropping it puts things back as they were, also when the work panics.
 #[must_use = "what is dropped at once has not been entered"]
-pub struct Entered<'t> {
-    tree: &'t Rc<Tree>,
+pub struct Entered {
+    tree: Rc<Tree>,
     before: Key,
     is_on_demand: bool,
     /// What is to be made outside, where there is such a thing.
     kept: Option<Box<(Key, Demand)>>,
 }
 
-impl Entered<'_> {
-    /// Puts things back as they were, and gives the scope that was made meanwhile.
-    #[inline(always)]
-    pub fn leave(mut self) -> Option<Scope> {
-        let made = self.put_back();
-        // It holds nothing any more, and need not be put back again.
-        std::mem::forget(self);
-        made
+impl Entered {
+    /// What follows is the next of its kind: the inner scope on demand has this number, and when its work must be done.
+    #[inline]
+    pub fn next(&self, number: u32, deadline: Option<Instant>) {
+        let Current { numbers, deadline: known, .. } = &self.tree.current;
+        let [outer, _] = numbers.get();
+        numbers.set([outer, number]);
+        known.set(deadline);
     }
 
-    #[inline(always)]
+    /// Whether someone has asked for the scope on demand.
+    #[inline]
+    pub fn has_made(&self) -> bool {
+        self.is_on_demand && !is_to_be_made(self.tree.current.scope.get())
+    }
+
+    /// Puts things back as they were, and gives the scope that was made meanwhile.
+    pub fn leave(mut self) -> Option<Scope> {
+        self.put_back()
+    }
+
     fn put_back(&mut self) -> Option<Scope> {
         let current = &self.tree.current;
         if let Some(kept) = self.kept.take() {
@@ -282,7 +293,7 @@ impl Entered<'_> {
         }
         let key = current.scope.replace(self.before);
         let is_made = std::mem::take(&mut self.is_on_demand) && !is_to_be_made(key);
-        is_made.then(|| Scope::from_key(self.tree, key))
+        is_made.then(|| Scope::from_key(&self.tree, key))
     }
 }
 
@@ -292,14 +303,13 @@ fn keep(current: &Current) -> Option<Box<(Key, Demand)>> {
     Some(Box::new(current.demand()))
 }
 
-impl Drop for Entered<'_> {
-    #[inline]
+impl Drop for Entered {
     fn drop(&mut self) {
         drop(self.put_back());
     }
 }
 
-impl fmt::Debug for Entered<'_> {
+impl fmt::Debug for Entered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entered").field("is_on_demand", &self.is_on_demand).finish_non_exhaustive()
     }
