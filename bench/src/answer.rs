@@ -11,7 +11,7 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::limits::ANSWERS_PER_SEND;
 
 /// The answers of the current second.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Answers {
     block: Rc<Block>,
     second: i64,

@@ -96,9 +96,9 @@ impl Tasks {
 
     /// Starts a task; it runs at the next [`run`](Tasks::run). Dropping the handle detaches it.
     pub fn spawn<F: Future + 'static>(&self, future: F) -> Result<JoinHandle<F::Output>, SpawnError> {
-        let slot = self.core.reserve()?;
+        let (slot, header) = self.core.reserve()?;
         let task = RawTask::new(self.core.pool.clone(), future);
-        self.core.start(slot, task);
+        self.core.start(slot, header, task);
         Ok(JoinHandle::new(self.core.clone(), slot))
     }
 
@@ -209,7 +209,7 @@ impl fmt::Debug for Tasks {
 }
 
 impl Core {
-    fn reserve(&self) -> Result<u32, SpawnError> {
+    fn reserve(&self) -> Result<(u32, &Header), SpawnError> {
         let slot = match self.closed.get() {
             true => Err(SpawnError::Closed),
             false => self.slots.reserve().ok_or(SpawnError::Full),
@@ -220,8 +220,7 @@ impl Core {
         slot
     }
 
-    fn start(&self, slot: u32, task: RawTask) {
-        let header = self.slots.at(slot);
+    fn start(&self, slot: u32, header: &Header, task: RawTask) {
         header.task.set(Some(task));
         header.flags.set(LIVE | JOINABLE | SCHEDULED);
         self.ready.push(&self.slots, slot, header);

@@ -37,27 +37,28 @@ pub(super) const JOINABLE: u32 = 1 << 4;
 pub(super) const ABORTED: u32 = 1 << 5;
 
 pub(super) struct Slots {
-    segments: Box<[OnceCell<Box<[Header]>>]>,
+    /// Arrays, whose lengths are known, and not slices: a header is looked up nine times between a spawn and its join.
+    segments: Box<[OnceCell<Box<Segment>>; SEGMENTS]>,
     /// Slots ever used; those above have never had a task.
     count: Cell<u32>,
     free: Cell<u32>,
     live: Cell<u32>,
 }
 
+type Segment = [Header; TASK_SEGMENT as usize];
+
+const SEGMENTS: usize = (TASKS_MAX / TASK_SEGMENT) as usize;
+
 impl Slots {
     pub(super) fn new() -> Self {
-        Slots {
-            segments: (0..TASKS_MAX / TASK_SEGMENT).map(|_| OnceCell::new()).collect(),
-            count: Cell::new(0),
-            free: Cell::new(NONE),
-            live: Cell::new(0),
-        }
+        Slots { segments: array(OnceCell::new), count: Cell::new(0), free: Cell::new(NONE), live: Cell::new(0) }
     }
 
     /// The header of this slot, if it has ever been used.
     #[inline]
     pub(super) fn get(&self, slot: u32) -> Option<&Header> {
-        self.segments.get((slot / TASK_SEGMENT) as usize)?.get()?.get((slot % TASK_SEGMENT) as usize)
+        let segment = self.segments.get((slot / TASK_SEGMENT) as usize)?.get()?;
+        Some(&segment[(slot % TASK_SEGMENT) as usize])
     }
 
     /// The header of a slot that is in use.
@@ -78,26 +79,25 @@ impl Slots {
 
     /// A slot for a new task: the one released last, because it is warm. None if all are in use.
     #[inline]
-    pub(super) fn reserve(&self) -> Option<u32> {
-        let slot = match self.free.get() {
+    pub(super) fn reserve(&self) -> Option<(u32, &Header)> {
+        let (slot, header) = match self.free.get() {
             NONE => self.fresh()?,
             slot => {
-                self.free.set(self.at(slot).next.get());
-                slot
+                let header = self.at(slot);
+                self.free.set(header.next.get());
+                (slot, header)
             }
         };
         self.live.set(self.live.get() + 1);
-        Some(slot)
+        Some((slot, header))
     }
 
     #[cold]
-    fn fresh(&self) -> Option<u32> {
+    fn fresh(&self) -> Option<(u32, &Header)> {
         let slot = self.count.get();
-        self.segments
-            .get((slot / TASK_SEGMENT) as usize)?
-            .get_or_init(|| (0..TASK_SEGMENT).map(|_| Header::new()).collect());
+        let segment = self.segments.get((slot / TASK_SEGMENT) as usize)?.get_or_init(|| array(Header::new));
         self.count.set(slot + 1);
-        Some(slot)
+        Some((slot, &segment[(slot % TASK_SEGMENT) as usize]))
     }
 
     /// Makes the slot free if nothing holds it any more: the task has ended, its handle is gone, no queue names it.
@@ -110,6 +110,12 @@ impl Slots {
             self.live.set(self.live.get() - 1);
         }
     }
+}
+
+/// An array on the heap, made there: it is too large for a stack.
+fn array<T, const N: usize>(make: impl Fn() -> T) -> Box<[T; N]> {
+    let values: Box<[T]> = (0..N).map(|_| make()).collect();
+    values.try_into().unwrap_or_else(|_| unreachable!("as many values as places"))
 }
 
 impl Header {
