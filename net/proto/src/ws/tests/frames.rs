@@ -315,6 +315,14 @@ fn the_close_is_a_hand_shake() {
     assert_eq!(server.transmit(&mut out), Ok(3));
     assert_eq!(server.transmit(&mut out), Ok(4));
     assert_eq!(server.transmit(&mut out), Ok(0));
+
+    // A close makes up for the ping before it (section 5.5.2).
+    let (mut server, _) = open();
+    server.receive(&mut frame(PING, "a"), &mut contexts, &limits).unwrap();
+    server.receive(&mut frame(CLOSE, b"\x03\xe8"), &mut contexts, &limits).unwrap();
+    assert_eq!(server.transmit(&mut out), Ok(4));
+    assert_eq!(&out[..4], b"\x88\x02\x03\xe8");
+    assert_eq!(server.transmit(&mut out), Ok(0));
 }
 
 #[test]
