@@ -2,7 +2,8 @@
 //!
 //! Functions and closures, plain or async, whose arguments are extractors and whose result is an answer. Four shapes are
 //! told apart at compile time, because they cost differently: a plain function of the head is answered on the spot,
-//! everything that waits gets a future in a leased slot. Nothing here allocates, and nothing is `Send`.
+//! everything that waits gets a future in a leased slot. [`green`] wraps plain functions that wait on a stack of their own.
+//! Nothing here allocates, and nothing is `Send`.
 
 use std::rc::Rc;
 
@@ -122,6 +123,11 @@ macro_rules! take {
         )*
     };
 }
+
+// After the macro that it uses.
+mod green;
+
+pub use green::{GreenHandler, green};
 
 macro_rules! handler_of_head {
     ($($argument:ident)*) => {

@@ -68,6 +68,7 @@ mod app;
 mod caught;
 mod error;
 mod extract;
+mod guest;
 mod handler;
 mod json;
 pub mod limits;
@@ -89,18 +90,19 @@ pub use app::{App, SetupError};
 pub use bytes::Bytes;
 pub use error::{Error, Result};
 pub use extract::{FromHead, FromRequest, Path, Query, Rejection, State, States, Unmet};
-pub use handler::{Handler, Limited};
+pub use guest::{Guest, Invitation};
+pub use handler::{GreenHandler, Handler, Limited, green};
 pub use http;
 pub use json::Json;
 pub use macros::{main, test};
 pub use net::{Body, BodyError, Config, Content, Headers, Response};
-pub use platform::{BackendKind, Buf, Choice, Chunk, Config as BackendConfig, Features, PoolSize};
+pub use platform::{BackendKind, Bell, Buf, Choice, Chunk, Config as BackendConfig, Features, PoolSize};
 pub use request::Request;
 pub use respond::{Html, Respond, Sink, Stream, StreamError};
 pub use runtime::{Builder, Runtime};
 pub use shards::{
-    CallError, Cancelled, Cause, Part, Pass, PerShard, Reason, Replicated, Scope, ScopeHandle, ScopesFull, Shard,
-    TraceContext, combine, sync, yield_now,
+    CallError, Cancelled, Cause, Green, Host, Model, Next, Part, Pass, PerShard, Reason, Remote, Replicated, Scope,
+    ScopeHandle, ScopesFull, Shard, TraceContext, Wait, combine, model, models, sync, yield_now,
 };
 
 /// What `#[shardwise::main]` expands to; not part of the interface.

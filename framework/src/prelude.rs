@@ -3,5 +3,5 @@
 pub use crate::http::{HeaderMap, Method, StatusCode, Uri};
 pub use crate::{
     App, Body, Bytes, Handler, Html, Json, Path, PerShard, Query, Request, Respond, Response, Result, ScopeHandle,
-    Shard, State, TraceContext,
+    Shard, State, TraceContext, Wait, green,
 };

@@ -23,8 +23,8 @@ pub struct Runtime(());
 /// How a runtime is set up.
 #[derive(Clone, Debug)]
 pub struct Builder {
-    shards: shards::Builder,
-    admin: Option<SocketAddr>,
+    pub(crate) shards: shards::Builder,
+    pub(crate) admin: Option<SocketAddr>,
 }
 
 impl Runtime {
@@ -78,6 +78,19 @@ impl Builder {
         self
     }
 
+    /// Bytes of a green thread's stack; 256 KiB by default. Only what is touched costs memory. A green thread that uses more ends
+    /// the process, with a message that says so.
+    pub fn green_stack_bytes(mut self, bytes: usize) -> Self {
+        self.shards = self.shards.green_stack_bytes(bytes);
+        self
+    }
+
+    /// How many green threads each shard admits; 1,024 by default.
+    pub fn green_threads_max(mut self, count: usize) -> Self {
+        self.shards = self.shards.green_threads_max(count);
+        self
+    }
+
     /// How long a drain may take; 30 s by default.
     pub fn drain_time_max(mut self, time: Duration) -> Self {
         self.shards = self.shards.drain_time_max(time);
@@ -115,7 +128,8 @@ impl Builder {
         let reported = Arc::clone(&store);
         let started = |fleet: &Fleet| {
             if let Some(address) = admin {
-                let report = Watch { store: reported, fleet: fleet.clone() };
+                let watched = fleet.clone();
+                let report = Watch::new(&reported, fleet.remotes.len(), move || watched.is_draining());
                 let admin = listener.insert(Admin::start(address, Arc::new(report))?);
                 tracing::info!("admin http://{}", admin.address());
             }
@@ -131,9 +145,21 @@ impl Builder {
 }
 
 /// What the admin listener asks.
-struct Watch {
+pub(crate) struct Watch {
     store: Arc<Store>,
-    fleet: Fleet,
+    /// How many shards are to serve.
+    count: usize,
+    is_draining: Box<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl Watch {
+    pub(crate) fn new(
+        store: &Arc<Store>,
+        count: usize,
+        is_draining: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Self {
+        Watch { store: Arc::clone(store), count, is_draining: Box::new(is_draining) }
+    }
 }
 
 impl Report for Watch {
@@ -142,9 +168,9 @@ impl Report for Watch {
     }
 
     fn unready(&self) -> Option<String> {
-        let (serving, count) = (self.store.serving_count(), self.fleet.remotes.len());
+        let (serving, count) = (self.store.serving_count(), self.count);
         match serving {
-            _ if self.fleet.is_draining() => Some("draining".to_owned()),
+            _ if (self.is_draining)() => Some("draining".to_owned()),
             _ if serving < count => Some(format!("{serving} of {count} shards serve")),
             _ => None,
         }

@@ -69,7 +69,9 @@ fn wrong_method(request: &net::Request, allow: HeaderValue) -> Response {
 
 /// 404.
 pub(crate) fn not_found(request: &Request) -> Response {
-    Rejection::new(StatusCode::NOT_FOUND, format!("nothing is served at {}", request.path())).respond()
+    // CONNECT names a host and a port, and no path.
+    let place = if request.path().is_empty() { request.target() } else { request.path() };
+    Rejection::new(StatusCode::NOT_FOUND, format!("nothing is served at {place}")).respond()
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ pub enum Error {
     Cancelled,
     /// The handle is stale: its socket or file has been closed, or is being closed.
     Closed,
-    /// A bound of the platform was reached (operations in flight, handles); the operation never started.
+    /// A bound of the platform was reached (operations in flight, handles, stacks); the operation never started.
     Full,
     /// The peer refused the connection (ECONNREFUSED).
     Refused,
@@ -71,7 +71,7 @@ impl fmt::Display for Error {
         f.write_str(match self {
             Error::Cancelled => "the operation was cancelled",
             Error::Closed => "the socket or file has been closed",
-            Error::Full => "a bound of the shard was reached (operations in flight or open handles)",
+            Error::Full => "a bound of the shard was reached (operations in flight, open handles, stacks)",
             Error::Refused => "the peer refused the connection",
             Error::Reset => "the peer reset the connection",
             Error::Aborted => "the connection was aborted",

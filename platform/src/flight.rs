@@ -391,6 +391,8 @@ impl Core {
             self.land(key, Err(Error::Cancelled));
         } else {
             self.starved.push(key);
+            // Before anyone looks for what has come home, and then sleeps.
+            self.pool.set_awaited(true);
         }
     }
 
@@ -411,6 +413,7 @@ impl Core {
         if self.starved.is_empty() {
             return;
         }
+        // Takes in what has come home from other threads.
         let stats = self.pool.stats();
         let free = [stats.heads > stats.heads_leased, stats.bulk > stats.bulk_leased];
         for key in std::mem::take(&mut self.starved) {
@@ -424,6 +427,7 @@ impl Core {
                 false => self.starved.push(key),
             }
         }
+        self.pool.set_awaited(!self.starved.is_empty());
     }
 
     /// Registers what an accept or open has brought. Without room in the table it is closed at once.

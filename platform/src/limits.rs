@@ -68,6 +68,20 @@ pub const BACKLOG: i32 = 4096;
 /// costs some 30 ns, a pinned buffer costs another connection its data.
 pub const COMPACT_BYTES_MAX: usize = 1024;
 
+/// Chunks up to this size are copied when they are shared with other threads, and pin nothing. At 1 KiB a copy costs 50 ns and
+/// sharing 67, its way home included; at 1.5 KiB 86 and 68, at 4 KiB 133 and 95 (`--bench share`).
+pub const SHARE_COPY_BYTES_MAX: usize = 1024;
+
+/// Leases of one pool that may be out as shared; beyond it they are copied. What other threads hold goes by their pace, and
+/// nothing but their own limits ends it. The way home is as long as this, in bits.
+pub const SHARED_MAX: usize = 1024;
+
+/// The share of a group's receive buffers, and of the pool's bytes, that may be out as shared: 1 in N. Half of the rest can
+/// still be leased at home before received data is copied as it lands ([`SCARCE_SHARE`]).
+pub const SHARED_SHARE: u32 = 4;
+const _: () =
+    assert!(SHARED_SHARE < SCARCE_SHARE && SHARED_MAX * CHUNK_BYTES_MAX <= POOL_BYTES_MAX / SHARED_SHARE as usize);
+
 /// Readiness: system calls of one operation (accepts, receives, sends) in one turn. What a stream has more than that waits
 /// for the next turn, so a flooding peer gets no more of a turn than a polite one.
 pub const TRANSFERS_PER_TURN_MAX: u32 = 4;
@@ -97,3 +111,19 @@ pub const READINESS_WAIT_MAX: Duration = Duration::from_secs(3600);
 /// Readiness: threads of one shard for files, which are never ready and always block. Each is made when it is first needed.
 /// Work that waits for a thread is bounded by [`OPERATIONS_MAX`], since each operation is queued once.
 pub const FILE_THREADS_MAX: usize = 4;
+
+/// Bytes of a green thread's stack. Only what is touched costs memory; deep calls of libraries (a panic's backtrace, a parser)
+/// take some tens of KiB, and twice that without optimisation.
+pub const GREEN_STACK_BYTES: usize = 256 * 1024;
+
+/// The smallest stack: with less, a panic could not be formatted.
+pub const GREEN_STACK_BYTES_MIN: usize = 32 * 1024;
+const _: () = assert!(GREEN_STACK_BYTES >= GREEN_STACK_BYTES_MIN);
+
+/// Green threads of one shard. Each stack is two mappings of the process, its guard page one of them, and Linux admits 65,530
+/// (vm.max_map_count): enough for thirty shards.
+pub const GREEN_STACKS_MAX: usize = 1024;
+
+/// Bytes of the stack on which a thread learns that it has overflowed another, if it has none of its own: for a signal's frame,
+/// which is 12 KiB where registers are widest, and Rust's handler.
+pub const SIGNAL_STACK_BYTES: usize = 64 * 1024;

@@ -7,7 +7,6 @@
 use std::net::{Shutdown, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::Result;
 use crate::backend::{Backend, BackendKind, Config, SetupError, sim};
 use crate::buffer::Pool;
 use crate::flight::{Core, Refused, Token};
@@ -16,6 +15,7 @@ use crate::limits::{TEARDOWN_LOOKS_MAX, TEARDOWN_WAIT_MAX};
 use crate::op::{Completion, Op, Wait};
 use crate::socket::{ListenError, ListenOptions, Socket, SocketOption};
 use crate::unpark::Unparker;
+use crate::{Bell, Result};
 
 /// One shard's connection to the machine: a backend, the operations it has in flight, the handles and buffers they use.
 pub struct Reactor {
@@ -152,11 +152,42 @@ impl Reactor {
     /// concerns, in order, possibly more than once. Enters the kernel at most once, and not at all when there is nothing
     /// to submit, nothing to collect and no wait.
     pub fn enter(&mut self, wait: Wait, woken: &mut Vec<u64>) {
-        self.core.revive_starved();
+        self.collect();
         // What has landed already is news: whoever waits for it must run before anyone sleeps.
         let wait = if self.core.woken.is_empty() { wait } else { Wait::No };
         self.backend.enter(&mut self.core, wait);
         woken.append(&mut self.core.woken);
+    }
+
+    /// Submits and lands like [`enter`](Reactor::enter), and does not wait: the caller has its own way to, and waits for the
+    /// [bell](Reactor::bell). It rings for all that comes after this call. Gives the moment at which the caller must come
+    /// again though it has not rung: what the kernel had no room for, say.
+    pub fn settle(&mut self, woken: &mut Vec<u64>) -> Option<Instant> {
+        self.collect();
+        let due = self.backend.settle(&mut self.core);
+        // What landed may be that a stream found no buffer, and one may be home by now.
+        self.core.revive_starved();
+        woken.append(&mut self.core.woken);
+        due.or_else(|| (!self.core.queue.is_empty()).then(|| self.now()))
+    }
+
+    /// What is readable when something has come: a completion, or an [`Unparker`]'s call. It may be so without cause, and is
+    /// silenced by [`settle`](Reactor::settle) alone. Ask for it before the reactor is first
+    /// entered, and do not wait in it any more. It may outlive the reactor, and
+    /// means nothing then.
+    ///
+    /// Errors: `Unsupported` (Windows, where nobody but the reactor can wait for its completions; a simulated machine),
+    /// `OutOfDescriptors`, `OutOfMemory`.
+    pub fn bell(&mut self) -> Result<Bell> {
+        self.backend.bell()
+    }
+
+    /// Takes in what was [shared](crate::Chunk::share) and has come home, and starts the streams again that have waited for it,
+    /// with the next [`enter`](Reactor::enter). Entering does it too; this is for whoever has been woken for it and does not
+    /// enter at once.
+    pub fn collect(&mut self) {
+        self.core.pool.collect();
+        self.core.revive_starved();
     }
 
     /// Whether a simulated machine keeps this shard off its CPU at this moment: whoever drives it does not turn it, and

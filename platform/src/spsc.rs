@@ -34,10 +34,13 @@
 #![allow(unsafe_code)]
 
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Ordering, UnsafeCell};
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
+use std::ops::Deref;
+use std::ptr::NonNull;
 
 /// Makes a ring that holds up to `capacity` items, and its two ends.
 ///
@@ -58,7 +61,7 @@ pub fn ring<T>(capacity: usize) -> (Producer<T>, Consumer<T>) {
     let ring = Arc::new(Ring {
         head: Line(Shown { index: AtomicUsize::new(0), gone: AtomicBool::new(false) }),
         tail: Line(Shown { index: AtomicUsize::new(0), gone: AtomicBool::new(false) }),
-        slots: (0..capacity).map(|_| UnsafeCell::new(MaybeUninit::uninit())).collect(),
+        slots: Slots::new(capacity),
     });
     let producer = Producer { ring: ring.clone(), tail: 0, tail_shown: 0, head_seen: 0, not_sync: PhantomData };
     let consumer = Consumer { ring, head: 0, head_shown: 0, tail_seen: 0, not_sync: PhantomData };
@@ -140,8 +143,18 @@ struct Ring<T> {
     head: Line<Shown>,
     /// Written by the producer: the first slot that it has not published.
     tail: Line<Shown>,
-    slots: Box<[UnsafeCell<MaybeUninit<T>>]>,
+    slots: Slots<T>,
 }
+
+/// A ring's slots, in memory of their own that begins with a cache line: so an item of 64 bytes is a line and not the halves
+/// of two, without being aligned so wherever else it lies.
+struct Slots<T> {
+    start: NonNull<Slot<T>>,
+    count: usize,
+    owns: PhantomData<Slot<T>>,
+}
+
+type Slot<T> = UnsafeCell<MaybeUninit<T>>;
 
 /// What one side shows the other.
 struct Shown {
@@ -154,6 +167,9 @@ struct Shown {
 #[repr(align(128))]
 struct Line<T>(T);
 
+// SAFETY: `Slots` owns what it points to, as a box would.
+unsafe impl<T: Send> Send for Slots<T> {}
+
 // SAFETY: both threads hold the ring by reference. The atomics are made for that; a slot is touched only by the side
 // that owns it, which the module's proof shows to be one at a time, with a happens-before edge between owners. An item
 // is thereby moved from one thread to another, and perhaps dropped there, which is what `T: Send` allows; it is never
@@ -165,16 +181,28 @@ impl<T> Producer<T> {
     /// full; what was written is published then, as otherwise the consumer could not make room.
     #[inline]
     pub fn push(&mut self, item: T) -> Result<(), T> {
-        if self.tail.wrapping_sub(self.head_seen) == self.capacity() {
-            self.head_seen = self.ring.head.0.index.load(Ordering::Acquire);
-            if self.tail.wrapping_sub(self.head_seen) == self.capacity() {
-                self.publish();
-                return Err(item);
-            }
+        let mut item = Some(item);
+        _ = self.push_from(&mut item);
+        item.map_or(Ok(()), Err)
+    }
+
+    /// Pushes the item that is in `item`, from where it lies into its slot without a move in between, and leaves nothing
+    /// there. Does nothing if there is nothing.
+    ///
+    /// Errors: the ring is full, and the item is where it was; as of [`push`](Self::push).
+    #[inline]
+    pub fn push_from(&mut self, item: &mut Option<T>) -> Result<(), Full> {
+        if self.tail.wrapping_sub(self.head_seen) == self.capacity() && self.room() == 0 {
+            self.publish();
+            return Err(Full);
         }
+        let Some(from) = item else { return Ok(()) };
         // SAFETY: the slot at `tail` is ours: it lies beyond the shown `tail` and, as just seen, before `head` plus the
-        // capacity. What it held has been moved out, so writing over it loses nothing.
-        self.ring.slot(self.tail).with_mut(|slot| unsafe { (*slot).write(item) });
+        // capacity. What it held has been moved out, so writing over it loses nothing. `from` is borrowed by us alone; what
+        // it points to is given up by the next statement, and nothing between can unwind.
+        self.ring.slot(self.tail).with_mut(|slot| unsafe { copy_by_words(from, (*slot).as_mut_ptr()) });
+        // SAFETY: `item` is a valid place that we borrow alone. What was in it lies in the slot now, so it is not dropped.
+        unsafe { std::ptr::write(item, None) };
         self.tail = self.tail.wrapping_add(1);
         Ok(())
     }
@@ -222,6 +250,10 @@ impl<T> Drop for Producer<T> {
         self.ring.tail.0.gone.store(true, Ordering::Release);
     }
 }
+
+/// The ring has no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
 
 impl<T> Consumer<T> {
     /// The oldest published item. Its slot goes back to the producer later: when the ring is found empty, when half of
@@ -333,8 +365,71 @@ impl<T> Drop for Drain<'_, T> {
 
 impl<T> Ring<T> {
     #[inline]
-    fn slot(&self, index: usize) -> &UnsafeCell<MaybeUninit<T>> {
+    fn slot(&self, index: usize) -> &Slot<T> {
         &self.slots[index & (self.slots.len() - 1)]
+    }
+}
+
+/// Copies an item as it was most likely written a moment ago, in words. A copy in wider pieces reads two stores with one
+/// load, which the processor can only do when both have reached the cache: behind the stores to a line that another CPU
+/// has, in the order of the program. A message that waited so took as long as a line takes.
+///
+/// # Safety
+///
+/// As of [`std::ptr::copy_nonoverlapping`] for one `T`.
+#[inline(always)]
+unsafe fn copy_by_words<T>(from: *const T, to: *mut T) {
+    type Word = MaybeUninit<usize>;
+    if !size_of::<T>().is_multiple_of(size_of::<Word>()) || align_of::<T>() < align_of::<Word>() {
+        // SAFETY: our caller's promise.
+        return unsafe { std::ptr::copy_nonoverlapping(from, to, 1) };
+    }
+    let (from, to) = (from.cast::<Word>(), to.cast::<Word>());
+    for word in 0..size_of::<T>() / size_of::<Word>() {
+        // SAFETY: an item is so many words, aligned as such; a word may hold anything, also nothing. Volatile, so that
+        // the compiler does not make wider pieces of them again.
+        unsafe { to.add(word).write_volatile(from.add(word).read_volatile()) };
+    }
+}
+
+impl<T> Slots<T> {
+    fn new(count: usize) -> Self {
+        let layout = Self::layout(count);
+        // SAFETY: the layout has a size: at least one byte.
+        let Some(start) = NonNull::new(unsafe { alloc(layout) }.cast::<Slot<T>>()) else { handle_alloc_error(layout) };
+        for place in 0..count {
+            // SAFETY: the memory is ours, aligned for slots, and has room for `count`.
+            unsafe { start.add(place).write(UnsafeCell::new(MaybeUninit::uninit())) };
+        }
+        Slots { start, count, owns: PhantomData }
+    }
+
+    fn layout(count: usize) -> Layout {
+        let layout = Layout::array::<Slot<T>>(count).and_then(|layout| layout.align_to(LINE_BYTES));
+        // At least one byte, where items have none.
+        let layout = layout.and_then(|layout| Layout::from_size_align(layout.size().max(1), layout.align()));
+        layout.expect("a ring that fits into memory")
+    }
+}
+
+impl<T> Deref for Slots<T> {
+    type Target = [Slot<T>];
+
+    #[inline]
+    fn deref(&self) -> &[Slot<T>] {
+        // SAFETY: `new` has written so many slots there, which are ours until we are dropped.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.count) }
+    }
+}
+
+impl<T> Drop for Slots<T> {
+    fn drop(&mut self) {
+        for place in 0..self.count {
+            // SAFETY: `new` has written a slot there, which is dropped this once. What is in it is not: the ring has seen to it.
+            unsafe { self.start.add(place).drop_in_place() };
+        }
+        // SAFETY: allocated in `new` with this layout, and nobody sees it again.
+        unsafe { dealloc(self.start.as_ptr().cast(), Self::layout(self.count)) };
     }
 }
 
@@ -373,6 +468,9 @@ impl<T> fmt::Debug for Drain<'_, T> {
         f.debug_struct("Drain").field("left", &self.len()).finish_non_exhaustive()
     }
 }
+
+/// What moves between caches as one.
+const LINE_BYTES: usize = 64;
 
 #[cfg(all(test, loom))]
 mod loom;

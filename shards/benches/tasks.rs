@@ -11,10 +11,11 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
+use platform::stack::{Coroutine, StackSize, Stacks, suspend};
 use shardwise_shards::task::{Leased, TaskNumber, Tasks, yield_now};
 use shardwise_shards::timer::Timers;
 use shardwise_shards::world::World;
-use shardwise_shards::{Demand, Simulation};
+use shardwise_shards::{Demand, Shard, Simulation, Wait};
 
 fn main() {
     println!("{:<44} {:>8}   range", "", "ns");
@@ -22,6 +23,7 @@ fn main() {
     spawns();
     yields();
     leases();
+    greens();
     timers();
     scopes();
 }
@@ -195,6 +197,59 @@ fn leases() {
     });
 }
 
+fn greens() {
+    let stacks = Stacks::new(StackSize::default());
+    let mut switching = Coroutine::<()>::new(stacks.take().expect("a stack"), || {
+        loop {
+            suspend()
+        }
+    });
+    measure("green switch there and back", 1_000_000, |count| {
+        (0..count).for_each(|_| assert!(switching.resume().is_none()));
+    });
+    drop(switching);
+
+    // Through a whole shard, whose clock stands still; a turn of 8,192 polls adds next to nothing.
+    type Body = fn(Shard, u64) -> std::pin::Pin<Box<dyn Future<Output = ()>>>;
+    let rows: [(&str, Body); 5] = [
+        ("a stackless task that yields, whole shard", |_, count| {
+            Box::pin(async move {
+                for _ in 0..count {
+                    yield_now().await;
+                }
+            })
+        }),
+        ("green wait that is pending once", |shard, count| {
+            let body = move || (0..count).for_each(|_| yield_now().wait().expect("nobody cancels"));
+            Box::pin(async move { shard.green(body).expect("a stack").await.expect("it returns") })
+        }),
+        ("green wait that is ready", |shard, count| {
+            let body = move || (0..count).for_each(|n| assert_eq!(black_box(std::future::ready(n)).wait(), Ok(n)));
+            Box::pin(async move { shard.green(body).expect("a stack").await.expect("it returns") })
+        }),
+        ("green start + run + join, one by one", |shard, count| {
+            Box::pin(async move {
+                for n in 0..count {
+                    let green = shard.green(move || black_box(n)).expect("a stack");
+                    assert_eq!(green.await.expect("it returns"), n);
+                }
+            })
+        }),
+        ("the same with one wait that is pending", |shard, count| {
+            Box::pin(async move {
+                for _ in 0..count {
+                    let green = shard.green(|| yield_now().wait()).expect("a stack");
+                    assert!(green.await.is_ok());
+                }
+            })
+        }),
+    ];
+    for (name, body) in rows {
+        let mut simulation = Simulation::new(1);
+        measure(name, 500_000, |count| simulation.run(async move |shard| body(shard, count).await));
+    }
+}
+
 fn timers() {
     for armed in [0u64, 20_000, 1_000_000] {
         let start = Instant::now();
@@ -327,17 +382,17 @@ fn next(random: &mut u64) -> u64 {
 }
 
 /// A shard's tasks, entered when run, as a turn does.
-struct Shard {
+struct Executor {
     tasks: Tasks,
     own: Rc<()>,
 }
 
-fn shard() -> Shard {
+fn shard() -> Executor {
     let claim = World::claim(|| {}).expect("a world is free");
-    Shard { tasks: Tasks::new(claim), own: Rc::new(()) }
+    Executor { tasks: Tasks::new(claim), own: Rc::new(()) }
 }
 
-impl Shard {
+impl Executor {
     fn run_entered(&self) {
         self.tasks.enter(&self.own, || self.tasks.run(|| false));
     }
@@ -351,7 +406,7 @@ impl Shard {
     }
 }
 
-impl std::ops::Deref for Shard {
+impl std::ops::Deref for Executor {
     type Target = Tasks;
 
     fn deref(&self) -> &Tasks {

@@ -4,16 +4,18 @@
 //! It knows nothing of protocols. Everything that comes from outside (time, randomness, I/O) comes through the shard's
 //! reactor, so the same program runs on a real machine and on a simulated one.
 
-// The one thread-local is the current shard, in `task/raw.rs`. Clippy judges the attributes in the macro's expansion at
+// What a thread keeps stands in `task/raw.rs`. Clippy judges the attributes in the macro's expansion at
 // the crate's root, so a narrower exception has no effect.
 #![allow(clippy::disallowed_macros)]
 
 mod alarm;
 mod atomics;
 pub mod combine;
+mod guest;
 mod inbox;
 pub mod limits;
 pub mod mesh;
+pub mod models;
 mod operation;
 pub mod park;
 pub mod runtime;
@@ -27,8 +29,11 @@ mod trace;
 pub mod world;
 
 pub use alarm::{Alarm, TimedOut};
+pub use guest::{Guest, Host, Invitation};
 pub use inbox::{Remote, SendError};
 pub use mesh::{Call, CallError, OnAll, Part, PerShard, Post, Replicated};
+pub use models::offload::{self, Offload, OffloadError};
+pub use models::{Green, Model, Wait, model};
 pub use operation::Operation;
 pub use runtime::simulation::{Program, Simulation};
 pub use runtime::start::{Declaration, Listening, StartError, listen};

@@ -89,7 +89,7 @@ pub const LATE_TURN_TIME_MIN: Duration = Duration::from_millis(10);
 const _: () = assert!(LATE_TURN_TIME_MIN.as_micros() >= 10 * TURN_TIME_MAX.as_micros());
 
 /// Captures of a closure, or bytes of a value, that lie in a message of the mesh; larger ones are boxed. With a function's
-/// address, a name and a tag they make a cache line.
+/// address and a name they make a cache line.
 pub const MESSAGE_INLINE_BYTES: usize = 48;
 
 /// Requests that one shard may have on the way to another: calls that are not answered, closures that are not run. Enough to
@@ -112,9 +112,9 @@ pub const MESH_ANSWERS: usize = 4 * MESH_CREDITS;
 /// one is refused. As many as a busy shard has requests in hand.
 pub const MESH_CALLS_MAX: usize = 1 << 15;
 
-/// Messages that a lane gathers before they are shown: a receiver that spins gets them early enough, and what showing costs
-/// (a cache line, a fence) is spread over that many.
-pub const MESH_PUBLISH_BATCH: usize = 32;
+/// Messages that a link gathers before they are shown: a receiver that is awake begins while more are written, and what
+/// showing costs (a line that goes to and fro, since the receiver looks at it) is spread over that many.
+pub const MESH_PUBLISH_BATCH: usize = 16;
 
 /// Requests from all peers that a shard runs in one turn before it looks at its own tasks: at 100 ns each a fifth of a turn.
 pub const MESH_REQUESTS_PER_TURN_MAX: usize = 1024;
@@ -132,3 +132,42 @@ pub const SPIN_TIME_MIN: Duration = Duration::from_nanos(100);
 
 /// Looks for messages between two looks at the clock.
 pub const SPIN_LOOKS_PER_CLOCK: u32 = 32;
+
+/// Receive buffers for heads of a thread's private shard: it waits for one thing at a time, seldom for a few. 64 KiB.
+pub const PRIVATE_HEAD_BUFFERS: u16 = 16;
+
+/// Receive buffers for bodies of a private shard. 256 KiB: a download keeps two in its hands while the kernel fills two.
+pub const PRIVATE_BULK_BUFFERS: u16 = 4;
+
+/// Bytes of pooled chunks that a private shard may lease at a time: what one thread sends or holds of what it received. Only
+/// what is leased costs memory. Beyond 32 MiB an allocator maps such a region afresh (glibc's M_MMAP_THRESHOLD_MAX); below, it
+/// takes what the last thread has left and clears it, which cost 50 ms a thread.
+pub const PRIVATE_POOL_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Threads of the pool for offloaded jobs, for each CPU that the process may use, unless the builder says otherwise. Most of
+/// such jobs wait for a disk or a lock; those that compute should not crowd out the shards by more than that.
+pub const OFFLOAD_THREADS_PER_CPU: usize = 4;
+
+/// The most that a builder may ask for. Each is a stack and a place in the kernel's tables; code that wants more of them wants to
+/// be asynchronous.
+pub const OFFLOAD_THREADS_MAX: usize = 1024;
+
+/// Offloaded jobs of one shard that wait for a thread, unless the builder says otherwise: as many as requests in hand on a busy
+/// shard. A further one is refused.
+pub const OFFLOAD_QUEUE_MAX: usize = 1024;
+
+/// How long a thread of the pool waits for a job before it ends. Starting one costs some 50 µs, keeping it a stack: ten seconds
+/// span the gaps of a steady load.
+pub const OFFLOAD_IDLE_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// While the end waits for offloaded jobs: how often it looks whether a second signal has come.
+pub const OFFLOAD_LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// A simulated thread takes up to this to come for a job: what waking one costs on a busy machine.
+pub const SIMULATED_THREAD_WAKE_MAX: Duration = Duration::from_micros(200);
+
+/// An offloaded job takes up to this on a simulated machine: a few reads of a disk.
+pub const SIMULATED_JOB_TIME_MAX: Duration = Duration::from_millis(10);
+
+/// CPUs of a simulated machine, as far as the pool of threads goes: two, so that jobs overtake each other and also wait.
+pub const SIMULATED_CPUS: usize = 2;

@@ -2,17 +2,19 @@
 //!
 //! A [`Shard`] is a handle on it, cheap to clone and bound to its thread. Whoever owns the thread drives it by calling
 //! [`turn`](Running::turn) and, when that says so, [`park`](Running::park): the thread loop of a [`Runtime`](crate::Runtime),
-//! a simulation, or someone else's event loop.
+//! or a simulation. Someone else's event loop, in which the shard is a [`Guest`](crate::Guest), calls
+//! [`settle`](Running::settle) instead and waits itself.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant, SystemTime};
 
 use platform::arena::{Arena, Key};
+use platform::stack::StackSize;
 use platform::{BackendKind, Pool, Reactor, Wait};
 
 use crate::inbox::{Inbox, Remote};
@@ -21,6 +23,8 @@ use crate::limits::{
     TURN_TIME_MAX,
 };
 use crate::mesh::Mesh;
+use crate::models::Greens;
+use crate::models::offload::Offloader;
 use crate::runtime::start::Start;
 use crate::scope::{Cause, ScopeHandle, Tree};
 use crate::stats::ShardStats;
@@ -50,7 +54,9 @@ pub(crate) struct Core {
     world: &'static World,
     inbox: Arc<Inbox>,
     mesh: Mesh,
+    offloader: Offloader,
     locals: Locals,
+    greens: Greens,
     scopes: Rc<Tree>,
     root: ScopeHandle,
     is_draining: Cell<bool>,
@@ -109,10 +115,25 @@ pub(crate) struct Seed {
     pub(crate) stats: Arc<ShardStats>,
     /// How long the shard may look for messages before it sleeps; zero if others need the CPU.
     pub(crate) spin_time_max: Duration,
+    /// The way to the runtime's pool of threads.
+    pub(crate) offloader: Offloader,
+    /// For its green threads.
+    pub(crate) stacks: StackSize,
 }
 
 /// In the number of a waiter: a stranger's waker and not a task. It makes the slot larger than any task's.
 const STRANGER: u64 = 1 << 53;
+
+impl Next {
+    /// The same, with a moment at which it is time in any case.
+    pub(crate) fn no_later_than(self, limit: Option<Instant>) -> Next {
+        match (self, limit) {
+            (Next::At(at), Some(limit)) => Next::At(at.min(limit)),
+            (Next::Idle, Some(limit)) => Next::At(limit),
+            (next, _) => next,
+        }
+    }
+}
 
 impl Running {
     /// Brings a shard to life on this thread. `unpark` ends its sleep in the reactor, from any thread.
@@ -124,7 +145,7 @@ impl Running {
         unpark: impl Fn() + Send + Sync + 'static,
     ) -> Result<Self, WorldsFull> {
         let claim: Claim = World::claim(unpark)?;
-        let Seed { number, count, why, start, stats, spin_time_max } = seed;
+        let Seed { number, count, why, start, stats, spin_time_max, offloader, stacks } = seed;
         let tasks = Tasks::new(claim);
         let scopes = Rc::new(Tree::new());
         tasks.on_unjoined_panic(|payload| {
@@ -143,8 +164,10 @@ impl Running {
             strangers: RefCell::new(Arena::new(STRANGERS_MAX)),
             inbox: Inbox::new(),
             mesh: Mesh::new(number, Arc::clone(start.fabric()), tasks.world()),
+            offloader,
             tasks,
             locals: Locals::new(),
+            greens: Greens::new(stacks),
             root: ScopeHandle::root(&scopes),
             scopes,
             is_draining: Cell::new(false),
@@ -155,6 +178,8 @@ impl Running {
         };
         let core = Rc::new(core);
         core.scopes.belongs_to(&core);
+        let world = core.world;
+        core.pool.wake_by(move || world.notify());
         let spin = Spin { time: spin_time_max, time_max: spin_time_max };
         Ok(Running { shard: Shard(core), woken: Vec::new(), ended: Vec::new(), is_late: false, spin })
     }
@@ -253,10 +278,45 @@ impl Running {
         true
     }
 
-    /// Submits and lands without waiting: for a caller that has its own way to wait.
-    pub fn poll_backend(&mut self) {
+    /// Instead of [`park`](Running::park), for a caller that waits elsewhere, by the reactor's [bell](Reactor::bell): submits
+    /// what the turn has started, lands what has completed, and says what is left to wait for. Until the next turn, whatever
+    /// comes rings the bell.
+    pub fn settle(&mut self, next: Next) -> Next {
+        if next == Next::Ready {
+            return next;
+        }
+        let Shard(core) = self.shard.clone();
+        core.tasks.enter(&core, || {
+            let due = core.reactor.borrow_mut().settle(&mut self.woken);
+            core.stats.record_reactor(&core.reactor.borrow());
+            self.wake_all();
+            // As before a sleep in the reactor: a sender that comes after this look finds the flag, and rings.
+            if self.is_ready() || !core.world.sleep().prepare(|| !core.has_arrivals()) {
+                return Next::Ready;
+            }
+            match self.next().no_later_than(due) {
+                // A host that is told of a moment that has passed would not let its other work run.
+                Next::At(at) if at <= core.reactor.borrow().now() => Next::Ready,
+                next => next,
+            }
+        })
+    }
+
+    /// Submits what was started since, without waiting for anything.
+    pub(crate) fn submit(&mut self) {
         let Shard(core) = self.shard.clone();
         core.tasks.enter(&core, || self.enter(Wait::No));
+    }
+
+    /// Ends what [`settle`](Running::settle) has begun: nobody needs to ring any more.
+    pub(crate) fn rouse(&mut self) {
+        self.shard.0.world.sleep().awake();
+    }
+
+    /// Polls something for whoever drives the shard: see [`Tasks::poll_for`].
+    pub(crate) fn poll_for<R>(&mut self, number: TaskNumber, poll: impl FnOnce(&mut Context<'_>) -> R) -> R {
+        let Shard(core) = &self.shard;
+        core.tasks.enter(core, || core.tasks.poll_for(number, poll))
     }
 
     /// Whether a simulated machine keeps it off its CPU: it is not to be turned now.
@@ -280,6 +340,9 @@ impl Running {
             for job in core.inbox.take() {
                 job(&self.shard);
             }
+        }
+        if core.pool.has_news() {
+            core.reactor.borrow_mut().collect();
         }
         if core.mesh.receive(&self.shard) {
             self.spin.time = self.spin.time_max;
@@ -484,6 +547,23 @@ impl Shard {
         &self.0.mesh
     }
 
+    pub(crate) fn offloader(&self) -> &Offloader {
+        &self.0.offloader
+    }
+
+    pub(crate) fn greens(&self) -> &Greens {
+        &self.0.greens
+    }
+
+    /// Runs `f` with this shard as the current one, which it mostly is already.
+    #[inline]
+    pub(crate) fn entered<R>(&self, f: impl FnOnce() -> R) -> R {
+        match task::current::<Core>().is_some_and(|current| Rc::ptr_eq(&current, &self.0)) {
+            true => f(),
+            false => self.0.tasks.enter(&self.0, f),
+        }
+    }
+
     pub(crate) fn start_state(&self) -> Arc<Start> {
         Arc::clone(&self.0.start)
     }
@@ -541,7 +621,7 @@ impl Core {
 
     /// Whether something waits to be adopted or shown that does not come from this shard's own tasks.
     fn has_arrivals(&self) -> bool {
-        self.world.has_wakes() || self.inbox.is_waiting() || self.mesh.is_ready()
+        self.world.has_wakes() || self.inbox.is_waiting() || self.mesh.is_ready() || self.pool.has_news()
     }
 
     fn wake(&self, waiter: u64) {

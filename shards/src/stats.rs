@@ -1,7 +1,7 @@
 //! What a shard counts about itself, in memory that any thread may read at any time.
 //!
-//! Each counter has one writer, the shard, so counting is a plain load and store without a locked instruction. The admin
-//! listener reads them even while the shard stalls.
+//! Each counter has one writer, the shard (those of offloaded jobs: whoever holds the pool's lock), so counting is a plain load
+//! and store without a locked instruction. The admin listener reads them even while the shard stalls.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -88,6 +88,16 @@ pub struct ShardStats {
     pub pool_refused: Counter,
     /// Small leases copied out of receive buffers.
     pub compactions: Counter,
+    /// Green threads that have not ended.
+    pub green_threads: Counter,
+    /// Green threads refused, because there was no stack for them.
+    pub green_refused: Counter,
+    /// Leases that other threads may hold.
+    pub shared: Counter,
+    /// Those that have come home.
+    pub shared_returned: Counter,
+    /// Those that were copied, because as many were out as may be.
+    pub shared_refused: Counter,
     /// Calls and one-way closures sent to other shards.
     pub mesh_sent: Counter,
     /// Those of other shards that were run.
@@ -96,6 +106,18 @@ pub struct ShardStats {
     pub mesh_waits: Counter,
     /// Those refused because a bound was reached.
     pub mesh_refused: Counter,
+    /// Offloaded jobs that wait for a thread.
+    pub offload_queued: Counter,
+    /// Those that run.
+    pub offload_running: Counter,
+    /// Those that have run to their end, or to a panic.
+    pub offload_done: Counter,
+    /// Those that have panicked.
+    pub offload_panicked: Counter,
+    /// Those that were cancelled before they began.
+    pub offload_cancelled: Counter,
+    /// Those refused because a bound was reached, or the runtime ends.
+    pub offload_refused: Counter,
 }
 
 impl ShardStats {
@@ -120,5 +142,8 @@ impl ShardStats {
         self.pooled_bytes.set(pool.pooled_bytes);
         self.pool_refused.set(pool.refused);
         self.compactions.set(pool.compactions);
+        self.shared.set(u64::from(pool.shared));
+        self.shared_returned.set(pool.shared_returned);
+        self.shared_refused.set(pool.shared_refused);
     }
 }

@@ -13,7 +13,9 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use shardwise_shards::limits::{MESH_CREDITS, MESSAGE_INLINE_BYTES};
-use shardwise_shards::{CallError, JoinHandle, PerShard, Program, Runtime, Shard, Simulation, TraceContext, yield_now};
+use shardwise_shards::{
+    CallError, JoinHandle, PerShard, Program, Runtime, Shard, Simulation, TraceContext, TurnEnd, yield_now,
+};
 
 /// Runs `main` on simulated shards until it has ended on all of them that live.
 #[track_caller]
@@ -330,6 +332,31 @@ fn at_baseline_with(shard: &Shard, peers: &[usize]) {
     }
 }
 
+#[test]
+fn what_is_sent_when_a_turn_has_ended_is_shown_before_the_shard_sleeps() {
+    /// Sends when the turn in which it was asked for has ended, after which the shard has nothing else to do.
+    struct Sends(Shard, Arc<AtomicU64>);
+    impl TurnEnd for Sends {
+        fn turn_ended(&self, _: Duration) {
+            let (sent, came) = (self.0.now(), Arc::clone(&self.1));
+            let note = move |there: &Shard| came.store((there.now() - sent).as_micros() as u64, Ordering::Relaxed);
+            self.0.try_post(1, note).unwrap();
+        }
+    }
+    let waited = Arc::new(AtomicU64::new(u64::MAX));
+    let seen = Arc::clone(&waited);
+    check(2, async move |shard| {
+        if shard.number() == 0 {
+            // The link stands, so nothing else tells the peer.
+            shard.on(1, |_| ()).await.unwrap();
+            shard.at_turn_end(Rc::new(Sends(shard.clone(), Arc::clone(&seen))));
+        }
+        shard.sleep(Duration::from_secs(10)).await;
+    });
+    let waited = waited.load(Ordering::Relaxed);
+    assert!(waited < 1_000_000, "it came after {waited} us");
+}
+
 /// What is counted while everything goes wrong.
 #[derive(Default)]
 struct Ledger {
@@ -538,16 +565,32 @@ fn soak(seed: u64) -> Vec<u64> {
     happened
 }
 
-#[test]
-fn whatever_happens_every_call_ends_once() {
+/// Seeds of the simulated soak: `SHARDWISE_MESH_SEEDS` makes them more.
+const SEEDS: u64 = 1_000;
+
+/// Runs every second seed, from the given one on; sums up what has happened.
+fn soak_seeds(first: u64, seeds: u64) -> [u64; 7] {
     let mut total = [0; 7];
-    for seed in 0..100 {
+    for seed in (first..seeds).step_by(2) {
         let happened = soak(seed);
         total.iter_mut().zip(&happened).for_each(|(total, count)| *total += count);
         if seed % 10 == 1 {
             assert_eq!(happened, soak(seed), "seed {seed}: the same again");
         }
     }
+    total
+}
+
+#[test]
+fn whatever_happens_every_call_ends_once() {
+    let seeds = std::env::var("SHARDWISE_MESH_SEEDS").map_or(SEEDS, |text| text.parse().expect("a number of seeds"));
+    let begin = Instant::now();
+    // Two threads, since a simulation has one.
+    let [even, odd] = std::thread::scope(|scope| {
+        [0, 1].map(|first| scope.spawn(move || soak_seeds(first, seeds))).map(|half| half.join().expect("seeds pass"))
+    });
+    let total: [u64; 7] = std::array::from_fn(|outcome| even[outcome] + odd[outcome]);
+    println!("{seeds} seeds, {} calls in {:?}: {total:?}", total.iter().sum::<u64>(), begin.elapsed());
     let [values, no_shard, stopped, cancelled, overloaded, panicked, given_up] = total;
     assert!(values > 0 && stopped > 0 && panicked > 0 && given_up > 0, "{total:?}");
     assert_eq!((no_shard, cancelled, overloaded), (0, 0, 0), "{total:?}");

@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 use http::StatusCode;
+#[cfg(doc)]
+use platform::Chunk;
 
 use super::{FromRequest, Rejection};
 use crate::request::{Collected, Request};
@@ -13,10 +15,15 @@ impl FromRequest for Request {
     }
 }
 
-/// The whole body; one copy out of the receive buffers.
+/// The whole body. If it came in one piece and is large, it stays where it was received, which is not used for anything else as
+/// long as the bytes are held: [`Chunk::share`] says when. Otherwise it is copied once out of the receive buffers. Whoever keeps
+/// bodies for long copies them.
 impl FromRequest for Bytes {
     async fn from_request(mut request: Request) -> Result<Self, Rejection> {
-        Ok(request.collect().await?.into_vec().into())
+        Ok(match request.collect().await? {
+            Collected::Chunk(chunk) => chunk.share(),
+            Collected::Vec(bytes) => bytes.into(),
+        })
     }
 }
 

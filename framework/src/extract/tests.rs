@@ -220,3 +220,38 @@ fn bodies_that_do_not_fit_are_refused_in_words() {
         ],
     );
 }
+
+/// A large body that came in one piece stays where it was received; a small one does not keep a receive buffer from its use.
+#[test]
+fn bytes_are_shared_if_they_are_large() {
+    let app = App::new().post("/", async |shard: Shard, body: Bytes| {
+        format!("{} bytes, {} shared", body.len(), shard.pool().stats().shared)
+    });
+    let server = crate::test::run(app);
+    for (bytes, answer) in [(0, "0 bytes, 0 shared"), (100, "100 bytes, 0 shared"), (3000, "3000 bytes, 1 shared")] {
+        assert_eq!(server.post("/", vec![1; bytes]).text(), answer);
+    }
+    // In several pieces: gathered into memory of its own.
+    assert_eq!(server.post("/", vec![1; 300_000]).text(), "300000 bytes, 0 shared");
+}
+
+/// A body goes to another shard and back, and is the answer: whatever the network cuts it into, and whichever shard's memory it
+/// lies in. The server is looked at for leaks when it has ended.
+#[test]
+fn bytes_go_through_other_shards() {
+    let around = async |shard: Shard, body: Bytes| -> crate::Result<Bytes> {
+        let peer = (shard.number() + 1) % shard.count();
+        let back = shard.on(peer, move |there| (there.number(), body)).await?;
+        assert_eq!(back.0, peer);
+        Ok(back.1)
+    };
+    for seed in crate::test::seeds(20) {
+        let server = crate::test::builder().seed(seed).shards(3).plan(crate::test::Plan::CHOPPY);
+        let server = server.start(move |_| App::new().post("/around", around));
+        for bytes in [0, 1, 1000, 1100, 2500, 3500, 20_000] {
+            let body: Vec<u8> = (0..bytes).map(|index| index as u8).collect();
+            assert!(server.post("/around", body.clone()).bytes() == body, "seed {seed}, {bytes} bytes");
+        }
+        server.end();
+    }
+}

@@ -245,6 +245,12 @@ const STATS: &[Stat] = &[
     ("shardwise_stream_starved_total", Kind::Counter, "Times that a stream found no receive buffer.", |entry| {
         entry.stats.starved.get() as f64
     }),
+    ("shardwise_green_threads", Kind::Gauge, "Green threads that have not ended.", |entry| {
+        entry.stats.green_threads.get() as f64
+    }),
+    ("shardwise_green_threads_refused_total", Kind::Counter, "Green threads refused: no stack for them.", |entry| {
+        entry.stats.green_refused.get() as f64
+    }),
     ("shardwise_operations", Kind::Gauge, "Operations in flight.", |entry| entry.stats.operations.get() as f64),
     ("shardwise_handles", Kind::Gauge, "Open sockets and files.", |entry| entry.stats.handles.get() as f64),
     ("shardwise_pool_receive_buffers", Kind::Gauge, "Receive buffers leased.", |entry| {
@@ -259,6 +265,18 @@ const STATS: &[Stat] = &[
     ("shardwise_pool_compactions_total", Kind::Counter, "Small leases copied out of receive buffers.", |entry| {
         entry.stats.compactions.get() as f64
     }),
+    ("shardwise_pool_shared", Kind::Gauge, "Leases that other threads may hold.", |entry| {
+        entry.stats.shared.get() as f64
+    }),
+    ("shardwise_pool_shared_returned_total", Kind::Counter, "Shared leases that have come home.", |entry| {
+        entry.stats.shared_returned.get() as f64
+    }),
+    (
+        "shardwise_pool_shared_refused_total",
+        Kind::Counter,
+        "Leases copied because as many were shared as may be.",
+        |entry| entry.stats.shared_refused.get() as f64,
+    ),
     ("shardwise_mesh_sent_total", Kind::Counter, "Calls and one-way closures sent to other shards.", |entry| {
         entry.stats.mesh_sent.get() as f64
     }),

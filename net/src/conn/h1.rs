@@ -242,6 +242,10 @@ impl<S: Service> Connection<S> {
                 Err(error) => return Ok(Then::Refuse(error)),
             };
             match &step.event {
+                // RFC 9110 section 7.4: the stream is not secured, and a gateway that we could trust says nothing of it.
+                Event::Head(_) if is_of_https(table, &self.input.as_slice()[..step.consumed]) => {
+                    return Ok(Then::Refuse(h1::Error::Misdirected));
+                }
                 Event::Head(head) => match self.begin(head, step.consumed, entered)? {
                     Begun::Ended if self.engine.keep_alive() => continue,
                     Begun::Ended => return Ok(Then::Finish { linger: !self.engine.is_request_ended() }),
@@ -931,6 +935,12 @@ impl From<Option<Content>> for Stage {
     fn from(rest: Option<Content>) -> Self {
         rest.map_or(Stage::Done, Stage::Content)
     }
+}
+
+/// Whether the request's target is a resource of `https`.
+#[inline]
+fn is_of_https(table: &HeadTable, head: &[u8]) -> bool {
+    table.scheme(head).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"https"))
 }
 
 /// A response's lines as the engine takes them: their types have checked them.

@@ -1,8 +1,11 @@
 //! The one backend of all systems but Linux.
 
+use std::time::Instant;
+
 use super::polling::Polling;
-use super::readiness::Readiness;
+use super::readiness::{Readiness, Watch};
 use super::{BackendKind, Choice, Config, Selection, SetupError};
+use crate::Bell;
 use crate::flight::Core;
 use crate::handle::Resource;
 use crate::op::Wait;
@@ -48,6 +51,14 @@ impl Kernel {
 
     pub(super) fn enter(&mut self, core: &mut Core, wait: Wait) {
         self.0.enter(core, wait);
+    }
+
+    pub(super) fn settle(&mut self, core: &mut Core) -> Option<Instant> {
+        self.0.settle(core)
+    }
+
+    pub(super) fn bell(&mut self) -> crate::Result<Bell> {
+        self.0.watch().bell()
     }
 
     /// Readiness lends the kernel no memory.

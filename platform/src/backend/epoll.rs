@@ -12,7 +12,6 @@ use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags, accept
 
 use super::readiness::{Readiness, Ready, Tried, Watch, land_accepted, land_received, mark, now, starve};
 use super::{BackendKind, SetupError};
-use crate::Error;
 use crate::arena::Key;
 use crate::flight::Core;
 use crate::handle::{Handle, Resource};
@@ -20,6 +19,7 @@ use crate::limits::{DATAGRAMS_PER_CALL_MAX, READINESS_EVENTS_MAX, READINESS_WAIT
 use crate::op::{Message, Op, Outcome, Wait};
 use crate::os::{self, Descriptor, error_of};
 use crate::unpark::{Unparker, Wake};
+use crate::{Bell, Error};
 
 /// The epoll file reports the descriptor's edges.
 const REGISTERED: u32 = mark::OWN;
@@ -91,6 +91,14 @@ impl Watch for Epoll {
             }
         }
         unparked
+    }
+
+    fn bell(&self) -> Result<Bell, Error> {
+        Ok(Bell(self.epoll.try_clone()?))
+    }
+
+    fn may_have_more(&self) -> bool {
+        self.events.len() >= READINESS_EVENTS_MAX
     }
 
     fn ask(&mut self, core: &mut Core, handle: Handle) -> Result<(), Error> {

@@ -1,10 +1,13 @@
 //! The backends of Linux: io_uring, and readiness where it cannot be had. The one of other systems is here for tests.
 
+use std::time::Instant;
+
 use super::epoll::Epoll;
 use super::polling::Polling;
-use super::readiness::Readiness;
+use super::readiness::{Readiness, Watch};
 use super::uring::{self, Uring};
 use super::{BackendKind, Choice, Config, Selection, SetupError};
+use crate::Bell;
 use crate::flight::Core;
 use crate::handle::Resource;
 use crate::op::Wait;
@@ -65,6 +68,22 @@ impl Kernel {
             Kernel::Uring(uring) => uring.enter(core, wait),
             Kernel::Epoll(epoll) => epoll.enter(core, wait),
             Kernel::Polling(polling) => polling.enter(core, wait),
+        }
+    }
+
+    pub(super) fn settle(&mut self, core: &mut Core) -> Option<Instant> {
+        match self {
+            Kernel::Uring(uring) => uring.settle(core),
+            Kernel::Epoll(epoll) => epoll.settle(core),
+            Kernel::Polling(polling) => polling.settle(core),
+        }
+    }
+
+    pub(super) fn bell(&mut self) -> crate::Result<Bell> {
+        match self {
+            Kernel::Uring(uring) => uring.bell(),
+            Kernel::Epoll(epoll) => epoll.watch().bell(),
+            Kernel::Polling(polling) => polling.watch().bell(),
         }
     }
 

@@ -36,8 +36,9 @@ use crate::flight::Core;
 use crate::handle::Resource;
 use crate::op::Wait;
 use crate::socket::{self, ListenError, ListenOptions, Socket, SocketOption};
+use crate::stack::StackSize;
 use crate::unpark::Unparker;
-use crate::{Error, Result, os};
+use crate::{Bell, Error, Result, os};
 
 /// Which backend to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -94,13 +95,15 @@ impl std::str::FromStr for Choice {
     }
 }
 
-/// How a reactor is set up. Plain data; the same for all shards.
+/// How a shard is set up on its machine. Plain data; the same for all shards.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Config {
     /// The size of its buffer pool.
     pub pool: PoolSize,
     /// Ring features that may be used.
     pub features: Features,
+    /// The stacks of its green threads.
+    pub stacks: StackSize,
 }
 
 /// A backend that can be had, and why it was chosen.
@@ -174,6 +177,26 @@ impl Backend {
         match self {
             Backend::Kernel(kernel) => kernel.enter(core, wait),
             Backend::Sim(sim) => sim.enter(core, wait),
+        }
+    }
+
+    /// Submits and lands without waiting, as far as that goes at once, so that the bell tells of everything that comes
+    /// later. Gives the moment at which it must be called again all the same.
+    pub(crate) fn settle(&mut self, core: &mut Core) -> Option<Instant> {
+        match self {
+            Backend::Kernel(kernel) => kernel.settle(core),
+            Backend::Sim(sim) => {
+                sim.enter(core, Wait::No);
+                None
+            }
+        }
+    }
+
+    pub(crate) fn bell(&mut self) -> Result<Bell> {
+        match self {
+            Backend::Kernel(kernel) => kernel.bell(),
+            // Whoever runs a simulated machine sees what is next on it.
+            Backend::Sim(_) => Err(Error::Unsupported),
         }
     }
 

@@ -22,7 +22,7 @@ use crate::limits::{READINESS_EVENTS_MAX, READINESS_WAIT_MAX, SEGMENTS_MAX, SEND
 use crate::op::{Datagram, Op, Outcome, Wait};
 use crate::os::{self, Descriptor, error_of};
 use crate::unpark::{Unparker, Wake};
-use crate::{BufList, Error, Result};
+use crate::{Bell, BufList, Error, Result};
 
 /// The poller has been asked to tell when there is something to read.
 const ASKED_READ: u32 = mark::OWN;
@@ -100,6 +100,14 @@ impl Watch for Polling {
             Wake::Poller { raised, .. } => raised.swap(false, Ordering::AcqRel),
             Wake::Event(_) | Wake::Nobody => false,
         }
+    }
+
+    fn bell(&self) -> Result<Bell> {
+        os::bell_of(&self.poller)
+    }
+
+    fn may_have_more(&self) -> bool {
+        self.events.len() >= READINESS_EVENTS_MAX
     }
 
     fn ask(&mut self, core: &mut Core, handle: Handle) -> Result<()> {

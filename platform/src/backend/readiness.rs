@@ -11,7 +11,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
 use self::files::Files;
-use crate::Error;
 use crate::arena::Key;
 use crate::flight::{Core, Entry};
 use crate::handle::{Handle, Resource};
@@ -19,6 +18,7 @@ use crate::limits::{READINESS_BUSY_TURNS_MAX, TRANSFERS_PER_TURN_MAX};
 use crate::op::{Op, Outcome, Wait};
 use crate::os;
 use crate::unpark::Unparker;
+use crate::{Bell, Error};
 
 /// What is known of a descriptor: bits of its entry's `mark`. With none set, everything may be tried.
 pub(super) mod mark {
@@ -37,6 +37,12 @@ pub(crate) trait Watch {
     /// Takes news from the kernel, after waiting as told, and lists the descriptors they are about. True if the shard was
     /// unparked.
     fn look(&mut self, core: &mut Core, ready: &mut Ready, wait: Wait) -> bool;
+
+    /// What is readable while the kernel has news.
+    fn bell(&self) -> Result<Bell, Error>;
+
+    /// Whether the last look took as much as it has room for, so that there may be more.
+    fn may_have_more(&self) -> bool;
 
     /// Makes sure that the kernel tells when what blocks a descriptor has passed, as its marks say. Whatever it is ready for
     /// at this moment counts as news, so nothing is missed between a try and this.
@@ -125,6 +131,17 @@ impl<W: Watch> Readiness<W> {
                 return;
             }
             core.revive_starved();
+        }
+    }
+
+    /// Does what can be done at once. What is left comes soon, or at the next sleep's end, or with news from the kernel.
+    pub(crate) fn settle(&mut self, core: &mut Core) -> Option<Instant> {
+        self.work(core);
+        self.look(core, Wait::No);
+        self.work(core);
+        match core.queue.is_empty() && self.ready.0.is_empty() && !self.watch.may_have_more() {
+            true => self.sleeps.first().map(|(until, _)| *until),
+            false => Some(now()),
         }
     }
 

@@ -31,7 +31,7 @@ use crate::limits::{
 use crate::op::{Message, Op, Outcome, Stat, Wait};
 use crate::os::{Descriptor, MessageHead, error_of};
 use crate::unpark::{Unparker, Wake};
-use crate::{Chunk, ChunkMut, Error, Group, os};
+use crate::{Bell, Chunk, ChunkMut, Error, Group, os};
 
 /// User data of the poll that wakes the shard. A key's index is never `u32::MAX`, so this is no key.
 const WAKE: u64 = u64::MAX;
@@ -62,6 +62,8 @@ pub(crate) struct Uring {
     message_shape: Box<libc::msghdr>,
     unparker: Unparker,
     wake_armed: bool,
+    /// Somebody else waits for the unparker, and for what completes.
+    has_bell: bool,
 }
 
 /// Memory of one operation that the kernel reads or writes and that the operation does not own itself. Each kind is on the
@@ -208,6 +210,7 @@ impl Uring {
             message_shape,
             unparker: unparker.clone(),
             wake_armed: false,
+            has_bell: false,
         })
     }
 
@@ -223,6 +226,45 @@ impl Uring {
             }
             core.revive_starved();
         }
+    }
+
+    /// Submits and lands without waiting. What could not be submitted, or was not read, the caller comes back for.
+    pub(crate) fn settle(&mut self, core: &mut Core) -> Option<Instant> {
+        self.submit(core, Wait::No);
+        self.land(core);
+        // What has rung until now is landed. What comes between that and this is seen below, and what comes after rings.
+        if self.has_bell
+            && let Wake::Event(event) = self.unparker.wake()
+        {
+            event.clear();
+        }
+        if !self.features.has(Features::TASKRUN_FLAG) {
+            self.call(core, Wait::No);
+            self.land(core);
+        }
+        let (is_submitted, is_flagged) = {
+            let queue = self.ring.submission();
+            (queue.is_empty(), queue.taskrun() || queue.cq_overflow())
+        };
+        match is_submitted && core.queue.is_empty() {
+            true if !is_flagged && self.ring.completion().is_empty() => None,
+            true => Some(now()),
+            false => Some(now() + BACK_OFF),
+        }
+    }
+
+    /// The unparker's eventfd, which from now on the kernel raises too, with each completion; so the ring need not wait for it
+    /// any more. The ring's own descriptor will not do: with DEFER_TASKRUN nobody who polls it is told of what comes before
+    /// we enter the kernel. Nor will an eventfd besides: one is not raised from another's wake-up, or only once, on 6.18
+    /// (`platform/decisions/2026-11-25-the-bell-is-the-unparkers.md`).
+    pub(crate) fn bell(&mut self) -> Result<Bell, Error> {
+        let Wake::Event(event) = self.unparker.wake() else { return Err(Error::Unsupported) };
+        let bell = Bell(event.descriptor().try_clone()?);
+        if !self.has_bell {
+            self.ring.submitter().register_eventfd(event.descriptor().as_raw_fd())?;
+            self.has_bell = true;
+        }
+        Ok(bell)
     }
 
     /// Fills the submission queue and enters the kernel if there is a reason to.
@@ -287,7 +329,7 @@ impl Uring {
     }
 
     fn arm_wake(&mut self) {
-        if self.wake_armed {
+        if self.wake_armed || self.has_bell {
             return;
         }
         let Wake::Event(event) = self.unparker.wake() else { return };

@@ -2,18 +2,28 @@
 //! [`Chunk`]: a lease on a piece of the pool's memory, read-only and shared by count; [`ChunkMut`]: the same while it has
 //! one owner, who may append.
 //!
-//! The count is not atomic and a chunk is not `Send`: it never leaves its shard. The memory goes home when the last lease
-//! on its block ends, whichever slice of it that was.
+//! The count is not atomic and a chunk is not `Send`: it never leaves its shard, but in the form that
+//! [`share`](Chunk::share) makes. The memory goes home when the last lease on its block ends, whichever slice of it that was.
 
 use std::fmt;
 use std::ops::{Deref, Range};
 use std::ptr::NonNull;
 use std::rc::Rc;
 
+use bytes::Bytes;
+
 use super::pool::{Block, PoolCore};
-use crate::limits::COMPACT_BYTES_MAX;
+use crate::limits::{COMPACT_BYTES_MAX, SHARE_COPY_BYTES_MAX};
 
 /// A lease on received or pooled bytes. Cloning and slicing share the memory; 24 bytes.
+///
+/// It never leaves its shard, and [`share`](Chunk::share) makes a form that may:
+///
+/// ```compile_fail,E0277
+/// let pool = shardwise_platform::Pool::new(Default::default());
+/// let chunk = pool.lease(10).unwrap().freeze();
+/// std::thread::spawn(move || drop(chunk));
+/// ```
 pub struct Chunk {
     pool: Rc<PoolCore>,
     start: NonNull<u8>,
@@ -94,6 +104,34 @@ impl Chunk {
         if self.len() <= COMPACT_BYTES_MAX {
             self.move_out();
         }
+    }
+
+    /// The bytes in a form that any thread may hold, clone and drop at any time, also after the shard's end. Without a copy:
+    /// the memory stays leased, and goes home by one bit when the last clone or slice is gone.
+    ///
+    /// Copied into memory of their own are chunks of at most
+    /// [`SHARE_COPY_BYTES_MAX`](crate::limits::SHARE_COPY_BYTES_MAX) bytes, for which that is cheaper, and all while as much
+    /// of the pool is out as [may be](crate::limits::SHARED_SHARE). So what is kept for long, as by a cache, is better copied
+    /// by whoever keeps it. Either way costs one small allocation.
+    ///
+    /// ```
+    /// use shardwise_platform::{Pool, PoolSize};
+    ///
+    /// let pool = Pool::new(PoolSize::default());
+    /// let mut chunk = pool.lease(4096).unwrap();
+    /// chunk.put(&[7; 4096]);
+    /// let shared = chunk.freeze().share();
+    /// let sum = std::thread::spawn(move || shared.iter().map(|&byte| u64::from(byte)).sum::<u64>());
+    /// assert_eq!(sum.join().unwrap(), 7 * 4096);
+    /// assert_eq!(pool.stats().pooled_bytes, 0, "it is home");
+    /// ```
+    pub fn share(self) -> Bytes {
+        if self.len() <= SHARE_COPY_BYTES_MAX {
+            return Bytes::copy_from_slice(&self);
+        }
+        // SAFETY: this lease holds to the contract of `from_block`, and lives until the other has been counted.
+        let shared = unsafe { self.pool.share(self.start, self.len, self.block) };
+        shared.map_or_else(|| Bytes::copy_from_slice(&self), Bytes::from_owner)
     }
 
     /// Moves a lease on a receive buffer, whatever its size, into a pooled chunk, if the pool has one.

@@ -1,7 +1,9 @@
 //! Memory that travels with operations: leases on pooled memory, and what a send takes.
 
 mod chunk;
+mod memory;
 mod pool;
+mod returns;
 #[cfg(test)]
 mod tests;
 

@@ -2,27 +2,27 @@
 //! One shard's memory for bytes on their way: receive buffers that the kernel fills, and pooled chunks by size class.
 //!
 //! All of it lies in a few regions that are reserved when the shard starts and touched when first used. A region is never
-//! unmapped while a lease or the kernel may still look at it: leases own the pool by count, and a reactor that cannot
-//! prove the kernel done leaks it.
+//! unmapped while a lease or the kernel may still look at it: leases own it by count (`memory.rs`), and a reactor that
+//! cannot prove the kernel done leaks it.
+//!
+//! A lease that is shared with other threads stays in the books by its slot, until that comes home (`returns.rs`).
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::ptr::NonNull;
 use std::rc::Rc;
 
 use super::chunk::{Chunk, ChunkMut};
+use super::memory::{Memory, Shared};
 use crate::limits::{
     BULK_BUFFER_BYTES, BULK_BUFFER_COUNT, CHUNK_BYTES_MAX, HEAD_BUFFER_BYTES, HEAD_BUFFER_COUNT, POOL_BYTES_MAX,
-    SCARCE_SHARE,
+    SCARCE_SHARE, SHARED_MAX, SHARED_SHARE,
 };
 use crate::op::Group;
+use crate::sync::Arc;
 
 /// Sizes of pooled chunks. A request takes the smallest that fits.
 const CLASS_BYTES: [usize; 5] = [256, 1024, 4096, 16 * 1024, CHUNK_BYTES_MAX];
-
-/// Regions start on a page, so that no buffer straddles one more page than it must.
-const PAGE_BYTES: usize = 4096;
 
 /// A shard's buffer memory. Cloning gives another handle on the same pool; not `Send`.
 #[derive(Clone)]
@@ -62,6 +62,12 @@ pub struct PoolStats {
     pub refused: u64,
     /// Small leases copied out of receive buffers.
     pub compactions: u64,
+    /// Leases that other threads may hold: how many are out now.
+    pub shared: u32,
+    /// How many of them have come home.
+    pub shared_returned: u64,
+    /// How many were copied instead, because as many were out as may be.
+    pub shared_refused: u64,
 }
 
 /// Names the memory that a lease keeps: a receive buffer of a group, or a block of a size class.
@@ -70,6 +76,9 @@ pub(super) struct Block(u32);
 
 impl Block {
     const RECEIVE: u32 = 1 << 31;
+
+    /// Of a slot whose lease is home.
+    const NONE: Block = Block(u32::MAX);
 
     fn receive(group: Group, index: u16) -> Self {
         Block(Self::RECEIVE | (group as u32) << 16 | u32::from(index))
@@ -110,73 +119,38 @@ impl fmt::Debug for Block {
     }
 }
 
-/// Zeroed memory that is reserved at once and touched when used.
-struct Region {
-    start: NonNull<u8>,
-    raw: NonNull<u8>,
-    layout: Layout,
-}
-
-impl Region {
-    fn new(bytes: usize) -> Self {
-        // An alignment of at most 16 keeps the allocator on its path of fresh, untouched zero pages; the page boundary is
-        // found by hand within one page more.
-        let layout = Layout::from_size_align(bytes.max(1) + PAGE_BYTES, 16).expect("a region's size is bounded");
-        // SAFETY: the layout's size is not zero.
-        let Some(raw) = NonNull::new(unsafe { alloc_zeroed(layout) }) else { handle_alloc_error(layout) };
-        let shift = raw.as_ptr().align_offset(PAGE_BYTES);
-        assert!(shift < PAGE_BYTES, "a page boundary lies within a page");
-        // SAFETY: the allocation is one page longer than `bytes`, and `shift` is less than a page.
-        Region { start: unsafe { raw.add(shift) }, raw, layout }
-    }
-
-    fn at(&self, offset: usize) -> NonNull<u8> {
-        assert!(offset < self.layout.size() - PAGE_BYTES, "an offset lies within its region");
-        // SAFETY: just asserted, and `start` is less than a page after the allocation's own start.
-        unsafe { self.start.add(offset) }
-    }
-}
-
-impl Drop for Region {
-    fn drop(&mut self) {
-        // SAFETY: `raw` was allocated with this layout, and the pool that owns the region ends only when no lease is
-        // left; the reactor leaks the pool if the kernel may still write.
-        unsafe { dealloc(self.raw.as_ptr(), self.layout) }
-    }
-}
-
 /// The receive buffers of one group.
 struct Receive {
-    region: Region,
     buffer_bytes: u32,
     /// Leases on each buffer; zero while the kernel or the free list has it.
     leases: Box<[Cell<u32>]>,
     /// Buffers that have come home and wait to be given to the kernel again, or to be taken by a readiness backend.
     home: RefCell<Vec<u16>>,
     leased: Cell<u32>,
+    /// How many of the leases are shared.
+    shared: Cell<u32>,
 }
 
 impl Receive {
     fn new(count: u16, buffer_bytes: u32) -> Self {
         assert!(count.is_power_of_two() && count <= 1 << 15, "{count} receive buffers: a power of two up to 32,768");
         Receive {
-            region: Region::new(usize::from(count) * buffer_bytes as usize),
             buffer_bytes,
             leases: (0..count).map(|_| Cell::new(0)).collect(),
             // In ascending order from the end, so that the first to be taken is the first in memory.
             home: RefCell::new((0..count).rev().collect()),
             leased: Cell::new(0),
+            shared: Cell::new(0),
         }
     }
 
-    fn start(&self, buffer: u16) -> NonNull<u8> {
-        self.region.at(usize::from(buffer) * self.buffer_bytes as usize)
+    fn bytes(&self) -> usize {
+        self.leases.len() * self.buffer_bytes as usize
     }
 }
 
 /// The blocks of one size.
 struct Class {
-    region: Region,
     block_bytes: usize,
     count: u32,
     /// Leases on each block that was ever used.
@@ -185,14 +159,29 @@ struct Class {
     free: RefCell<Vec<u32>>,
 }
 
-/// What all leases of a shard share.
+/// The leases that are out as shared, by the slot that each comes home through.
+#[derive(Default)]
+struct Slots {
+    /// What each slot that was ever used keeps.
+    blocks: Vec<Block>,
+    free: Vec<u16>,
+}
+
+/// A pool's books, for the leases that stay on its shard.
 pub(super) struct PoolCore {
+    memory: Arc<Memory>,
     receive: [Receive; 2],
     classes: [Class; CLASS_BYTES.len()],
     bytes_max: usize,
     bytes: Cell<usize>,
     refused: Cell<u64>,
     compactions: Cell<u64>,
+    slots: RefCell<Slots>,
+    /// Bytes of pooled chunks that are shared.
+    shared_bytes: Cell<usize>,
+    shared: Cell<u32>,
+    shared_returned: Cell<u64>,
+    shared_refused: Cell<u64>,
 }
 
 impl PoolCore {
@@ -200,13 +189,17 @@ impl PoolCore {
     pub(super) fn lease(this: &Rc<PoolCore>, bytes: usize) -> Option<ChunkMut> {
         let class_index = CLASS_BYTES.iter().position(|&class| bytes <= class)?;
         let class = &this.classes[class_index];
-        let index = this.take(class);
+        let index = this.take(class).or_else(|| {
+            // What is missing may have come home.
+            this.take_returned();
+            this.take(class)
+        });
         if index.is_none() {
             this.refused.set(this.refused.get() + 1);
         }
         let index = index?;
         let block = Block::pooled(class_index, index);
-        let start = class.region.at(index as usize * class.block_bytes);
+        let start = this.memory.at(this.receive.len() + class_index, index as usize * class.block_bytes);
         // SAFETY: the block lies in its class's region, which was zeroed when it was made, and `take` has just given it
         // to this lease alone with a count of one.
         Some(unsafe { ChunkMut::from_block(Rc::clone(this), start, class.block_bytes as u32, block) })
@@ -269,6 +262,81 @@ impl PoolCore {
     pub(super) fn count_compaction(&self) {
         self.compactions.set(self.compactions.get() + 1);
     }
+
+    /// Where bytes of a receive buffer lie.
+    fn at(&self, group: Group, buffer: u16, offset: u32) -> NonNull<u8> {
+        let receive = &self.receive[group as usize];
+        self.memory.at(group as usize, usize::from(buffer) * receive.buffer_bytes as usize + offset as usize)
+    }
+
+    /// Makes a further lease on `block` that other threads may hold, on `len` bytes from `start`. `None`, and counted, if as
+    /// many are out as may be.
+    ///
+    /// # Safety
+    /// As [`Chunk::from_block`], but for the count, which this adds to.
+    pub(super) unsafe fn share(&self, start: NonNull<u8>, len: u32, block: Block) -> Option<Shared> {
+        let Some(slot) = self.slot(block) else {
+            self.shared_refused.set(self.shared_refused.get() + 1);
+            return None;
+        };
+        self.retain(block);
+        self.count_shared(block, true);
+        // SAFETY: the caller vouches for the range. The lease just counted ends only when the slot has been taken from the
+        // memory's returns, and until then nobody writes to the block; the slot was free, so no other lease comes home by it.
+        Some(unsafe { Shared::new(Arc::clone(&self.memory), start, len, slot) })
+    }
+
+    /// A slot for a lease on `block` to come home by, if the bounds admit one.
+    fn slot(&self, block: Block) -> Option<u16> {
+        if !self.may_share(block) {
+            // Those that have come home meanwhile do not count.
+            self.take_returned();
+        }
+        if !self.may_share(block) {
+            return None;
+        }
+        let slots = &mut *self.slots.borrow_mut();
+        if let Some(slot) = slots.free.pop() {
+            slots.blocks[usize::from(slot)] = block;
+            return Some(slot);
+        }
+        slots.blocks.push(block);
+        Some((slots.blocks.len() - 1) as u16)
+    }
+
+    fn may_share(&self, block: Block) -> bool {
+        let is_below_share = if block.is_receive() {
+            let receive = &self.receive[block.group()];
+            receive.shared.get() < receive.leases.len() as u32 / SHARED_SHARE
+        } else {
+            let bytes = self.shared_bytes.get() + self.classes[block.class()].block_bytes;
+            bytes <= self.bytes_max / SHARED_SHARE as usize
+        };
+        is_below_share && (self.shared.get() as usize) < SHARED_MAX
+    }
+
+    fn count_shared(&self, block: Block, is_out: bool) {
+        let step = |cell: &Cell<u32>| cell.set(if is_out { cell.get() + 1 } else { cell.get() - 1 });
+        step(&self.shared);
+        if block.is_receive() {
+            return step(&self.receive[block.group()].shared);
+        }
+        let (bytes, block_bytes) = (self.shared_bytes.get(), self.classes[block.class()].block_bytes);
+        self.shared_bytes.set(if is_out { bytes + block_bytes } else { bytes - block_bytes });
+    }
+
+    /// Ends the leases that have come home from wherever they were dropped. A load if there are none.
+    fn take_returned(&self) {
+        self.memory.returns.take(|slot| {
+            let slots = &mut *self.slots.borrow_mut();
+            let block = std::mem::replace(&mut slots.blocks[usize::from(slot)], Block::NONE);
+            assert!(block != Block::NONE, "a shared lease comes home once");
+            slots.free.push(slot);
+            self.count_shared(block, false);
+            self.shared_returned.set(self.shared_returned.get() + 1);
+            self.release(block);
+        });
+    }
 }
 
 impl Pool {
@@ -277,22 +345,28 @@ impl Pool {
     /// Panics if a number of receive buffers is not a power of two up to 32,768.
     pub fn new(size: PoolSize) -> Self {
         let bytes_max = size.bytes.max(CHUNK_BYTES_MAX);
+        let receive =
+            [Receive::new(size.head_buffers, HEAD_BUFFER_BYTES), Receive::new(size.bulk_buffers, BULK_BUFFER_BYTES)];
+        let classes = CLASS_BYTES.map(|block_bytes| Class {
+            block_bytes,
+            count: u32::try_from(bytes_max / block_bytes).unwrap_or(u32::MAX).min(1 << 28),
+            leases: RefCell::default(),
+            free: RefCell::default(),
+        });
+        let regions_bytes = receive.iter().map(Receive::bytes).chain(CLASS_BYTES.map(|_| bytes_max));
         Pool(Rc::new(PoolCore {
-            receive: [
-                Receive::new(size.head_buffers, HEAD_BUFFER_BYTES),
-                Receive::new(size.bulk_buffers, BULK_BUFFER_BYTES),
-            ],
-            classes: CLASS_BYTES.map(|block_bytes| Class {
-                region: Region::new(bytes_max),
-                block_bytes,
-                count: u32::try_from(bytes_max / block_bytes).unwrap_or(u32::MAX).min(1 << 28),
-                leases: RefCell::default(),
-                free: RefCell::default(),
-            }),
+            memory: Memory::new(regions_bytes),
+            receive,
+            classes,
             bytes_max,
             bytes: Cell::new(0),
             refused: Cell::new(0),
             compactions: Cell::new(0),
+            slots: RefCell::default(),
+            shared_bytes: Cell::new(0),
+            shared: Cell::new(0),
+            shared_returned: Cell::new(0),
+            shared_refused: Cell::new(0),
         }))
     }
 
@@ -303,9 +377,10 @@ impl Pool {
         PoolCore::lease(&self.0, bytes)
     }
 
-    /// What it holds and what has happened to it.
+    /// What it holds and what has happened to it. What was shared and has been dropped is home.
     pub fn stats(&self) -> PoolStats {
         let core = &self.0;
+        core.take_returned();
         PoolStats {
             heads: core.receive[0].leases.len() as u32,
             heads_leased: core.receive[0].leased.get(),
@@ -314,7 +389,34 @@ impl Pool {
             pooled_bytes: core.bytes.get() as u64,
             refused: core.refused.get(),
             compactions: core.compactions.get(),
+            shared: core.shared.get(),
+            shared_returned: core.shared_returned.get(),
+            shared_refused: core.shared_refused.get(),
         }
+    }
+
+    /// Says how the shard's sleep is ended, if need be, when a [shared](Chunk::share) lease comes home for which a receive
+    /// waits. `wake` is called from any thread, from destructors of thread-locals too, and after the pool's end; it does not
+    /// hurt where nobody sleeps. Called once, by whoever drives the reactor; without it a receive that has found no buffer
+    /// waits until the reactor is entered for another reason.
+    pub fn wake_by(&self, wake: impl Fn() + Send + Sync + 'static) {
+        self.0.memory.returns.wake_by(Box::new(wake));
+    }
+
+    /// Whether a receive waits for a buffer and something shared has come home: the reactor is to
+    /// [collect](crate::Reactor::collect) it, and not to sleep. One load while none waits.
+    pub fn has_news(&self) -> bool {
+        self.0.memory.returns.has_news()
+    }
+
+    /// Takes in what was shared and has come home. A load if nothing has.
+    pub(crate) fn collect(&self) {
+        self.0.take_returned();
+    }
+
+    /// A receive waits for a buffer, or none does any more.
+    pub(crate) fn set_awaited(&self, is_awaited: bool) {
+        self.0.memory.returns.set_awaited(is_awaited);
     }
 
     /// The receive buffers of a group, for a backend.
@@ -352,7 +454,7 @@ impl ReceiveGroup<'_> {
 
     /// Where a buffer lies. It may be written to through this pointer while it has been taken and not yet leased.
     pub(crate) fn start(&self, buffer: u16) -> NonNull<u8> {
-        self.receive().start(buffer)
+        self.pool.0.at(self.group, buffer, 0)
     }
 
     /// Takes a buffer that is home, to be filled.
@@ -446,7 +548,7 @@ impl ReceiveGroup<'_> {
         assert!(receive.leases[usize::from(buffer)].get() == 0, "a buffer is leased once at a time");
         receive.leases[usize::from(buffer)].set(1);
         receive.leased.set(receive.leased.get() + 1);
-        let start = receive.region.at(usize::from(buffer) * receive.buffer_bytes as usize + offset as usize);
+        let start = self.pool.0.at(self.group, buffer, offset);
         let block = Block::receive(self.group, buffer);
         // SAFETY: the range lies in the buffer (asserted) and was initialised with the region; the count is one, just
         // set; the caller vouches that nobody writes there any more.

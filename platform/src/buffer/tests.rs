@@ -1,10 +1,15 @@
 //! Leases come home exactly once, whatever was done with them; lists lose exactly the bytes that were sent.
 
+#![allow(clippy::disallowed_methods, reason = "threads that hold what a pool shares are what is tested")]
+
 use bytes::Bytes;
 
 use super::{Buf, BufList, Chunk, ChunkMut, Pool, PoolSize};
 use crate::Group;
-use crate::limits::{CHUNK_BYTES_MAX, COMPACT_BYTES_MAX, HEAD_BUFFER_BYTES, SEND_BUFFERS_MAX};
+use crate::limits::{
+    CHUNK_BYTES_MAX, COMPACT_BYTES_MAX, HEAD_BUFFER_BYTES, POOL_BYTES_MAX, SEND_BUFFERS_MAX, SHARE_COPY_BYTES_MAX,
+    SHARED_MAX, SHARED_SHARE,
+};
 
 /// A pool with `head_buffers` receive buffers and the least pooled memory that there can be: one chunk of the largest size.
 fn pool(head_buffers: u16) -> Pool {
@@ -298,6 +303,191 @@ fn leases_keep_their_bytes() {
         drop(held);
         check_home(&pool);
     }
+}
+
+// ---- shared with other threads -------------------------------------------------------------------------------------
+
+/// Bytes of a lease, and whether it is shared rather than copied.
+#[track_caller]
+fn check_share(pool: &Pool, chunk: Chunk, is_shared: bool) -> Bytes {
+    let (start, expected, before) = (chunk.as_ptr(), chunk.to_vec(), pool.stats());
+    let shared = chunk.share();
+    assert!(shared[..] == expected);
+    assert_eq!(shared.as_ptr() == start, is_shared, "{} bytes", expected.len());
+    assert_eq!(pool.stats().shared, before.shared + u32::from(is_shared));
+    shared
+}
+
+/// Room for a few of the largest chunks to be shared.
+fn sharing_pool(head_buffers: u16) -> Pool {
+    Pool::new(PoolSize { head_buffers, bulk_buffers: 4, bytes: 4 * SHARED_SHARE as usize * CHUNK_BYTES_MAX })
+}
+
+#[test]
+fn what_is_large_is_shared_and_what_is_small_is_copied() {
+    for (bytes, is_shared) in [
+        (0, false),
+        (1, false),
+        (SHARE_COPY_BYTES_MAX, false),
+        (SHARE_COPY_BYTES_MAX + 1, true),
+        (CHUNK_BYTES_MAX, true),
+    ] {
+        let pool = sharing_pool(1);
+        let shared = check_share(&pool, chunk(&pool, &vec![6; bytes]), is_shared);
+        assert_eq!(pool.stats().pooled_bytes > 0, is_shared, "a copy pins nothing");
+        drop(shared);
+        assert_eq!(pool.stats().shared_returned, u64::from(is_shared));
+        check_home(&pool);
+    }
+}
+
+/// Clones, slices, and leases that stayed at home: the block is home when all of them are gone, in whatever order.
+#[test]
+fn a_shared_block_is_home_when_its_last_lease_ends() {
+    for order in 0..6 {
+        let pool = sharing_pool(4);
+        let here = received(&pool, &[8; 4000]);
+        let there = here.clone().share();
+        let slice = there.slice(10..20);
+        let mut held: Vec<Box<dyn AsRef<[u8]>>> = vec![Box::new(here), Box::new(there), Box::new(slice)];
+        while let Some(last) = held.pop() {
+            assert_eq!(pool.stats().heads_leased, 1);
+            assert!(last.as_ref().as_ref().iter().all(|&byte| byte == 8));
+            drop(last);
+            let turn = order % held.len().max(1);
+            held.rotate_left(turn);
+            if order > 2 {
+                held.reverse();
+            }
+        }
+        check_home(&pool);
+    }
+}
+
+/// A quarter of the receive buffers, a quarter of the bytes, and as many as there are slots: what is more is copied, until
+/// one comes home.
+#[test]
+fn as_much_is_shared_as_may_be_out() {
+    let slots = Pool::new(PoolSize { head_buffers: 1, bulk_buffers: 1, bytes: POOL_BYTES_MAX });
+    let of_buffers: fn(&Pool) -> Chunk = |pool| received(pool, &[1; 4000]);
+    let of_chunks: fn(&Pool) -> Chunk = |pool| chunk(pool, &[2; CHUNK_BYTES_MAX]);
+    let of_small_chunks: fn(&Pool) -> Chunk = |pool| chunk(pool, &[3; SHARE_COPY_BYTES_MAX + 1]);
+    for (pool, lease, count) in
+        [(sharing_pool(16), of_buffers, 4), (sharing_pool(1), of_chunks, 4), (slots, of_small_chunks, SHARED_MAX)]
+    {
+        let mut out: Vec<Bytes> = (0..count).map(|_| check_share(&pool, lease(&pool), true)).collect();
+        for _ in 0..2 {
+            drop(check_share(&pool, lease(&pool), false));
+        }
+        assert_eq!(pool.stats().shared_refused, 2);
+        out.swap_remove(count / 2);
+        out.push(check_share(&pool, lease(&pool), true));
+        drop(check_share(&pool, lease(&pool), false));
+        drop(out);
+        assert_eq!((pool.stats().shared, pool.stats().shared_returned), (0, count as u64 + 1));
+        check_home(&pool);
+    }
+}
+
+/// What is out is in nobody's way when memory is needed: a lease finds what has come home meanwhile.
+#[test]
+fn a_lease_finds_what_has_come_home() {
+    let pool = sharing_pool(1);
+    let out = chunk(&pool, &[1; CHUNK_BYTES_MAX]).share();
+    let mut held: Vec<ChunkMut> = std::iter::from_fn(|| pool.lease(CHUNK_BYTES_MAX)).collect();
+    std::thread::spawn(move || drop(out)).join().unwrap();
+    held.push(pool.lease(CHUNK_BYTES_MAX).expect("it is home"));
+    drop(held);
+    check_home(&pool);
+}
+
+/// Threads read and drop what one thread shares with them while it goes on leasing: every byte stays what it was for as long
+/// as somebody holds it, and in the end all of the pool is home.
+#[test]
+fn threads_read_what_they_are_given() {
+    for seed in 0..4 {
+        let pool = sharing_pool(32);
+        let threads = [0, 1, 2].map(|_| {
+            let (sender, receiver) = std::sync::mpsc::sync_channel::<(u8, Bytes)>(8);
+            let thread = std::thread::spawn(move || {
+                let mut kept = Vec::new();
+                for (byte, shared) in receiver {
+                    assert!(shared.iter().all(|&found| found == byte), "seed {seed}");
+                    if byte % 3 == 0 {
+                        kept.push(shared.slice(..shared.len() / 2));
+                    }
+                    kept.truncate(5);
+                }
+            });
+            (sender, thread)
+        });
+        let mut random = seed;
+        for step in 0..3000 {
+            let byte = step as u8;
+            let data = vec![byte; next(&mut random) % 4096];
+            let chunk = match next(&mut random) % 2 {
+                0 if pool.stats().heads_leased < 32 => received(&pool, &data),
+                _ => chunk(&pool, &data),
+            };
+            threads[next(&mut random) % threads.len()].0.send((byte, chunk.share())).expect("the thread lives");
+        }
+        for (sender, thread) in threads {
+            drop(sender);
+            thread.join().unwrap();
+        }
+        assert_eq!(pool.stats().shared, 0, "seed {seed}");
+        assert!(pool.stats().shared_returned > 0);
+        check_home(&pool);
+    }
+}
+
+/// The pool's end and the last reference, in either order; the second pool is dropped while a thread still holds its bytes.
+#[test]
+fn what_is_shared_outlives_its_pool() {
+    for ends_first in [false, true] {
+        let pool = sharing_pool(4);
+        let (first, second) = (received(&pool, &[1; 4000]).share(), chunk(&pool, &[2; CHUNK_BYTES_MAX]).share());
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            if ends_first {
+                wait.recv().expect("the pool is gone");
+            }
+            assert!(first.iter().all(|&byte| byte == 1));
+        });
+        drop(pool);
+        go.send(()).ok();
+        thread.join().unwrap();
+        assert!(second.iter().all(|&byte| byte == 2));
+    }
+}
+
+/// Nobody is woken for what nobody waits for; whoever waits is.
+#[test]
+fn the_owner_is_woken_only_if_a_receive_waits() {
+    let pool = sharing_pool(16);
+    let wakes = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    pool.wake_by({
+        let wakes = wakes.clone();
+        move || _ = wakes.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+    });
+    let woken = || wakes.load(std::sync::atomic::Ordering::Relaxed);
+    let share = || received(&pool, &[1; 4000]).share();
+    drop(share());
+    assert_eq!((woken(), pool.has_news()), (0, false));
+    pool.collect();
+    let (first, second) = (share(), share());
+    pool.set_awaited(true);
+    assert!(!pool.has_news());
+    drop(first);
+    assert_eq!((woken(), pool.has_news()), (1, true));
+    drop(second);
+    assert_eq!(woken(), 1, "one wake-up is enough for both");
+    pool.collect();
+    assert!(!pool.has_news());
+    pool.set_awaited(false);
+    drop(share());
+    assert_eq!((woken(), pool.has_news()), (1, false));
+    check_home(&pool);
 }
 
 // ---- what a send takes ---------------------------------------------------------------------------------------------

@@ -36,7 +36,8 @@ pub(crate) fn join_datagrams(descriptor: &Descriptor, on: bool) -> Result<()> {
     if status == 0 { Ok(()) } else { Err(error_of(last_errno().raw_os_error())) }
 }
 
-/// The number that a shard's wake-ups go through: an eventfd. Its counter is never read; each write is an edge.
+/// The number that a shard's wake-ups go through: an eventfd. Each write is an edge, so its counter is read only where
+/// somebody waits for the level.
 #[derive(Debug)]
 pub(crate) struct Event(Descriptor);
 
@@ -49,6 +50,12 @@ impl Event {
     pub(crate) fn raise(&self) {
         // The counter would have to be raised 2^64 times to be full, so the write cannot fail.
         let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
+    }
+
+    /// Makes the descriptor unreadable until it is raised again.
+    pub(crate) fn clear(&self) {
+        // It does not block: a counter of zero is an error that says what is wanted.
+        let _ = rustix::io::read(&self.0, &mut [0; 8]);
     }
 
     pub(crate) fn descriptor(&self) -> &Descriptor {

@@ -7,6 +7,25 @@ mod elsewhere;
 mod linux;
 mod message;
 #[cfg(unix)]
+mod overflow;
+#[cfg(any(
+    all(
+        unix,
+        any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64", target_arch = "loongarch64")
+    ),
+    all(windows, target_arch = "x86_64"),
+))]
+mod switch;
+#[cfg(not(any(
+    all(
+        unix,
+        any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64", target_arch = "loongarch64")
+    ),
+    all(windows, target_arch = "x86_64"),
+)))]
+#[path = "no_switch.rs"]
+mod switch;
+#[cfg(unix)]
 mod unix;
 #[cfg(windows)]
 mod windows;
@@ -16,6 +35,9 @@ pub(crate) use elsewhere::*;
 #[cfg(target_os = "linux")]
 pub(crate) use linux::*;
 pub(crate) use message::{Received, receive_from};
+#[cfg(unix)]
+pub(crate) use overflow::{SignalStack, name_overflows};
+pub(crate) use switch::{Memory, Switch, Yielder, suspend};
 #[cfg(unix)]
 pub(crate) use unix::*;
 #[cfg(windows)]
@@ -42,6 +64,10 @@ pub(crate) const POLLING: &str = "iocp";
 pub(crate) const SEND_FLAGS: i32 = libc::MSG_NOSIGNAL;
 #[cfg(not(all(unix, not(target_vendor = "apple"))))]
 pub(crate) const SEND_FLAGS: i32 = 0;
+
+/// Says how many bytes the stack has whose guard page holds this address, if it is the one that this thread runs on. To be
+/// called from a signal handler: it reads what the thread keeps and calls nobody.
+pub(crate) type GuardLookup = fn(usize) -> Option<usize>;
 
 pub(crate) fn shutdown(descriptor: &Descriptor, how: Shutdown) -> Result<()> {
     Ok(SockRef::from(descriptor).shutdown(how)?)

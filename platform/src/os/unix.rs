@@ -2,9 +2,12 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
-use crate::{Error, OpenFile, Result};
+use polling::Poller;
+
+use crate::{Bell, Error, OpenFile, Result};
 
 /// Error numbers that no [`Error`] has a name for, and that a simulated machine gives too.
 pub(crate) mod code {
@@ -15,6 +18,23 @@ pub(crate) mod code {
 
 /// An owned descriptor.
 pub(crate) type Descriptor = std::os::fd::OwnedFd;
+
+impl AsFd for Bell {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl AsRawFd for Bell {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+/// What a poller is waited for by.
+pub(crate) fn bell_of(poller: &Poller) -> Result<Bell> {
+    Ok(Bell(poller.as_fd().try_clone_to_owned()?))
+}
 
 /// The name of an error number.
 pub(crate) fn error_of(code: i32) -> Error {

@@ -4,7 +4,9 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::windows::fs::{FileExt, OpenOptionsExt};
 
-use crate::{Error, OpenFile, Result};
+use polling::Poller;
+
+use crate::{Bell, Error, OpenFile, Result};
 
 /// Error numbers that no [`Error`] has a name for, and that a simulated machine gives too: the nearest that the system has.
 pub(crate) mod code {
@@ -22,6 +24,11 @@ pub(crate) mod code {
 
 /// An owned socket.
 pub(crate) type Descriptor = std::os::windows::io::OwnedSocket;
+
+/// What a poller is waited for by: a completion port is waited for by those who take from it, and by nobody else.
+pub(crate) fn bell_of(_poller: &Poller) -> Result<Bell> {
+    Err(Error::Unsupported)
+}
 
 /// The name of an error number, by the lists "System Error Codes" and "Windows Sockets Error Codes".
 pub(crate) fn error_of(code: i32) -> Error {
@@ -59,6 +66,15 @@ pub(crate) fn is_under_way(error: &io::Error) -> bool {
 /// let two processes have one port.
 pub(crate) fn reuse_address(_socket: &socket2::Socket) -> Result<()> {
     Ok(())
+}
+
+/// What a thread keeps to have overflows named: nothing here.
+pub(crate) struct SignalStack;
+
+/// Nothing is needed to have overflows named: the system raises an exception of their own, and Rust's handler of it says that
+/// the thread has overflowed its stack, and ends the process.
+pub(crate) fn name_overflows(_lookup: super::GuardLookup) -> Option<SignalStack> {
+    Some(SignalStack)
 }
 
 /// Opens a file; or a directory, for reading, to learn facts about it.

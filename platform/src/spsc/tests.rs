@@ -1,6 +1,6 @@
 //! The ring's promises on one thread, where they can be stated exactly, and its order between two real ones.
 
-use super::{Producer, ring};
+use super::{Full, Producer, ring};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::thread;
@@ -119,6 +119,55 @@ fn a_forgotten_drain_loses_nothing() {
     std::mem::forget(drain);
     assert_eq!(consumer.drain().collect::<Vec<_>>(), [1, 2, 3]);
     assert_eq!(producer.room(), 4);
+}
+
+#[test]
+fn an_item_as_large_as_a_line_lies_on_one() {
+    let (producer, _consumer) = ring::<[u64; 8]>(8);
+    for slot in producer.ring.slots.iter() {
+        assert_eq!(std::ptr::from_ref(slot).addr() % 64, 0);
+    }
+}
+
+#[test]
+fn items_of_every_shape_arrive_as_they_were() {
+    #[track_caller]
+    fn check<T: Clone + PartialEq + std::fmt::Debug>(item: T) {
+        let (mut producer, mut consumer) = ring(2);
+        for _ in 0..5 {
+            producer.push(item.clone()).unwrap();
+            producer.publish();
+            assert_eq!(consumer.pop().as_ref(), Some(&item));
+        }
+    }
+    check(7u8);
+    check([1u16, 2, 3]);
+    check((1u8, 2u32, 3u64));
+    check([3u8; 9]);
+    check(u128::MAX - 1);
+    check(String::from("moved"));
+    check([String::from("a"), String::from("b")]);
+    check(None::<Box<u8>>);
+}
+
+#[test]
+fn nothing_is_pushed_as_nothing() {
+    let (mut producer, mut consumer) = ring::<u8>(1);
+    for _ in 0..3 {
+        assert_eq!(producer.push_from(&mut None), Ok(()));
+    }
+    assert_eq!((producer.room(), consumer.pop()), (1, None));
+}
+
+#[test]
+fn what_is_pushed_from_a_place_leaves_it_or_stays() {
+    let (mut producer, mut consumer) = ring(1);
+    let (mut first, mut second) = (Some(String::from("a")), Some(String::from("b")));
+    assert_eq!((producer.push_from(&mut first), first), (Ok(()), None));
+    assert_eq!(producer.push_from(&mut second), Err(Full));
+    assert_eq!(second.as_deref(), Some("b"));
+    assert_eq!(consumer.pop().as_deref(), Some("a"), "a full ring is published");
+    assert_eq!((producer.push_from(&mut second), second), (Ok(()), None));
 }
 
 #[test]

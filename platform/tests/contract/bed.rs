@@ -148,13 +148,17 @@ impl std::ops::DerefMut for Bed {
 impl Bed {
     pub(crate) fn new(rung: Rung, pool: PoolSize) -> Bed {
         let unparker = Unparker::new(rung.kind).expect("a descriptor");
-        let config = Config { pool, features: rung.features };
+        let config = Config { pool, features: rung.features, ..Config::default() };
         let (seed, plan) = rung.chance;
         let machine = Machine::with_plan(seed, plan);
         let reactor = match rung.kind {
             BackendKind::Sim => Reactor::simulated(&machine, &config),
             kind => Reactor::open(kind, &config, &unparker).expect("a backend that was probed"),
         };
+        reactor.pool().wake_by({
+            let unparker = unparker.clone();
+            move || unparker.unpark()
+        });
         Bed { rung, machine, unparker, reactor: Some(reactor), woken: Vec::new() }
     }
 
@@ -196,6 +200,12 @@ impl Bed {
                 _ => assert!(self.machine.advance_to_next(), "sim: stuck"),
             }
         }
+    }
+
+    /// What a host does before it waits for the bell.
+    #[cfg(unix)]
+    pub(crate) fn settle_once(&mut self, woken: &mut Vec<u64>) -> Option<Instant> {
+        (**self).settle(woken)
     }
 
     /// Enters for a while, without expecting anything.

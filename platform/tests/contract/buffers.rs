@@ -1,10 +1,14 @@
 //! Receive buffers: few of them, many streams. A stream that finds none waits and loses nothing; one that is not read is
 //! paused.
 
+#![allow(clippy::disallowed_methods, reason = "threads that hold what a pool shares are what is tested")]
+
+use std::cell::RefCell;
 use std::io::Write;
 use std::net::TcpStream;
 use std::time::Duration;
 
+use bytes::Bytes;
 use shardwise_platform::limits::{COMPACT_BYTES_MAX, HEAD_BUFFER_BYTES, STREAM_QUEUE_MAX};
 use shardwise_platform::{Chunk, Error, Group, Handle, Op, Outcome, PoolSize, Token, Wait};
 
@@ -309,6 +313,99 @@ pub(crate) fn a_lease_outlives_the_reactor(bed: &mut Bed) {
     assert_eq!(part[..], data[10..20]);
     pooled.put(&part);
     assert_eq!(pooled.freeze()[..], data[10..20]);
+}
+
+/// Of the few buffers of a small pool, a quarter may be shared.
+const SHARING_BUFFERS: u16 = 4;
+
+/// A chunk of a receive buffer that is shared and not copied.
+fn shared(bed: &mut Bed, client: Handle, at_server: &Token, byte: u8) -> Bytes {
+    bed.send(client, &[byte; HEAD_BUFFER_BYTES as usize]);
+    let chunk = chunk(bed, at_server);
+    let start = chunk.as_ptr();
+    let shared = chunk.share();
+    assert_eq!(shared.as_ptr(), start, "{}: it is not copied", bed.rung.name);
+    shared
+}
+
+/// A stream waits for a buffer, and the only one that can come home is shared. `give_back` drops it somewhere.
+fn starve_by_sharing(bed: &mut Bed, give_back: fn(Bytes)) {
+    let mut bed = tiny(bed, SHARING_BUFFERS);
+    let (client, server) = bed.pair();
+    let at_server = bed.receive(server);
+    let out = shared(&mut bed, client, &at_server, 1);
+    let mut held = Vec::new();
+    for byte in 2..=SHARING_BUFFERS as u8 {
+        bed.send(client, &[byte; PINNING_BYTES]);
+        held.push(chunk(&mut bed, &at_server));
+    }
+    let before = bed.stats().starved;
+    bed.send(client, &pattern(PINNING_BYTES));
+    let deadline = bed.now() + WAIT_MAX;
+    while bed.stats().starved == before {
+        assert!(bed.now() < deadline, "the stream finds no buffer");
+        let soon = bed.now() + Duration::from_millis(1);
+        bed.enter(Wait::Until(soon));
+    }
+    give_back(out);
+    assert_eq!(hash(&bed.read(&at_server, PINNING_BYTES)), hash(&pattern(PINNING_BYTES)));
+    let stats = bed.pool().stats();
+    assert_eq!((stats.shared, stats.shared_returned), (0, 1));
+    assert!(held.iter().zip(2..).all(|(chunk, byte)| chunk[..] == [byte; PINNING_BYTES]));
+    drop(held);
+    bed.abandon(at_server);
+    bed.close_all([client, server]);
+    bed.finish();
+}
+
+/// What came home before the shard looks is found by its look.
+pub(crate) fn a_shared_buffer_comes_home_from_another_thread(bed: &mut Bed) {
+    starve_by_sharing(bed, |out| {
+        std::thread::spawn(move || assert!(out.iter().all(|&byte| byte == 1))).join().unwrap();
+    });
+    starve_by_sharing(bed, drop);
+}
+
+/// A shard that sleeps while a stream waits for a buffer is woken by whoever gives one back. Nobody would else: the sleep is as
+/// long as the test may take.
+pub(crate) fn a_sleeping_shard_is_woken_for_the_buffer_it_waits_for(bed: &mut Bed) {
+    for _ in 0..3 {
+        starve_by_sharing(bed, |out| {
+            std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(5));
+                drop(out);
+            });
+        });
+    }
+}
+
+thread_local! {
+    /// Its destructor runs late in a thread's life, when much is gone already.
+    static KEPT: RefCell<Vec<Bytes>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Drops it in the destructor of a thread-local.
+fn drop_late(out: Bytes) {
+    std::thread::spawn(move || KEPT.with_borrow_mut(|kept| kept.push(out))).join().unwrap();
+}
+
+/// Shared buffers live as long as whoever holds them, wherever that is.
+pub(crate) fn what_is_shared_outlives_the_reactor(bed: &mut Bed) {
+    let mut bed = tiny(bed, 4 * SHARING_BUFFERS);
+    let (client, server) = bed.pair();
+    let at_server = bed.receive(server);
+    let mut share = |byte| shared(&mut bed, client, &at_server, byte);
+    let (first, second, third, fourth) = (share(1), share(2), share(3), share(4));
+    drop_late(first);
+    assert_eq!((bed.pool().stats().shared, bed.pool().stats().shared_returned), (3, 1));
+    let holder = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(1));
+        assert!(second.iter().all(|&byte| byte == 2));
+    });
+    bed.tear_down();
+    holder.join().unwrap();
+    drop_late(third);
+    assert!(fourth.iter().all(|&byte| byte == 4));
 }
 
 /// Uploads cannot starve heads: with every bulk buffer pinned, small messages go on.

@@ -27,7 +27,12 @@
 //!
 //! How memory is checked, and how to run this without io_uring, is in CONTRIBUTING.md.
 
+// For one thread-local in `buffers.rs`. Clippy judges the attributes in the macro's expansion at the crate's root.
+#![allow(clippy::disallowed_macros)]
+
 mod bed;
+#[cfg(unix)]
+mod bell;
 mod buffers;
 mod clock;
 mod datagrams;
@@ -158,6 +163,8 @@ contract! {
         buffers::a_paused_stream_can_be_abandoned,
         buffers::a_cancelled_receive_loses_no_buffer,
         buffers::a_lease_outlives_the_reactor,
+        #[cfg(unix)]
+        bell::a_simulated_machine_has_no_bell,
         clock::a_wait_ends_at_its_time,
         clock::a_sleep_is_never_early,
         clock::sleeps_end_in_order,
@@ -183,6 +190,8 @@ contract! {
     uncut: [
         buffers::leases_never_pin_the_last_buffers,
         buffers::bulk_and_heads_do_not_share,
+        buffers::a_shared_buffer_comes_home_from_another_thread,
+        buffers::what_is_shared_outlives_the_reactor,
         clock::waiters_are_named,
         datagrams::a_batch_leaves_as_its_segments,
         datagrams::datagrams_started_together_have_an_answer_each,
@@ -190,6 +199,7 @@ contract! {
         session::a_whole_session,
     ],
     kernels: [
+        buffers::a_sleeping_shard_is_woken_for_the_buffer_it_waits_for,
         buffers::a_stream_that_is_cancelled_as_it_starves_ends,
         #[cfg(target_os = "linux")]
         linux::where_no_way_leads_is_unreachable,
@@ -200,6 +210,10 @@ contract! {
         slots::ten_thousand_operations_overflow_no_queue,
         #[cfg(target_os = "linux")]
         linux::an_overflow_of_the_completion_queue_loses_nothing,
+        #[cfg(unix)]
+        bell::a_bell_is_heard_by_level,
+        #[cfg(target_os = "linux")]
+        bell::a_bell_is_heard_by_edges,
         clock::an_unpark_before_the_wait_is_not_lost,
         clock::another_thread_unparks,
         datagrams::congestion_marks_arrive,

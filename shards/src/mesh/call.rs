@@ -10,8 +10,10 @@ use std::task::{Context, Poll, Waker, ready};
 
 use super::CallError;
 use super::link::{Link, run_one_way};
-use super::message::{Name, Put, Run, take};
+use super::message::{Name, Put, Request, take};
+use crate::models::Footing;
 use crate::sync::{Acquire, Closed};
+use crate::task::with_footing;
 use crate::{Shard, budget};
 
 /// A call of another shard: the future of [`Shard::on`]. It belongs to its shard and is not `Send`.
@@ -64,7 +66,7 @@ struct Requested {
     shard: Option<Shard>,
     to: usize,
     /// The closure, until it is sent. It stays where it is meanwhile: moving it is a good part of what a call costs.
-    run: Option<Run>,
+    unsent: Option<Request>,
     state: State,
 }
 
@@ -91,26 +93,26 @@ struct Sent {
 
 impl<T> Call<T> {
     #[inline]
-    pub(super) fn new(shard: &Shard, to: usize, run: Run) -> Self {
-        let request = Requested { shard: Some(shard.clone()), to, run: Some(run), state: State::Unsent };
+    pub(super) fn new(shard: &Shard, to: usize, request: Request) -> Self {
+        let request = Requested { shard: Some(shard.clone()), to, unsent: Some(request), state: State::Unsent };
         Call { request, value: PhantomData }
     }
 
     /// A call of a shard's part of the `PerShard` of this number; of a shard, if we are on one.
     #[inline]
-    pub(super) fn of_part(shard: Result<Shard, CallError>, to: usize, whole: usize, run: Run) -> Self {
-        Call { request: Requested::of_part(shard, to, whole, run), value: PhantomData }
+    pub(super) fn of_part(shard: Result<Shard, CallError>, to: usize, whole: usize, request: Request) -> Self {
+        Call { request: Requested::of_part(shard, to, whole, request), value: PhantomData }
     }
 }
 
 impl Post {
-    pub(super) fn new(shard: &Shard, to: usize, run: Run) -> Self {
-        Post(Requested { shard: Some(shard.clone()), to, run: Some(run), state: State::Unsent })
+    pub(super) fn new(shard: &Shard, to: usize, request: Request) -> Self {
+        Post(Requested { shard: Some(shard.clone()), to, unsent: Some(request), state: State::Unsent })
     }
 
     /// [`Call::of_part`], one way.
-    pub(super) fn of_part(shard: Result<Shard, CallError>, to: usize, whole: usize, run: Run) -> Self {
-        Post(Requested::of_part(shard, to, whole, run))
+    pub(super) fn of_part(shard: Result<Shard, CallError>, to: usize, whole: usize, request: Request) -> Self {
+        Post(Requested::of_part(shard, to, whole, request))
     }
 }
 
@@ -134,40 +136,43 @@ impl Future for Post {
             Err(error) => return Poll::Ready(Err(error)),
         };
         let shard = request.shard.as_ref().expect("whoever has a credit is on a shard");
-        Poll::Ready(send_one_way(shard, request.to, &link, &mut request.run))
+        Poll::Ready(send_one_way(shard, request.to, &link, &mut request.unsent))
     }
 }
 
 /// Sends a one-way closure if a credit is there at once.
-pub(super) fn try_post(shard: &Shard, to: usize, run: Run) -> Result<(), CallError> {
+pub(super) fn try_post(shard: &Shard, to: usize, request: &mut Option<Request>) -> Result<(), CallError> {
     let link = shard.mesh().link(to)?;
     if let Err(error) = link.take_credit() {
         shard.stats().mesh_refused.add(u64::from(error == CallError::Overloaded));
         return Err(error);
     }
-    send_one_way(shard, to, &link, &mut Some(run))
+    send_one_way(shard, to, &link, request)
 }
 
 #[inline]
-fn send_one_way(shard: &Shard, to: usize, link: &Rc<Link>, run: &mut Option<Run>) -> Result<(), CallError> {
+fn send_one_way(shard: &Shard, to: usize, link: &Rc<Link>, request: &mut Option<Request>) -> Result<(), CallError> {
     if to == shard.number() {
-        if let Some(run) = run.take() {
-            run_one_way(run, &link.visit(shard));
+        if let Some(request) = request.take() {
+            with_footing(Footing::Between, || run_one_way(request.body, &link.visit(shard)));
         }
         link.credits().add(1);
         return Ok(());
     }
     shard.stats().mesh_sent.add(1);
-    link.send(Name::ONE_WAY, run)
+    link.send(Name::ONE_WAY, request)
 }
 
 impl Requested {
-    fn of_part(shard: Result<Shard, CallError>, to: usize, whole: usize, run: Run) -> Self {
+    fn of_part(shard: Result<Shard, CallError>, to: usize, whole: usize, request: Request) -> Self {
         match shard {
-            Ok(shard) => {
-                Requested { shard: Some(shard), to, run: Some(run), state: State::Awaiting { whole, changed: None } }
-            }
-            Err(error) => Requested { shard: None, to, run: None, state: State::Refused(error) },
+            Ok(shard) => Requested {
+                shard: Some(shard),
+                to,
+                unsent: Some(request),
+                state: State::Awaiting { whole, changed: None },
+            },
+            Err(error) => Requested { shard: None, to, unsent: None, state: State::Refused(error) },
         }
     }
 
@@ -199,13 +204,13 @@ impl Requested {
             }
         };
         if is_here {
-            if let Some(run) = self.run.take() {
-                link.run_here(name, run, shard);
+            if let Some(request) = self.unsent.take() {
+                link.run_here(name, request.body, shard);
             }
             if let Some(answer) = link.take_answer(name, cx.waker()) {
                 return Poll::Ready(answer);
             }
-        } else if let Err(error) = link.send(name, &mut self.run) {
+        } else if let Err(error) = link.send(name, &mut self.unsent) {
             link.give_back(name);
             return Poll::Ready(Err(error));
         } else {

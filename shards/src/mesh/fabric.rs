@@ -193,7 +193,7 @@ impl Fabric {
     }
 
     /// A shard ends: nobody gets a link to it any more, and those that it has not adopted are closed.
-    pub(super) fn end(&self, number: usize) {
+    pub(crate) fn end(&self, number: usize) {
         let left = {
             let mut state = self.lock();
             state.has_ended[number] = true;

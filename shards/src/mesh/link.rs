@@ -36,10 +36,12 @@ use platform::spsc::{Consumer, Producer};
 
 use super::calls::{Calls, Left, Settled};
 use super::fabric::{Ends, Fabric};
-use super::message::{Answer, Name, Put, Request, Run, Visit};
+use super::message::{Answer, Answered, Message, Name, Note, Put, Request, Run, Visit};
 use super::{CallError, contain, text_of};
 use crate::limits::{MESH_ANSWERS, MESH_CREDITS, MESH_CREDITS_BATCH, MESH_PUBLISH_BATCH, MESH_REQUESTS};
+use crate::models::Footing;
 use crate::sync::{Semaphore, TryAcquireError};
+use crate::task::with_footing;
 use crate::{Scope, Shard};
 
 /// A link, as one of its two shards has it; or a shard's link to itself, which has no lanes.
@@ -54,7 +56,9 @@ pub(super) struct Link {
     calls: RefCell<Calls>,
     served: RefCell<Vec<Served>>,
     fabric: Arc<Fabric>,
-    /// Shared by the links of a shard: some lane has messages that were not published.
+    /// The peer has been shown something, and was not told since, that is, asked whether it sleeps.
+    is_untold: Cell<bool>,
+    /// Shared by the links of a shard: some lane has messages that were not published, or some peer is untold.
     has_unpublished: Rc<Cell<bool>>,
 }
 
@@ -104,6 +108,7 @@ impl Link {
             calls: RefCell::default(),
             served: RefCell::default(),
             fabric: Arc::clone(fabric),
+            is_untold: Cell::new(false),
             has_unpublished: Rc::clone(has_unpublished),
         }
     }
@@ -117,14 +122,10 @@ impl Link {
     ///
     /// Errors: `Overloaded` when all are out or others wait for them, `Stopped` when one of the two shards has ended.
     pub(super) fn take_credit(&self) -> Result<(), CallError> {
-        match self.credits.try_acquire(1) {
-            Ok(permit) => {
-                permit.forget();
-                Ok(())
-            }
-            Err(TryAcquireError::NoPermits) => Err(CallError::Overloaded),
-            Err(TryAcquireError::Closed) => Err(CallError::Stopped),
-        }
+        self.credits.take_one().map_err(|error| match error {
+            TryAcquireError::NoPermits => CallError::Overloaded,
+            TryAcquireError::Closed => CallError::Stopped,
+        })
     }
 
     /// Calls whose slots are in use.
@@ -136,52 +137,55 @@ impl Link {
     ///
     /// Errors: one of the two shards has ended.
     #[inline]
-    pub(super) fn send(&self, name: Name, run: &mut Option<Run>) -> Result<(), CallError> {
-        let is_due = {
-            let mut out = self.out.borrow_mut();
-            let (Some(out), Some(run)) = (out.as_mut(), run.take()) else { return Err(CallError::Stopped) };
-            let pushed = out.requests.push(Request { run, name });
-            assert!(pushed.is_ok(), "a credit stands for a place on the lane");
-            out.requests.unpublished() >= MESH_PUBLISH_BATCH
-        };
-        self.sent(is_due);
+    pub(super) fn send(&self, name: Name, request: &mut Option<Request>) -> Result<(), CallError> {
+        let mut out = self.out.borrow_mut();
+        let (Some(out), Some(named)) = (out.as_mut(), request.as_mut()) else { return Err(CallError::Stopped) };
+        named.name = name;
+        let pushed = out.requests.push_from(request);
+        assert!(pushed.is_ok(), "a credit stands for a place on the lane");
+        self.sent(out);
         Ok(())
     }
 
     #[inline]
-    pub(super) fn answer(&self, answer: Answer) {
+    pub(super) fn answer(&self, name: Name, body: Answered) {
         if self.is_to_oneself {
-            return self.adopt(answer);
+            return self.adopt(name, body);
         }
-        let is_due = match &mut *self.out.borrow_mut() {
-            Some(out) => {
-                let pushed = out.answers.push(answer);
-                assert!(pushed.is_ok(), "the lane of answers has room for all that can be on the way");
-                Ok(out.answers.unpublished() >= MESH_PUBLISH_BATCH)
-            }
-            None => Err(answer),
-        };
-        match is_due {
-            Ok(is_due) => self.sent(is_due),
-            // The peer has ended and wants no answer.
-            Err(answer) => contain(|| drop(answer)),
+        let mut answer = Some(Message { body, name });
+        if let Some(out) = &mut *self.out.borrow_mut() {
+            let pushed = out.answers.push_from(&mut answer);
+            assert!(pushed.is_ok(), "the lane of answers has room for all that can be on the way");
+            self.sent(out);
+        }
+        // The peer has ended and wants no answer.
+        if let Some(answer) = answer {
+            contain(|| drop(answer));
         }
     }
 
-    fn sent(&self, is_due: bool) {
-        match is_due {
-            true => self.publish(),
-            false => self.has_unpublished.set(true),
+    #[inline]
+    fn sent(&self, out: &mut Out) {
+        if out.requests.unpublished() + out.answers.unpublished() >= MESH_PUBLISH_BATCH {
+            self.show(out);
         }
+        self.has_unpublished.set(true);
     }
 
     /// Shows the peer what was sent. Answers first: a cancel shall not come after the next request under its slot.
+    #[inline]
+    fn show(&self, out: &mut Out) {
+        if out.answers.publish() | out.requests.publish() {
+            self.is_untold.set(true);
+        }
+    }
+
+    /// Shows the peer what was sent, and wakes it if it sleeps.
     pub(super) fn publish(&self) {
-        let has_news = match &mut *self.out.borrow_mut() {
-            Some(Out { requests, answers }) => answers.publish() | requests.publish(),
-            None => false,
-        };
-        if has_news {
+        if let Some(out) = &mut *self.out.borrow_mut() {
+            self.show(out);
+        }
+        if self.is_untold.replace(false) {
             self.fabric.notify(self.peer);
         }
     }
@@ -201,7 +205,7 @@ impl Link {
             let Some(lane) = lane.as_mut() else { return };
             // What comes after this look stays for the next turn, as the bound on cancels demands.
             let is_closed = lane.is_closed();
-            lane.drain().for_each(|answer| self.adopt(answer));
+            lane.drain().for_each(|Message { body, name }| self.adopt(name, body));
             if !is_closed {
                 return;
             }
@@ -218,26 +222,26 @@ impl Link {
             let Some(lane) = lane.as_mut() else { return 0 };
             let is_closed = lane.is_closed();
             let visit = self.visit(shard);
-            for request in lane.drain().take(max) {
+            for Message { body: run, name } in lane.drain().take(max) {
                 count += 1;
-                match request.name {
+                match name {
                     Name::ONE_WAY => {
-                        run_one_way(request.run, &visit);
+                        run_one_way(run, &visit);
                         one_way += 1;
                         if one_way == MESH_CREDITS_BATCH {
                             // Shown at once: the peer goes on while the rest is run.
-                            self.answer(Answer::Credits { count: one_way });
+                            self.answer(Name::ONE_WAY, Answered::Note(Note::Credits(one_way)));
                             self.publish();
                             one_way = 0;
                         }
                     }
-                    name => self.serve(name, request.run, &visit),
+                    name => self.serve(name, run, &visit),
                 }
             }
             is_closed && lane.is_empty()
         };
         if one_way > 0 {
-            self.answer(Answer::Credits { count: one_way });
+            self.answer(Name::ONE_WAY, Answered::Note(Note::Credits(one_way)));
         }
         if has_ended {
             self.requests_in.take();
@@ -256,7 +260,7 @@ impl Link {
         let is_unwanted = self.see(name) || self.out.borrow().is_none();
         if is_unwanted {
             contain(|| drop(run));
-            return self.answer(Answer::Failed { name, error: CallError::Cancelled });
+            return self.answer(name, Answered::Note(Note::Failed(CallError::Cancelled)));
         }
         run_call(name, run, visit);
     }
@@ -264,7 +268,8 @@ impl Link {
     /// Runs a call of this shard's own.
     pub(super) fn run_here(self: &Rc<Self>, name: Name, run: Run, shard: &Shard) {
         self.see(name);
-        run_call(name, run, &self.visit(shard));
+        // Whoever makes the call runs it, and may stand where code may wait.
+        with_footing(Footing::Between, || run_call(name, run, &self.visit(shard)));
     }
 
     /// Notes that a call has come. True if it was cancelled before.
@@ -286,10 +291,11 @@ impl Link {
         let scope = self.with_served(name, |served| served.scope.take());
         let cut_short = if scope.is_some() { CallError::Cancelled } else { CallError::Overloaded };
         drop(scope);
-        self.answer(match outcome.unwrap_or(Err(cut_short)) {
-            Ok(put) => Answer::Value { name, put },
-            Err(error) => Answer::Failed { name, error },
-        });
+        let answer = match outcome.unwrap_or(Err(cut_short)) {
+            Ok(put) => Answered::Value(put),
+            Err(error) => Answered::Note(Note::Failed(error)),
+        };
+        self.answer(name, answer);
     }
 
     fn with_served<R>(&self, name: Name, f: impl FnOnce(&mut Served) -> R) -> R {
@@ -301,12 +307,13 @@ impl Link {
         f(&mut served[slot])
     }
 
-    fn adopt(&self, answer: Answer) {
+    #[inline]
+    fn adopt(&self, name: Name, answer: Answered) {
         match answer {
-            Answer::Value { name, put } => self.settle(name, Ok(put)),
-            Answer::Failed { name, error } => self.settle(name, Err(error)),
-            Answer::Cancel { name } => self.cancel_served(name),
-            Answer::Credits { count } => self.credits.add(count as usize),
+            Answered::Value(put) => self.settle(name, Ok(put)),
+            Answered::Note(Note::Failed(error)) => self.settle(name, Err(error)),
+            Answered::Note(Note::Cancel) => self.cancel_served(name),
+            Answered::Note(Note::Credits(count)) => self.credits.add(count as usize),
         }
     }
 
@@ -351,7 +358,7 @@ impl Link {
             Left::Nothing => {}
             Left::Unanswered(waker) => {
                 drop(waker);
-                self.answer(Answer::Cancel { name });
+                self.answer(name, Answered::Note(Note::Cancel));
             }
             Left::Answered(answer) => contain(|| drop(answer)),
         }

@@ -9,9 +9,9 @@
 //! link's *credits*; without one its sender waits its turn, and nobody overtakes. Answers need no credit, so a shard that
 //! is flooded goes on answering; `link.rs` says why.
 //!
-//! A shard runs what others send between its tasks, in its turn, and shows what it sends in batches. A sender pays for a
-//! wake-up only if the receiver sleeps; the hand-shake is that of [`park`](crate::park), where what was published is a ring's
-//! index.
+//! A shard runs what others send between its tasks, in its turn, and shows what it sends in batches. Whether the receiver
+//! sleeps it asks at the end, and pays for a wake-up only then; the hand-shake is that of [`park`](crate::park), where what
+//! was published is a ring's index.
 //!
 //! ```
 //! use shardwise_shards::{CallError, Runtime, Shard};
@@ -51,8 +51,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use platform::inline_fn::InlineFn;
-
 use crate::Shard;
 use crate::limits::MESH_REQUESTS_PER_TURN_MAX;
 use crate::scope::{Cancelled, ScopeHandle, Travelling};
@@ -62,7 +60,7 @@ use crate::task::bury;
 use crate::world::World;
 use fabric::{Fabric, News, Standing};
 use link::Link;
-use message::{Name, Put, Visit, put};
+use message::{Name, Put, Request, Visit, put};
 
 /// Why a call has no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,7 +159,7 @@ impl Mesh {
         has_any
     }
 
-    /// Shows others what was sent to them since the last time.
+    /// Shows others what was sent to them since the last time, and wakes those that sleep.
     pub(crate) fn publish(&self) {
         if self.has_unpublished.replace(false) {
             self.links.borrow().iter().flatten().for_each(|link| link.publish());
@@ -263,7 +261,7 @@ impl Shard {
         T: Send + 'static,
         F: FnOnce(&Shard) -> T + Send + 'static,
     {
-        Call::new(self, number, InlineFn::new(move |visit: &Visit| visit.answer(call(&visit.shard))))
+        Call::new(self, number, Request::new(move |visit: &Visit| visit.answer(call(&visit.shard))))
     }
 
     /// Like [`on`](Shard::on) for a closure that returns a future: it runs as a task of the other shard, in a scope of its
@@ -305,7 +303,7 @@ impl Shard {
         Fut: Future<Output = T> + 'static,
     {
         let begin = move |visit: &Visit| visit.start(along, || call(visit.shard.clone()));
-        Call::new(self, number, InlineFn::new(begin))
+        Call::new(self, number, Request::new(begin))
     }
 
     /// Sends `closure` to run on the shard of this number, between its tasks, and does not wait for that; only for a credit.
@@ -328,7 +326,9 @@ impl Shard {
     where
         F: FnOnce(&Shard) + Send + 'static,
     {
-        call::try_post(self, number, one_way(closure))
+        // Not moved from here on, but into its message.
+        let mut request = Some(one_way(closure));
+        call::try_post(self, number, &mut request)
     }
 
     /// Calls of this shard that have not been answered, or whose answer was not taken yet.
@@ -337,8 +337,9 @@ impl Shard {
     }
 }
 
-fn one_way(closure: impl FnOnce(&Shard) + Send + 'static) -> message::Run {
-    InlineFn::new(move |visit: &Visit| closure(&visit.shard))
+#[inline]
+fn one_way(closure: impl FnOnce(&Shard) + Send + 'static) -> Request {
+    Request::new(move |visit: &Visit| closure(&visit.shard))
 }
 
 impl ScopeHandle {

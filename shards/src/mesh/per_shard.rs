@@ -17,15 +17,15 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use platform::inline_fn::InlineFn;
-
 use super::fabric::Standing;
-use super::message::{Run, Visit};
+use super::message::{Request, Visit};
 use super::{Call, CallError, Mesh, Post, place};
 use crate::Shard;
 use crate::limits::PER_SHARDS_MAX;
+use crate::models::Footing;
 use crate::scope::Travelling;
 use crate::sync::{Acquire, Semaphore};
+use crate::task::with_footing;
 
 /// One `T` on each shard. The handle is a plain value that any shard may hold and send; the parts never leave their shards.
 ///
@@ -149,7 +149,7 @@ impl<T: 'static> PerShard<T> {
             Ok(part) => visit.start(along, || call(Part(part))),
             Err(error) => visit.fail(error),
         };
-        Call::of_part(caller, shard, self.whole as usize, InlineFn::new(begin))
+        Call::of_part(caller, shard, self.whole as usize, Request::new(begin))
     }
 
     /// Sends a closure to a shard's part, which it may change, and does not wait for that: see [`Shard::post`].
@@ -237,25 +237,25 @@ impl<T: 'static> PerShard<T> {
     /// Errors: [`OffShard`](CallError::OffShard), [`Nested`](CallError::Nested), or [`Stopped`](CallError::Stopped) once the
     /// shard has ended.
     pub fn here<R>(self, call: impl FnOnce(&T) -> R) -> Result<R, CallError> {
-        read(&*self.part(&self.caller()?)?, call)
+        read_here(&*self.part(&self.caller()?)?, call)
     }
 
     /// Runs `call` with this shard's own part, which it may change, on the spot.
     pub fn here_mut<R>(self, call: impl FnOnce(&mut T) -> R) -> Result<R, CallError> {
-        write(&*self.part(&self.caller()?)?, call)
+        write_here(&*self.part(&self.caller()?)?, call)
     }
 
-    fn call<R: Send + 'static>(self, shard: usize, run: Run) -> Call<R> {
-        Call::of_part(self.caller(), shard, self.whole as usize, run)
+    fn call<R: Send + 'static>(self, shard: usize, request: Request) -> Call<R> {
+        Call::of_part(self.caller(), shard, self.whole as usize, request)
     }
 
     /// What runs `call` with the part of the shard that it comes to.
-    fn run<R, F>(self, call: F) -> Run
+    fn run<R, F>(self, call: F) -> Request
     where
         R: Send + 'static,
         F: FnOnce(&RefCell<T>) -> Result<R, CallError> + Send + 'static,
     {
-        InlineFn::new(move |visit: &Visit| match self.part(&visit.shard).and_then(|part| call(&part)) {
+        Request::new(move |visit: &Visit| match self.part(&visit.shard).and_then(|part| call(&part)) {
             Ok(value) => visit.answer(value),
             Err(error) => visit.fail(error),
         })
@@ -287,19 +287,29 @@ fn write<T, R>(part: &RefCell<T>, call: impl FnOnce(&mut T) -> R) -> Result<R, C
     part.try_borrow_mut().map(|mut part| call(&mut part)).map_err(|_| CallError::Nested)
 }
 
+/// [`read`], on the spot: a green thread that waited in `call` would keep the part borrowed.
+fn read_here<T, R>(part: &RefCell<T>, call: impl FnOnce(&T) -> R) -> Result<R, CallError> {
+    read(part, |part| with_footing(Footing::Between, || call(part)))
+}
+
+/// [`write`], likewise.
+fn write_here<T, R>(part: &RefCell<T>, call: impl FnOnce(&mut T) -> R) -> Result<R, CallError> {
+    write(part, |part| with_footing(Footing::Between, || call(part)))
+}
+
 impl<T> Part<T> {
     /// Runs `call` with the part.
     ///
     /// Errors: [`Nested`](CallError::Nested).
     pub fn with<R>(&self, call: impl FnOnce(&T) -> R) -> Result<R, CallError> {
-        read(&self.0, call)
+        read_here(&self.0, call)
     }
 
     /// Runs `call` with the part, which it may change.
     ///
     /// Errors: [`Nested`](CallError::Nested).
     pub fn with_mut<R>(&self, call: impl FnOnce(&mut T) -> R) -> Result<R, CallError> {
-        write(&self.0, call)
+        write_here(&self.0, call)
     }
 }
 

@@ -23,7 +23,8 @@ use platform::topology::{CpuId, Placement, Topology};
 use platform::{BackendKind, Choice, Config, Features, Reactor, Selection, Unparker};
 
 use crate::inbox::Remote;
-use crate::limits::{DRAIN_TIME_MAX, SPIN_TIME_MAX, START_TIME_MAX, STOP_TIME_MAX};
+use crate::limits::{DRAIN_TIME_MAX, OFFLOAD_LOOK_EVERY, SPIN_TIME_MAX, START_TIME_MAX, STOP_TIME_MAX};
+use crate::models::offload::{Bounds, Offloader, Pool};
 use crate::scope::Cause;
 use crate::shard::{Running, Seed, panic_text};
 use crate::stats::ShardStats;
@@ -41,10 +42,12 @@ pub struct Builder {
     choice: Option<Choice>,
     oversubscribe: bool,
     config: Config,
-    drain_time_max: Duration,
+    pub(crate) drain_time_max: Duration,
     handle_signals: bool,
     announce: bool,
     spin: Duration,
+    offload_threads: Option<usize>,
+    offload_queue: Option<usize>,
 }
 
 /// Why a runtime did not start, or did not end well.
@@ -102,6 +105,8 @@ enum Event<E> {
     Ended { shard: usize, result: Result<Result<(), E>, Box<dyn Any + Send>> },
     /// A shard is gone.
     Gone { shard: usize },
+    /// Offloaded jobs wait that no thread is there for.
+    ThreadWanted,
     /// The process was told to end.
     Signal(i32),
 }
@@ -119,6 +124,8 @@ impl Runtime {
             handle_signals: true,
             announce: true,
             spin: Duration::ZERO,
+            offload_threads: None,
+            offload_queue: None,
         }
     }
 }
@@ -174,7 +181,37 @@ impl Builder {
         self
     }
 
-    /// Runs `main` on every shard and waits until all have ended.
+    /// How many threads run what is [offloaded](Shard::offload), at the most: one to
+    /// [`OFFLOAD_THREADS_MAX`](crate::limits::OFFLOAD_THREADS_MAX), by default
+    /// [`OFFLOAD_THREADS_PER_CPU`](crate::limits::OFFLOAD_THREADS_PER_CPU) for each CPU that may be used. They start when jobs
+    /// wait, and end when there are none for a while.
+    pub fn offload_threads(mut self, count: usize) -> Self {
+        self.offload_threads = Some(count);
+        self
+    }
+
+    /// How many offloaded jobs of each shard may wait for a thread; one at the least, by default
+    /// [`OFFLOAD_QUEUE_MAX`](crate::limits::OFFLOAD_QUEUE_MAX). A further one is refused at once.
+    pub fn offload_queue(mut self, count: usize) -> Self {
+        self.offload_queue = Some(count);
+        self
+    }
+
+    /// Bytes of a green thread's stack; 256 KiB by default. Only what is touched costs memory. A green thread that uses more ends
+    /// the process, with a message that says so.
+    pub fn green_stack_bytes(mut self, bytes: usize) -> Self {
+        self.config.stacks.bytes = bytes;
+        self
+    }
+
+    /// How many green threads each shard admits; 1,024 by default. Each stack takes two mappings, of which Linux admits 65,530
+    /// to a process by default (`vm.max_map_count`).
+    pub fn green_threads_max(mut self, count: usize) -> Self {
+        self.config.stacks.count = count;
+        self
+    }
+
+    /// Runs `main` on every shard and waits until all have ended, and what they have offloaded with them.
     ///
     /// All shards start or none does. When `main` fails or panics on one shard, the others drain, and the first failure is
     /// returned.
@@ -207,25 +244,32 @@ impl Builder {
         for (number, &cpu) in plan.placement.shards.iter().enumerate() {
             let (gate, go) = channel::<()>();
             gates.push(gate);
-            let seed = Seed {
-                number,
-                count: plan.placement.shards.len(),
-                why: Arc::clone(&plan.why),
-                start: Arc::clone(&plan.start),
-                stats: Arc::clone(&plan.stats[number]),
-                spin_time_max: if plan.placement.may_spin { self.spin } else { Duration::ZERO },
-            };
+            let (count, why, start) = (plan.placement.shards.len(), Arc::clone(&plan.why), Arc::clone(&plan.start));
+            let stats = Arc::clone(&plan.stats[number]);
+            let spin_time_max = if plan.placement.may_spin { self.spin } else { Duration::ZERO };
+            let stacks = plan.config.stacks;
+            let seed = move |offloader| Seed { number, count, why, start, stats, spin_time_max, offloader, stacks };
             let (events, main) = (events.clone(), Arc::clone(&main));
-            let (kind, config) = (plan.selection.kind, plan.config);
-            let thread = move || shard_thread(seed, cpu, kind, config, events, go, main);
+            let (kind, config, pool) = (plan.selection.kind, plan.config, Arc::clone(&plan.pool));
+            let thread = move || {
+                let wanting = events.clone();
+                let offloader = Offloader::new(&pool, move || wanting.send(Event::ThreadWanted).is_ok());
+                shard_thread(seed(offloader), cpu, kind, config, events, go, main);
+            };
             std::thread::Builder::new()
                 .name(format!("shard-{number}"))
                 .spawn(thread)
                 .map_err(|error| RunError::Setup(format!("no thread for shard {number}: {error}")))?;
         }
         drop(events);
-        let mut coordinator =
-            Coordinator { plan: &plan, inbox, remotes: Vec::new(), is_draining, drain_time_max: self.drain_time_max };
+        let mut coordinator = Coordinator {
+            plan: &plan,
+            inbox,
+            remotes: Vec::new(),
+            is_draining,
+            drain_time_max: self.drain_time_max,
+            threads_started: 0,
+        };
         let outcome = coordinator.conduct(gates, self.announce, started);
         if let Some(signals) = signals {
             signals.close();
@@ -235,24 +279,36 @@ impl Builder {
 
     /// Decides what can be decided before any thread starts.
     fn plan(&self) -> Result<Plan, String> {
-        let placement = Topology::read().place(self.shards, self.oversubscribe).map_err(|error| error.to_string())?;
-        let choice = match (self.choice, std::env::var("SHARDWISE_BACKEND")) {
-            (Some(choice), _) => choice,
-            (None, Ok(name)) => name.parse().map_err(|error| format!("SHARDWISE_BACKEND: {error}"))?,
-            (None, Err(_)) => Choice::Auto,
-        };
-        let masked = Features::ALL.without(features_from_environment()?);
-        let config = Config { features: self.config.features.without(masked), ..self.config };
-        let selection = platform::select(choice, &config).map_err(|error| error.to_string())?;
+        let topology = Topology::read();
+        let placement = topology.place(self.shards, self.oversubscribe).map_err(|error| error.to_string())?;
+        let (selection, config) = self.select()?;
         let count = placement.shards.len();
         Ok(Plan {
             why: Arc::from(selection.why.as_str()),
             start: Start::new(count),
             stats: (0..count).map(|_| Arc::default()).collect(),
+            pool: Pool::new(count, self.offload_bounds(&topology)),
             placement,
             selection,
             config,
         })
+    }
+
+    /// The bounds of the pool for what is offloaded.
+    pub(crate) fn offload_bounds(&self, topology: &Topology) -> Bounds {
+        Bounds::new(topology.cpus.len(), self.offload_threads, self.offload_queue)
+    }
+
+    /// Which backend, and how it is set up.
+    pub(crate) fn select(&self) -> Result<(Selection, Config), String> {
+        let choice = match self.choice {
+            Some(choice) => choice,
+            None => choice_from_environment()?,
+        };
+        let masked = Features::ALL.without(features_from_environment()?);
+        let config = Config { features: self.config.features.without(masked), ..self.config };
+        let selection = platform::select(choice, &config).map_err(|error| error.to_string())?;
+        Ok((selection, config))
     }
 }
 
@@ -264,6 +320,7 @@ struct Plan {
     why: Arc<str>,
     start: Arc<Start>,
     stats: Vec<Arc<ShardStats>>,
+    pool: Arc<Pool>,
 }
 
 struct Coordinator<'a, E> {
@@ -273,6 +330,8 @@ struct Coordinator<'a, E> {
     remotes: Vec<Option<Remote>>,
     is_draining: Arc<AtomicBool>,
     drain_time_max: Duration,
+    /// Of the pool, so far.
+    threads_started: usize,
 }
 
 impl<E> Coordinator<'_, E> {
@@ -293,7 +352,9 @@ impl<E> Coordinator<'_, E> {
             // A shard that has ended meanwhile reports it.
             let _ = gate.send(());
         }
-        self.attend()
+        let mut deadline = None;
+        let outcome = self.attend(&mut deadline);
+        outcome.and(self.end_jobs(deadline))
     }
 
     /// Waits until all shards stand. Without their gate's word, those that do end again when the gates are dropped.
@@ -309,6 +370,8 @@ impl<E> Coordinator<'_, E> {
                     return Err(RunError::Setup(format!("shard {shard} ended while it started")));
                 }
                 Ok(Event::Signal(_)) => return Err(RunError::Setup("told to end while starting".to_owned())),
+                // No shard runs anything yet.
+                Ok(Event::ThreadWanted) => {}
                 Err(_) => return Err(RunError::Setup("the shards did not start in time".to_owned())),
             }
         }
@@ -316,13 +379,12 @@ impl<E> Coordinator<'_, E> {
     }
 
     /// Waits until all shards have ended, and begins the drain when a signal or a failure says so.
-    fn attend(&mut self) -> Result<(), RunError<E>> {
+    fn attend(&mut self, deadline: &mut Option<Instant>) -> Result<(), RunError<E>> {
         let mut running = self.remotes.len();
         let mut outcome = Ok(());
-        let mut deadline: Option<Instant> = None;
         let mut is_stopping = false;
         while running > 0 {
-            let event = match deadline {
+            let event = match *deadline {
                 None => self.inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 Some(at) => self.inbox.recv_timeout(at.saturating_duration_since(now())),
             };
@@ -345,15 +407,16 @@ impl<E> Coordinator<'_, E> {
                 Ok(Event::Signal(signal)) if deadline.is_some() => end_at_once(signal),
                 Ok(Event::Signal(signal)) => {
                     tracing::info!(signal, limit = ?self.drain_time_max, "draining; a second signal ends at once");
-                    deadline = Some(now() + self.drain_time_max);
+                    *deadline = Some(now() + self.drain_time_max);
                     self.begin_drain();
                 }
+                Ok(Event::ThreadWanted) => self.start_thread(),
                 Ok(Event::Started { .. } | Event::Failed(_)) => {}
                 Err(RecvTimeoutError::Timeout) if !is_stopping => {
                     is_stopping = true;
                     tracing::warn!(shards = running, "the drain limit has passed: what is left is dropped");
                     outcome = outcome.and(Err(RunError::DrainTimedOut));
-                    deadline = Some(now() + STOP_TIME_MAX);
+                    *deadline = Some(now() + STOP_TIME_MAX);
                     self.stop();
                 }
                 // A shard whose code never yields cannot be stopped; the process ends without it.
@@ -361,6 +424,49 @@ impl<E> Coordinator<'_, E> {
             }
         }
         outcome
+    }
+
+    /// One more thread for the pool. This thread is not pinned, so that one is not either.
+    fn start_thread(&mut self) {
+        match start_pool_thread(&self.plan.pool, format!("offload-{}", self.threads_started)) {
+            Ok(()) => self.threads_started += 1,
+            Err(error) => {
+                tracing::warn!("no further thread for offloaded jobs: {error}");
+                self.plan.pool.lost_thread();
+            }
+        }
+    }
+
+    /// All shards have ended, and nobody waits any more for what they have offloaded; but what runs is given the rest of the
+    /// drain's time to finish.
+    fn end_jobs(&mut self, deadline: Option<Instant>) -> Result<(), RunError<E>> {
+        let pool = &self.plan.pool;
+        pool.close();
+        let mut is_told = deadline.is_some();
+        let deadline = deadline.unwrap_or_else(|| now() + self.drain_time_max);
+        loop {
+            let left = deadline.saturating_duration_since(now());
+            match pool.wait_for_threads(left.min(OFFLOAD_LOOK_EVERY)) {
+                0 => return Ok(()),
+                threads if left.is_zero() => {
+                    tracing::warn!(
+                        threads,
+                        "the drain limit has passed: threads that run offloaded jobs are left behind"
+                    );
+                    return Err(RunError::DrainTimedOut);
+                }
+                _ => {}
+            }
+            while let Ok(event) = self.inbox.try_recv() {
+                match event {
+                    Event::Signal(signal) if is_told => end_at_once(signal),
+                    Event::Signal(_) => is_told = true,
+                    // A shard has asked for it and ended.
+                    Event::ThreadWanted => pool.lost_thread(),
+                    _ => {}
+                }
+            }
+        }
     }
 
     fn begin_drain(&self) {
@@ -400,6 +506,12 @@ impl<E> Coordinator<'_, E> {
 }
 
 /// What one shard's thread does.
+/// A thread for the pool, which runs where the thread may run that calls this.
+pub(crate) fn start_pool_thread(pool: &Arc<Pool>, name: String) -> std::io::Result<()> {
+    let pool = Arc::clone(pool);
+    std::thread::Builder::new().name(name).spawn(move || pool.work()).map(drop)
+}
+
 fn shard_thread<E, F>(
     seed: Seed,
     cpu: Option<CpuId>,
@@ -438,12 +550,15 @@ fn shard_thread<E, F>(
 }
 
 fn set_up(seed: Seed, cpu: Option<CpuId>, kind: BackendKind, config: &Config) -> Result<Running, String> {
-    if let Some(cpu) = cpu {
-        // A thread that the system does not let pin serves all the same.
-        if let Err(error) = platform::topology::pin(cpu) {
-            tracing::warn!(shard = seed.number, "{error}");
-        }
+    // A thread that the system does not let pin serves all the same.
+    if let Some(Err(error)) = cpu.map(platform::topology::pin) {
+        tracing::warn!(shard = seed.number, "{error}");
     }
+    stand(seed, kind, config)
+}
+
+/// Brings a shard to life on this thread.
+pub(crate) fn stand(seed: Seed, kind: BackendKind, config: &Config) -> Result<Running, String> {
     let unparker = Unparker::new(kind).map_err(|error| format!("no wake-up descriptor: {error}"))?;
     let reactor = Reactor::open(kind, config, &unparker).map_err(|error| error.to_string())?;
     Running::new(seed, reactor, move || unparker.unpark()).map_err(|error| error.to_string())
@@ -520,6 +635,14 @@ impl<E: fmt::Display> fmt::Display for RunError<E> {
 }
 
 impl<E: fmt::Debug + fmt::Display> std::error::Error for RunError<E> {}
+
+/// Reads the backend to take from `SHARDWISE_BACKEND`; the fastest if it is not set.
+pub(crate) fn choice_from_environment() -> Result<Choice, String> {
+    match std::env::var("SHARDWISE_BACKEND") {
+        Ok(name) => name.parse().map_err(|error| format!("SHARDWISE_BACKEND: {error}")),
+        Err(_) => Ok(Choice::Auto),
+    }
+}
 
 /// Reads the ring features to leave out from `SHARDWISE_URING_MASK`.
 pub fn features_from_environment() -> Result<Features, String> {

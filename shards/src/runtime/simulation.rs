@@ -17,7 +17,8 @@ use platform::{Config, Reactor};
 
 use super::start::Start;
 use super::{finished, spawn_main};
-use crate::limits::SIMULATED_TURN;
+use crate::limits::{SIMULATED_CPUS, SIMULATED_TURN};
+use crate::models::offload::{Bounds, Offloader, Pool};
 use crate::shard::{Running, Seed};
 use crate::{JoinHandle, Remote, Shard};
 
@@ -38,8 +39,11 @@ use crate::{JoinHandle, Remote, Shard};
 pub struct Simulation {
     // In this order: shards end before the machine they run on.
     members: Vec<Member>,
+    /// What programs have offloaded; it may go on when they have ended.
+    pools: Vec<Arc<Pool>>,
     machine: Machine,
     config: Config,
+    offload: Bounds,
 }
 
 /// One shard of a program.
@@ -73,7 +77,15 @@ impl Simulation {
     }
 
     fn on(machine: Machine, config: Config) -> Self {
-        Simulation { members: Vec::new(), machine, config }
+        let offload = Bounds::new(SIMULATED_CPUS, None, None);
+        Simulation { members: Vec::new(), pools: Vec::new(), machine, config, offload }
+    }
+
+    /// How many threads run what is [offloaded](Shard::offload), and how many jobs of each shard may wait, for programs that
+    /// start from now on: as [`Builder::offload_threads`](crate::Builder::offload_threads) and
+    /// [`Builder::offload_queue`](crate::Builder::offload_queue), for a machine with [`SIMULATED_CPUS`].
+    pub fn set_offload(&mut self, threads: Option<usize>, queue: Option<usize>) {
+        self.offload = Bounds::new(SIMULATED_CPUS, threads, queue);
     }
 
     /// The machine: its clock, its files, its trace.
@@ -90,9 +102,10 @@ impl Simulation {
         let main = Rc::new(main);
         let results = Rc::new(RefCell::new((0..count).map(|_| None).collect::<Vec<_>>()));
         let start = Start::new(count);
+        let pool = self.pool(count);
         let mut remotes = Vec::new();
         for number in 0..count {
-            let running = self.running(number, count, &start);
+            let running = self.running(number, count, &start, &pool);
             remotes.push(running.shard().remote());
             let (shard, main, results) = (running.shard().clone(), Rc::clone(&main), Rc::clone(&results));
             let main = spawn_main(&running, async move {
@@ -113,7 +126,8 @@ impl Simulation {
         F: AsyncFnOnce(Shard) -> T + 'static,
     {
         let start = Start::new(1);
-        let running = self.running(0, 1, &start);
+        let pool = self.pool(1);
+        let running = self.running(0, 1, &start, &pool);
         let shard = running.shard().clone();
         let mut client = spawn_main(&running, async move { client(shard).await });
         self.members.push(Member { running, main: None, start });
@@ -162,8 +176,10 @@ impl Simulation {
         }
     }
 
-    /// One turn of every shard that may run.
+    /// What is offloaded and due, and one turn of every shard that may run.
     fn round(&mut self) {
+        let now = self.machine.now();
+        self.pools.iter().for_each(|pool| pool.happen(now));
         for member in self.members.iter_mut().filter(|member| !member.running.is_stalled()) {
             let next = member.running.turn();
             member.running.park(next);
@@ -209,11 +225,21 @@ impl Simulation {
         let is_ready = |member: &Member| member.running.is_ready() && !member.running.is_stalled();
         match self.members.iter().any(is_ready) {
             true => Some(self.machine.now() + SIMULATED_TURN),
-            false => self.machine.next_event(),
+            false => {
+                self.machine.next_event().into_iter().chain(self.pools.iter().filter_map(|pool| pool.next_at())).min()
+            }
         }
     }
 
-    fn running(&self, number: usize, count: usize, start: &Arc<Start>) -> Running {
+    /// The threads of a program that begins; those of programs that have ended are forgotten.
+    fn pool(&mut self, shards: usize) -> Arc<Pool> {
+        self.pools.retain(|pool| Arc::strong_count(pool) > 1 || pool.next_at().is_some());
+        let pool = Pool::simulated(shards, self.offload);
+        self.pools.push(Arc::clone(&pool));
+        pool
+    }
+
+    fn running(&self, number: usize, count: usize, start: &Arc<Start>, pool: &Arc<Pool>) -> Running {
         let seed = Seed {
             number,
             count,
@@ -221,6 +247,8 @@ impl Simulation {
             start: Arc::clone(start),
             stats: Arc::default(),
             spin_time_max: Duration::ZERO,
+            offloader: Offloader::simulated(pool),
+            stacks: self.config.stacks,
         };
         let reactor = Reactor::simulated(&self.machine, &self.config);
         // Shards of one thread wake each other through their worlds; nobody sleeps in a system call.

@@ -76,6 +76,16 @@ impl Semaphore {
         }
     }
 
+    /// [`try_acquire`](Semaphore::try_acquire) for one permit that is kept from coming back by itself.
+    #[inline]
+    pub(crate) fn take_one(&self) -> Result<(), TryAcquireError> {
+        match self.0.borrow_mut().take(1) {
+            None => Err(TryAcquireError::Closed),
+            Some(false) => Err(TryAcquireError::NoPermits),
+            Some(true) => Ok(()),
+        }
+    }
+
     /// Adds permits.
     pub fn add(&self, count: usize) {
         self.0.borrow_mut().permits += count;

@@ -14,6 +14,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use crate::limits::{OPS_PER_POLL, POLLS_PER_CLOCK, TASKS_MAX};
+use crate::models::Footing;
 use crate::world::{Claim, World};
 
 pub mod budget;
@@ -27,8 +28,8 @@ mod yields;
 pub use join::{JoinError, JoinHandle};
 pub use local::Locals;
 pub use number::TaskNumber;
-pub(crate) use raw::bury;
 pub use raw::{Leased, current};
+pub(crate) use raw::{bury, footing, with_footing, with_private};
 pub use yields::{YieldNow, yield_now};
 
 use raw::{Ended, Pool, RawTask};
@@ -140,15 +141,26 @@ impl Tasks {
         assert!(!self.core.running.get(), "a task must not run the executor that runs it");
         let _running = Running::start(&self.core.running);
         let mut polls = 0;
-        while let Some((slot, header)) = self.core.ready.pop(&self.core.slots) {
-            self.core.poll(slot, header);
-            polls += 1;
-            if polls % POLLS_PER_CLOCK == 0 && time_is_up() {
-                break;
+        // Once for all polls: whoever stands elsewhere meanwhile comes back.
+        raw::with_footing(Footing::Task, || {
+            while let Some((slot, header)) = self.core.ready.pop(&self.core.slots) {
+                self.core.poll(slot, header);
+                polls += 1;
+                if polls % POLLS_PER_CLOCK == 0 && time_is_up() {
+                    break;
+                }
             }
-        }
+        });
         self.core.counts.polls.set(self.core.counts.polls.get() + u64::from(polls));
         polls
+    }
+
+    /// Polls something that is no task of its own, for whoever drives the shard: what wakes it wakes the task of this number.
+    /// To be called within [`enter`](Tasks::enter).
+    pub(crate) fn poll_for<R>(&self, number: TaskNumber, poll: impl FnOnce(&mut Context<'_>) -> R) -> R {
+        self.core.ops.set(OPS_PER_POLL);
+        let poll = || number.with_waker(|waker| poll(&mut Context::from_waker(waker)));
+        raw::with_footing(Footing::Task, poll)
     }
 
     /// Whether a task is ready to run.
@@ -400,6 +412,9 @@ pub enum SpawnError {
     Full,
     /// The shard is stopping.
     Closed,
+    /// There is no stack for a green thread: as many are in use as the shard admits (`Full`), the system has no memory, or
+    /// the processor's stacks cannot be switched.
+    NoStack(platform::Error),
 }
 
 impl fmt::Display for SpawnError {
@@ -407,6 +422,10 @@ impl fmt::Display for SpawnError {
         match self {
             SpawnError::Full => write!(f, "{TASKS_MAX} tasks are alive on this shard already"),
             SpawnError::Closed => f.write_str("the shard is stopping and starts no more tasks"),
+            SpawnError::NoStack(platform::Error::Full) => f.write_str(
+                "the shard has as many green threads as it admits; `Builder::green_threads_max` admits more",
+            ),
+            SpawnError::NoStack(error) => write!(f, "no stack for a green thread: {error}"),
         }
     }
 }

@@ -4,7 +4,8 @@
 //! - [`Pool`]: memory in size classes that is kept; [`PoolBox`] is a `Box` in it, [`Leased`] a future in such a box,
 //!   [`RawTask`] a task.
 //! - [`waker`]: a `Waker` whose data word is a number; nothing is dereferenced, so nothing can dangle.
-//! - [`enter`]: the one thread-local, which holds a borrow for as long as a call lasts.
+//! - [`enter`]: what a thread keeps: the current shard, as a borrow that holds for as long as a call lasts; where code runs
+//!   at this moment; and the shard of the thread's own.
 #![allow(unsafe_code)]
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
@@ -20,6 +21,7 @@ use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 
 use super::{Core, JoinError};
 use crate::limits::{BLOCK_BYTES_MAX, BLOCK_BYTES_MIN, SLAB_BYTES};
+use crate::models::{Footing, Private};
 
 // ---- memory ----
 
@@ -460,9 +462,12 @@ static VTABLE: RawWakerVTable = RawWakerVTable::new(
 
 // ---- the current shard ----
 
-// The one thread-local. Const-initialised and without a destructor, so it can be read at any time, also while the thread ends.
+// All that a thread keeps. The first two are const-initialised and have no destructors, so they can be read at any time, also
+// while the thread ends; the third is what it ends.
 thread_local! {
     static CURRENT: Cell<*const Entered> = const { Cell::new(ptr::null()) };
+    static FOOTING: Cell<Footing> = const { Cell::new(Footing::Thread) };
+    static PRIVATE: Private = const { Private::new() };
 }
 
 /// What a shard has entered with. It lives in the frame of [`enter`].
@@ -473,7 +478,8 @@ struct Entered {
     shard_type: TypeId,
 }
 
-/// Runs `f` with `core` and `shard` as the current ones of this thread, and restores the previous ones afterwards.
+/// Runs `f` with `core` and `shard` as the current ones of this thread, and restores the previous ones afterwards. Until
+/// a task is polled, `f` stands between tasks.
 pub(super) fn enter<T: 'static, R>(core: &Core, shard: &Rc<T>, f: impl FnOnce() -> R) -> R {
     /// Restores what was current before, also when `f` panics.
     struct Guard<'a> {
@@ -495,7 +501,35 @@ pub(super) fn enter<T: 'static, R>(core: &Core, shard: &Rc<T>, f: impl FnOnce() 
     let entered =
         Entered { core: NonNull::from(core), shard: NonNull::from(shard).cast(), shard_type: TypeId::of::<T>() };
     let _guard = Guard { entered: &entered, outer: CURRENT.replace(&entered) };
+    with_footing(Footing::Between, f)
+}
+
+/// Where the code that asks runs.
+#[inline]
+pub(crate) fn footing() -> Footing {
+    FOOTING.get()
+}
+
+/// Runs `f` as code that stands there, and restores what was before.
+#[inline]
+pub(crate) fn with_footing<R>(footing: Footing, f: impl FnOnce() -> R) -> R {
+    /// Restores it, also when `f` panics.
+    struct Guard(Footing);
+
+    impl Drop for Guard {
+        #[inline]
+        fn drop(&mut self) {
+            FOOTING.set(self.0);
+        }
+    }
+
+    let _guard = Guard(FOOTING.replace(footing));
     f()
+}
+
+/// Calls `f` with the shard of this thread's own. `None` while the thread ends.
+pub(crate) fn with_private<R>(f: impl FnOnce(&Private) -> R) -> Option<R> {
+    PRIVATE.try_with(f).ok()
 }
 
 /// The shard that this thread has entered, if it is a `T`.

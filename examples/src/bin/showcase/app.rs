@@ -8,7 +8,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use shardwise::http::HeaderValue;
 use shardwise::http::header::CONTENT_TYPE;
 use shardwise::prelude::*;
-use shardwise::{CallError, Rejection, Stream};
+use shardwise::{CallError, FromRequest, Rejection, Stream};
 
 /// The app of one shard. All shards have the counts in common, each those of the keys that it owns.
 pub(crate) fn app(shard: &Shard) -> App {
@@ -21,6 +21,8 @@ pub(crate) fn app(shard: &Shard) -> App {
         .get("/bytes/{n}", bytes)
         .get("/stream/{n}", stream)
         .get("/headers", headers)
+        .any("/request", request)
+        .any("/request/{*rest}", request)
         .get("/sleep/{ms}", sleep)
         .get("/shard", self::shard)
         .get("/mesh/{shard}", mesh)
@@ -102,6 +104,17 @@ async fn headers(request: Request) -> Json<Received> {
         }
     }
     Json(received)
+}
+
+/// The request as it arrived, its body unframed: what a server has understood shows whether it reads as others do.
+async fn request(request: Request) -> Result<Response, Rejection> {
+    let mut told = format!("{} {} {:?}\r\n", request.method(), request.target(), request.version()).into_bytes();
+    for (name, value) in request.headers() {
+        told.extend([name, b": ", value, b"\r\n"].concat());
+    }
+    told.extend(b"\r\n");
+    told.extend(Bytes::from_request(request).await?);
+    Ok(([(CONTENT_TYPE, HeaderValue::from_static("message/http"))], told).respond())
 }
 
 /// Header names in the order received, each with its values.

@@ -32,7 +32,7 @@ Usage: showcase --addr ADDR:PORT [OPTIONS]
   --backend NAME      auto, uring or epoll; SHARDWISE_BACKEND decides unless given, and else auto
   --help              this text
 
-Routes: GET /plaintext /json /bytes/{n} /stream/{n} /headers /sleep/{ms} /shard, POST /echo
+Routes: GET /plaintext /json /bytes/{n} /stream/{n} /headers /sleep/{ms} /shard, POST /echo, any method /request
 ";
 
 impl Options {

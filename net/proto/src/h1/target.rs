@@ -60,7 +60,8 @@ fn check_other_form(target: &[u8], table: &HeadTable, block: &[u8], connect: boo
         let is_authority_form = parts.whole == parts.authority;
         return match (is_authority_form, host_and_port(authority)) {
             (false, _) => Err(Error::TargetForm),
-            (true, Some((host, Some(port)))) if !host.is_empty() && !port.is_empty() => Ok(()),
+            // RFC 9110 section 9.3.6: an empty or invalid port must be refused. Nobody listens on port 0.
+            (true, Some((host, Some(port)))) if !host.is_empty() && port.iter().any(|&digit| digit != b'0') => Ok(()),
             (true, _) => Err(Error::TargetAuthority),
         };
     }

@@ -87,6 +87,16 @@ impl HeadTable {
         self.target.query.map(|query| query.of(block))
     }
 
+    /// The scheme of the target, in the case it was sent in, if the target has one: `http` or `https`.
+    #[inline]
+    pub fn scheme<'b>(&self, block: &'b [u8]) -> Option<&'b [u8]> {
+        let Target { whole, authority, .. } = self.target;
+        match usize::from(authority.start).checked_sub(usize::from(whole.start) + "://".len()) {
+            None | Some(0) => None,
+            Some(count) => Some(&whole.of(block)[..count]),
+        }
+    }
+
     /// Host and port that the request is for: the target's own if it names them (RFC 9112 section 3.2.2), else the
     /// `Host` field's.
     #[inline]

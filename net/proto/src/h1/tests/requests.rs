@@ -117,6 +117,9 @@ fn request_targets() {
         ("9112 3.2.3", "CONNECT b:443 HTTP/1.1\r\nHost: a\r\n\r\n", "CONNECT b:443 ; end tunnel"),
         ("9112 3.2.3: port", "CONNECT b HTTP/1.1\r\nHost: a\r\n\r\n", "400 TargetAuthority"),
         ("9112 3.2.3: port", "CONNECT b: HTTP/1.1\r\nHost: a\r\n\r\n", "400 TargetAuthority"),
+        ("9110 9.3.6: port", "CONNECT b:0 HTTP/1.1\r\nHost: a\r\n\r\n", "400 TargetAuthority"),
+        ("9110 9.3.6: port", "CONNECT b:00 HTTP/1.1\r\nHost: a\r\n\r\n", "400 TargetAuthority"),
+        ("9110 9.3.6: port", "CONNECT b:080 HTTP/1.1\r\nHost: a\r\n\r\n", "CONNECT b:080 ; end tunnel"),
         ("9112 3.2.3: host", "CONNECT :443 HTTP/1.1\r\nHost: a\r\n\r\n", "400 TargetAuthority"),
         ("9112 3.2.3: form", "CONNECT / HTTP/1.1\r\nHost: a\r\n\r\n", "400 TargetForm"),
         ("9112 3.2.3: form", "CONNECT http://b:443/ HTTP/1.1\r\nHost: a\r\n\r\n", "400 TargetForm"),
@@ -477,6 +480,20 @@ fn an_idle_connection_keeps_no_bytes() {
     server.receive(b"", &mut table, &limits).unwrap();
     assert!(server.is_idle());
     assert_eq!(server.receive(b"", &mut table, &limits), Ok(Step { consumed: 0, event: Event::NeedMore }));
+}
+
+#[test]
+fn the_table_knows_the_scheme() {
+    let check = |target: &str, expect: Option<&str>| {
+        let input = format!("OPTIONS {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+        let (mut server, mut table) = (Server::new(), HeadTable::new());
+        server.receive(input.as_bytes(), &mut table, &Limits::default()).unwrap();
+        assert_eq!(table.scheme(input.as_bytes()), expect.map(str::as_bytes), "{target}");
+    };
+    check("/http://b", None);
+    check("*", None);
+    check("http://b", Some("http"));
+    check("HTTPS://b:1/c?d", Some("HTTPS"));
 }
 
 #[test]

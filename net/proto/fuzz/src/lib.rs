@@ -1,0 +1,52 @@
+//! What is asked of the HTTP/1.1 engines for any input: no panic, one verdict whatever the cuts, and agreement with peers
+//! that others wrote.
+//!
+//! The one idea: a target is a plain function of bytes that panics when something is wrong. `cargo test` here replays what
+//! is committed and some thousand mutations of it on the stable toolchain; `cargo fuzz run NAME` explores further.
+//!
+//! - [`h1_server`], [`h1_client`]: the engines by themselves, however their input was cut.
+//! - [`h1_chunked`]: the chunked coding, beside a decoder that reads the whole of it at once.
+//! - [`h1_head_vs_httparse`], [`h1_server_vs_hyper`]: heads and whole connections, beside independent peers. Each
+//!   disagreement that we understand stands in a list with its clause; any other is a finding.
+
+mod chunked;
+mod client;
+mod cut;
+mod heads;
+mod peer;
+mod replay;
+pub mod seeds;
+mod server;
+
+// The conformance tables have one copy, with the tests of the showcase; their bytes are where exploring starts.
+#[path = "../../../../examples/tests/conformance/accepted.rs"]
+mod accepted;
+#[path = "../../../../examples/tests/conformance/probe.rs"]
+#[allow(dead_code, reason = "only the bytes are used here")]
+mod probe;
+#[path = "../../../../examples/tests/conformance/refused.rs"]
+mod refused;
+#[path = "../../../../framework/tests/wire/mod.rs"]
+mod wire;
+
+pub use chunked::h1_chunked;
+pub use client::h1_client;
+pub use heads::h1_head_vs_httparse;
+pub use peer::h1_server_vs_hyper;
+pub use replay::replay;
+pub use server::h1_server;
+
+/// A target.
+pub type Target = fn(&[u8]);
+
+/// All targets by name.
+pub const TARGETS: [(&str, Target); 5] = [
+    ("h1_server", h1_server),
+    ("h1_client", h1_client),
+    ("h1_chunked", h1_chunked),
+    ("h1_head_vs_httparse", h1_head_vs_httparse),
+    ("h1_server_vs_hyper", h1_server_vs_hyper),
+];
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+//! Where exploring starts, and how it goes on without libFuzzer: the conformance tables' bytes, what fuzzing has found, and
+//! a mutator that knows what a message is made of.
+
+use crate::cut::Random;
+use crate::{accepted, refused};
+
+/// What `name` is shown first.
+pub fn of(name: &str) -> Vec<Vec<u8>> {
+    let probes = [accepted::probes(), accepted::waiting(), refused::probes()].concat();
+    // Long ones show bounds, which the tables have shown already; short ones leave room to explore.
+    let requests = probes.into_iter().map(|probe| probe.bytes).filter(|bytes| bytes.len() <= SEED_BYTES_MAX);
+    let mut seeds: Vec<Vec<u8>> = match name {
+        "h1_client" => RESPONSES.iter().flat_map(|response| (0..4).map(|asked| asked_for(asked, response))).collect(),
+        "h1_chunked" => requests.filter_map(|bytes| bytes.strip_prefix(CHUNKED).map(<[u8]>::to_vec)).collect(),
+        _ => requests.collect(),
+    };
+    seeds.extend(FOUND.iter().filter(|(known, _)| *known == name).map(|(_, bytes)| bytes.to_vec()));
+    seeds
+}
+
+fn asked_for(asked: u8, response: &str) -> Vec<u8> {
+    [&[asked], response.as_bytes()].concat()
+}
+
+const SEED_BYTES_MAX: usize = 1024;
+
+/// How the tables begin a request in chunks.
+const CHUNKED: &[u8] = b"POST /request HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+/// Inputs that a target once failed for.
+const FOUND: &[(&str, &[u8])] = &[];
+
+const RESPONSES: &[&str] = &[
+    "HTTP/1.1 200 OK\r\n\r\nhello",
+    "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+    "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nHTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno",
+    "HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n5;a=\"b\"\r\nhello\r\n0\r\nx: y\r\n\r\n",
+    "HTTP/1.1 200\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
+    "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nhiHTTP/1.0 200 OK\r\n\r\nend",
+    "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n",
+    "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nanything",
+    "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\nETag: \"a\"\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi",
+    "HTTP/1.1 205 Reset Content\r\nContent-Length: 0\r\n\r\n",
+    "HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 18446744073709551615\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello",
+    "HTTP/1.1 200 OK\nContent-Length: 5\r\n\r\nhello",
+    "HTTP/1.1 200 OK\r\nx: y\r\n z\r\n\r\n",
+    "HTTP/2.0 200 OK\r\n\r\n",
+    "ICY 200 OK\r\n\r\n",
+];
+
+/// Changes `input` in one to four places: bytes, pieces of messages, and pieces of `other`.
+pub fn mutate(mut input: Vec<u8>, other: &[u8], random: &mut Random) -> Vec<u8> {
+    for _ in 0..1 + random.below(4) {
+        let at = random.below(input.len() + 1);
+        let end = (at + random.below(12)).min(input.len());
+        match random.below(9) {
+            0 if at < input.len() => input[at] = random.below(256) as u8,
+            1 => input.insert(at, EDGES[random.below(EDGES.len())]),
+            2 if at < input.len() => input[at] = EDGES[random.below(EDGES.len())],
+            3 => drop(input.drain(at..end)),
+            4 => drop(input.splice(at..at, PIECES[random.below(PIECES.len())].bytes())),
+            5 => drop(input.splice(at..end, PIECES[random.below(PIECES.len())].bytes())),
+            6 => {
+                let again = input[at..end].to_vec();
+                drop(input.splice(end..end, again));
+            }
+            7 if !other.is_empty() => {
+                let from = random.below(other.len());
+                let to = (from + random.below(60)).min(other.len());
+                drop(input.splice(at..at, other[from..to].iter().copied()));
+            }
+            8 => input.truncate(at),
+            _ => {}
+        }
+    }
+    input
+}
+
+/// Bytes at which parsers turn.
+const EDGES: &[u8] = b"\r\n\0 \t:,;=\"\\/*?#%0129afAFxX\x0b\x0c\x1f\x7f\x80\xff-+_.@[](){}<>";
+
+/// Pieces of messages.
+const PIECES: &[&str] = &[
+    "\r\n",
+    "\r\n\r\n",
+    "\n\n",
+    "\r",
+    "GET ",
+    "POST / HTTP/1.1\r\n",
+    "HEAD",
+    "CONNECT a:1",
+    "OPTIONS *",
+    "http://",
+    "https://",
+    " HTTP/1.1",
+    " HTTP/1.0",
+    " HTTP/1.2",
+    " HTTP/2.0",
+    "HTTP/1.1 200 OK\r\n",
+    "HTTP/1.1 100 Continue\r\n\r\n",
+    "Host: a\r\n",
+    "Host: [::1]:80\r\n",
+    "Content-Length: 5\r\n",
+    "content-length: 0\r\n",
+    "Transfer-Encoding: chunked\r\n",
+    "transfer-encoding: gzip, chunked\r\n",
+    "Transfer-Encoding: identity\r\n",
+    "Connection: close\r\n",
+    "Connection: keep-alive\r\n",
+    "Connection: upgrade\r\nUpgrade: x\r\n",
+    "Expect: 100-continue\r\n",
+    "Trailer: x\r\n",
+    "0\r\n\r\n",
+    "5\r\nhello\r\n",
+    "0;a=b\r\n",
+    ";a=\"b\\\"c\"",
+    "ffffffffffffffff",
+    "18446744073709551615",
+    "00000000",
+    "x: y\r\n",
+    "x : y\r\n",
+    " x: y\r\n",
+    "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "%00",
+    "%2f",
+    "chunked, chunked",
+];

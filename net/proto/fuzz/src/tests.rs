@@ -1,0 +1,61 @@
+//! Every target over its seeds and over mutations of them, the same ones each time.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use crate::cut::Random;
+use crate::{TARGETS, seeds};
+
+/// Mutations for each target; `SHARDWISE_FUZZ_RUNS` says otherwise.
+const RUNS: usize = 20_000;
+
+fn runs() -> usize {
+    std::env::var("SHARDWISE_FUZZ_RUNS").ok().map_or(RUNS, |runs| runs.parse().expect("a number of runs"))
+}
+
+#[track_caller]
+fn check(name: &str) {
+    let (_, target) = TARGETS.into_iter().find(|(known, _)| *known == name).expect("a target");
+    let shown = |input: &[u8], from: String| {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| target(input))) {
+            eprintln!("{name}, {from}: b\"{}\"", input.escape_ascii());
+            resume_unwind(panic);
+        }
+    };
+    let seeds = seeds::of(name);
+    assert!(seeds.len() > 30, "{} seeds", seeds.len());
+    for (index, seed) in seeds.iter().enumerate() {
+        shown(seed, format!("seed {index}"));
+    }
+    for run in 0..runs() {
+        let mut random = Random(run as u64);
+        let mut any = || seeds[random.below(seeds.len())].clone();
+        let (input, other) = (any(), any());
+        let mut random = Random(!(run as u64));
+        shown(&seeds::mutate(input, &other, &mut random), format!("run {run}"));
+    }
+}
+
+#[test]
+fn h1_server() {
+    check("h1_server");
+}
+
+#[test]
+fn h1_client() {
+    check("h1_client");
+}
+
+#[test]
+fn h1_chunked() {
+    check("h1_chunked");
+}
+
+#[test]
+fn h1_head_vs_httparse() {
+    check("h1_head_vs_httparse");
+}
+
+#[test]
+fn h1_server_vs_hyper() {
+    check("h1_server_vs_hyper");
+}
