@@ -349,7 +349,7 @@ impl Executor for Compio {
         F: Future<Output: Send + 'static> + Send + 'static,
     {
         let task = compio::runtime::spawn(future);
-        async move { task.await.ok().expect("it ends") }
+        async move { task.await.unwrap_or_else(|_| panic!("it ends")) }
     }
 
     fn yield_now() -> impl Future<Output = ()> + Send {
