@@ -36,6 +36,13 @@ use crate::world::{Claim, World, WorldsFull};
 pub(crate) type Timers = timer::Timers<u64>;
 
 /// A handle on the shard that runs on this thread. Cloning it is free; it is not `Send`, so what holds it stays at home.
+///
+/// ```compile_fail,E0277
+/// fn sent_to_a_thread<T: Send>(_: T) {}
+/// fn check(shard: &shardwise_shards::Shard) {
+///     sent_to_a_thread(shard.clone());
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Shard(pub(crate) Rc<Core>);
 
