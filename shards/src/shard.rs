@@ -318,13 +318,12 @@ impl Running {
 
     /// Whether a simulated machine keeps it off its CPU: it is not to be turned now.
     pub(crate) fn is_stalled(&self) -> bool {
-        self.shard.0.reactor.borrow().is_stalled()
+        self.shard.is_stalled()
     }
 
     /// Whether a turn would find something to do.
     pub fn is_ready(&self) -> bool {
-        let Shard(core) = &self.shard;
-        core.tasks.has_ready() || core.has_arrivals()
+        self.shard.is_ready()
     }
 
     /// Wakes by other threads, and what they have sent.
@@ -547,6 +546,16 @@ impl Shard {
         if is_left {
             self.0.submit();
         }
+    }
+
+    /// See [`Running::is_stalled`].
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.0.reactor.borrow().is_stalled()
+    }
+
+    /// See [`Running::is_ready`].
+    pub(crate) fn is_ready(&self) -> bool {
+        self.0.tasks.has_ready() || self.0.has_arrivals()
     }
 
     pub(crate) fn with_timers<R>(&self, f: impl FnOnce(&mut Timers) -> R) -> R {

@@ -8,11 +8,12 @@
 //! |---|---|---|
 //! | [`Task`](Model::Task), the default | `async` | `.await` |
 //! | [`Green`](Model::Green) | reads as if it blocked | `.wait()` lets the shard's other tasks run |
-//! | [`Offload`](Model::Offload) | blocks, or burns CPU ([`Shard::offload`](crate::Shard::offload)) | `.wait()` drives the private shard of a pool's thread |
+//! | [`Offload`](Model::Offload) | blocks, or burns CPU ([`Shard::offload`](crate::Shard::offload)) | `.wait()` drives the private shard of a pool's thread; on a simulated machine, of a stand-in |
 //! | [`Thread`](Model::Thread) | any thread of one's own | the same |
 
 mod green;
 pub mod offload;
+mod stand_in;
 mod thread;
 mod wait;
 

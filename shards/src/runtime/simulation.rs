@@ -18,7 +18,7 @@ use platform::{Config, Reactor};
 use super::start::Start;
 use super::{finished, spawn_main};
 use crate::limits::{SIMULATED_CPUS, SIMULATED_TURN};
-use crate::models::offload::{Bounds, Offloader, Pool};
+use crate::models::offload::{Bounds, Offloader, Pool, SimulatedPool};
 use crate::shard::{Running, Seed};
 use crate::{JoinHandle, Remote, Shard};
 
@@ -40,7 +40,7 @@ pub struct Simulation {
     // In this order: shards end before the machine they run on.
     members: Vec<Member>,
     /// What programs have offloaded; it may go on when they have ended.
-    pools: Vec<Arc<Pool>>,
+    pools: Vec<SimulatedPool>,
     machine: Machine,
     config: Config,
     offload: Bounds,
@@ -179,7 +179,7 @@ impl Simulation {
     /// What is offloaded and due, and one turn of every shard that may run.
     fn round(&mut self) {
         let now = self.machine.now();
-        self.pools.iter().for_each(|pool| pool.happen(now));
+        self.pools.iter_mut().for_each(|pool| pool.happen(now));
         for member in self.members.iter_mut().filter(|member| !member.running.is_stalled()) {
             let next = member.running.turn();
             member.running.park(next);
@@ -223,20 +223,21 @@ impl Simulation {
     /// When it goes on: a little later while tasks are ready, else when something comes next.
     fn next_moment(&self) -> Option<Instant> {
         let is_ready = |member: &Member| member.running.is_ready() && !member.running.is_stalled();
-        match self.members.iter().any(is_ready) {
+        match self.members.iter().any(is_ready) || self.pools.iter().any(SimulatedPool::is_ready) {
             true => Some(self.machine.now() + SIMULATED_TURN),
             false => {
-                self.machine.next_event().into_iter().chain(self.pools.iter().filter_map(|pool| pool.next_at())).min()
+                self.machine.next_event().into_iter().chain(self.pools.iter().filter_map(SimulatedPool::next_at)).min()
             }
         }
     }
 
     /// The threads of a program that begins; those of programs that have ended are forgotten.
     fn pool(&mut self, shards: usize) -> Arc<Pool> {
-        self.pools.retain(|pool| Arc::strong_count(pool) > 1 || pool.next_at().is_some());
-        let pool = Pool::simulated(shards, self.offload);
-        self.pools.push(Arc::clone(&pool));
-        pool
+        self.pools.retain(SimulatedPool::is_needed);
+        let pool = SimulatedPool::new(shards, self.offload, &self.machine, self.config.stacks);
+        let shared = Arc::clone(pool.shared());
+        self.pools.push(pool);
+        shared
     }
 
     fn running(&self, number: usize, count: usize, start: &Arc<Start>, pool: &Arc<Pool>) -> Running {

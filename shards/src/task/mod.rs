@@ -29,7 +29,7 @@ pub use join::{JoinError, JoinHandle};
 pub use local::Locals;
 pub use number::TaskNumber;
 pub use raw::{Leased, current};
-pub(crate) use raw::{bury, footing, with_footing, with_private};
+pub(crate) use raw::{bury, footing, on_no_shard, with_footing, with_private};
 pub use yields::{YieldNow, yield_now};
 
 use raw::{Ended, Pool, RawTask};
