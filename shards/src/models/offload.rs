@@ -81,7 +81,7 @@ pub enum OffloadError {
     Full,
     /// It was cancelled by [`Offload::cancel`] before it had begun.
     Cancelled,
-    /// It panicked, with this payload: [`resume_unwind`](std::panic::resume_unwind) goes on with it here.
+    /// It panicked, with this payload: [`resume_unwind`] goes on with it here.
     Panicked(Box<dyn Any + Send>),
     /// The shard or its runtime ends, or the shard is of no runtime.
     Stopped,
