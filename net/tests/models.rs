@@ -2,8 +2,10 @@
 
 #![allow(clippy::disallowed_methods, reason = "threads of one's own are among what is tested")]
 
+use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::rc::Rc;
 use std::time::Duration;
 
 use platform::sim::Plan;
@@ -138,11 +140,22 @@ fn on_shards() {
     }
 }
 
-/// Many clients of one server, a third of them green threads, a third jobs; gives what each got, when all was over, and the
-/// machine's trace.
+/// Many clients of one server, as many of each model; gives what each got, when all was over, and the machine's trace.
 fn simulated(seed: u64, plan: Plan) -> (Vec<Option<String>>, Duration, u64) {
     let mut simulation = Simulation::with_plan(seed, plan, Config::default());
-    let answers = simulation.run(async |shard: Shard| {
+    let from_threads = Rc::new(RefCell::new(Vec::new()));
+    for number in 60..80 {
+        let answers = Rc::clone(&from_threads);
+        let thread = move || {
+            assert_eq!((model(), Shard::here().backend()), (Model::Thread, BackendKind::Sim));
+            // Until someone serves.
+            Shard::here().sleep(Duration::from_millis(1)).wait().expect("nobody cancels");
+            let answer = ask(&Shard::here(), SERVER.into(), &format!("{number} ")).expect("nobody cancels");
+            answers.borrow_mut().push((number, answer.ok()));
+        };
+        simulation.thread(thread).expect("a stack");
+    }
+    let answers = simulation.run(async move |shard: Shard| {
         let address = serve(&shard);
         let greens: Vec<_> = (0..20)
             .map(|number| {
@@ -171,14 +184,22 @@ fn simulated(seed: u64, plan: Plan) -> (Vec<Option<String>>, Duration, u64) {
         for job in jobs {
             answers.push(job.await.expect("it does not panic"));
         }
+        while from_threads.borrow().len() < 20 {
+            shard.sleep(Duration::from_millis(1)).await;
+        }
+        let mut from_threads = from_threads.take();
+        from_threads.sort();
+        answers.extend(from_threads.into_iter().map(|(_, answer)| answer));
         answers
     });
     (answers, simulation.machine().elapsed(), simulation.machine().trace_hash())
 }
 
+const SERVER: ([u8; 4], u16) = ([10, 0, 0, 1], 80);
+
 /// Serves on a simulated shard as long as that runs: green threads too, one for each connection and one that accepts.
 fn serve(shard: &Shard) -> SocketAddr {
-    let address = SocketAddr::from(([10, 0, 0, 1], 80));
+    let address = SERVER.into();
     let sockets = shard.with_reactor(|reactor| reactor.listen(address, 1, &ListenOptions::default()));
     let mut listener = Listener::adopt(shard, sockets.expect("the address is free").remove(0)).expect("room");
     let here = shard.clone();
@@ -200,7 +221,7 @@ fn serve(shard: &Shard) -> SocketAddr {
 #[test]
 fn on_a_simulated_machine() {
     let (answers, ..) = simulated(5, Plan::CALM);
-    let expected = (40..60).chain(0..40).map(|number| Some(format!("{number} ").repeat(3)));
+    let expected = (40..60).chain(0..40).chain(60..80).map(|number| Some(format!("{number} ").repeat(3)));
     assert_eq!(answers, expected.collect::<Vec<_>>());
 }
 

@@ -753,7 +753,7 @@ fn destructors_of_a_simulated_job_wait_when_nothing_unwinds_and_not_after_a_pani
         });
         assert!(matches!(job.await.map(|never: ()| never), Err(OffloadError::Panicked(_))));
     });
-    assert_eq!(*found.lock().unwrap(), [Ok(()), Err(Cancelled { cause: Cause::Asked("the job panics") })]);
+    assert_eq!(*found.lock().unwrap(), [Ok(()), Err(Cancelled { cause: Cause::Asked("the thread panics") })]);
 }
 
 #[test]

@@ -3,12 +3,13 @@
 //! The one idea: one body of code, whatever runs it. A library function that ends its waits with [`.wait()`](Wait::wait)
 //! runs in a green thread, in the pool of threads, and on a plain thread; `.wait()` asks the thread where it stands, and does
 //! what is right there. In a stackless task, which has no stack of its own to leave standing, it panics with the remedy.
+//! On a simulated machine stand-ins take the place of threads, and wait on it.
 //!
 //! | model | its code | a wait |
 //! |---|---|---|
 //! | [`Task`](Model::Task), the default | `async` | `.await` |
 //! | [`Green`](Model::Green) | reads as if it blocked | `.wait()` lets the shard's other tasks run |
-//! | [`Offload`](Model::Offload) | blocks, or burns CPU ([`Shard::offload`](crate::Shard::offload)) | `.wait()` drives the private shard of a pool's thread; on a simulated machine, of a stand-in |
+//! | [`Offload`](Model::Offload) | blocks, or burns CPU ([`Shard::offload`](crate::Shard::offload)) | `.wait()` drives the private shard of a pool's thread |
 //! | [`Thread`](Model::Thread) | any thread of one's own | the same |
 
 mod green;
@@ -19,6 +20,7 @@ mod wait;
 
 pub use green::Green;
 pub(crate) use green::Greens;
+pub(crate) use stand_in::{StandIn, StandIns};
 pub(crate) use thread::Private;
 pub use thread::{CancelFlag, on_pool_thread};
 pub use wait::Wait;

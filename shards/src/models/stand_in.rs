@@ -11,28 +11,30 @@ use std::rc::Rc;
 use std::thread::panicking;
 
 use platform::sim::Machine;
-use platform::stack::{self, Coroutine, StackSize, Stacks};
+use platform::stack::{self, Coroutine, Stack, StackSize, Stacks};
 use platform::{Config, Reactor};
 
 use super::Footing;
 use super::thread::Kept;
-use crate::limits::{OPS_PER_POLL, SIMULATED_JOB_STACK_BYTES};
+use crate::limits::{OPS_PER_POLL, SIMULATED_PLAIN_THREADS_MAX, SIMULATED_THREAD_STACK_BYTES};
 use crate::scope::{Cancelled, Cause};
 use crate::shard::{Running, Seed};
 use crate::task::{self, bury};
 
-/// What the stand-ins of a simulated pool have in common.
+/// What the stand-ins of one kind have in common.
 #[derive(Debug)]
-pub(super) struct StandIns {
+pub(crate) struct StandIns {
     machine: Machine,
     /// For the green threads of their shards.
     green_stacks: StackSize,
     stacks: Stacks,
+    footing: Footing,
 }
 
-/// One that has stopped in the middle of its work. Dropping it unwinds that.
-pub(super) struct StandIn {
+/// One that has not ended. Dropping it unwinds its work.
+pub(crate) struct StandIn {
     coroutine: Coroutine<()>,
+    footing: Footing,
     post: Rc<Post>,
     /// What a thread keeps, while it does not run.
     kept: Kept,
@@ -45,6 +47,8 @@ pub(super) struct Post {
     green_stacks: StackSize,
     /// Why it has no stack to stop on, if it has none.
     stack: Result<(), platform::Error>,
+    /// Whether any of it has run.
+    has_begun: Cell<bool>,
     /// How often it has polled what it waits for since it last stopped.
     polls: Cell<u32>,
     is_unwound: Cell<bool>,
@@ -53,54 +57,84 @@ pub(super) struct Post {
 }
 
 impl StandIns {
-    /// As many as `count` at a time.
-    pub(super) fn new(machine: &Machine, green_stacks: StackSize, count: usize) -> Self {
-        let stacks = Stacks::new(StackSize { bytes: SIMULATED_JOB_STACK_BYTES, count });
-        StandIns { machine: machine.clone(), green_stacks, stacks }
+    /// In the place of a pool's threads, as many as `count` at a time.
+    pub(super) fn in_pool(machine: &Machine, green_stacks: StackSize, count: usize) -> Self {
+        StandIns::new(machine, green_stacks, count, Footing::Pool)
+    }
+
+    /// In the place of plain threads.
+    pub(crate) fn plain(machine: &Machine, green_stacks: StackSize) -> Self {
+        StandIns::new(machine, green_stacks, SIMULATED_PLAIN_THREADS_MAX, Footing::Thread)
+    }
+
+    fn new(machine: &Machine, green_stacks: StackSize, count: usize, footing: Footing) -> Self {
+        let stacks = Stacks::new(StackSize { bytes: SIMULATED_THREAD_STACK_BYTES, count });
+        StandIns { machine: machine.clone(), green_stacks, stacks, footing }
+    }
+
+    /// Puts `work` on a stack, to run when it goes on for the first time.
+    ///
+    /// Errors: there is no stack.
+    pub(crate) fn stand_in(&self, work: impl FnOnce() + 'static) -> Result<StandIn, platform::Error> {
+        Ok(self.on_stack(self.stacks.take()?, work))
     }
 
     /// Runs `work` until it stops; `None` if it has ended without. Where there is no stack for it, it runs on this one, and a
     /// wait panics.
     pub(super) fn run(&self, work: impl FnOnce() + 'static) -> Option<StandIn> {
-        let stack = self.stacks.take();
-        let post = Rc::new(Post {
-            machine: self.machine.clone(),
-            green_stacks: self.green_stacks,
-            stack: stack.as_ref().map(drop).map_err(|error| *error),
-            polls: Cell::new(0),
-            is_unwound: Cell::new(false),
-            was_panicking: Cell::new(panicking()),
-        });
-        let mut kept = Kept::on_post(&post);
-        match stack {
+        match self.stacks.take() {
             Ok(stack) => {
-                let mut stand_in = StandIn { coroutine: Coroutine::new(stack, work), post, kept };
+                let mut stand_in = self.on_stack(stack, work);
                 (!stand_in.go_on()).then_some(stand_in)
             }
-            Err(_) => {
-                in_place(&mut kept, work);
+            Err(error) => {
+                let post = self.post(Err(error));
+                in_place(&mut Kept::on_post(&post), self.footing, work);
                 None
             }
         }
     }
+
+    fn on_stack(&self, stack: Stack, work: impl FnOnce() + 'static) -> StandIn {
+        let post = self.post(Ok(()));
+        let kept = Kept::on_post(&post);
+        StandIn { coroutine: Coroutine::new(stack, work), footing: self.footing, post, kept }
+    }
+
+    fn post(&self, stack: Result<(), platform::Error>) -> Rc<Post> {
+        Rc::new(Post {
+            machine: self.machine.clone(),
+            green_stacks: self.green_stacks,
+            stack,
+            polls: Cell::new(0),
+            has_begun: Cell::new(false),
+            is_unwound: Cell::new(false),
+            was_panicking: Cell::new(panicking()),
+        })
+    }
 }
 
 impl StandIn {
-    /// Runs it on until it stops again. True if it has ended instead.
-    pub(super) fn go_on(&mut self) -> bool {
+    /// Runs it on until it stops again. True if it has ended instead; with its panic, if it panics.
+    pub(crate) fn go_on(&mut self) -> bool {
         self.post.polls.set(0);
+        self.post.has_begun.set(true);
+        // It has panicked, and whoever caught that lets time pass again.
+        if self.coroutine.has_ended() {
+            return true;
+        }
         self.post.was_panicking.set(panicking());
         let coroutine = &mut self.coroutine;
-        in_place(&mut self.kept, || coroutine.resume()).is_some()
+        in_place(&mut self.kept, self.footing, || coroutine.resume()).is_some()
     }
 
     /// Whether it would find something to do at this moment.
-    pub(super) fn is_ready(&self) -> bool {
-        self.kept.is_ready()
+    pub(crate) fn is_ready(&self) -> bool {
+        !self.post.has_begun.get() || self.kept.is_ready()
     }
 
     /// Whether the simulated machine keeps it off its CPU.
-    pub(super) fn is_stalled(&self) -> bool {
+    pub(crate) fn is_stalled(&self) -> bool {
         self.kept.shard().is_some_and(|shard| shard.is_stalled())
     }
 }
@@ -110,15 +144,15 @@ impl Drop for StandIn {
         self.post.is_unwound.set(true);
         self.post.was_panicking.set(panicking());
         let coroutine = &mut self.coroutine;
-        if let Err(payload) = in_place(&mut self.kept, || coroutine.unwind()) {
+        if let Err(payload) = in_place(&mut self.kept, self.footing, || coroutine.unwind()) {
             // Nobody is left who could be told of it.
             bury(payload);
         }
     }
 }
 
-/// Runs `f` where a thread of the pool would run it: with what that keeps, and on no shard.
-fn in_place<R>(kept: &mut Kept, f: impl FnOnce() -> R) -> R {
+/// Runs `f` as the thread would run it that this takes the place of: with what that keeps, and on no shard.
+fn in_place<R>(kept: &mut Kept, footing: Footing, f: impl FnOnce() -> R) -> R {
     /// Takes it away again, also when `f` panics.
     struct Guard<'a>(&'a mut Kept);
 
@@ -130,7 +164,7 @@ fn in_place<R>(kept: &mut Kept, f: impl FnOnce() -> R) -> R {
 
     task::with_private(|private| private.exchange(kept));
     let _guard = Guard(kept);
-    task::on_no_shard(|| task::with_footing(Footing::Pool, f))
+    task::on_no_shard(|| task::with_footing(footing, f))
 }
 
 impl Post {
@@ -155,12 +189,12 @@ impl Post {
         }
         let is_own = panicking() && !self.was_panicking.get();
         match self.is_unwound.get() {
-            true if !panicking() => {
+            true if self.has_begun.get() && !panicking() => {
                 stack::suspend();
                 unreachable!("who unwinds a stand-in does not let it go on");
             }
             true => Err(Cancelled { cause: Cause::ShardEnded }),
-            false if is_own => Err(Cancelled { cause: Cause::Asked("the job panics") }),
+            false if is_own => Err(Cancelled { cause: Cause::Asked("the thread panics") }),
             false => Ok(()),
         }
     }

@@ -120,17 +120,16 @@ fn with_flag<R>(flag: Option<CancelFlag>, f: impl FnOnce() -> R) -> R {
 
 /// Waits on a plain thread.
 #[track_caller]
-pub(super) fn wait<F: Future>(work: F) -> F::Output {
-    on_own(|own| own.drive(work))
+pub(super) fn wait<F: Future>(work: F) -> Result<F::Output, Cancelled> {
+    check_post()?;
+    Ok(on_own(|own| own.drive(work)))
 }
 
 /// Waits on a thread of the pool, until the work is cancelled.
 #[track_caller]
 pub(super) fn wait_in_pool<F: Future>(work: F) -> Result<F::Output, Cancelled> {
-    if let Some(post) = post() {
-        post.check()?;
-    }
-    let Some(cancel) = cancel_flag() else { return Ok(wait(work)) };
+    let Some(cancel) = cancel_flag() else { return wait(work) };
+    check_post()?;
     cancel.check()?;
     let mut work = pin!(work);
     on_own(|own| {
@@ -159,6 +158,12 @@ fn cancel_flag() -> Option<CancelFlag> {
 /// Whether the work that asks is that of a [stand-in](super::stand_in) that is being unwound.
 pub(super) fn is_unwound() -> bool {
     post().is_some_and(|post| post.is_unwound())
+}
+
+/// An error if whoever asks may not wait, being a [stand-in](super::stand_in).
+#[track_caller]
+fn check_post() -> Result<(), Cancelled> {
+    post().map_or(Ok(()), |post| post.check())
 }
 
 fn post() -> Option<Rc<Post>> {

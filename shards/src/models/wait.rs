@@ -37,7 +37,7 @@ pub trait Wait: Future {
         Self: Sized,
     {
         match task::footing() {
-            Footing::Thread => Ok(thread::wait(self)),
+            Footing::Thread => thread::wait(self),
             Footing::Pool => thread::wait_in_pool(self),
             Footing::Green => green::wait(self),
             Footing::Task => in_a_task(),

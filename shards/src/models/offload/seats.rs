@@ -70,7 +70,7 @@ impl Seats {
 impl SimulatedPool {
     /// The pool of a program that begins on this machine.
     pub(crate) fn new(shards: usize, bounds: Bounds, machine: &Machine, green_stacks: StackSize) -> Self {
-        let stand_ins = StandIns::new(machine, green_stacks, bounds.threads_max);
+        let stand_ins = StandIns::in_pool(machine, green_stacks, bounds.threads_max);
         SimulatedPool { pool: Pool::simulated(shards, bounds), stand_ins, stopped: BTreeMap::new() }
     }
 

@@ -7,7 +7,7 @@ use crate::{Model, Shard, Wait, model, panic_text, yield_now};
 
 #[test]
 fn it_stops_where_a_thread_would_park_and_goes_on() {
-    let stand_ins = StandIns::new(&Machine::new(1), StackSize::default(), 1);
+    let stand_ins = StandIns::in_pool(&Machine::new(1), StackSize::default(), 1);
     for _ in 0..3 {
         let passed = Rc::new(Cell::new(0));
         let inside = Rc::clone(&passed);
@@ -27,7 +27,7 @@ fn it_stops_where_a_thread_would_park_and_goes_on() {
 
 #[test]
 fn without_a_stack_work_that_does_not_wait_runs_and_a_wait_names_the_remedy() {
-    let stand_ins = StandIns::new(&Machine::new(1), StackSize::default(), 0);
+    let stand_ins = StandIns::in_pool(&Machine::new(1), StackSize::default(), 0);
     let found = Rc::new(Cell::new(None));
     let inside = Rc::clone(&found);
     let stopped = stand_ins.run(move || {
