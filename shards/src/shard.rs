@@ -577,7 +577,7 @@ impl Shard {
     /// Runs `f` with this shard as the current one, which it mostly is already.
     #[inline]
     pub(crate) fn entered<R>(&self, f: impl FnOnce() -> R) -> R {
-        match task::current::<Core>().is_some_and(|current| Rc::ptr_eq(&current, &self.0)) {
+        match self.0.tasks.are_current() {
             true => f(),
             false => self.0.tasks.enter(&self.0, f),
         }

@@ -231,6 +231,35 @@ fn a_deadline_ends_waits() {
 }
 
 #[test]
+fn a_deadline_that_is_given_between_two_waits_ends_the_second() {
+    run(async |shard| {
+        let scope = shard.scope().child("work").unwrap();
+        let clock = shard.clone();
+        let green = scope.green(move || (clock.sleep(NAP).wait(), clock.sleep(100 * NAP).wait())).unwrap();
+        yield_now().await;
+        let _scope = scope.with_deadline(shard.clock() + 10 * NAP);
+        assert_eq!(green.await.unwrap(), (Ok(()), Err(Cancelled { cause: Cause::Deadline })));
+    });
+}
+
+#[test]
+fn a_cancellation_wakes_whoever_polled_it_last() {
+    run(async |shard| {
+        let scope = shard.scope().child("work").unwrap();
+        let mut green = Green::new(&scope, || pending::<()>().wait()).unwrap();
+        // A few times by this task, so that it knows its waker; then it moves to another.
+        for _ in 0..3 {
+            let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(std::pin::Pin::new(&mut green).poll(cx)));
+            assert!(polled.await.is_pending());
+        }
+        let moved = shard.spawn(green).unwrap();
+        shard.sleep(NAP).await;
+        scope.cancel("enough");
+        assert_eq!(moved.await.unwrap(), Err(Cancelled { cause: Cause::Asked("enough") }));
+    });
+}
+
+#[test]
 fn the_current_scope_is_its_own_across_waits() {
     let deadline = |shard: &Shard| shard.current_scope().unwrap().deadline();
     run(async move |shard| {

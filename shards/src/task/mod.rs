@@ -94,6 +94,12 @@ impl Tasks {
         raw::enter(&self.core, shard, f)
     }
 
+    /// Whether they are those that this thread has [entered](Tasks::enter).
+    #[inline]
+    pub(crate) fn are_current(&self) -> bool {
+        raw::with_core(|core| core.is_some_and(|core| std::ptr::eq(core, &*self.core)))
+    }
+
     /// Starts a task; it runs at the next [`run`](Tasks::run). Dropping the handle detaches it.
     pub fn spawn<F: Future + 'static>(&self, future: F) -> Result<JoinHandle<F::Output>, SpawnError> {
         let (slot, header) = self.core.reserve()?;
