@@ -136,6 +136,7 @@ impl Scope {
             let node = inside.at(self.key);
             node.deadline = Some(node.deadline.map_or(deadline, |known| known.min(deadline)));
         });
+        self.tree.note_change();
         self
     }
 
