@@ -21,6 +21,7 @@ use crate::extract::{States, Unmet};
 use crate::handler::{self, Endpoint, Handler};
 use crate::limits::BODY_BYTES_MAX;
 use crate::metrics::{HttpMetrics, ShardMetrics};
+use crate::middleware::{self, Layer, Middleware};
 use crate::route::Route;
 use crate::router::{self, Refused, Router};
 use crate::site::{self, Service, Site};
@@ -44,6 +45,7 @@ use crate::site::{self, Service, Site};
 pub struct App {
     routes: Vec<Declared>,
     fallback: Option<Declared>,
+    layers: Vec<DeclaredLayer>,
     states: States,
     body_bytes_max: u64,
     config: Config,
@@ -59,6 +61,13 @@ struct Declared {
     endpoint: Box<dyn Endpoint>,
     require: fn(&States) -> Result<(), Unmet>,
     body_bytes_max: Option<u64>,
+    location: &'static Location<'static>,
+}
+
+/// A layer as it was declared.
+struct DeclaredLayer {
+    layer: Rc<dyn Layer>,
+    require: fn(&States) -> Result<(), Unmet>,
     location: &'static Location<'static>,
 }
 
@@ -96,6 +105,7 @@ impl App {
         App {
             routes: Vec::new(),
             fallback: None,
+            layers: Vec::new(),
             states: States::default(),
             body_bytes_max: BODY_BYTES_MAX,
             config: Config::default(),
@@ -160,6 +170,29 @@ impl App {
         self
     }
 
+    /// Puts a middleware around everything that the app answers: all its routes, declared before or after, the fallback,
+    /// and 404 and 405. The first that is declared is the outermost: it sees requests first and responses last.
+    ///
+    /// ```
+    /// use shardwise::prelude::*;
+    ///
+    /// let told = |name: &'static str| async move |request: Request, next: Next| {
+    ///     let mut response = next.run(request).await;
+    ///     response.headers.append("x-passed".parse().unwrap(), name.parse().unwrap());
+    ///     response
+    /// };
+    /// let app = App::new().layer(told("outer")).layer(told("inner")).get("/", || "hello");
+    /// let response = shardwise::test::run(app).get("/");
+    /// let passed: Vec<_> = response.headers().get_all("x-passed").iter().collect();
+    /// assert_eq!(passed, ["inner", "outer"]);
+    /// ```
+    #[track_caller]
+    pub fn layer<Shape: 'static, M: Middleware<Shape>>(mut self, middleware: M) -> Self {
+        let layer = middleware::layer(middleware);
+        self.layers.push(DeclaredLayer { layer, require: M::require, location: Location::caller() });
+        self
+    }
+
     /// Bytes of a body that extractors (`Json`, `Bytes`, `String`) may gather, for handlers that do not say so themselves
     /// by [`Handler::body_limit`]; a longer one is answered 413. [`BODY_BYTES_MAX`](crate::limits::BODY_BYTES_MAX) if it is not set. A handler that takes
     /// the [`Body`](crate::Body) reads it as it comes, without a limit.
@@ -187,7 +220,8 @@ impl App {
     ///     let ask = "GET / HTTP/1.1\r\nHost: here\r\n\r\n";
     ///     one.send(ask).await.unwrap();
     ///     other.send(ask).await.unwrap();
-    ///     (one.response(&Method::GET).await.unwrap().text(), other.response(&Method::GET).await.unwrap().text())
+    ///     let (one, other) = (one.response(&Method::GET).await.unwrap(), other.response(&Method::GET).await.unwrap());
+    ///     (one.text().to_owned(), other.text().to_owned())
     /// });
     /// assert_ne!(one, other);
     /// ```
@@ -233,16 +267,18 @@ impl App {
 
     /// Checks the declarations and builds what serves them on a shard.
     pub(crate) fn build(self, shard: &Shard) -> Result<Service, SetupError> {
-        let App { routes, fallback, states, body_bytes_max, config: _, spread: _, mut problems } = self;
-        let unmet = routes.iter().chain(&fallback).filter_map(|declared| declared.unmet(&states));
-        problems.extend(unmet);
+        let App { routes, fallback, layers, states, body_bytes_max, config: _, spread: _, mut problems } = self;
+        problems.extend(routes.iter().chain(&fallback).filter_map(|declared| declared.unmet(&states)));
+        problems.extend(layers.iter().filter_map(|declared| declared.unmet(&states)));
         let metrics = HttpMetrics::of(shard);
         let site = Rc::new(Site { shard: shard.clone(), states, metrics });
+        let layers = layers.into_iter().map(|declared| declared.layer).collect();
+        let mounting = Mounting { site, layers, body_bytes_max };
         let mut lines: Vec<(String, &'static Location<'static>)> = Vec::new();
         let mut router = Router::new();
         for declared in routes {
             let (method, place, location) = (declared.method.clone(), declared.place(), declared.location);
-            let route = declared.mount(&site, body_bytes_max);
+            let route = mounting.declared(declared);
             let pattern = route.pattern.clone();
             if let Err(refused) = router.add(&pattern, method, route) {
                 problems.push(Problem::new(place.clone(), location, refused, &lines));
@@ -252,9 +288,13 @@ impl App {
         if !problems.is_empty() {
             return Err(SetupError { problems });
         }
+        router.refuse_others(|_, allow| {
+            let allow = allow.clone();
+            mounting.endpoint("", handler::answer(move |request| site::wrong_method(request, &allow)), None)
+        });
         let fallback = match fallback {
-            Some(declared) => declared.mount(&site, body_bytes_max),
-            None => mount("", handler::answer(site::not_found), body_bytes_max, &site),
+            Some(declared) => mounting.declared(declared),
+            None => mounting.endpoint("", handler::answer(site::not_found), None),
         };
         Ok(Service { router, fallback })
     }
@@ -307,21 +347,38 @@ impl Declared {
         let Unmet { what, remedy } = (self.require)(states).err()?;
         Some(Problem { place: self.place(), location: self.location, what, remedy })
     }
+}
 
-    fn mount(self, site: &Rc<Site>, body_bytes_max: u64) -> Rc<Route> {
-        mount(&self.pattern, self.endpoint, self.body_bytes_max.unwrap_or(body_bytes_max), site)
+impl DeclaredLayer {
+    fn unmet(&self, states: &States) -> Option<Problem> {
+        let Unmet { what, remedy } = (self.require)(states).err()?;
+        Some(Problem { place: "a layer".to_owned(), location: self.location, what, remedy })
     }
 }
 
-fn mount(pattern: &str, endpoint: Box<dyn Endpoint>, body_bytes_max: u64, site: &Rc<Site>) -> Rc<Route> {
-    Rc::new(Route {
-        pattern: pattern.into(),
-        parameters: router::parameters(pattern).map(Into::into).collect(),
-        endpoint,
-        body_bytes_max,
-        metrics: site.metrics.route(pattern),
-        site: Rc::clone(site),
-    })
+/// What routes are made routes with.
+struct Mounting {
+    site: Rc<Site>,
+    layers: Vec<Rc<dyn Layer>>,
+    body_bytes_max: u64,
+}
+
+impl Mounting {
+    fn declared(&self, Declared { pattern, endpoint, body_bytes_max, .. }: Declared) -> Rc<Route> {
+        self.endpoint(&pattern, endpoint, body_bytes_max)
+    }
+
+    fn endpoint(&self, pattern: &str, endpoint: Box<dyn Endpoint>, body_bytes_max: Option<u64>) -> Rc<Route> {
+        let admitted = self.layers.iter().filter_map(|layer| layer.body_bytes_max());
+        Rc::new(Route {
+            pattern: pattern.into(),
+            parameters: router::parameters(pattern).map(Into::into).collect(),
+            endpoint: middleware::around(&self.layers, endpoint),
+            body_bytes_max: admitted.fold(body_bytes_max.unwrap_or(self.body_bytes_max), u64::min),
+            metrics: self.site.metrics.route(pattern),
+            site: Rc::clone(&self.site),
+        })
+    }
 }
 
 impl Problem {

@@ -75,6 +75,7 @@ pub mod limits;
 mod log;
 mod measure;
 mod metrics;
+mod middleware;
 mod offload;
 pub mod prelude;
 mod request;
@@ -96,6 +97,7 @@ pub use handler::{GreenHandler, Handler, Limited, green};
 pub use http;
 pub use json::Json;
 pub use macros::{main, test};
+pub use middleware::{Middleware, Next};
 pub use net::{Body, BodyError, Config, Content, Headers, Response, Spread};
 pub use offload::{Offloaded, offload};
 pub use platform::{BackendKind, Bell, Buf, Choice, Chunk, Config as BackendConfig, Features, PoolSize};
@@ -103,8 +105,8 @@ pub use request::Request;
 pub use respond::{Html, Respond, Sink, Stream, StreamError};
 pub use runtime::{Builder, Runtime};
 pub use shards::{
-    CallError, Cancelled, Cause, Green, Host, Model, Next, Offload, OffloadError, Part, Pass, PerShard, Reason, Remote,
-    Replicated, Scope, ScopeHandle, ScopesFull, Shard, TraceContext, Wait, combine, model, models,
+    CallError, Cancelled, Cause, Green, Host, Model, Next as AfterTurn, Offload, OffloadError, Part, Pass, PerShard,
+    Reason, Remote, Replicated, Scope, ScopeHandle, ScopesFull, Shard, TraceContext, Wait, combine, model, models,
     offload::is_cancelled, sync, yield_now,
 };
 

@@ -32,6 +32,8 @@ struct Methods<T> {
     any: Option<T>,
     /// The value of `Allow`.
     allow: HeaderValue,
+    /// What answers to other methods.
+    refusal: Option<T>,
 }
 
 /// Where the parameters lie in the path, in order.
@@ -46,8 +48,8 @@ pub(crate) struct Matched {
 pub(crate) enum Found<'r, T> {
     /// The route.
     Route(&'r T, Matched),
-    /// The path is known, the method is not among those allowed.
-    WrongMethod(&'r HeaderValue),
+    /// The path is known, the method is not among those allowed: what was set to answer then.
+    WrongMethod(&'r T),
     /// No route has this path.
     Nothing,
 }
@@ -68,13 +70,21 @@ impl<T> Router<T> {
         Router { tree: matchit::Router::new(), exact: Exact::default(), paths: Vec::new() }
     }
 
-    /// Adds a route for one method of a path, or for all that have none of their own.
-    pub(crate) fn add(&mut self, pattern: &str, method: Option<Method>, route: T) -> Result<(), Refused> {
+    /// Adds a route for one method of a path, or for all that have none of their own. Returns the number of the path.
+    pub(crate) fn add(&mut self, pattern: &str, method: Option<Method>, route: T) -> Result<usize, Refused> {
         let at = match self.paths.iter().position(|path| path.pattern == pattern) {
             Some(at) => at,
             None => self.add_path(pattern)?,
         };
-        self.paths[at].add(method, route)
+        self.paths[at].add(method, route)?;
+        Ok(at)
+    }
+
+    /// Sets for each path, by its number and the value of `Allow`, what answers to methods that have no route there.
+    pub(crate) fn refuse_others(&mut self, mut refusal: impl FnMut(usize, &HeaderValue) -> T) {
+        for (at, path) in self.paths.iter_mut().enumerate() {
+            path.refusal = Some(refusal(at, &path.allow));
+        }
     }
 
     fn add_path(&mut self, pattern: &str) -> Result<usize, Refused> {
@@ -110,9 +120,10 @@ impl<T> Router<T> {
             },
         };
         let methods = &self.paths[at];
-        match methods.get(method) {
-            Some(route) => Found::Route(route, matched),
-            None => Found::WrongMethod(&methods.allow),
+        match (methods.get(method), &methods.refusal) {
+            (Some(route), _) => Found::Route(route, matched),
+            (None, Some(refusal)) => Found::WrongMethod(refusal),
+            (None, None) => Found::Nothing,
         }
     }
 
@@ -140,7 +151,8 @@ impl Exact {
 
 impl<T> Methods<T> {
     fn new(pattern: &str) -> Self {
-        Methods { pattern: pattern.to_owned(), by_method: Vec::new(), any: None, allow: HeaderValue::from_static("") }
+        let allow = HeaderValue::from_static("");
+        Methods { pattern: pattern.to_owned(), by_method: Vec::new(), any: None, allow, refusal: None }
     }
 
     fn add(&mut self, method: Option<Method>, route: T) -> Result<(), Refused> {

@@ -36,10 +36,7 @@ impl net::Service for Service {
         match self.router.find(request.method(), request.path_bytes()) {
             Found::Route(route, matched) => run(route, label, request, matched),
             Found::Nothing => self.fall_back(label, request),
-            Found::WrongMethod(allow) => {
-                let allow = allow.clone();
-                measure::call(&self.fallback, label, |_| Reply::Ready(wrong_method(&request, allow)))
-            }
+            Found::WrongMethod(refusal) => run(refusal, label, request, Matched::default()),
         }
     }
 }
@@ -60,11 +57,11 @@ impl Service {
 }
 
 /// 405, with what is allowed.
-fn wrong_method(request: &net::Request, allow: HeaderValue) -> Response {
+pub(crate) fn wrong_method(request: &Request, allow: &HeaderValue) -> Response {
     let what = format!("{} is not for {}", request.method(), request.path());
     let remedy = format!("Use one of: {}.", String::from_utf8_lossy(allow.as_bytes()));
     let rejection = Rejection::new(StatusCode::METHOD_NOT_ALLOWED, what).remedy(remedy);
-    rejection.respond().with_header(ALLOW, allow)
+    rejection.respond().with_header(ALLOW, allow.clone())
 }
 
 /// 404.

@@ -27,12 +27,13 @@ fn check(name: &str, path: &str, expect: &str) {
     for (name, pattern) in ROUTES {
         router.add(pattern, method(name), format!("{name} {pattern}")).expect("the routes fit together");
     }
+    router.refuse_others(|_, allow| format!("allow {}", allow.to_str().expect("ASCII")));
     let found = match router.find(&method(name).expect("a request has a method"), path.as_bytes()) {
         Found::Route(route, matched) => {
             let values: Vec<_> = matched.iter().map(|range| format!(" {}", &path[range])).collect();
             format!("{route}{}", values.concat())
         }
-        Found::WrongMethod(allow) => format!("allow {}", allow.to_str().expect("ASCII")),
+        Found::WrongMethod(refusal) => refusal.clone(),
         Found::Nothing => "nothing".to_owned(),
     };
     assert_eq!(found, expect);
