@@ -23,8 +23,8 @@ use crate::limits::BODY_BYTES_MAX;
 use crate::metrics::{HttpMetrics, ShardMetrics};
 use crate::middleware::{self, Layer, Middleware};
 use crate::route::Route;
-use crate::router::{self, Refused, Router};
 use crate::site::{self, Service, Site};
+use crate::table::{self, Refused, Table};
 
 /// A set of routes, and what their handlers share.
 ///
@@ -275,12 +275,12 @@ impl App {
         let layers = layers.into_iter().map(|declared| declared.layer).collect();
         let mounting = Mounting { site, layers, body_bytes_max };
         let mut lines: Vec<(String, &'static Location<'static>)> = Vec::new();
-        let mut router = Router::new();
+        let mut table = Table::new();
         for declared in routes {
             let (method, place, location) = (declared.method.clone(), declared.place(), declared.location);
             let route = mounting.declared(declared);
             let pattern = route.pattern.clone();
-            if let Err(refused) = router.add(&pattern, method, route) {
+            if let Err(refused) = table.add(&pattern, method, route) {
                 problems.push(Problem::new(place.clone(), location, refused, &lines));
             }
             lines.push((place, location));
@@ -288,7 +288,7 @@ impl App {
         if !problems.is_empty() {
             return Err(SetupError { problems });
         }
-        router.refuse_others(|_, allow| {
+        table.refuse_others(|_, allow| {
             let allow = allow.clone();
             mounting.endpoint("", handler::answer(move |request| site::wrong_method(request, &allow)), None)
         });
@@ -296,7 +296,7 @@ impl App {
             Some(declared) => mounting.declared(declared),
             None => mounting.endpoint("", handler::answer(site::not_found), None),
         };
-        Ok(Service { router, fallback })
+        Ok(Service { table, fallback })
     }
 }
 
@@ -372,7 +372,7 @@ impl Mounting {
         let admitted = self.layers.iter().filter_map(|layer| layer.body_bytes_max());
         Rc::new(Route {
             pattern: pattern.into(),
-            parameters: router::parameters(pattern).map(Into::into).collect(),
+            parameters: table::parameters(pattern).map(Into::into).collect(),
             endpoint: middleware::around(&self.layers, endpoint),
             body_bytes_max: admitted.fold(body_bytes_max.unwrap_or(self.body_bytes_max), u64::min),
             metrics: self.site.metrics.route(pattern),

@@ -81,9 +81,9 @@ pub mod prelude;
 mod request;
 mod respond;
 mod route;
-mod router;
 mod runtime;
 mod site;
+mod table;
 pub mod test;
 #[cfg(test)]
 mod testing;

@@ -1,4 +1,4 @@
-//! [`Request`]: a request at its route: what the connection received, and what the router knows about it.
+//! [`Request`]: a request at its route: what the connection received, and what its route knows about it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,7 +12,7 @@ use shards::{ScopeHandle, ScopesFull, Shard};
 use crate::extract::Rejection;
 use crate::measure::Measure;
 use crate::route::Route;
-use crate::router::Matched;
+use crate::table::Matched;
 
 /// A request as a handler sees it. It derefs to what was received: [`method`](net::Request::method),
 /// [`path`](net::Request::path), [`header`](net::Request::header) and the body.

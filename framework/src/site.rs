@@ -14,7 +14,7 @@ use crate::metrics::{HttpMetrics, MethodLabel};
 use crate::request::Request;
 use crate::respond::Respond;
 use crate::route::Route;
-use crate::router::{Found, Matched, Router};
+use crate::table::{Found, Matched, Table};
 
 /// What all routes of an app share on one shard.
 pub(crate) struct Site {
@@ -25,7 +25,7 @@ pub(crate) struct Site {
 
 /// Answers the requests of one shard.
 pub(crate) struct Service {
-    pub(crate) router: Router<Rc<Route>>,
+    pub(crate) table: Table<Rc<Route>>,
     /// Answers where no route has the path.
     pub(crate) fallback: Rc<Route>,
 }
@@ -33,7 +33,7 @@ pub(crate) struct Service {
 impl net::Service for Service {
     fn call(&self, request: net::Request) -> Reply {
         let label = MethodLabel::of(request.method());
-        match self.router.find(request.method(), request.path_bytes()) {
+        match self.table.find(request.method(), request.path_bytes()) {
             Found::Route(route, matched) => run(route, label, request, matched),
             Found::Nothing => self.fall_back(label, request),
             Found::WrongMethod(refusal) => run(refusal, label, request, Matched::default()),

@@ -1,4 +1,4 @@
-//! The router as a table: routes, a request, what is found.
+//! The table: routes, a request, what is found.
 
 use super::*;
 
@@ -23,12 +23,12 @@ fn method(name: &str) -> Option<Method> {
 
 #[track_caller]
 fn check(name: &str, path: &str, expect: &str) {
-    let mut router = Router::new();
+    let mut table = Table::new();
     for (name, pattern) in ROUTES {
-        router.add(pattern, method(name), format!("{name} {pattern}")).expect("the routes fit together");
+        table.add(pattern, method(name), format!("{name} {pattern}")).expect("the routes fit together");
     }
-    router.refuse_others(|_, allow| format!("allow {}", allow.to_str().expect("ASCII")));
-    let found = match router.find(&method(name).expect("a request has a method"), path.as_bytes()) {
+    table.refuse_others(|_, allow| format!("allow {}", allow.to_str().expect("ASCII")));
+    let found = match table.find(&method(name).expect("a request has a method"), path.as_bytes()) {
         Found::Route(route, matched) => {
             let values: Vec<_> = matched.iter().map(|range| format!(" {}", &path[range])).collect();
             format!("{route}{}", values.concat())
@@ -82,11 +82,11 @@ fn other_paths_find_nothing() {
 #[test]
 fn patterns_that_do_not_fit_are_refused() {
     let check = |name: &str, pattern: &str, expect: Refused| {
-        let mut router = Router::new();
+        let mut table = Table::new();
         for (name, pattern) in ROUTES {
-            router.add(pattern, method(name), ()).expect("the routes fit together");
+            table.add(pattern, method(name), ()).expect("the routes fit together");
         }
-        assert_eq!(router.add(pattern, method(name), ()), Err(expect));
+        assert_eq!(table.add(pattern, method(name), ()), Err(expect));
     };
     check("GET", "/items", Refused::Taken);
     check("*", "/any", Refused::Taken);

@@ -1,4 +1,4 @@
-//! The router: method and path in, route and the places of its parameters out.
+//! The table of routes: method and path in, route and the places of its parameters out.
 //!
 //! A path is looked up once, whatever the method; the methods of a path are a short list. Plain data, no I/O: it knows
 //! neither requests nor handlers, and is generic over what a route is.
@@ -12,7 +12,7 @@ use crate::limits::PATH_PARAMETERS_MAX;
 
 /// Routes by path and method.
 #[derive(Debug)]
-pub(crate) struct Router<T> {
+pub(crate) struct Table<T> {
     tree: matchit::Router<usize>,
     /// Paths without parameters: found first, since they win over parameters anyway, in less time, and without the memory
     /// that the tree takes to remember where it passed by a parameter.
@@ -65,9 +65,9 @@ pub(crate) enum Refused {
     Taken,
 }
 
-impl<T> Router<T> {
+impl<T> Table<T> {
     pub(crate) fn new() -> Self {
-        Router { tree: matchit::Router::new(), exact: Exact::default(), paths: Vec::new() }
+        Table { tree: matchit::Router::new(), exact: Exact::default(), paths: Vec::new() }
     }
 
     /// Adds a route for one method of a path, or for all that have none of their own. Returns the number of the path.
