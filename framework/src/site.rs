@@ -28,6 +28,8 @@ pub(crate) struct Service {
     pub(crate) table: Table<Rc<Route>>,
     /// Answers where no route has the path.
     pub(crate) fallback: Rc<Route>,
+    /// The same beneath the prefixes of nested routers, innermost first.
+    pub(crate) fallbacks: Vec<Table<Rc<Route>>>,
 }
 
 impl net::Service for Service {
@@ -52,7 +54,13 @@ impl Service {
             // RFC 9110 section 9.3.7: about the server as a whole; a ping.
             return measure::call(&self.fallback, label, |_| Reply::Ready(Response::new(StatusCode::NO_CONTENT)));
         }
-        run(&self.fallback, label, request, Matched::default())
+        let beneath =
+            self.fallbacks.iter().find_map(|table| match table.find(request.method(), request.path_bytes()) {
+                Found::Route(fallback, matched) => Some((fallback, matched)),
+                _ => None,
+            });
+        let (fallback, matched) = beneath.unwrap_or((&self.fallback, Matched::default()));
+        run(fallback, label, request, matched)
     }
 }
 
