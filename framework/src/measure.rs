@@ -8,6 +8,7 @@ use net::{Reply, Response};
 
 use crate::caught::{self, Panic};
 use crate::error::Chain;
+use crate::layers::X_REQUEST_ID;
 use crate::metrics::MethodLabel;
 use crate::respond::failure;
 use crate::route::Route;
@@ -105,9 +106,10 @@ impl Route {
         let Some(cause) = response.cause.take() else { return };
         let (method, route, status) = (begun.method.name(), &*self.pattern, response.status.as_u16());
         let error = Chain(&*cause);
+        let request_id = response.headers.get(&X_REQUEST_ID).and_then(|id| id.to_str().ok());
         match response.status.is_server_error() {
-            true => tracing::error!(method, route, status, %error, "a request failed"),
-            false => tracing::debug!(method, route, status, %error, "a request was refused"),
+            true => tracing::error!(method, route, status, request_id, %error, "a request failed"),
+            false => tracing::debug!(method, route, status, request_id, %error, "a request was refused"),
         }
     }
 }

@@ -93,7 +93,8 @@ impl Next {
         answer.unwrap_or_else(|panic| route.panicked(panic))
     }
 
-    fn call(self, request: Request) -> Reply {
+    /// The same for a middleware of ours that has nothing to do on the way out; a panic goes through it.
+    pub(crate) fn call(self, request: Request) -> Reply {
         let Next { chain, at } = self;
         match chain.layers.get(at) {
             Some(layer) => layer.call(request, Next { chain: Rc::clone(&chain), at: at + 1 }),

@@ -5,6 +5,7 @@
 //! last.
 
 mod body;
+mod extension;
 mod head;
 mod path;
 mod query;
@@ -13,6 +14,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+pub use extension::Extension;
 pub use path::Path;
 pub use query::Query;
 pub use rejection::Rejection;
@@ -75,6 +77,28 @@ pub trait FromRequest: Sized {
     /// Says at the start, before the first request, what the app lacks for this.
     fn require(_states: &States) -> Result<(), Unmet> {
         Ok(())
+    }
+}
+
+/// `None` where a request does not fit, whatever the reason: a `Result` tells it.
+impl<T: FromHead> FromHead for Option<T> {
+    fn from_head(request: &mut Request) -> Result<Self, Rejection> {
+        Ok(T::from_head(request).ok())
+    }
+
+    fn require(states: &States) -> Result<(), Unmet> {
+        T::require(states)
+    }
+}
+
+/// `None` where a request does not fit, whatever the reason: a `Result` tells it.
+impl<T: FromRequest> FromRequest for Option<T> {
+    async fn from_request(request: Request) -> Result<Self, Rejection> {
+        Ok(T::from_request(request).await.ok())
+    }
+
+    fn require(states: &States) -> Result<(), Unmet> {
+        T::require(states)
     }
 }
 
