@@ -94,7 +94,7 @@ mod testing;
 pub use app::App;
 pub use bytes::Bytes;
 pub use error::{Error, Result};
-pub use extract::{Extension, FromHead, FromRequest, Path, Query, Rejection, State, States, Unmet};
+pub use extract::{ConnectInfo, Extension, Form, FromHead, FromRequest, Path, Query, Rejection, State, States, Unmet};
 pub use guest::{Guest, Invitation};
 pub use handler::{GreenHandler, Handler, Limited, green};
 pub use http;
