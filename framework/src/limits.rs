@@ -11,6 +11,9 @@ pub const BODY_BYTES_MAX: u64 = 2 * 1024 * 1024;
 /// Parameters in one route's path. They are kept as positions inside the request, so that matching needs no heap.
 pub const PATH_PARAMETERS_MAX: usize = 8;
 
+/// Bytes of a request id that is taken over from a client; it goes into every line of the log. Those in use have some 40.
+pub const REQUEST_ID_BYTES_MAX: usize = 128;
+
 /// First lease for a JSON answer: most fit, and the pool has more of these than of larger ones. An answer that outgrows
 /// it moves to a larger chunk, and beyond the largest to the heap.
 pub const JSON_CHUNK_BYTES: usize = 1024;
