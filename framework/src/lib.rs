@@ -86,6 +86,7 @@ mod site;
 pub mod test;
 #[cfg(test)]
 mod testing;
+pub mod ws;
 
 pub use app::{App, SetupError};
 pub use bytes::Bytes;
@@ -96,7 +97,7 @@ pub use handler::{GreenHandler, Handler, Limited, green};
 pub use http;
 pub use json::Json;
 pub use macros::{main, test};
-pub use net::{Body, BodyError, Config, Content, Headers, Response, Spread};
+pub use net::{Body, BodyError, Config, Content, Headers, Response, Spread, TcpStream, Tunnel, Upgraded};
 pub use offload::{Offloaded, offload};
 pub use platform::{BackendKind, Bell, Buf, Choice, Chunk, Config as BackendConfig, Features, PoolSize};
 pub use request::Request;
