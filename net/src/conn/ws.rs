@@ -8,7 +8,7 @@
 //! in several is gathered once. A large message is sent from where it lies, behind a head of a few bytes.
 //!
 //! The close is a hand-shake. What the peer has sent before its close is still given to the code, and may be answered: our
-//! close leaves when the code has seen the end, or does not ask for so long. Then what the peer may still be sending is
+//! close leaves when the code has seen the end, or takes too long. Then what the peer may still be sending is
 //! read over for a while, since what is unread would cost it our last words.
 
 mod message;

@@ -79,8 +79,10 @@ pub(super) struct Inside {
     pub(super) is_unread: bool,
     /// No more come.
     pub(super) has_ended: bool,
-    /// Whoever asks has been told so.
+    /// The code has nothing to say after that: it has seen the end, or can send nothing.
     pub(super) is_end_seen: bool,
+    /// The halves are apart: who has seen the end is not who sends.
+    is_split: bool,
     /// Why, until that was told.
     pub(super) failure: Option<Error>,
     pub(super) peer_close: Option<Close>,
@@ -127,8 +129,10 @@ impl WebSocket {
         self.receiver.peer_close()
     }
 
-    /// Its two halves, for two tasks of this shard.
+    /// Its two halves, for two tasks of this shard. The peer's close is then answered when the sender is dropped, as it may
+    /// still have something to say when the receiver has seen the end.
     pub fn split(self) -> (Sender, Receiver) {
+        self.sender.0.inside.borrow_mut().is_split = true;
         (self.sender, self.receiver)
     }
 }
@@ -153,7 +157,7 @@ impl Receiver {
             return Poll::Ready(Some(Ok(message)));
         }
         if inside.has_ended {
-            if !inside.is_end_seen {
+            if !inside.is_end_seen && !inside.is_split {
                 inside.is_end_seen = true;
                 self.0.stir(inside);
             }
@@ -173,6 +177,14 @@ impl Drop for Receiver {
     fn drop(&mut self) {
         let inside = &mut *self.0.inside.borrow_mut();
         inside.give_up_reading();
+        self.0.stir(inside);
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        let inside = &mut *self.0.inside.borrow_mut();
+        inside.is_end_seen = true;
         self.0.stir(inside);
     }
 }
@@ -268,7 +280,6 @@ impl Inside {
     /// Nobody asks for messages any more.
     pub(super) fn give_up_reading(&mut self) {
         self.is_unread = true;
-        self.is_end_seen = true;
         self.inbox.clear();
         self.inbox_bytes = 0;
     }
