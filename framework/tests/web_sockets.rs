@@ -38,9 +38,9 @@ fn app(log: &Log) -> App {
                 let code = CloseCode::new(4000).unwrap();
                 socket.send("last").await.unwrap();
                 socket.close(code, &"ä".repeat(100)).await;
-                log.borrow_mut().push(format!("{:?}", socket.peer_close().map(|close| close.code)));
                 assert!(socket.send("more").await.is_err());
                 assert!(socket.recv().await.is_none());
+                log.borrow_mut().push(format!("{:?}", socket.peer_close().map(|close| close.code)));
             })
         })
         .get("/floods", |State(log): State<Log>, upgrade: WebSocketUpgrade| {

@@ -81,6 +81,10 @@ pub const WEB_SOCKET_COMPRESS_BYTES_MIN: usize = 128;
 /// Room for one frame of a compressed message: what one call of the engine compresses fits nearly always.
 pub const WEB_SOCKET_COMPRESSED_CHUNK_BYTES: usize = 16 * 1024;
 
+/// Bytes that one connection inflates before it gives way to others: some hundred microseconds. A kilobyte may stand for a
+/// mebibyte.
+pub const WEB_SOCKET_INFLATED_BYTES_MAX: usize = 128 * 1024;
+
 /// After so long without a byte from its peer a WebSocket asks for a sign of life: less than the minute after which many
 /// proxies forget a silent connection.
 pub const WEB_SOCKET_PING_PAUSE: Duration = Duration::from_secs(30);

@@ -37,7 +37,8 @@ use socket::{Inside, Shared};
 use super::outbox::{self, Outbox, Supplies};
 use crate::limits::{
     COPY_BODY_BYTES_MAX, LINGER_BYTES_MAX, LINGER_TIME_MAX, WEB_SOCKET_CLOSE_TIME_MAX, WEB_SOCKET_COMPRESS_BYTES_MIN,
-    WEB_SOCKET_COMPRESSED_CHUNK_BYTES, WEB_SOCKET_PING_PAUSE, WEB_SOCKET_PONG_TIME_MAX, WRITE_STALL_MAX,
+    WEB_SOCKET_COMPRESSED_CHUNK_BYTES, WEB_SOCKET_INFLATED_BYTES_MAX, WEB_SOCKET_PING_PAUSE, WEB_SOCKET_PONG_TIME_MAX,
+    WRITE_STALL_MAX,
 };
 use crate::tcp::sent;
 use crate::{TcpStream, Upgraded};
@@ -125,6 +126,8 @@ struct Link {
     /// Whether messages may be compressed; whether that has taken so long that others want a turn.
     is_compressed: bool,
     gives_way: bool,
+    /// Bytes that were inflated in this poll.
+    inflated: usize,
     phase: Phase,
     /// Nothing is received, since nobody asks for what was.
     is_paused: bool,
@@ -181,6 +184,7 @@ impl Link {
             compressed: 0,
             is_compressed: agreed.is_some(),
             gives_way: false,
+            inflated: 0,
             phase: Phase::Open,
             is_paused: false,
             wants_ping: false,
@@ -200,7 +204,7 @@ impl Link {
         if self.phase == Phase::Over {
             return Poll::Ready(());
         }
-        self.gives_way = false;
+        (self.gives_way, self.inflated) = (false, 0);
         self.inside(|inside| match &mut inside.drives {
             Some(drives) => drives.clone_from(cx.waker()),
             none => *none = Some(cx.waker().clone()),
@@ -258,6 +262,11 @@ impl Link {
             }
             if std::mem::take(&mut self.is_paused) {
                 (self.heard, self.asked) = (self.shard.now(), None);
+            }
+            if self.inflated >= WEB_SOCKET_INFLATED_BYTES_MAX {
+                // A few bytes may stand for a great many, and others want a turn.
+                cx.waker().wake_by_ref();
+                return Ok(());
             }
             if self.has_more {
                 self.step(cx.waker())?;
@@ -330,7 +339,9 @@ impl Link {
                 chunk.slice(piece.range.clone()).share()
             }
             _ => {
-                self.held.extend_from_slice(self.engine.bytes(piece, input));
+                let bytes = self.engine.bytes(piece, input);
+                self.inflated += if piece.is_inflated { bytes.len() } else { 0 };
+                self.held.extend_from_slice(bytes);
                 if !piece.is_final {
                     return;
                 }

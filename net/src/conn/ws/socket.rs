@@ -311,7 +311,7 @@ impl Inside {
 
     /// The connection has ended.
     pub(super) fn over(&mut self, by: &Waker) {
-        self.end(Some(Error::Lost), by);
+        self.end(None, by);
         self.shut(by);
         self.is_over = true;
         wake(&mut self.closes, by);
