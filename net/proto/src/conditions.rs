@@ -33,9 +33,9 @@ pub enum Decision {
     /// All of it: 200.
     Whole,
     /// One range of it: 206 with `Content-Range`.
-    Part(Range<u64>),
+    Range(Range<u64>),
     /// Several ranges that do not overlap, in the order asked for: 206 as `multipart/byteranges`.
-    Parts(Vec<Range<u64>>),
+    Ranges(Vec<Range<u64>>),
     /// The client has it: 304.
     NotModified,
     /// It is not what the client takes it for: 412.
@@ -55,7 +55,7 @@ pub enum Decision {
 /// let now = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
 /// let facts = Facts { bytes: 1000, tag: b"\"v1\"", modified: UNIX_EPOCH };
 /// let ask = |name, value| evaluate(&Method::GET, [(name, value)].into_iter(), &facts, now);
-/// assert_eq!(ask(b"Range", b"bytes=-100"), Decision::Part(900..1000));
+/// assert_eq!(ask(b"Range", b"bytes=-100"), Decision::Range(900..1000));
 /// assert_eq!(ask(b"If-None-Match", b"W/\"v1\""), Decision::NotModified);
 /// ```
 pub fn evaluate<'a>(
@@ -214,10 +214,10 @@ fn select(range: &[u8], bytes: u64) -> Decision {
         |at: usize| parts[..at].iter().any(|other| other.start < parts[at].end && parts[at].start < other.end);
     match &parts[..] {
         [] => Decision::Unsatisfiable,
-        [part] => Decision::Part(part.clone()),
+        [part] => Decision::Range(part.clone()),
         // Whoever asks for the same bytes twice gets them once (section 17.15).
         _ if (0..parts.len()).any(overlaps) => Decision::Whole,
-        _ => Decision::Parts(parts),
+        _ => Decision::Ranges(parts),
     }
 }
 

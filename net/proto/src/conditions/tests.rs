@@ -36,7 +36,7 @@ fn range(set: &str, expect: Decision) {
     get(&format!("Range: {set}"), expect);
 }
 
-use Decision::{Failed, NotModified, Part, Parts, Unsatisfiable, Whole};
+use Decision::{Failed, NotModified, Range, Ranges, Unsatisfiable, Whole};
 
 const SAME: &str = "Tue, 10 Nov 2009 23:00:00 GMT";
 const BEFORE: &str = "Tue, 10 Nov 2009 22:59:59 GMT";
@@ -124,48 +124,48 @@ fn conditions_are_asked_in_order() {
     check(&["Range: bytes=0-9", "If-None-Match: \"v1\""], NotModified);
     check(&["Range: bytes=5000-", "If-None-Match: \"v1\""], NotModified);
     check(&["Range: bytes=5000-", "If-Match: \"v0\""], Failed);
-    check(&["Range: bytes=0-9", "If-None-Match: \"v0\""], Part(0..10));
-    check(&["Range: bytes=0-9", "If-Match: \"v1\""], Part(0..10));
+    check(&["Range: bytes=0-9", "If-None-Match: \"v0\""], Range(0..10));
+    check(&["Range: bytes=0-9", "If-Match: \"v1\""], Range(0..10));
 }
 
 /// RFC 9110 section 13.1.5.
 #[test]
 fn if_range_asks_for_a_strong_validator() {
     let check = |lines: &[&str], expect| check(Method::GET, lines, expect);
-    check(&["Range: bytes=0-9", "If-Range: \"v1\""], Part(0..10));
+    check(&["Range: bytes=0-9", "If-Range: \"v1\""], Range(0..10));
     check(&["Range: bytes=0-9", "If-Range: \"v0\""], Whole);
     check(&["Range: bytes=0-9", "If-Range: W/\"v1\""], Whole);
     check(&["Range: bytes=0-9", "If-Range: \"v1\", \"v0\""], Whole);
     check(&["Range: bytes=0-9", "If-Range: *"], Whole);
     check(&["Range: bytes=0-9", "If-Range: \"v1\"", "If-Range: \"v1\""], Whole);
-    check(&["Range: bytes=0-9", &format!("If-Range: {SAME}")], Part(0..10));
+    check(&["Range: bytes=0-9", &format!("If-Range: {SAME}")], Range(0..10));
     check(&["Range: bytes=0-9", &format!("If-Range: {AFTER}")], Whole);
     check(&["Range: bytes=0-9", &format!("If-Range: {BEFORE}")], Whole);
     check(&["If-Range: \"v0\""], Whole);
     check(&["Range: bytes=5000-", "If-Range: \"v1\""], Whole);
     let lines = ["Range: bytes=0-9", &format!("If-Range: {SAME}")];
     check_at(Method::GET, &lines, 1000, MODIFIED, Whole);
-    check_at(Method::GET, &lines, 1000, MODIFIED + 1, Part(0..10));
+    check_at(Method::GET, &lines, 1000, MODIFIED + 1, Range(0..10));
 }
 
 /// RFC 9110 section 14.1.2.
 #[test]
 fn ranges_of_bytes_select_parts() {
-    range("bytes=0-0", Part(0..1));
-    range("bytes=0-999", Part(0..1000));
-    range("bytes=0-1000", Part(0..1000));
-    range("bytes=0-", Part(0..1000));
-    range("bytes=999-", Part(999..1000));
+    range("bytes=0-0", Range(0..1));
+    range("bytes=0-999", Range(0..1000));
+    range("bytes=0-1000", Range(0..1000));
+    range("bytes=0-", Range(0..1000));
+    range("bytes=999-", Range(999..1000));
     range("bytes=1000-", Unsatisfiable);
-    range("bytes=-1", Part(999..1000));
-    range("bytes=-1000", Part(0..1000));
-    range("bytes=-5000", Part(0..1000));
+    range("bytes=-1", Range(999..1000));
+    range("bytes=-1000", Range(0..1000));
+    range("bytes=-5000", Range(0..1000));
     range("bytes=-0", Unsatisfiable);
-    range("BYTES=1-2", Part(1..3));
+    range("BYTES=1-2", Range(1..3));
     range("bytes=18446744073709551615-", Unsatisfiable);
     range("bytes=99999999999999999999999-", Unsatisfiable);
-    range("bytes=5-99999999999999999999999", Part(5..1000));
-    range("bytes=-99999999999999999999999", Part(0..1000));
+    range("bytes=5-99999999999999999999999", Range(5..1000));
+    range("bytes=-99999999999999999999999", Range(0..1000));
 }
 
 #[test]
@@ -198,10 +198,10 @@ fn a_set_that_is_not_well_formed_is_ignored() {
 
 #[test]
 fn several_ranges_come_in_the_order_asked_for() {
-    range("bytes=0-0,-1", Parts(vec![0..1, 999..1000]));
-    range("bytes= 500-599 ,\t0-9,", Parts(vec![500..600, 0..10]));
-    range("bytes=0-9,10-19", Parts(vec![0..10, 10..20]));
-    range("bytes=0-9,5000-", Part(0..10));
+    range("bytes=0-0,-1", Ranges(vec![0..1, 999..1000]));
+    range("bytes= 500-599 ,\t0-9,", Ranges(vec![500..600, 0..10]));
+    range("bytes=0-9,10-19", Ranges(vec![0..10, 10..20]));
+    range("bytes=0-9,5000-", Range(0..10));
     range("bytes=5000-,6000-", Unsatisfiable);
 }
 
@@ -213,7 +213,7 @@ fn costly_sets_are_answered_by_the_whole() {
     range("bytes=0-,-1", Whole);
     let many = |count: usize| (0..count).map(|at| format!("{}-{}", at * 10, at * 10)).collect::<Vec<_>>().join(",");
     let expect = (0..RANGES_MAX as u64).map(|at| at * 10..at * 10 + 1).collect();
-    range(&format!("bytes={}", many(RANGES_MAX)), Parts(expect));
+    range(&format!("bytes={}", many(RANGES_MAX)), Ranges(expect));
     range(&format!("bytes={}", many(RANGES_MAX + 1)), Whole);
     range(&format!("bytes={}", "5000-,".repeat(RANGES_MAX + 1)), Whole);
 }
@@ -237,9 +237,9 @@ fn what_is_empty_has_no_part() {
 #[test]
 fn the_edges_of_numbers_are_kept() {
     let check = |set: &str, expect| check_at(Method::GET, &[&format!("Range: {set}")], u64::MAX, MODIFIED + 9, expect);
-    check("bytes=4294967295-4294967296", Part(4_294_967_295..4_294_967_297));
-    check("bytes=0-18446744073709551615", Part(0..u64::MAX));
-    check("bytes=18446744073709551614-", Part(u64::MAX - 1..u64::MAX));
+    check("bytes=4294967295-4294967296", Range(4_294_967_295..4_294_967_297));
+    check("bytes=0-18446744073709551615", Range(0..u64::MAX));
+    check("bytes=18446744073709551614-", Range(u64::MAX - 1..u64::MAX));
     check("bytes=18446744073709551615-", Unsatisfiable);
 }
 
