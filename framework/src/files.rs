@@ -153,7 +153,11 @@ impl Files {
             return Ok(directory);
         }
         let opened = Held::open(shard, reading(self.root.clone(), None)).await;
-        let opened = opened.map_err(|error| RootError { root: self.root.clone(), error })?;
+        let opened = match opened {
+            Ok(opened) => opened,
+            Err(error) if error.is_scarcity() => return Err(busy(error)),
+            Err(error) => return Err(RootError { root: self.root.clone(), error }.into()),
+        };
         Ok(Rc::clone(self.directory.borrow_mut().get_or_insert_with(|| Rc::new(opened))))
     }
 }
