@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use net::limits::IDLE_TIME_MAX;
+use platform::limits::CHUNK_BYTES_MAX;
 
 /// Bytes of a body that extractors gather in memory, unless the app or the route says otherwise. A form or a JSON
 /// document is far smaller, and a thousand clients that send as much at once cost two gigabytes and not the machine.
@@ -13,6 +14,10 @@ pub const PATH_PARAMETERS_MAX: usize = 8;
 
 /// Bytes of a request id that is taken over from a client; it goes into every line of the log. Those in use have some 40.
 pub const REQUEST_ID_BYTES_MAX: usize = 128;
+
+/// Bytes of a file that are read at a time: the largest chunk of a pool, and as much as leaves in one send. A download holds
+/// two of them, one being sent and one being read.
+pub const FILE_PIECE_BYTES: usize = CHUNK_BYTES_MAX;
 
 /// First lease for a JSON answer: most fit, and the pool has more of these than of larger ones. An answer that outgrows
 /// it moves to a larger chunk, and beyond the largest to the heap.

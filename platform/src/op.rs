@@ -91,7 +91,9 @@ pub enum Op {
     },
     /// Opens a file: [`Outcome::Opened`].
     ///
-    /// Errors: `NotFound`, `Denied`, `OutOfDescriptors`, `NoSpace`, `Invalid`, `Os` (EISDIR).
+    /// Errors: `NotFound`, `Denied`, `OutOfDescriptors`, `NoSpace`, `Invalid`, `Os` (EISDIR). Beneath a directory: `Denied`
+    /// also for a path that leads out of it, and for what no file can be read from (a socket); `NotFound` also for a path
+    /// through a file, and a name that is too long; `Unsupported` on Windows.
     Open {
         /// Where, and how.
         file: Box<OpenFile>,
@@ -248,6 +250,10 @@ pub struct Message {
 pub struct OpenFile {
     /// Where.
     pub path: PathBuf,
+    /// The open directory that the path begins in and must not leave, neither by `..` nor by an absolute path nor by a
+    /// symbolic link; links that stay within are followed on Linux 5.6, and none elsewhere. A pipe or a device is opened
+    /// without waiting for its other side. `None` opens any path.
+    pub beneath: Option<Handle>,
     /// For reading.
     pub read: bool,
     /// For writing.
@@ -269,6 +275,8 @@ pub struct Stat {
     pub is_directory: bool,
     /// Time of the last change of its content.
     pub modified: SystemTime,
+    /// The number by which its file system knows it; zero where that is not told.
+    pub inode: u64,
 }
 
 /// How long [`Reactor::enter`](crate::Reactor::enter) may wait for a completion.
@@ -297,7 +305,8 @@ impl Op {
             | Op::Write { file: handle, .. }
             | Op::Sync { file: handle }
             | Op::Stat { file: handle } => Some(*handle),
-            Op::Open { .. } | Op::Sleep { .. } => None,
+            Op::Open { file } => file.beneath,
+            Op::Sleep { .. } => None,
         }
     }
 

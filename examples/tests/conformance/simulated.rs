@@ -15,7 +15,7 @@ use crate::wire::{Answer, parse};
 const PAUSE: Duration = Duration::from_millis(2);
 
 fn serve() -> Server {
-    builder().start(|shard| app::app(&shard))
+    builder().start(|shard| app::app(&shard, None))
 }
 
 /// Shows probes to one server, each cut in all of the ways given for it.

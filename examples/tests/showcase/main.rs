@@ -40,6 +40,7 @@ on_each_backend! {
     routes::streams,
     routes::headers,
     routes::sleep,
+    routes::files,
     routes::head_everywhere,
     routes::wrong_paths_and_methods,
     routes::keep_alive_and_close,

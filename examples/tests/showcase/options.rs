@@ -30,6 +30,7 @@ fn bad_lines_are_refused_in_words() {
     check(&mut showcase(&["--addr"]), &["--addr needs a value"]);
     check(&mut showcase(&["--backend", "kqueue"]), &["kqueue", "auto, uring or epoll"]);
     check(&mut showcase(&["--shards", "100000"]), &["100000"]);
+    check(&mut showcase(&["--root", "/nowhere"]), &["--root /nowhere", "no such directory"]);
 }
 
 #[test]

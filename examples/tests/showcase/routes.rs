@@ -1,6 +1,8 @@
 //! Right answers from every route, over every way that HTTP/1.1 has to ask.
 
+use std::fs;
 use std::io::Write;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -284,4 +286,43 @@ pub(crate) fn expectations(backend: &'static str) {
 
     client.send("POST /echo HTTP/1.1\r\nHost: here\r\nContent-Length: 5\r\nExpect: 200-ok\r\n\r\n");
     assert_eq!(client.answer().status, 417);
+}
+
+pub(crate) fn files(backend: &'static str) {
+    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("showcase-{backend}"));
+    let _ = fs::remove_dir_all(&root);
+    fs::create_dir_all(&root).unwrap();
+    let data = pattern(500_000);
+    fs::write(root.join("data"), &data).unwrap();
+    let served = Served::start(backend, &["--root", root.to_str().expect("a path of text")]);
+    let mut client = served.client();
+    let whole = client.ask("GET /files/data");
+    let (tag, modified) = (whole.header("etag").to_owned(), whole.header("last-modified").to_owned());
+    let headers = [
+        ("content-type", "application/octet-stream"),
+        ("content-length", "500000"),
+        ("etag", &*tag),
+        ("last-modified", &*modified),
+        ("accept-ranges", "bytes"),
+    ];
+    check(&whole, 200, &headers, &data);
+    check(&client.ask("HEAD /files/data"), 200, &headers, b"");
+    let mut ask = |line: &str| {
+        client.send(format!("GET /files/data HTTP/1.1\r\nHost: here\r\n{line}\r\n\r\n"));
+        client.answer()
+    };
+    let part = ask(&format!("Range: bytes=400000-\r\nIf-Range: {tag}"));
+    let mut headers = headers.to_vec();
+    headers[1] = ("content-length", "100000");
+    headers.push(("content-range", "bytes 400000-499999/500000"));
+    check(&part, 206, &headers, &data[400_000..]);
+    check(&ask(&format!("If-None-Match: {tag}")), 304, &[("etag", &*tag)], b"");
+    assert_eq!(ask("If-Match: \"other\"").status, 412);
+    assert_eq!(ask("Range: bytes=500000-").header("content-range"), "bytes */500000");
+    for path in ["none", "..%2f", "%2e%2e/", ".%00"] {
+        assert_eq!(client.ask(&format!("GET /files/{path}")).status, 404, "{path}");
+    }
+    assert_eq!(served.stopped().0, Some(0));
+    assert_eq!(Served::start(backend, &[]).client().ask("GET /files/data").status, 404, "no root, no files");
+    fs::remove_dir_all(&root).unwrap();
 }

@@ -32,7 +32,7 @@ const REQUESTS: usize = 12;
 
 /// The app on a network that does all that a healthy one may do.
 fn serve(seed: u64, shards: usize) -> Server {
-    builder().seed(seed).shards(shards).plan(Plan::CHOPPY).start(|shard| app::app(&shard))
+    builder().seed(seed).shards(shards).plan(Plan::CHOPPY).start(|shard| app::app(&shard, None))
 }
 
 /// Runs clients, each with its number, until all have ended.
@@ -94,7 +94,7 @@ fn every_route_answers_right_on_four_shards() {
 
 #[test]
 fn every_shard_takes_its_share() {
-    let server = builder().seed(1).shards(4).start(|shard| app::app(&shard));
+    let server = builder().seed(1).shards(4).start(|shard| app::app(&shard, None));
     let answers = server.all(["/shard"; 64]);
     let mut numbers: Vec<&str> = answers.iter().map(|answer| answer.text()).collect();
     numbers.sort_unstable();

@@ -68,7 +68,7 @@ fn run_all(seeds: &Range<u64>) -> thread::JoinHandle<Vec<Run>> {
 
 fn run(seed: u64) -> Run {
     let (plan, shards) = (PLANS[(seed % 2) as usize], [1, 2, 4][(seed % 3) as usize]);
-    let server = builder().seed(seed).shards(shards).plan(plan).start(|shard| app::app(&shard));
+    let server = builder().seed(seed).shards(shards).plan(plan).start(|shard| app::app(&shard, None));
     let answered = server.run(async move |client| {
         let crowd = Crowd(Rc::new(Shared {
             client,

@@ -91,7 +91,7 @@ impl Request {
     }
 
     /// All headers in the order received: name as sent, value.
-    pub fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+    pub fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
         self.table().iter(&self.head.block)
     }
 

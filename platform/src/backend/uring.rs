@@ -17,7 +17,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use io_uring::types::{BufRingEntry, Fd, FsyncFlags, RecvMsgOut, SubmitArgs, Timespec};
+use io_uring::types::{BufRingEntry, Fd, FsyncFlags, OpenHow, RecvMsgOut, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use socket2::SockAddr;
 
@@ -74,6 +74,7 @@ enum Aux {
     List(Box<ListAux>),
     Message(Box<MessageHead>),
     Path(CString),
+    Beneath(CString, Box<OpenHow>),
     Time(Box<Timespec>),
     Stat(Box<libc::statx>),
 }
@@ -432,8 +433,17 @@ impl Uring {
             Op::Open { file } => {
                 let path = CString::new(file.path.as_os_str().as_bytes()).map_err(|_| Error::Invalid)?;
                 let flags = os::open_flags(file);
-                let entry = opcode::OpenAt::new(Fd(libc::AT_FDCWD), path.as_ptr()).flags(flags).mode(0o666).build();
-                self.keep(key, Aux::Path(path));
+                if file.beneath.is_none() {
+                    let entry = opcode::OpenAt::new(Fd(libc::AT_FDCWD), path.as_ptr()).flags(flags).mode(0o666).build();
+                    self.keep(key, Aux::Path(path));
+                    return Ok(entry);
+                }
+                // The kernel refuses a mode for what is not made.
+                let mode = if file.create { 0o666 } else { 0 };
+                let how = OpenHow::new().flags((flags | libc::O_NONBLOCK) as u64).mode(mode).resolve(os::BENEATH);
+                let how = Box::new(how);
+                let entry = opcode::OpenAt2::new(fd, path.as_ptr(), &*how).build();
+                self.keep(key, Aux::Beneath(path, how));
                 entry
             }
             Op::Read { offset, into, .. } => {
@@ -679,13 +689,19 @@ fn outcome_of(core: &mut Core, key: Key, result: i32, aux: Option<Aux>) -> Resul
     let op = core.op(key).ok_or(Error::Closed)?;
     match (error_in(result), op) {
         (Some(_), Op::Sleep { .. }) if result == -libc::ETIME => Ok(Outcome::Elapsed),
+        (Some(_), Op::Open { file }) if file.beneath.is_some() => Err(error_of(os::as_beneath(-result))),
         (Some(error), _) => Err(error),
         (None, Op::Connect { .. }) => Ok(Outcome::Connected),
         (None, Op::Sync { .. }) => Ok(Outcome::Synced),
         (None, Op::Sleep { .. }) => Ok(Outcome::Elapsed),
-        (None, Op::Open { .. }) => {
+        (None, Op::Open { file }) => {
+            let is_beneath = file.beneath.is_some();
             // SAFETY: the kernel has just made this descriptor for us, and nothing else knows its number.
             let descriptor = unsafe { Descriptor::from_raw_fd(result as RawFd) };
+            if is_beneath {
+                // It was opened without waiting; a ring waits for reads by itself.
+                os::set_nonblocking(&descriptor, false)?;
+            }
             core.admit(Resource::Os(descriptor)).map(Outcome::Opened)
         }
         (None, Op::Stat { .. }) => match aux {
@@ -704,6 +720,7 @@ fn stat_of(stat: &libc::statx) -> Stat {
         is_file: kind == libc::S_IFREG,
         is_directory: kind == libc::S_IFDIR,
         modified: UNIX_EPOCH + seconds,
+        inode: stat.stx_ino,
     }
 }
 

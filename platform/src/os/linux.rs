@@ -2,12 +2,14 @@
 //! What Linux alone has: an eventfd for wake-ups, the flags and message headers that io_uring and plain calls share, and
 //! listeners that the kernel spreads connections over.
 
+use std::fs::File;
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 
 use super::{Descriptor, Received, error_of};
-use crate::Result;
 use crate::socket::{self, ListenOptions};
+use crate::{OpenFile, Result};
 
 /// Whether datagrams come with their ECN bits. An IPv6 socket may receive from IPv4 as well, and has two switches then.
 pub(crate) fn tell_ecn(descriptor: &Descriptor, on: bool) -> Result<()> {
@@ -82,6 +84,28 @@ pub(crate) fn open_flags(file: &crate::OpenFile) -> i32 {
     let create = if file.create { libc::O_CREAT } else { 0 };
     let truncate = if file.truncate { libc::O_TRUNC } else { 0 };
     access | create | truncate | libc::O_CLOEXEC
+}
+
+/// How openat2(2) is told to stay within a directory: no way out of it, and no link of /proc, which could lead anywhere.
+pub(crate) const BENEATH: u64 = libc::RESOLVE_BENEATH | libc::RESOLVE_NO_MAGICLINKS;
+
+/// Opens a file beneath a directory, by openat2(2), Linux 5.6. Where that is missing, or forbidden by a filter of system
+/// calls, step by step, and then no symbolic link is followed.
+pub(crate) fn open_beneath(directory: &File, file: &OpenFile) -> io::Result<File> {
+    use rustix::fs::{Mode, OFlags, ResolveFlags};
+    let mode = if file.create { 0o666 } else { 0 };
+    let flags = OFlags::from_bits_retain((open_flags(file) | libc::O_NONBLOCK) as u32);
+    match rustix::fs::openat2(
+        directory,
+        &file.path,
+        flags,
+        Mode::from_raw_mode(mode),
+        ResolveFlags::from_bits_retain(BENEATH),
+    ) {
+        Ok(opened) => Ok(opened.into()),
+        Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) => super::open_by_steps(directory, file),
+        Err(errno) => Err(io::Error::from_raw_os_error(super::as_beneath(errno.raw_os_error()))),
+    }
 }
 
 /// One listening socket for each shard; the kernel spreads connections over them (SO_REUSEPORT, Linux 3.9). Port zero is

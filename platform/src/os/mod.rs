@@ -8,6 +8,8 @@ mod linux;
 mod message;
 #[cfg(unix)]
 mod overflow;
+#[cfg(unix)]
+mod steps;
 #[cfg(any(
     all(
         unix,
@@ -37,6 +39,10 @@ pub(crate) use linux::*;
 pub(crate) use message::{Received, receive_from};
 #[cfg(unix)]
 pub(crate) use overflow::{SignalStack, name_overflows};
+#[cfg(all(unix, not(target_os = "linux")))]
+pub(crate) use steps::open_by_steps as open_beneath;
+#[cfg(target_os = "linux")]
+pub(crate) use steps::open_by_steps;
 pub(crate) use switch::{Memory, Switch, Yielder, suspend};
 #[cfg(unix)]
 pub(crate) use unix::*;

@@ -1,9 +1,9 @@
 //! What the systems of the Unix family have in common: descriptors, error numbers, files.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 
 use polling::Poller;
 
@@ -82,6 +82,21 @@ pub(crate) fn open(file: &OpenFile) -> io::Result<File> {
         .write(file.write)
         .custom_flags(create | truncate | libc::O_NONBLOCK)
         .open(&file.path)
+}
+
+/// The number by which its file system knows a file.
+pub(crate) fn inode_of(facts: &Metadata) -> u64 {
+    facts.ino()
+}
+
+/// What an error of opening beneath a directory is called. The ways in which a path can be wrong are many, and whoever asks
+/// need not tell them apart: it leads out, or to what cannot be opened so; or there is nothing.
+pub(crate) fn as_beneath(code: i32) -> i32 {
+    match code {
+        libc::EXDEV | libc::ELOOP | libc::ENXIO => libc::EACCES,
+        libc::ENOTDIR | libc::ENAMETOOLONG => libc::ENOENT,
+        other => other,
+    }
 }
 
 pub(crate) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {

@@ -1,6 +1,6 @@
 //! What Windows has: sockets that are not files, and error numbers of its own.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::windows::fs::{FileExt, OpenOptionsExt};
 
@@ -87,6 +87,17 @@ pub(crate) fn open(file: &OpenFile) -> io::Result<File> {
         .truncate(file.truncate)
         .custom_flags(if file.write { 0 } else { FILE_FLAG_BACKUP_SEMANTICS })
         .open(&file.path)
+}
+
+/// Beneath a directory nothing is opened: the system's interface for that is not a documented one.
+pub(crate) fn open_beneath(_directory: &File, _file: &OpenFile) -> io::Result<File> {
+    const ERROR_NOT_SUPPORTED: i32 = 50;
+    Err(io::Error::from_raw_os_error(ERROR_NOT_SUPPORTED))
+}
+
+/// A file's number is not among the facts that the system gives at once.
+pub(crate) fn inode_of(_facts: &Metadata) -> u64 {
+    0
 }
 
 pub(crate) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {

@@ -20,7 +20,7 @@ pub(crate) fn out_of_descriptors_and_back(bed: &mut Bed) {
     }
     assert_eq!(bed.stream_socket(address).unwrap_err(), Error::OutOfDescriptors);
     let path = "/dev/null".into();
-    let file = Box::new(OpenFile { path, read: true, write: false, create: false, truncate: false });
+    let file = Box::new(OpenFile { path, beneath: None, read: true, write: false, create: false, truncate: false });
     assert_eq!(bed.run(Op::Open { file }).unwrap_err(), Error::OutOfDescriptors);
     drop(none);
 

@@ -103,7 +103,7 @@ fn op(taker: Taker, on: Handle, frees: &Arc<AtomicUsize>) -> (Op, usize) {
 
 /// A file on the machine's own disk.
 fn file(bed: &mut Bed, path: &Path, write: bool) -> Handle {
-    let file = OpenFile { path: path.to_owned(), read: true, write, create: write, truncate: false };
+    let file = OpenFile { path: path.to_owned(), beneath: None, read: true, write, create: write, truncate: false };
     match bed.run(Op::Open { file: Box::new(file) }) {
         Ok(Outcome::Opened(handle)) => handle,
         other => panic!("{}: {other:?}", path.display()),

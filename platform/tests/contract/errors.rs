@@ -31,7 +31,7 @@
 //! | | `Unreachable` | `linux::where_no_way_leads_is_unreachable` |
 //! | | `Denied` | `linux::broadcast_must_be_asked_for` |
 //! | | `Invalid` | `a_batch_of_too_many_is_invalid` |
-//! | open | `NotFound`, `Invalid` | `files::errors_of_files` |
+//! | open | `NotFound`, `Invalid` | `files::errors_of_files`; beneath a directory `files::a_path_beneath_a_directory_does_not_leave_it` |
 //! | | `Denied` | `files::what_a_file_is_not_open_for_is_denied` |
 //! | | `OutOfDescriptors` | `descriptors::out_of_descriptors_and_back` |
 //! | | `NoSpace` | `faults`; a ring would need a full disk |

@@ -97,7 +97,16 @@ fn send_message(bed: &mut Bed, things: Things) -> Op {
 }
 
 fn open(_: &mut Bed, things: Things) -> Op {
-    Op::Open { file: Box::new(OpenFile { path: things.path, read: true, write: true, create: true, truncate: false }) }
+    Op::Open {
+        file: Box::new(OpenFile {
+            path: things.path,
+            beneath: None,
+            read: true,
+            write: true,
+            create: true,
+            truncate: false,
+        }),
+    }
 }
 
 fn opened(bed: &mut Bed, things: Things) -> Handle {

@@ -9,7 +9,7 @@ use crate::bed::{Bed, hash, pattern};
 use crate::host;
 
 pub(crate) fn open_file(path: &Path) -> OpenFile {
-    OpenFile { path: path.to_owned(), read: true, write: false, create: false, truncate: false }
+    OpenFile { path: path.to_owned(), beneath: None, read: true, write: false, create: false, truncate: false }
 }
 
 #[track_caller]
@@ -99,13 +99,77 @@ pub(crate) fn facts_about_files(bed: &mut Bed) {
         stat
     };
     let modified = std::fs::metadata(&path).unwrap().modified().unwrap();
-    assert_eq!(facts(bed, &path), Stat { bytes: 1234, is_file: true, is_directory: false, modified });
+    assert_eq!(
+        facts(bed, &path),
+        Stat { bytes: 1234, is_file: true, is_directory: false, modified, inode: host::inode(&path) }
+    );
     let folder = facts(bed, folder.path());
     assert!(folder.is_directory && !folder.is_file && folder.modified > SystemTime::UNIX_EPOCH);
     if let Some(device) = host::device() {
         let device = facts(bed, &device);
         assert!(!device.is_directory && !device.is_file);
     }
+}
+
+/// A path that begins in an open directory leads to what lies beneath it, and nowhere else.
+#[cfg(unix)]
+pub(crate) fn a_path_beneath_a_directory_does_not_leave_it(bed: &mut Bed) {
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let root = folder.path().join("root");
+    std::fs::create_dir_all(root.join("a/b")).unwrap();
+    std::fs::write(folder.path().join("secret"), b"secret").unwrap();
+    std::fs::write(root.join("a/b/file"), b"inside").unwrap();
+    symlink("../secret", root.join("out")).unwrap();
+    symlink("..", root.join("up")).unwrap();
+    symlink(folder.path().join("secret"), root.join("absolute")).unwrap();
+    symlink("/proc/self/root/etc/hostname", root.join("magic")).unwrap();
+    symlink("circle", root.join("circle")).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, root.join("pipe"), rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+    let _listener = UnixListener::bind(root.join("socket")).unwrap();
+
+    let directory = open(bed, open_file(&root)).unwrap();
+    // The directory may be renamed: it is held, and not its name.
+    std::fs::rename(&root, folder.path().join("moved")).unwrap();
+    let beneath = |path: &str| OpenFile { beneath: Some(directory), ..open_file(Path::new(path)) };
+    for path in ["a/b/file", "a/./b//file"] {
+        let file = open(bed, beneath(path)).unwrap();
+        assert_eq!(read(bed, file, 0, 100), Ok(b"inside".to_vec()), "{path}");
+        bed.close(file);
+    }
+    for path in
+        ["..", "../secret", "a/../../secret", "/etc/hostname", "out", "up/secret", "absolute", "magic", "circle"]
+    {
+        let refused = open(bed, beneath(path));
+        // Where links are not followed at all, one in the middle may be no directory.
+        assert!(matches!(refused, Err(Error::Denied) | Err(Error::NotFound)), "{path}: {refused:?}");
+        assert!(path == "up/secret" || refused == Err(Error::Denied), "{path}: {refused:?}");
+    }
+    let long = "n".repeat(300);
+    for path in ["none", "a/none", "a/b/file/more", "", &long] {
+        assert_eq!(open(bed, beneath(path)), Err(Error::NotFound), "{path}");
+    }
+    assert_eq!(open(bed, beneath("a\0b")), Err(Error::Invalid));
+    assert_eq!(open(bed, beneath("socket")), Err(Error::Denied));
+    // Nobody writes to the pipe, and nobody waits for that.
+    let pipe = open(bed, beneath("pipe")).unwrap();
+    let Ok(Outcome::Stat(stat)) = bed.run(Op::Stat { file: pipe }) else { panic!("a pipe has facts") };
+    assert!(!stat.is_file && !stat.is_directory);
+    bed.close(pipe);
+    // What is made is made beneath.
+    let made = OpenFile { write: true, create: true, ..beneath("a/made") };
+    let made = open(bed, made).unwrap();
+    assert_eq!(write(bed, made, 0, b"new"), Ok(3));
+    bed.close(made);
+    assert_eq!(std::fs::read(folder.path().join("moved/a/made")).unwrap(), b"new");
+
+    let file = open(bed, beneath("a/b/file")).unwrap();
+    assert_eq!(open(bed, OpenFile { beneath: Some(file), ..open_file(Path::new("x")) }), Err(Error::NotFound));
+    bed.close(file);
+    bed.close(directory);
+    assert!(matches!((**bed).start(Op::Open { file: Box::new(beneath("a/b/file")) }, 0), Err((_, Error::Closed))));
 }
 
 /// More than there are threads to do them.
@@ -134,6 +198,7 @@ pub(crate) fn file_operations_can_be_abandoned(bed: &mut Bed) {
     std::fs::write(&path, pattern(10_000)).unwrap();
     for stage in 0..3 {
         let file = open(bed, OpenFile { write: true, ..open_file(&path) }).unwrap();
+        let directory = open(bed, open_file(folder.path())).unwrap();
         let mut tokens = Vec::new();
         for _ in 0..10 {
             let into = bed.pool().lease(5000).expect("the pool has room");
@@ -142,6 +207,8 @@ pub(crate) fn file_operations_can_be_abandoned(bed: &mut Bed) {
             tokens.push(bed.start(Op::Stat { file }));
             tokens.push(bed.start(Op::Sync { file }));
             tokens.push(bed.start(Op::Open { file: Box::new(open_file(&path)) }));
+            let beneath = OpenFile { beneath: Some(directory), ..open_file(Path::new("file")) };
+            tokens.push(bed.start(Op::Open { file: Box::new(beneath) }));
         }
         match stage {
             0 => {}
@@ -149,6 +216,7 @@ pub(crate) fn file_operations_can_be_abandoned(bed: &mut Bed) {
             _ => bed.enter_for(Duration::from_millis(5)),
         }
         bed.abandon_all(tokens);
+        bed.close(directory);
         bed.close(file);
         bed.settle(0);
     }

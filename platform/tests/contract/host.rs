@@ -52,6 +52,16 @@ pub(crate) fn device() -> Option<PathBuf> {
     cfg!(unix).then(|| "/dev/null".into())
 }
 
+/// The number of a file, where it is told.
+#[cfg(unix)]
+pub(crate) fn inode(path: &std::path::Path) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(path).expect("the file is there"))
+}
+#[cfg(windows)]
+pub(crate) fn inode(_path: &std::path::Path) -> u64 {
+    0
+}
+
 /// Descriptors that this process has open, where that can be known. The directory's own is among them, each time.
 #[cfg(unix)]
 pub(crate) fn open_descriptors() -> usize {

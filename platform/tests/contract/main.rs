@@ -226,6 +226,8 @@ contract! {
         files::what_is_written_is_read,
         files::errors_of_files,
         files::facts_about_files,
+        #[cfg(unix)]
+        files::a_path_beneath_a_directory_does_not_leave_it,
         files::many_reads_at_once,
         files::file_operations_can_be_abandoned,
         files::closing_a_file_waits_for_its_operations,

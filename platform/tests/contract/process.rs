@@ -53,8 +53,9 @@ fn leave_everything(bed: &mut Bed) {
     let datagrams = bed.datagram_socket(loopback()).unwrap();
     let far = bed.now() + Duration::from_secs(60);
     let path = host::source();
-    let opened = bed
-        .run(Op::Open { file: Box::new(OpenFile { path, read: true, write: false, create: false, truncate: false }) });
+    let opened = bed.run(Op::Open {
+        file: Box::new(OpenFile { path, beneath: None, read: true, write: false, create: false, truncate: false }),
+    });
     let Ok(Outcome::Opened(file)) = opened else { panic!("{opened:?}") };
     let _tokens = [
         bed.start(Op::Accept { listener }),

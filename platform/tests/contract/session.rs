@@ -83,7 +83,7 @@ fn datagrams(bed: &mut Bed) {
 
 fn files(bed: &mut Bed) {
     let (_folder, path) = bed.scratch();
-    let file = OpenFile { path, read: true, write: true, create: true, truncate: false };
+    let file = OpenFile { path, beneath: None, read: true, write: true, create: true, truncate: false };
     let Ok(Outcome::Opened(file)) = bed.run(Op::Open { file: Box::new(file) }) else { panic!("a file can be made") };
     let written = bed.run(Op::Write { file, offset: 0, data: pattern(500).into() });
     assert!(matches!(written, Ok(Outcome::Sent { bytes: 500, .. })), "{written:?}");

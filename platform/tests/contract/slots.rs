@@ -195,6 +195,7 @@ fn one_of_each(bed: &mut Bed) -> (Vec<Token>, Vec<Handle>) {
         bed.start(Op::Open {
             file: Box::new(shardwise_platform::OpenFile {
                 path: "/dev/null".into(),
+                beneath: None,
                 read: true,
                 write: false,
                 create: false,

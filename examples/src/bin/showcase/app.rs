@@ -9,12 +9,13 @@ use shardwise::http::HeaderValue;
 use shardwise::http::header::CONTENT_TYPE;
 use shardwise::prelude::*;
 use shardwise::ws::{Compression, Limits, WebSocketUpgrade};
-use shardwise::{CallError, FromRequest, Rejection, Stream};
+use shardwise::{CallError, Files, FromRequest, Rejection, Stream};
 
-/// The app of one shard. All shards have the counts in common, each those of the keys that it owns.
-pub(crate) fn app(shard: &Shard) -> App {
+/// The app of one shard. All shards have the counts in common, each those of the keys that it owns. Files are served if there
+/// is a root to serve them from.
+pub(crate) fn app(shard: &Shard, root: Option<&std::path::Path>) -> App {
     let counts = PerShard::new(shard, Counts::default);
-    App::new()
+    let app = App::new()
         .state(counts)
         .get("/plaintext", plaintext)
         .get("/json", json)
@@ -28,7 +29,11 @@ pub(crate) fn app(shard: &Shard) -> App {
         .get("/shard", self::shard)
         .get("/mesh/{shard}", mesh)
         .get("/count/{key}", count)
-        .get("/ws", ws)
+        .get("/ws", ws);
+    match root {
+        Some(root) => app.get("/files/{*path}", Files::new(root)),
+        None => app,
+    }
 }
 
 fn plaintext() -> &'static str {

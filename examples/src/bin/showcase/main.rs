@@ -18,6 +18,10 @@ fn main() -> Result<()> {
             std::process::exit(2);
         }
     };
+    if let Some(root) = options.root.as_deref().filter(|root| !root.is_dir()) {
+        eprintln!("showcase: --root {}: there is no such directory", root.display());
+        std::process::exit(2);
+    }
     let mut runtime = Runtime::builder();
     if let Some(choice) = options.backend {
         runtime = runtime.backend(choice);
@@ -28,5 +32,5 @@ fn main() -> Result<()> {
     if let Some(address) = options.admin {
         runtime = runtime.admin(address);
     }
-    runtime.run(async move |shard| app::app(&shard).serve(options.address).await)
+    runtime.run(async move |shard| app::app(&shard, options.root.as_deref()).serve(options.address).await)
 }

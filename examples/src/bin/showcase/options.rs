@@ -1,6 +1,7 @@
 //! What the command line says.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use shardwise::Choice;
 
@@ -19,6 +20,8 @@ pub(crate) struct Options {
     pub(crate) shards: Option<usize>,
     /// Unless given, the environment decides.
     pub(crate) backend: Option<Choice>,
+    /// The directory whose files are served.
+    pub(crate) root: Option<PathBuf>,
 }
 
 pub(crate) const HELP: &str = "\
@@ -30,16 +33,18 @@ Usage: showcase --addr ADDR:PORT [OPTIONS]
   --admin ADDR:PORT   where to answer /metrics, /healthz and /readyz
   --shards N          how many shards; one for each CPU unless given
   --backend NAME      auto, uring or epoll; SHARDWISE_BACKEND decides unless given, and else auto
+  --root DIR          the directory whose files are served at /files; none unless given
   --help              this text
 
-Routes: GET /plaintext /json /bytes/{n} /stream/{n} /headers /sleep/{ms} /shard, POST /echo, any method /request
+Routes: GET /plaintext /json /bytes/{n} /stream/{n} /headers /sleep/{ms} /shard /files/{path}, POST /echo,
+        any method /request
 ";
 
 impl Options {
     /// Reads the arguments that follow the program's name.
     pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Asked, String> {
-        let mut options =
-            Options { address: SocketAddr::from(([127, 0, 0, 1], 8080)), admin: None, shards: None, backend: None };
+        let usual = SocketAddr::from(([127, 0, 0, 1], 8080));
+        let mut options = Options { address: usual, admin: None, shards: None, backend: None, root: None };
         let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {
             let (name, mut inline) = match argument.split_once('=') {
@@ -53,6 +58,7 @@ impl Options {
                 "--admin" => options.admin = Some(address(&name, &value()?)?),
                 "--shards" => options.shards = Some(count(&value()?)?),
                 "--backend" => options.backend = Some(value()?.parse()?),
+                "--root" => options.root = Some(value()?.into()),
                 _ => return Err(format!("there is no option {name}")),
             }
         }
@@ -81,11 +87,12 @@ mod tests {
         let asked = Options::parse(line.split_whitespace().map(str::to_owned));
         let told = asked.map(|asked| match asked {
             Asked::Help => "help".to_owned(),
-            Asked::Serve(Options { address, admin, shards, backend }) => {
+            Asked::Serve(Options { address, admin, shards, backend, root }) => {
                 let admin = admin.map_or("-".to_owned(), |address| address.to_string());
                 let shards = shards.map_or("-".to_owned(), |count| count.to_string());
                 let backend = backend.map_or("-".to_owned(), |choice| format!("{choice:?}"));
-                format!("{address} {admin} {shards} {backend}")
+                let root = root.map_or("-".to_owned(), |root| root.display().to_string());
+                format!("{address} {admin} {shards} {backend} {root}")
             }
         });
         assert_eq!(told.as_deref().map_err(String::as_str), expect);
@@ -93,11 +100,12 @@ mod tests {
 
     #[test]
     fn good_lines_are_understood() {
-        check("", Ok("127.0.0.1:8080 - - -"));
+        check("", Ok("127.0.0.1:8080 - - - -"));
         check("--help --nonsense", Ok("help"));
-        check("--addr 0.0.0.0:80 --admin [::1]:9 --shards 2", Ok("0.0.0.0:80 [::1]:9 2 -"));
-        check("--backend auto", Ok("127.0.0.1:8080 - - Auto"));
-        check("--addr=127.0.0.1:0 --backend=epoll", Ok("127.0.0.1:0 - - Force(Epoll)"));
+        check("--addr 0.0.0.0:80 --admin [::1]:9 --shards 2", Ok("0.0.0.0:80 [::1]:9 2 - -"));
+        check("--backend auto", Ok("127.0.0.1:8080 - - Auto -"));
+        check("--addr=127.0.0.1:0 --backend=epoll", Ok("127.0.0.1:0 - - Force(Epoll) -"));
+        check("--root /srv/www", Ok("127.0.0.1:8080 - - - /srv/www"));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 
 use crate::arena::Key;
 use crate::flight::Core;
-use crate::handle::Resource;
+use crate::handle::{Handle, Resource};
 use crate::limits::FILE_THREADS_MAX;
 use crate::op::{Op, OpenFile, Outcome, Stat};
 use crate::os::{self, error_of};
@@ -45,7 +45,7 @@ struct State {
 }
 
 enum Job {
-    Open(OpenFile),
+    Open { file: OpenFile, beneath: Option<Arc<File>> },
     Read { file: Arc<File>, offset: u64, start: NonNull<u8>, len: usize },
     Write { file: Arc<File>, offset: u64, start: NonNull<u8>, len: usize },
     Sync(Arc<File>),
@@ -139,15 +139,16 @@ impl Drop for Files {
 /// The job of an operation, which points to the memory in its slot.
 fn job_of(core: &mut Core, key: Key) -> Result<Job> {
     let op = core.op(key).ok_or(Error::Closed)?;
-    let Some(handle) = op.handle() else {
-        let Op::Open { file } = op else { unreachable!("{} is no work for a thread", op.name()) };
-        let OpenFile { ref path, read, write, create, truncate } = **file;
-        return Ok(Job::Open(OpenFile { path: path.clone(), read, write, create, truncate }));
+    let file = match op.handle() {
+        Some(handle) => Some(file_of(core, handle)?),
+        None => None,
     };
-    let Resource::File(file) = &core.handles.entry(handle).ok_or(Error::Closed)?.resource else {
-        return Err(error_of(os::code::ESPIPE));
-    };
-    let file = Arc::clone(file);
+    if let Op::Open { file: open } = op {
+        let OpenFile { ref path, read, write, create, truncate, .. } = **open;
+        let open = OpenFile { path: path.clone(), beneath: None, read, write, create, truncate };
+        return Ok(Job::Open { file: open, beneath: file });
+    }
+    let Some(file) = file else { unreachable!("{} is no work for a thread", op.name()) };
     Ok(match core.op_mut(key).ok_or(Error::Closed)? {
         Op::Read { offset, into, .. } => {
             let offset = *offset;
@@ -161,6 +162,14 @@ fn job_of(core: &mut Core, key: Key) -> Result<Job> {
         Op::Stat { .. } => Job::Stat(file),
         op => unreachable!("{} is no work for a thread", op.name()),
     })
+}
+
+/// The file of a handle, for a thread to hold.
+fn file_of(core: &Core, handle: Handle) -> Result<Arc<File>> {
+    match &core.handles.entry(handle).ok_or(Error::Closed)?.resource {
+        Resource::File(file) => Ok(Arc::clone(file)),
+        _ => Err(error_of(os::code::ESPIPE)),
+    }
 }
 
 impl Shared {
@@ -203,7 +212,8 @@ fn spawn(shared: &Arc<Shared>) -> Option<JoinHandle<()>> {
 impl Job {
     fn run(self) -> io::Result<Done> {
         match self {
-            Job::Open(file) => os::open(&file).map(Done::Opened),
+            Job::Open { file, beneath: None } => os::open(&file).map(Done::Opened),
+            Job::Open { file, beneath: Some(directory) } => os::open_beneath(&directory, &file).map(Done::Opened),
             Job::Read { file, offset, start, len } => {
                 // SAFETY: the memory is the initialised spare room of the chunk in the operation's slot. The slot keeps it,
                 // and keeps everyone else from it, until this job has landed.
@@ -234,5 +244,11 @@ fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
 
 fn stat_of(file: &File) -> io::Result<Stat> {
     let facts = file.metadata()?;
-    Ok(Stat { bytes: facts.len(), is_file: facts.is_file(), is_directory: facts.is_dir(), modified: facts.modified()? })
+    Ok(Stat {
+        bytes: facts.len(),
+        is_file: facts.is_file(),
+        is_directory: facts.is_dir(),
+        modified: facts.modified()?,
+        inode: os::inode_of(&facts),
+    })
 }

@@ -33,7 +33,7 @@ pub(super) struct Opened {
 #[derive(Clone, Debug)]
 enum What {
     File(usize),
-    Directory(SystemTime),
+    Directory(PathBuf),
 }
 
 impl Disk {
@@ -60,16 +60,22 @@ impl Disk {
         self.names.get(&absolute(path)).map(|&index| self.files[index].data.as_slice())
     }
 
-    pub(super) fn open(&mut self, file: &OpenFile, now: SystemTime) -> Result<Opened> {
+    /// Opens a path of the machine's, or one beneath an open directory.
+    pub(super) fn open(&mut self, file: &OpenFile, beneath: Option<&Opened>, now: SystemTime) -> Result<Opened> {
         if file.path.as_os_str().as_encoded_bytes().contains(&0) {
             return Err(Error::Invalid);
         }
-        let path = absolute(&file.path);
+        let path = match beneath.map(|opened| &opened.what) {
+            None => absolute(&file.path),
+            Some(What::Directory(directory)) => within(directory, &file.path)?,
+            Some(What::File(_)) => return Err(Error::NotFound),
+        };
+        let not_a_directory = if beneath.is_some() { Error::NotFound } else { error_of(code::ENOTDIR) };
         let opened = |what| Opened { what, read: file.read || !file.write, write: file.write };
-        if let Some(&modified) = self.directories.get(&path) {
+        if self.directories.contains_key(&path) {
             return match file.write || file.create {
                 true => Err(error_of(code::EISDIR)),
-                false => Ok(opened(What::Directory(modified))),
+                false => Ok(opened(What::Directory(path))),
             };
         }
         if let Some(&index) = self.names.get(&path) {
@@ -80,7 +86,7 @@ impl Disk {
         }
         let parent = path.parent().unwrap_or(Path::new("/"));
         if self.names.contains_key(parent) {
-            return Err(error_of(code::ENOTDIR));
+            return Err(not_a_directory);
         }
         if !file.create || !self.directories.contains_key(parent) {
             return Err(Error::NotFound);
@@ -123,12 +129,16 @@ impl Disk {
     }
 
     pub(super) fn stat(&self, opened: &Opened) -> Stat {
-        match opened.what {
+        match &opened.what {
             What::File(index) => {
-                let File { data, modified } = &self.files[index];
-                Stat { bytes: data.len() as u64, is_file: true, is_directory: false, modified: *modified }
+                let File { data, modified } = &self.files[*index];
+                let (bytes, inode) = (data.len() as u64, *index as u64 + 1);
+                Stat { bytes, is_file: true, is_directory: false, modified: *modified, inode }
             }
-            What::Directory(modified) => Stat { bytes: 0, is_file: false, is_directory: true, modified },
+            What::Directory(path) => {
+                let modified = self.directories.get(path).copied().unwrap_or(SystemTime::UNIX_EPOCH);
+                Stat { bytes: 0, is_file: false, is_directory: true, modified, inode: 0 }
+            }
         }
     }
 
@@ -149,4 +159,27 @@ fn absolute(path: &Path) -> PathBuf {
         }
     }
     absolute
+}
+
+/// A path beneath a directory, which it must not leave even to come back.
+fn within(directory: &Path, path: &Path) -> Result<PathBuf> {
+    let (mut whole, mut depth) = (directory.to_owned(), 0usize);
+    if path.as_os_str().is_empty() {
+        return Err(Error::NotFound);
+    }
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => {
+                whole.push(name);
+                depth += 1;
+            }
+            Component::ParentDir => {
+                depth = depth.checked_sub(1).ok_or(Error::Denied)?;
+                whole.pop();
+            }
+            Component::CurDir => {}
+            Component::RootDir | Component::Prefix(_) => return Err(Error::Denied),
+        }
+    }
+    Ok(whole)
 }

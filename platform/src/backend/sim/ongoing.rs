@@ -475,7 +475,14 @@ fn file(core: &mut Core, world: &mut World, shard: ShardId, operation: Key) -> R
         if file.create && world.chance.fills_disk() {
             return Err(Error::NoSpace);
         }
-        let opened = world.disk.open(file, now)?;
+        let beneath = match file.beneath {
+            None => None,
+            Some(_) => match world.kind(node_of(core, op)?)? {
+                Kind::File(opened) => Some(opened.clone()),
+                _ => return Err(Error::NotFound),
+            },
+        };
+        let opened = world.disk.open(file, beneath.as_ref(), now)?;
         let descriptor = world.open(Kind::File(opened))?;
         world.trace.record(world.now, "open", descriptor.node, 0);
         return Ok(Landing::Opened(descriptor));

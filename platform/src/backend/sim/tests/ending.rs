@@ -10,7 +10,14 @@ fn what_is_cancelled_ends_at_once() {
     let (listener, _) = fixture.listen("127.0.0.1:0", 4);
     let datagrams = fixture.shards[SERVER].datagram_socket("127.0.0.1:0".parse().unwrap()).unwrap();
     let later = fixture.machine.now() + Duration::from_secs(3600);
-    let file = Box::new(OpenFile { path: "/a".into(), read: true, write: false, create: false, truncate: false });
+    let file = Box::new(OpenFile {
+        path: "/a".into(),
+        beneath: None,
+        read: true,
+        write: false,
+        create: false,
+        truncate: false,
+    });
     let ops = [
         Op::Accept { listener },
         Op::Receive { socket: server, group: Group::Heads },
@@ -69,7 +76,14 @@ fn abandon_after(seed: u64, events: u32, drop_reactors: bool) -> bool {
     handles.push((CLIENT, socket));
     tokens.push((CLIENT, fixture.start(CLIENT, Op::Connect { socket, peer })));
     tokens.push((SERVER, fixture.start(SERVER, Op::Accept { listener })));
-    let file = Box::new(OpenFile { path: "/f".into(), read: true, write: false, create: false, truncate: false });
+    let file = Box::new(OpenFile {
+        path: "/f".into(),
+        beneath: None,
+        read: true,
+        write: false,
+        create: false,
+        truncate: false,
+    });
     tokens.push((CLIENT, fixture.start(CLIENT, Op::Open { file })));
     let until = fixture.machine.now() + Duration::from_millis(1);
     tokens.push((CLIENT, fixture.start(CLIENT, Op::Sleep { until })));

@@ -6,7 +6,7 @@ impl Fixture {
     fn open(&mut self, path: &str, mode: &str) -> Result<Handle> {
         let has = |letter| mode.contains(letter);
         let (read, write, create, truncate) = (has('r'), has('w'), has('c'), has('t'));
-        let file = Box::new(OpenFile { path: path.into(), read, write, create, truncate });
+        let file = Box::new(OpenFile { path: path.into(), beneath: None, read, write, create, truncate });
         match self.run(CLIENT, Op::Open { file })? {
             Outcome::Opened(handle) => Ok(handle),
             other => panic!("{other:?}"),
@@ -198,4 +198,30 @@ fn a_slow_disk_takes_longer_and_lets_others_overtake() {
     assert!(fixture.machine.elapsed() - begin > Duration::from_millis(10));
     drop(reads);
     fixture.finish(&[(CLIENT, file)]);
+}
+
+#[test]
+fn a_path_beneath_a_directory_does_not_leave_it() {
+    let mut fixture = Fixture::new(1, Plan::CALM);
+    fixture.machine.write_file("/www/a/file", "inside");
+    fixture.machine.write_file("/secret", "secret");
+    let root = fixture.open("/www", "r").unwrap();
+    let mut open = |path: &str| {
+        let (path, beneath) = (path.into(), Some(root));
+        let file = Box::new(OpenFile { path, beneath, read: true, write: false, create: false, truncate: false });
+        match fixture.run(CLIENT, Op::Open { file })? {
+            Outcome::Opened(handle) => Ok(fixture.read(handle, 0).unwrap_or(b"a directory".to_vec())),
+            other => panic!("{other:?}"),
+        }
+    };
+    for path in ["a/file", "a/../a/file", "./a//file"] {
+        assert_eq!(open(path), Ok(b"inside".to_vec()), "{path}");
+    }
+    assert_eq!(open("a"), Ok(b"a directory".to_vec()));
+    for path in ["..", "../secret", "a/../../secret", "/secret", "../www/a/file"] {
+        assert_eq!(open(path), Err(Error::Denied), "{path}");
+    }
+    for path in ["", "none", "a/file/more"] {
+        assert_eq!(open(path), Err(Error::NotFound), "{path}");
+    }
 }

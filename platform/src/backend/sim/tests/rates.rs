@@ -76,7 +76,14 @@ fn datagrams(fixture: &mut Fixture, handles: &mut Vec<(usize, Handle)>) {
 }
 
 fn files(fixture: &mut Fixture, handles: &mut Vec<(usize, Handle)>) {
-    let file = Box::new(OpenFile { path: "/tmp/f".into(), read: true, write: true, create: true, truncate: true });
+    let file = Box::new(OpenFile {
+        path: "/tmp/f".into(),
+        beneath: None,
+        read: true,
+        write: true,
+        create: true,
+        truncate: true,
+    });
     let open = fixture.start(CLIENT, Op::Open { file });
     let Some(Ok(Outcome::Opened(file))) = fixture.outcome(CLIENT, open) else { return };
     handles.push((CLIENT, file));
