@@ -14,6 +14,10 @@ pub const PATH_PARAMETERS_MAX: usize = 8;
 /// Bytes of a request id that is taken over from a client; it goes into every line of the log. Those in use have some 40.
 pub const REQUEST_ID_BYTES_MAX: usize = 128;
 
+/// How long a stream of server-sent events says nothing before a comment is sent, unless it says so itself: what the HTML
+/// standard advises, since some proxies end a connection that is silent for longer.
+pub const SSE_SILENCE_MAX: Duration = Duration::from_secs(15);
+
 /// First lease for a JSON answer: most fit, and the pool has more of these than of larger ones. An answer that outgrows
 /// it moves to a larger chunk, and beyond the largest to the heap.
 pub const JSON_CHUNK_BYTES: usize = 1024;
