@@ -90,6 +90,7 @@ mod table;
 pub mod test;
 #[cfg(test)]
 mod testing;
+pub mod ws;
 
 pub use app::App;
 pub use bytes::Bytes;
@@ -102,7 +103,7 @@ pub use json::Json;
 pub use macros::{main, test};
 pub use middleware::{Middleware, Next};
 pub use mount::SetupError;
-pub use net::{Body, BodyError, Config, Content, Headers, Response, Spread};
+pub use net::{Body, BodyError, Config, Content, Headers, Response, Spread, TcpStream, Tunnel, Upgraded};
 pub use offload::{Offloaded, offload};
 pub use platform::{BackendKind, Bell, Buf, Choice, Chunk, Config as BackendConfig, Features, PoolSize};
 pub use request::Request;

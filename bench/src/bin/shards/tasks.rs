@@ -138,7 +138,9 @@ impl Job for Timers {
         let mut later = move || Duration::from_secs(600) + Duration::from_millis(next(&mut random) % 60_000);
         poll_fn(|cx| {
             let mut armed: Vec<Pin<Box<_>>> = (0..self.armed).map(|_| Box::pin(executor.sleep(later()))).collect();
-            armed.iter_mut().for_each(|sleep| assert!(sleep.as_mut().poll(cx).is_pending()));
+            // With nobody's waker: a task of glommio panics when it has 32,767 of its own.
+            let mut nobody = Context::from_waker(Waker::noop());
+            armed.iter_mut().for_each(|sleep| assert!(sleep.as_mut().poll(&mut nobody).is_pending()));
             let mut time = 0.0;
             for count in [10_000, 100_000] {
                 let start = Instant::now();
@@ -347,7 +349,7 @@ impl Executor for Compio {
         F: Future<Output: Send + 'static> + Send + 'static,
     {
         let task = compio::runtime::spawn(future);
-        async move { task.await.ok().expect("it ends") }
+        async move { task.await.unwrap_or_else(|_| panic!("it ends")) }
     }
 
     fn yield_now() -> impl Future<Output = ()> + Send {
