@@ -109,7 +109,7 @@ pub use net::{Body, BodyError, Config, Content, Headers, Response, Spread, TcpSt
 pub use offload::{Offloaded, offload};
 pub use platform::{BackendKind, Bell, Buf, Choice, Chunk, Config as BackendConfig, Features, PoolSize};
 pub use request::Request;
-pub use respond::{Html, Respond, Sink, Stream, StreamError};
+pub use respond::{Event, EventError, Events, Html, Redirect, Respond, Sink, Sse, Stream, StreamError};
 pub use router::Router;
 pub use runtime::{Builder, Runtime};
 pub use shards::{

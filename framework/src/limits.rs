@@ -19,6 +19,10 @@ pub const REQUEST_ID_BYTES_MAX: usize = 128;
 /// two of them, one being sent and one being read.
 pub const FILE_PIECE_BYTES: usize = CHUNK_BYTES_MAX;
 
+/// How long a stream of server-sent events says nothing before a comment is sent, unless it says so itself: what the HTML
+/// standard advises, since some proxies end a connection that is silent for longer.
+pub const SSE_SILENCE_MAX: Duration = Duration::from_secs(15);
+
 /// First lease for a JSON answer: most fit, and the pool has more of these than of larger ones. An answer that outgrows
 /// it moves to a larger chunk, and beyond the largest to the heap.
 pub const JSON_CHUNK_BYTES: usize = 1024;

@@ -2,6 +2,8 @@
 //!
 //! A response's content is whatever owns the bytes already; nothing is copied here, and content types are static.
 
+mod redirect;
+mod sse;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -14,6 +16,8 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use net::{Body, Content, Headers, Made, Response};
 use platform::{Buf, Chunk};
 
+pub use redirect::Redirect;
+pub use sse::{Event, EventError, Events, Sse};
 pub use stream::{Sink, Stream, StreamError};
 
 use crate::error::INTERNAL;
