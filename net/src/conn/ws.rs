@@ -310,6 +310,8 @@ impl Link {
         match step.event {
             Event::NeedMore | Event::Closed => self.has_more = false,
             Event::Data(piece) => self.piece(&piece, by),
+            // Each is answered, as long as the peer takes the answers; then the latest.
+            Event::Ping if !self.outbox.is_full() => self.transmit()?,
             Event::Ping | Event::Pong => {}
             Event::Close(code) => {
                 self.peer_closed = Some(self.shard.now());
@@ -379,8 +381,7 @@ impl Link {
         let supplies = &self.common.supplies;
         let has_closed = self.peer_closed.is_some() || self.phase == Phase::Refused;
         if self.engine.wants_transmit() && !has_closed {
-            let count = self.engine.transmit(self.outbox.room(CONTROL_FRAME_BYTES_MAX, supplies)?);
-            self.outbox.commit(count.unwrap_or_default());
+            self.transmit()?;
             return Ok(true);
         }
         if std::mem::take(&mut self.wants_ping) {
@@ -393,8 +394,7 @@ impl Link {
             return Ok(true);
         }
         if self.engine.wants_transmit() && !self.holds_close() {
-            let count = self.engine.transmit(self.outbox.room(CONTROL_FRAME_BYTES_MAX, supplies)?);
-            self.outbox.commit(count.unwrap_or_default());
+            self.transmit()?;
             self.has_closed(cx.waker());
             return Ok(true);
         }
@@ -408,6 +408,13 @@ impl Link {
             return Ok(true);
         }
         Ok(false)
+    }
+
+    /// Writes what the engine itself has to say.
+    fn transmit(&mut self) -> Result<(), Error> {
+        let count = self.engine.transmit(self.outbox.room(CONTROL_FRAME_BYTES_MAX, &self.common.supplies)?);
+        self.outbox.commit(count.unwrap_or_default());
+        Ok(())
     }
 
     /// Whether the answer to the peer's close waits for the code.

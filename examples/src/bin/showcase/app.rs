@@ -157,8 +157,12 @@ async fn mesh(Path(number): Path<usize>, shard: Shard) -> Result<Response> {
 
 /// A WebSocket that sends back every message.
 fn ws(upgrade: WebSocketUpgrade) -> Response {
-    let limits =
-        Limits { frame_bytes_max: MESSAGE_BYTES_MAX, message_bytes_max: MESSAGE_BYTES_MAX, ..Limits::default() };
+    let limits = Limits {
+        frame_bytes_max: MESSAGE_BYTES_MAX,
+        message_bytes_max: MESSAGE_BYTES_MAX,
+        // Of such a message in pieces of 64 bytes.
+        fragment_count_max: (MESSAGE_BYTES_MAX / 64) as u32,
+    };
     upgrade.compression(Compression::default()).limits(limits).on_upgrade(async |mut socket| {
         while let Some(Ok(message)) = socket.recv().await {
             if socket.send(message).await.is_err() {
