@@ -17,13 +17,14 @@ use platform::{BackendKind, ListenOptions};
 use shards::Shard;
 
 use crate::Error;
-use crate::extract::{States, Unmet};
-use crate::handler::{self, Endpoint, Handler};
+use crate::extract::States;
+use crate::handler::Handler;
 use crate::limits::BODY_BYTES_MAX;
 use crate::metrics::{HttpMetrics, ShardMetrics};
-use crate::route::Route;
-use crate::router::{self, Refused, Router};
-use crate::site::{self, Service, Site};
+use crate::middleware::Middleware;
+use crate::mount::{Problem, SetupError, mount};
+use crate::router::{Declared, DeclaredLayer, Nested, Router, declarations};
+use crate::site::{Service, Site};
 
 /// A set of routes, and what their handlers share.
 ///
@@ -42,62 +43,19 @@ use crate::site::{self, Service, Site};
 /// assert_eq!(server.get("/echo").expect(405).header("allow"), "POST");
 /// ```
 pub struct App {
-    routes: Vec<Declared>,
-    fallback: Option<Declared>,
+    router: Router,
     states: States,
-    body_bytes_max: u64,
     config: Config,
     spread: Spread,
     problems: Vec<Problem>,
-}
-
-/// A route as it was declared.
-struct Declared {
-    /// `None` is any method.
-    method: Option<Method>,
-    pattern: String,
-    endpoint: Box<dyn Endpoint>,
-    require: fn(&States) -> Result<(), Unmet>,
-    body_bytes_max: Option<u64>,
-    location: &'static Location<'static>,
-}
-
-/// What is wrong with an app's declarations, all of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SetupError {
-    problems: Vec<Problem>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Problem {
-    /// What was declared: `GET /items/{id}`.
-    place: String,
-    location: &'static Location<'static>,
-    what: String,
-    remedy: String,
-}
-
-/// Methods that have a shorthand.
-macro_rules! shorthands {
-    ($($(#[$doc:meta])* $name:ident $method:ident)*) => {
-        $(
-            $(#[$doc])*
-            #[track_caller]
-            pub fn $name<Shape: 'static>(self, path: &str, handler: impl Handler<Shape>) -> Self {
-                self.route(Method::$method, path, handler)
-            }
-        )*
-    };
 }
 
 impl App {
     /// An app without routes.
     pub fn new() -> Self {
         App {
-            routes: Vec::new(),
-            fallback: None,
+            router: Router::new(),
             states: States::default(),
-            body_bytes_max: BODY_BYTES_MAX,
             config: Config::default(),
             spread: Spread::default(),
             problems: Vec::new(),
@@ -120,53 +78,7 @@ impl App {
         self
     }
 
-    shorthands! {
-        /// Answers `GET` at a path, and `HEAD` if nothing else does.
-        ///
-        /// `{name}` in the path stands for a segment or the end of one, `{*name}` for all that follows.
-        get GET
-        /// Answers `POST` at a path.
-        post POST
-        /// Answers `PUT` at a path.
-        put PUT
-        /// Answers `PATCH` at a path.
-        patch PATCH
-        /// Answers `DELETE` at a path.
-        delete DELETE
-        /// Answers `HEAD` at a path in place of the route for `GET`.
-        head HEAD
-        /// Answers `OPTIONS` at a path.
-        options OPTIONS
-    }
-
-    /// Answers a method at a path.
-    #[track_caller]
-    pub fn route<Shape: 'static>(mut self, method: Method, path: &str, handler: impl Handler<Shape>) -> Self {
-        self.routes.push(Declared::new(Some(method), path, handler));
-        self
-    }
-
-    /// Answers every method at a path that has no route of its own there.
-    #[track_caller]
-    pub fn any<Shape: 'static>(mut self, path: &str, handler: impl Handler<Shape>) -> Self {
-        self.routes.push(Declared::new(None, path, handler));
-        self
-    }
-
-    /// Answers where no route has the path, in place of a plain 404.
-    #[track_caller]
-    pub fn fallback<Shape: 'static>(mut self, handler: impl Handler<Shape>) -> Self {
-        self.fallback = Some(Declared::new(None, "", handler));
-        self
-    }
-
-    /// Bytes of a body that extractors (`Json`, `Bytes`, `String`) may gather, for handlers that do not say so themselves
-    /// by [`Handler::body_limit`]; a longer one is answered 413. [`BODY_BYTES_MAX`](crate::limits::BODY_BYTES_MAX) if it is not set. A handler that takes
-    /// the [`Body`](crate::Body) reads it as it comes, without a limit.
-    pub fn body_limit(mut self, bytes: u64) -> Self {
-        self.body_bytes_max = bytes;
-        self
-    }
+    declarations!(.router);
 
     /// What connections are admitted: time limits, sizes of heads, how many, the `Server` header.
     pub fn config(mut self, config: Config) -> Self {
@@ -187,7 +99,8 @@ impl App {
     ///     let ask = "GET / HTTP/1.1\r\nHost: here\r\n\r\n";
     ///     one.send(ask).await.unwrap();
     ///     other.send(ask).await.unwrap();
-    ///     (one.response(&Method::GET).await.unwrap().text(), other.response(&Method::GET).await.unwrap().text())
+    ///     let (one, other) = (one.response(&Method::GET).await.unwrap(), other.response(&Method::GET).await.unwrap());
+    ///     (one.text().to_owned(), other.text().to_owned())
     /// });
     /// assert_ne!(one, other);
     /// ```
@@ -233,30 +146,10 @@ impl App {
 
     /// Checks the declarations and builds what serves them on a shard.
     pub(crate) fn build(self, shard: &Shard) -> Result<Service, SetupError> {
-        let App { routes, fallback, states, body_bytes_max, config: _, spread: _, mut problems } = self;
-        let unmet = routes.iter().chain(&fallback).filter_map(|declared| declared.unmet(&states));
-        problems.extend(unmet);
+        let App { router, states, config: _, spread: _, problems } = self;
         let metrics = HttpMetrics::of(shard);
         let site = Rc::new(Site { shard: shard.clone(), states, metrics });
-        let mut lines: Vec<(String, &'static Location<'static>)> = Vec::new();
-        let mut router = Router::new();
-        for declared in routes {
-            let (method, place, location) = (declared.method.clone(), declared.place(), declared.location);
-            let route = declared.mount(&site, body_bytes_max);
-            let pattern = route.pattern.clone();
-            if let Err(refused) = router.add(&pattern, method, route) {
-                problems.push(Problem::new(place.clone(), location, refused, &lines));
-            }
-            lines.push((place, location));
-        }
-        if !problems.is_empty() {
-            return Err(SetupError { problems });
-        }
-        let fallback = match fallback {
-            Some(declared) => declared.mount(&site, body_bytes_max),
-            None => mount("", handler::answer(site::not_found), body_bytes_max, &site),
-        };
-        Ok(Service { router, fallback })
+        mount(router, site, BODY_BYTES_MAX, problems)
     }
 }
 
@@ -281,89 +174,9 @@ impl Default for App {
     }
 }
 
-impl Declared {
-    #[track_caller]
-    fn new<Shape: 'static, H: Handler<Shape>>(method: Option<Method>, pattern: &str, handler: H) -> Self {
-        Declared {
-            method,
-            pattern: pattern.to_owned(),
-            require: H::require,
-            body_bytes_max: handler.body_bytes_max(),
-            endpoint: handler::endpoint(handler),
-            location: Location::caller(),
-        }
-    }
-
-    /// How people call it.
-    fn place(&self) -> String {
-        match (&self.method, &*self.pattern) {
-            (None, "") => "the fallback".to_owned(),
-            (None, pattern) => format!("any {pattern}"),
-            (Some(method), pattern) => format!("{method} {pattern}"),
-        }
-    }
-
-    fn unmet(&self, states: &States) -> Option<Problem> {
-        let Unmet { what, remedy } = (self.require)(states).err()?;
-        Some(Problem { place: self.place(), location: self.location, what, remedy })
-    }
-
-    fn mount(self, site: &Rc<Site>, body_bytes_max: u64) -> Rc<Route> {
-        mount(&self.pattern, self.endpoint, self.body_bytes_max.unwrap_or(body_bytes_max), site)
-    }
-}
-
-fn mount(pattern: &str, endpoint: Box<dyn Endpoint>, body_bytes_max: u64, site: &Rc<Site>) -> Rc<Route> {
-    Rc::new(Route {
-        pattern: pattern.into(),
-        parameters: router::parameters(pattern).map(Into::into).collect(),
-        endpoint,
-        body_bytes_max,
-        metrics: site.metrics.route(pattern),
-        site: Rc::clone(site),
-    })
-}
-
-impl Problem {
-    fn new(
-        place: String,
-        location: &'static Location<'static>,
-        refused: Refused,
-        lines: &[(String, &'static Location<'static>)],
-    ) -> Self {
-        let earlier = |suffix: &str| {
-            let line = lines.iter().find(|(place, _)| place.ends_with(suffix));
-            line.map(|(_, location)| format!(" ({location})")).unwrap_or_default()
-        };
-        let (what, remedy) = match refused {
-            Refused::Pattern(what) => (format!("the path cannot be matched: {what}"), "Correct the path.".to_owned()),
-            Refused::Taken => {
-                (format!("this route is declared already{}", earlier(&place)), "Remove one of the two.".to_owned())
-            }
-            Refused::Conflict(with) => (
-                format!("it matches the same paths as {with}{}", earlier(&format!(" {with}"))),
-                "Give their parameters the same names, or the paths a part in which they differ.".to_owned(),
-            ),
-        };
-        Problem { place, location, what, remedy }
-    }
-}
-
-impl fmt::Display for SetupError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the app cannot be served:")?;
-        for Problem { place, location, what, remedy } in &self.problems {
-            write!(f, "\n  {place} at {location}: {what}. {remedy}")?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for SetupError {}
-
 impl fmt::Debug for App {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.routes.iter().map(Declared::place)).finish()
+        self.router.fmt(f)
     }
 }
 

@@ -21,10 +21,10 @@ use crate::{Error, Result};
 ///
 /// ```
 /// use shardwise::prelude::*;
-/// use shardwise::{Host, Next};
+/// use shardwise::{AfterTurn, Host};
 /// # struct Now;
 /// # impl Host for Now {
-/// #     async fn wait(&mut self, _: Next) {}
+/// #     async fn wait(&mut self, _: AfterTurn) {}
 /// # }
 ///
 /// let guest = shardwise::Runtime::builder().guest()?;

@@ -72,10 +72,13 @@ mod files;
 mod guest;
 mod handler;
 mod json;
+pub mod layers;
 pub mod limits;
 mod log;
 mod measure;
 mod metrics;
+mod middleware;
+mod mount;
 mod offload;
 pub mod prelude;
 mod request;
@@ -84,29 +87,34 @@ mod route;
 mod router;
 mod runtime;
 mod site;
+mod table;
 pub mod test;
 #[cfg(test)]
 mod testing;
+pub mod ws;
 
-pub use app::{App, SetupError};
+pub use app::App;
 pub use bytes::Bytes;
 pub use error::{Error, Result};
-pub use extract::{FromHead, FromRequest, Path, Query, Rejection, State, States, Unmet};
+pub use extract::{ConnectInfo, Extension, Form, FromHead, FromRequest, Path, Query, Rejection, State, States, Unmet};
 pub use files::{Files, OfFiles};
 pub use guest::{Guest, Invitation};
 pub use handler::{GreenHandler, Handler, Limited, green};
 pub use http;
 pub use json::Json;
 pub use macros::{main, test};
-pub use net::{Body, BodyError, Config, Content, Headers, Response, Spread};
+pub use middleware::{Middleware, Next};
+pub use mount::SetupError;
+pub use net::{Body, BodyError, Config, Content, Headers, Response, Spread, TcpStream, Tunnel, Upgraded};
 pub use offload::{Offloaded, offload};
 pub use platform::{BackendKind, Bell, Buf, Choice, Chunk, Config as BackendConfig, Features, PoolSize};
 pub use request::Request;
 pub use respond::{Html, Respond, Sink, Stream, StreamError};
+pub use router::Router;
 pub use runtime::{Builder, Runtime};
 pub use shards::{
-    CallError, Cancelled, Cause, Green, Host, Model, Next, Offload, OffloadError, Part, Pass, PerShard, Reason, Remote,
-    Replicated, Scope, ScopeHandle, ScopesFull, Shard, TraceContext, Wait, combine, model, models,
+    CallError, Cancelled, Cause, Green, Host, Model, Next as AfterTurn, Offload, OffloadError, Part, Pass, PerShard,
+    Reason, Remote, Replicated, Scope, ScopeHandle, ScopesFull, Shard, TraceContext, Wait, combine, model, models,
     offload::is_cancelled, sync, yield_now,
 };
 

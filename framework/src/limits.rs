@@ -16,6 +16,9 @@ pub const PATH_PARAMETERS_MAX: usize = 8;
 /// two of them, one being sent and one being read.
 pub const FILE_PIECE_BYTES: usize = CHUNK_BYTES_MAX;
 
+/// Bytes of a request id that is taken over from a client; it goes into every line of the log. Those in use have some 40.
+pub const REQUEST_ID_BYTES_MAX: usize = 128;
+
 /// First lease for a JSON answer: most fit, and the pool has more of these than of larger ones. An answer that outgrows
 /// it moves to a larger chunk, and beyond the largest to the heap.
 pub const JSON_CHUNK_BYTES: usize = 1024;

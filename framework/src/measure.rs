@@ -8,6 +8,7 @@ use net::{Reply, Response};
 
 use crate::caught::{self, Panic};
 use crate::error::Chain;
+use crate::layers::X_REQUEST_ID;
 use crate::metrics::MethodLabel;
 use crate::respond::failure;
 use crate::route::Route;
@@ -52,10 +53,18 @@ pub(crate) fn call(route: &Rc<Route>, method: MethodLabel, call: impl FnOnce(Mea
 }
 
 impl Measure {
+    /// From here on the exchange is measured by the layers around, and not where it is answered.
+    pub(crate) fn go_inside(&mut self) {
+        self.begun.turn = INSIDE;
+    }
+
     /// An answer that takes its time, in a slot leased from the shard.
     #[inline]
     pub(crate) fn later(self, answer: impl Future<Output = Response> + 'static) -> Reply {
         let shard = self.route.site.shard.clone();
+        if self.begun.turn == INSIDE {
+            return Reply::Later(shard.lease(answer));
+        }
         let active = Active::new(self);
         Reply::Later(shard.lease(async move {
             let Active(Measure { route, begun }) = &active;
@@ -71,7 +80,7 @@ impl Measure {
 
 impl Route {
     #[cold]
-    fn panicked(&self, panic: Panic) -> Response {
+    pub(crate) fn panicked(&self, panic: Panic) -> Response {
         self.site.metrics.panics.add(1);
         failure(panic)
     }
@@ -97,9 +106,10 @@ impl Route {
         let Some(cause) = response.cause.take() else { return };
         let (method, route, status) = (begun.method.name(), &*self.pattern, response.status.as_u16());
         let error = Chain(&*cause);
+        let request_id = response.headers.get(&X_REQUEST_ID).and_then(|id| id.to_str().ok());
         match response.status.is_server_error() {
-            true => tracing::error!(method, route, status, %error, "a request failed"),
-            false => tracing::debug!(method, route, status, %error, "a request was refused"),
+            true => tracing::error!(method, route, status, request_id, %error, "a request failed"),
+            false => tracing::debug!(method, route, status, request_id, %error, "a request was refused"),
         }
     }
 }
@@ -116,3 +126,7 @@ impl Drop for Active {
         self.0.route.site.metrics.active.subtract(1);
     }
 }
+
+/// The turn of an exchange that layers measure: none that a shard comes to. Not a field of its own, which every request would
+/// have to set.
+const INSIDE: u64 = u64::MAX;

@@ -2,6 +2,6 @@
 
 pub use crate::http::{HeaderMap, Method, StatusCode, Uri};
 pub use crate::{
-    App, Body, Bytes, Handler, Html, Json, Path, PerShard, Query, Request, Respond, Response, Result, ScopeHandle,
-    Shard, State, TraceContext, Wait, green,
+    App, Body, Bytes, Form, Handler, Html, Json, Next, Path, PerShard, Query, Request, Respond, Response, Result,
+    ScopeHandle, Shard, State, TraceContext, Wait, green,
 };

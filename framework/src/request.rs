@@ -1,5 +1,6 @@
-//! [`Request`]: a request at its route: what the connection received, and what the router knows about it.
+//! [`Request`]: a request at its route: what the connection received, and what its route knows about it.
 
+use std::any::{Any, TypeId};
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -12,7 +13,7 @@ use shards::{ScopeHandle, ScopesFull, Shard};
 use crate::extract::Rejection;
 use crate::measure::Measure;
 use crate::route::Route;
-use crate::router::Matched;
+use crate::table::Matched;
 
 /// A request as a handler sees it. It derefs to what was received: [`method`](net::Request::method),
 /// [`path`](net::Request::path), [`header`](net::Request::header) and the body.
@@ -20,11 +21,15 @@ pub struct Request {
     received: net::Request,
     matched: Matched,
     pub(crate) measure: Measure,
+    extensions: Option<Box<Extensions>>,
 }
+
+/// What middlewares hand on with a request, by type. A few, so a list.
+type Extensions = Vec<(TypeId, Box<dyn Any>)>;
 
 impl Request {
     pub(crate) fn new(received: net::Request, matched: Matched, measure: Measure) -> Self {
-        Request { received, matched, measure }
+        Request { received, matched, measure, extensions: None }
     }
 
     /// The route's path as it was declared: `/items/{id}`. Empty for a request that no route was found for.
@@ -47,6 +52,22 @@ impl Request {
     /// What the app holds of this type.
     pub fn state<T: 'static>(&self) -> Option<&T> {
         self.at().site.states.get()
+    }
+
+    /// Hands a value on to whatever is further in, which takes it by [`extension`](Request::extension) or as
+    /// [`Extension`](crate::Extension). One of each type: returns the one that was there. Costs an allocation or two.
+    pub fn extend<T: 'static>(&mut self, value: T) -> Option<T> {
+        let extensions = self.extensions.get_or_insert_default();
+        let earlier = extensions.iter().position(|(id, _)| *id == TypeId::of::<T>());
+        let earlier = earlier.map(|at| extensions.swap_remove(at).1);
+        extensions.push((TypeId::of::<T>(), Box::new(value)));
+        earlier.and_then(|earlier| earlier.downcast().ok()).map(|earlier| *earlier)
+    }
+
+    /// What was handed on of this type.
+    pub fn extension<T: 'static>(&self) -> Option<&T> {
+        let (_, value) = self.extensions.as_ref()?.iter().find(|(id, _)| *id == TypeId::of::<T>())?;
+        value.downcast_ref()
     }
 
     /// The shard that serves it.

@@ -14,7 +14,7 @@ use crate::metrics::{HttpMetrics, MethodLabel};
 use crate::request::Request;
 use crate::respond::Respond;
 use crate::route::Route;
-use crate::router::{Found, Matched, Router};
+use crate::table::{Found, Matched, Table};
 
 /// What all routes of an app share on one shard.
 pub(crate) struct Site {
@@ -25,21 +25,20 @@ pub(crate) struct Site {
 
 /// Answers the requests of one shard.
 pub(crate) struct Service {
-    pub(crate) router: Router<Rc<Route>>,
+    pub(crate) table: Table<Rc<Route>>,
     /// Answers where no route has the path.
     pub(crate) fallback: Rc<Route>,
+    /// The same beneath the prefixes of nested routers, innermost first.
+    pub(crate) fallbacks: Vec<Table<Rc<Route>>>,
 }
 
 impl net::Service for Service {
     fn call(&self, request: net::Request) -> Reply {
         let label = MethodLabel::of(request.method());
-        match self.router.find(request.method(), request.path_bytes()) {
+        match self.table.find(request.method(), request.path_bytes()) {
             Found::Route(route, matched) => run(route, label, request, matched),
             Found::Nothing => self.fall_back(label, request),
-            Found::WrongMethod(allow) => {
-                let allow = allow.clone();
-                measure::call(&self.fallback, label, |_| Reply::Ready(wrong_method(&request, allow)))
-            }
+            Found::WrongMethod(refusal) => run(refusal, label, request, Matched::default()),
         }
     }
 }
@@ -55,16 +54,22 @@ impl Service {
             // RFC 9110 section 9.3.7: about the server as a whole; a ping.
             return measure::call(&self.fallback, label, |_| Reply::Ready(Response::new(StatusCode::NO_CONTENT)));
         }
-        run(&self.fallback, label, request, Matched::default())
+        let beneath =
+            self.fallbacks.iter().find_map(|table| match table.find(request.method(), request.path_bytes()) {
+                Found::Route(fallback, matched) => Some((fallback, matched)),
+                _ => None,
+            });
+        let (fallback, matched) = beneath.unwrap_or((&self.fallback, Matched::default()));
+        run(fallback, label, request, matched)
     }
 }
 
 /// 405, with what is allowed.
-fn wrong_method(request: &net::Request, allow: HeaderValue) -> Response {
+pub(crate) fn wrong_method(request: &Request, allow: &HeaderValue) -> Response {
     let what = format!("{} is not for {}", request.method(), request.path());
     let remedy = format!("Use one of: {}.", String::from_utf8_lossy(allow.as_bytes()));
     let rejection = Rejection::new(StatusCode::METHOD_NOT_ALLOWED, what).remedy(remedy);
-    rejection.respond().with_header(ALLOW, allow)
+    rejection.respond().with_header(ALLOW, allow.clone())
 }
 
 /// 404.

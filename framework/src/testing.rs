@@ -92,7 +92,7 @@ pub(crate) async fn told(response: Response) -> String {
 pub(crate) async fn gathered(content: Content) -> String {
     let mut bytes = Vec::new();
     match content {
-        Content::Empty => {}
+        Content::Empty | Content::Tunnel(_) => {}
         Content::Full(buf) => bytes.extend_from_slice(&buf),
         Content::Body(mut body) => {
             while let Some(chunk) = body.chunk().await.expect("the body comes whole") {

@@ -12,6 +12,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use shardwise::BackendKind::{self, Epoll, Uring};
+use shardwise::http;
 use shardwise::prelude::*;
 
 use served::{Served, check};
@@ -93,6 +94,31 @@ fn app() -> App {
         .get("/end", || COUNT.take().expect("it has begun").to_string())
 }
 
+/// The same, with three layers around everything.
+fn layered() -> App {
+    async fn by_state(State(message): State<&'static str>, request: Request, next: Next) -> Response {
+        assert_eq!(message, MESSAGE.message);
+        next.run(request).await
+    }
+    async fn waiting(request: Request, next: Next) -> Response {
+        shardwise::yield_now().await;
+        next.run(request).await
+    }
+    app()
+        .state(MESSAGE.message)
+        .get("/items/{id}", async |Path(id): Path<u32>, State(message): State<&'static str>| {
+            assert_eq!(id, 7);
+            message
+        })
+        .layer(by_state)
+        .layer(waiting)
+        .layer(async |request: Request, next: Next| {
+            let mut response = next.run(request).await;
+            response.headers.append(http::header::VARY, http::HeaderValue::from_static("accept"));
+            response
+        })
+}
+
 /// What the shard allocates while it answers `count` requests for a path, asked one by one or in pipelines.
 fn allocations(served: &Served, path: &str, count: usize, depth: usize) -> u64 {
     let mut client = served.client();
@@ -130,6 +156,14 @@ fn check_backend(kind: BackendKind) {
         }
         // Each takes a turn of the timer wheel, so these are fewer.
         assert_eq!(allocations(served, "/sleep", REQUESTS / 10, 1), 0, "/sleep");
+        assert_eq!(allocations(served, "/allocate", 100, 1), 100, "what allocates is counted");
+    });
+    check(kind, layered, |served| {
+        for path in ["/plaintext", "/json/later", "/items/7"] {
+            for depth in [1, DEPTH] {
+                assert_eq!(allocations(served, path, REQUESTS, depth), 0, "{path} with layers, pipelined {depth} deep");
+            }
+        }
         assert_eq!(allocations(served, "/allocate", 100, 1), 100, "what allocates is counted");
     });
 }

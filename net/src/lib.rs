@@ -17,11 +17,19 @@ mod standing;
 mod stats;
 mod tcp;
 
+/// WebSocket: what an upgraded connection speaks.
+pub mod ws {
+    pub use crate::conn::ws::{
+        Accepted, Agreed, Close, CloseCode, Closed, Compression, Config, Error, Limits, Message, Receiver, Refusal,
+        Sender, Text, Upgrade, WebSocket, serve,
+    };
+}
+
 pub use conn::Config;
 pub use error::{Error, Fault, Result};
 pub use exchange::{
     Body, BodyError, BodyStream, Content, Head, HeadSpares, Headers, Incoming, Made, Peer, Reply, Request, Response,
-    Service,
+    Service, Tunnel, Upgraded,
 };
 pub use server::{Server, serve};
 pub use spread::Spread;

@@ -67,3 +67,30 @@ const _: () = assert!(READ_AHEAD_BYTES_MAX + HEAD_BUFFER_BYTES as usize <= CHUNK
 /// How long the tasks that a request has left may take to end when they are cancelled. Most end in a turn; the time is
 /// for those that clean up. A connection that has waited so long goes on, and the drain waits for them.
 pub const REQUEST_TASKS_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// WebSocket: messages that were received and that nobody has asked for yet. A few, so that a code on another task need not
+/// be woken for each; then the peer waits.
+pub const WEB_SOCKET_INBOX_COUNT_MAX: usize = 16;
+
+/// The bytes of these, after which no further message is received: one more may be as long as a message may be.
+pub const WEB_SOCKET_INBOX_BYTES_MAX: usize = 64 * 1024;
+
+/// Messages shorter than this are sent as they are where compression was agreed on: they seldom get shorter.
+pub const WEB_SOCKET_COMPRESS_BYTES_MIN: usize = 128;
+
+/// Room for one frame of a compressed message: what one call of the engine compresses fits nearly always.
+pub const WEB_SOCKET_COMPRESSED_CHUNK_BYTES: usize = 16 * 1024;
+
+/// Bytes that one connection inflates before it gives way to others: some hundred microseconds. A kilobyte may stand for a
+/// mebibyte.
+pub const WEB_SOCKET_INFLATED_BYTES_MAX: usize = 128 * 1024;
+
+/// After so long without a byte from its peer a WebSocket asks for a sign of life: less than the minute after which many
+/// proxies forget a silent connection.
+pub const WEB_SOCKET_PING_PAUSE: Duration = Duration::from_secs(30);
+
+/// How long the answer may take: a mobile network's worst round trips, several times.
+pub const WEB_SOCKET_PONG_TIME_MAX: Duration = Duration::from_secs(20);
+
+/// How long each half of the closing hand-shake may take. Less than a drain may, so that it ends in order.
+pub const WEB_SOCKET_CLOSE_TIME_MAX: Duration = Duration::from_secs(5);

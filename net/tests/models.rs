@@ -2,8 +2,10 @@
 
 #![allow(clippy::disallowed_methods, reason = "threads of one's own are among what is tested")]
 
+use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::rc::Rc;
 use std::time::Duration;
 
 use platform::sim::Plan;
@@ -138,57 +140,148 @@ fn on_shards() {
     }
 }
 
-/// Many clients of one server, half of them green threads; gives what each got, when all was over, and the machine's trace.
+/// Many clients of one server, as many of each model; gives what each got, when all was over, and the machine's trace.
 fn simulated(seed: u64, plan: Plan) -> (Vec<Option<String>>, Duration, u64) {
     let mut simulation = Simulation::with_plan(seed, plan, Config::default());
-    let answers = simulation.run(async |shard: Shard| {
-        let address = SocketAddr::from(([10, 0, 0, 1], 80));
-        let sockets = shard.with_reactor(|reactor| reactor.listen(address, 1, &ListenOptions::default()));
-        let mut listener = Listener::adopt(&shard, sockets.expect("the address is free").remove(0)).expect("room");
-        let here = shard.clone();
-        // The server too: a green thread for each of its connections, and one that accepts.
-        let serving = shard.green(move || {
-            while let Ok(accepted) = listener.accept().wait() {
-                let Ok(mut stream) = accepted else { continue };
-                let serve = move || {
-                    while let Ok(Ok(Some(chunk))) = stream.recv().wait() {
-                        let Ok(Ok(())) = stream.send(chunk).wait() else { break };
-                    }
-                };
-                here.green(serve).expect("a stack").detach();
-            }
-        });
+    let from_threads = Rc::new(RefCell::new(Vec::new()));
+    for number in 60..80 {
+        let answers = Rc::clone(&from_threads);
+        let thread = move || {
+            assert_eq!((model(), Shard::here().backend()), (Model::Thread, BackendKind::Sim));
+            // Until someone serves.
+            Shard::here().sleep(Duration::from_millis(1)).wait().expect("nobody cancels");
+            let answer = ask(&Shard::here(), SERVER.into(), &format!("{number} ")).expect("nobody cancels");
+            answers.borrow_mut().push((number, answer.ok()));
+        };
+        simulation.thread(thread).expect("a stack");
+    }
+    let answers = simulation.run(async move |shard: Shard| {
+        let address = serve(&shard);
         let greens: Vec<_> = (0..20)
             .map(|number| {
                 let here = shard.clone();
                 shard.green(move || ask(&here, address, &format!("{number} "))).expect("a stack")
             })
             .collect();
+        let jobs: Vec<_> = (20..40)
+            .map(|number| {
+                let job = move || {
+                    assert_eq!(model(), Model::Offload);
+                    let here = Shard::here();
+                    assert_eq!(here.backend(), BackendKind::Sim);
+                    ask(&here, address, &format!("{number} ")).expect("nobody cancels").ok()
+                };
+                shard.offload(job)
+            })
+            .collect();
         let mut answers = Vec::new();
-        for number in 20..40 {
+        for number in 40..60 {
             answers.push(ask_async(&shard, address, &format!("{number} ")).await.ok());
         }
         for green in greens {
             answers.push(green.await.expect("it does not panic").expect("nobody cancels").ok());
         }
-        serving.expect("a stack").abort();
+        for job in jobs {
+            answers.push(job.await.expect("it does not panic"));
+        }
+        while from_threads.borrow().len() < 20 {
+            shard.sleep(Duration::from_millis(1)).await;
+        }
+        let mut from_threads = from_threads.take();
+        from_threads.sort();
+        answers.extend(from_threads.into_iter().map(|(_, answer)| answer));
         answers
     });
     (answers, simulation.machine().elapsed(), simulation.machine().trace_hash())
 }
 
+const SERVER: ([u8; 4], u16) = ([10, 0, 0, 1], 80);
+
+/// Serves on a simulated shard as long as that runs: green threads too, one for each connection and one that accepts.
+fn serve(shard: &Shard) -> SocketAddr {
+    let address = SERVER.into();
+    let sockets = shard.with_reactor(|reactor| reactor.listen(address, 1, &ListenOptions::default()));
+    let mut listener = Listener::adopt(shard, sockets.expect("the address is free").remove(0)).expect("room");
+    let here = shard.clone();
+    let accept = move || {
+        while let Ok(accepted) = listener.accept().wait() {
+            let Ok(mut stream) = accepted else { continue };
+            let serve = move || {
+                while let Ok(Ok(Some(chunk))) = stream.recv().wait() {
+                    let Ok(Ok(())) = stream.send(chunk).wait() else { break };
+                }
+            };
+            here.green(serve).expect("a stack").detach();
+        }
+    };
+    shard.green(accept).expect("a stack").detach();
+    address
+}
+
 #[test]
 fn on_a_simulated_machine() {
     let (answers, ..) = simulated(5, Plan::CALM);
-    let expected = (20..40).chain(0..20).map(|number| Some(format!("{number} ").repeat(3)));
+    let expected = (40..60).chain(0..40).chain(60..80).map(|number| Some(format!("{number} ").repeat(3)));
     assert_eq!(answers, expected.collect::<Vec<_>>());
 }
 
 #[test]
 fn the_same_seed_gives_the_same_run() {
-    for seed in 0..10 {
-        let first = simulated(seed, Plan::HOSTILE);
-        assert_eq!(first, simulated(seed, Plan::HOSTILE), "seed {seed}");
+    // `ask` has no limit of time: what would keep it waiting for ever does not go wrong.
+    const PLAN: Plan = Plan { dead_lines: 0.0, shut_for_good: 0.0, ..Plan::HOSTILE };
+    for seed in 0..100 {
+        let first = simulated(seed, PLAN);
+        assert_eq!(first, simulated(seed, PLAN), "seed {seed}");
     }
-    assert_ne!(simulated(1, Plan::HOSTILE).2, simulated(2, Plan::HOSTILE).2);
+    assert_ne!(simulated(1, PLAN).2, simulated(2, PLAN).2);
+}
+
+/// Jobs that ask a server and are given up or cancelled meanwhile, or not; gives what became of each, and the machine's trace.
+fn cancelled(seed: u64) -> (Vec<&'static str>, Duration, u64) {
+    let mut simulation = Simulation::with_plan(seed, Plan::CHOPPY, Config::default());
+    let outcomes = simulation.run(async |shard: Shard| {
+        let address = serve(&shard);
+        let mut outcomes = Vec::new();
+        for _ in 0..20 {
+            let mut job = shard.offload(move || ask(&Shard::here(), address, TEXT));
+            let limit = Duration::from_micros(shard.random() % 20_000);
+            let what = match shard.timeout(limit, &mut job).await {
+                Ok(answer) => match answer.expect("it does not panic").expect("nobody has cancelled it") {
+                    Ok(_) => "answered",
+                    Err(_) => "failed",
+                },
+                Err(_) if shard.random().is_multiple_of(2) => "given up",
+                Err(_) => {
+                    job.cancel();
+                    match job.await {
+                        Ok(Ok(_)) => "came in time",
+                        Ok(Err(Cancelled { cause })) => {
+                            assert_eq!(cause.to_string(), "the job was cancelled");
+                            "cancelled while it waited"
+                        }
+                        Err(_) => "cancelled before it began",
+                    }
+                }
+            };
+            outcomes.push(what);
+        }
+        while shard.stats().offload_running.get() > 0 {
+            shard.sleep(Duration::from_millis(1)).await;
+        }
+        outcomes
+    });
+    (outcomes, simulation.machine().elapsed(), simulation.machine().trace_hash())
+}
+
+#[test]
+fn jobs_that_are_cancelled_while_they_wait_do_the_same_for_the_same_seed() {
+    let mut seen = std::collections::BTreeSet::new();
+    for seed in 0..100 {
+        let first = cancelled(seed);
+        assert_eq!(first, cancelled(seed), "seed {seed}");
+        seen.extend(first.0);
+    }
+    for what in ["answered", "given up", "cancelled while it waited", "cancelled before it began"] {
+        assert!(seen.contains(what), "{what} is not among {seen:?}");
+    }
 }

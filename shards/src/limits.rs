@@ -169,5 +169,12 @@ pub const SIMULATED_THREAD_WAKE_MAX: Duration = Duration::from_micros(200);
 /// An offloaded job takes up to this on a simulated machine: a few reads of a disk.
 pub const SIMULATED_JOB_TIME_MAX: Duration = Duration::from_millis(10);
 
+/// Plain threads of a simulated machine: more than a test has use for. Each is a stack.
+pub const SIMULATED_PLAIN_THREADS_MAX: usize = 1024;
+
+/// Bytes of the stack that stands in for a thread's on a simulated machine: as many as the standard library gives a thread. Only
+/// what is touched costs memory.
+pub const SIMULATED_THREAD_STACK_BYTES: usize = 2 * 1024 * 1024;
+
 /// CPUs of a simulated machine, as far as the pool of threads goes: two, so that jobs overtake each other and also wait.
 pub const SIMULATED_CPUS: usize = 2;

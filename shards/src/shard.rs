@@ -36,6 +36,13 @@ use crate::world::{Claim, World, WorldsFull};
 pub(crate) type Timers = timer::Timers<u64>;
 
 /// A handle on the shard that runs on this thread. Cloning it is free; it is not `Send`, so what holds it stays at home.
+///
+/// ```compile_fail,E0277
+/// fn sent_to_a_thread<T: Send>(_: T) {}
+/// fn check(shard: &shardwise_shards::Shard) {
+///     sent_to_a_thread(shard.clone());
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Shard(pub(crate) Rc<Core>);
 
@@ -318,13 +325,12 @@ impl Running {
 
     /// Whether a simulated machine keeps it off its CPU: it is not to be turned now.
     pub(crate) fn is_stalled(&self) -> bool {
-        self.shard.0.reactor.borrow().is_stalled()
+        self.shard.is_stalled()
     }
 
     /// Whether a turn would find something to do.
     pub fn is_ready(&self) -> bool {
-        let Shard(core) = &self.shard;
-        core.tasks.has_ready() || core.has_arrivals()
+        self.shard.is_ready()
     }
 
     /// Wakes by other threads, and what they have sent.
@@ -549,6 +555,16 @@ impl Shard {
         }
     }
 
+    /// See [`Running::is_stalled`].
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.0.reactor.borrow().is_stalled()
+    }
+
+    /// See [`Running::is_ready`].
+    pub(crate) fn is_ready(&self) -> bool {
+        self.0.tasks.has_ready() || self.0.has_arrivals()
+    }
+
     pub(crate) fn with_timers<R>(&self, f: impl FnOnce(&mut Timers) -> R) -> R {
         f(&mut self.0.timers.borrow_mut())
     }
@@ -568,7 +584,7 @@ impl Shard {
     /// Runs `f` with this shard as the current one, which it mostly is already.
     #[inline]
     pub(crate) fn entered<R>(&self, f: impl FnOnce() -> R) -> R {
-        match task::current::<Core>().is_some_and(|current| Rc::ptr_eq(&current, &self.0)) {
+        match self.0.tasks.are_current() {
             true => f(),
             false => self.0.tasks.enter(&self.0, f),
         }

@@ -1,59 +1,15 @@
 //! In the steady state a green thread costs no heap allocation and no mapping: counted on a shard's thread.
 
-#![allow(unsafe_code)]
 #![allow(clippy::disallowed_macros, reason = "an allocator can ask only its thread whether it counts")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+mod counting;
 
+use counting::COUNT;
 use shardwise_shards::{Runtime, Shard, Wait, yield_now};
 
 /// Green threads one after another, and at once.
 const THREADS: u64 = 1_000;
 const AT_ONCE: u64 = 50;
-
-/// The system's allocator, which counts on threads that have asked for it.
-struct Counting;
-
-thread_local! {
-    /// Allocations since the thread began to count; `None` if it does not.
-    static COUNT: Cell<Option<u64>> = const { Cell::new(None) };
-}
-
-fn count() {
-    COUNT.set(COUNT.get().map(|count| count + 1));
-}
-
-// SAFETY: every call goes to the system's allocator as it came, so its promises are kept by that one; counting touches a
-// thread-local that is made at compile time and has no destructor, so it neither allocates nor is ever gone.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: as the caller promises.
-        unsafe { System.alloc(layout) }
-    }
-
-    // The default would write a pool's untouched memory full of zeroes.
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: as the caller promises.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, start: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
-        count();
-        // SAFETY: as the caller promises; `start` came from the system's allocator, as all do.
-        unsafe { System.realloc(start, layout, bytes) }
-    }
-
-    unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
-        // SAFETY: as the caller promises; `start` came from the system's allocator, as all do.
-        unsafe { System.dealloc(start, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Starts green threads, one after another and many at once, each of which waits a few times.
 async fn work(shard: &Shard, handles: &mut Vec<shardwise_shards::JoinHandle<u64>>) {

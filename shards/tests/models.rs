@@ -8,14 +8,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
-use platform::Config;
 use platform::sim::Plan;
 use platform::stack::StackSize;
+use platform::{BackendKind, Config};
 use shardwise_shards::models::{CancelFlag, on_pool_thread, shielded};
 use shardwise_shards::sync::{mpsc, oneshot};
 use shardwise_shards::{
-    Cancelled, Cause, Demand, Green, JoinError, Model, PerShard, Runtime, Shard, Simulation, SpawnError, Wait, model,
-    yield_now,
+    Cancelled, Cause, Demand, Green, JoinError, Model, OffloadError, PerShard, Runtime, Shard, Simulation, SpawnError,
+    Wait, model, yield_now,
 };
 
 const NAP: Duration = Duration::from_millis(2);
@@ -227,6 +227,35 @@ fn a_deadline_ends_waits() {
         let clock = shard.clone();
         let green = scope.green(move || (clock.sleep(NAP).wait(), clock.sleep(100 * NAP).wait())).unwrap();
         assert_eq!(green.await.unwrap(), (Ok(()), Err(Cancelled { cause: Cause::Deadline })));
+    });
+}
+
+#[test]
+fn a_deadline_that_is_given_between_two_waits_ends_the_second() {
+    run(async |shard| {
+        let scope = shard.scope().child("work").unwrap();
+        let clock = shard.clone();
+        let green = scope.green(move || (clock.sleep(NAP).wait(), clock.sleep(100 * NAP).wait())).unwrap();
+        yield_now().await;
+        let _scope = scope.with_deadline(shard.clock() + 10 * NAP);
+        assert_eq!(green.await.unwrap(), (Ok(()), Err(Cancelled { cause: Cause::Deadline })));
+    });
+}
+
+#[test]
+fn a_cancellation_wakes_whoever_polled_it_last() {
+    run(async |shard| {
+        let scope = shard.scope().child("work").unwrap();
+        let mut green = Green::new(&scope, || pending::<()>().wait()).unwrap();
+        // A few times by this task, so that it knows its waker; then it moves to another.
+        for _ in 0..3 {
+            let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(std::pin::Pin::new(&mut green).poll(cx)));
+            assert!(polled.await.is_pending());
+        }
+        let moved = shard.spawn(green).unwrap();
+        shard.sleep(NAP).await;
+        scope.cancel("enough");
+        assert_eq!(moved.await.unwrap(), Err(Cancelled { cause: Cause::Asked("enough") }));
     });
 }
 
@@ -511,4 +540,68 @@ fn closures_of_the_mesh_do_not_wait() {
     program.drain();
     simulation.run_for(Duration::from_secs(1));
     assert_eq!(program.results(), [Some(Ok(())); 2]);
+}
+
+#[test]
+fn plain_threads_of_a_simulated_machine_wait_on_virtual_time() {
+    let mut simulation = Simulation::new(1);
+    let found = Rc::new(RefCell::new(Vec::new()));
+    for seconds in [3600, 60] {
+        let found = Rc::clone(&found);
+        let thread = move || {
+            assert!(Shard::current().is_none());
+            let here = Shard::here();
+            let before = here.clock();
+            here.sleep(Duration::from_secs(seconds)).wait().unwrap();
+            assert!(matches!(here.offload(|| ()).wait().unwrap(), Err(OffloadError::Stopped)), "it is of no runtime");
+            let slept = (here.clock() - before).as_secs();
+            found.borrow_mut().push((model(), here.backend(), slept, double_waiting()));
+        };
+        simulation.thread(thread).unwrap();
+    }
+    assert!(found.borrow().is_empty(), "they run as time passes");
+    simulation.run_to_end();
+    let expected = |seconds| (Model::Thread, BackendKind::Sim, seconds, Ok(DOUBLED.to_vec()));
+    assert_eq!(*found.borrow(), [expected(60), expected(3600)]);
+}
+
+#[test]
+fn a_panic_of_a_simulated_thread_goes_on_with_whoever_lets_time_pass() {
+    let mut simulation = Simulation::new(1);
+    let sleeper = || Shard::here().sleep(NAP).wait().unwrap();
+    let panics = move || {
+        sleeper();
+        panic!("late");
+    };
+    simulation.thread(panics).unwrap();
+    simulation.thread(move || (0..10).for_each(|_| sleeper())).unwrap();
+    assert_eq!(panic_of(|| simulation.run_to_end()), "late");
+    simulation.run_to_end();
+    assert!(simulation.machine().elapsed() >= 10 * NAP, "the other one goes on");
+}
+
+#[test]
+fn the_end_of_a_simulation_unwinds_threads_that_wait_and_drops_those_that_never_ran() {
+    struct Waits(Rc<RefCell<Vec<Found>>>);
+
+    impl Drop for Waits {
+        fn drop(&mut self) {
+            let waited = Shard::here().sleep(NAP).wait();
+            self.0.borrow_mut().push((model(), waited));
+        }
+    }
+
+    let found = Rc::new(RefCell::new(Vec::new()));
+    let mut simulation = Simulation::new(1);
+    let held = Waits(Rc::clone(&found));
+    let waits = move || {
+        let _held = held;
+        Shard::here().sleep(Duration::from_secs(3600)).wait().unwrap();
+    };
+    simulation.thread(waits).unwrap();
+    simulation.run_for(NAP);
+    let captured = Waits(Rc::clone(&found));
+    simulation.thread(move || drop(captured)).unwrap();
+    drop(simulation);
+    assert_eq!(*found.borrow(), [(Model::Thread, Err(Cancelled { cause: Cause::ShardEnded })); 2]);
 }

@@ -11,6 +11,10 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use platform::sim::Plan;
+use platform::{BackendKind, Config};
+use shardwise_shards::models::shielded;
+use shardwise_shards::sync::oneshot;
 use shardwise_shards::{
     Builder, Cancelled, Cause, Model, Offload, OffloadError, RunError, Runtime, Shard, ShardStats, Simulation, Wait,
     model, offload, panic_text, yield_now,
@@ -273,24 +277,137 @@ fn a_job_that_is_given_up_while_it_runs_sees_that_and_its_result_is_dropped_ther
 
 #[test]
 fn a_job_may_wait_until_it_is_cancelled() {
-    let run = shards(1).run(async move |shard: Shard| {
-        let (begun, waited) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(None)));
-        let (begins, outcome) = (Arc::clone(&begun), Arc::clone(&waited));
-        let job = shard.offload(move || {
-            assert_eq!(model(), Model::Offload);
-            assert_eq!(Shard::here().sleep(Duration::from_millis(1)).wait(), Ok(()));
-            let refused = Shard::here().offload(|| ()).wait().unwrap();
-            assert!(matches!(refused, Err(OffloadError::Stopped)), "a thread's own shard is of no runtime");
-            begins.store(true, Ordering::SeqCst);
-            *outcome.lock().unwrap() = Some(Shard::here().sleep(Duration::from_secs(3600)).wait());
-        });
-        until(&shard, || begun.load(Ordering::SeqCst)).await;
-        drop(job);
-        until(&shard, || waited.lock().unwrap().is_some()).await;
-        assert_eq!(*waited.lock().unwrap(), Some(Err(Cancelled { cause: Cause::Dropped })));
-        Ok::<_, String>(())
-    });
-    assert!(run.is_ok(), "{run:?}");
+    check(
+        || shards(1),
+        Simulation::new,
+        |shard| {
+            main(async move {
+                let (begun, waited) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(None)));
+                let (begins, outcome) = (Arc::clone(&begun), Arc::clone(&waited));
+                let kind = shard.backend();
+                let job = shard.offload(move || {
+                    assert_eq!(model(), Model::Offload);
+                    let here = Shard::here();
+                    assert_eq!((here.number(), here.count()), (0, 1), "a shard of its own");
+                    assert_eq!(here.backend() == BackendKind::Sim, kind == BackendKind::Sim);
+                    assert_eq!(here.sleep(Duration::from_millis(1)).wait(), Ok(()));
+                    let refused = here.offload(|| ()).wait().unwrap();
+                    assert!(matches!(refused, Err(OffloadError::Stopped)), "a thread's own shard is of no runtime");
+                    assert!(Shard::current().is_none());
+                    begins.store(true, Ordering::SeqCst);
+                    let cancelled = here.sleep(Duration::from_secs(3600)).wait();
+                    assert_eq!(here.sleep(Duration::from_millis(1)).wait(), cancelled, "once and for all");
+                    assert!(offload::is_cancelled());
+                    let before = here.clock();
+                    assert_eq!(shielded(|| here.sleep(Duration::from_millis(1)).wait()), Ok(()));
+                    assert!(here.clock() - before >= Duration::from_millis(1));
+                    *outcome.lock().unwrap() = Some(cancelled);
+                });
+                until(&shard, || begun.load(Ordering::SeqCst)).await;
+                drop(job);
+                until(&shard, || waited.lock().unwrap().is_some()).await;
+                assert_eq!(*waited.lock().unwrap(), Some(Err(Cancelled { cause: Cause::Dropped })));
+                until(&shard, || shard.stats().offload_running.get() == 0).await;
+                check_quiet(shard.stats());
+                assert_eq!((shard.stats().offload_done.get(), shard.stats().offload_panicked.get()), (1, 0));
+                // One that is cancelled and still waited for says what its waits gave.
+                let job = shard.offload(|| Shard::here().sleep(Duration::from_secs(3600)).wait());
+                until(&shard, || shard.stats().offload_running.get() == 1).await;
+                job.cancel();
+                let asked = Cancelled { cause: Cause::Asked("the job was cancelled") };
+                assert_eq!(job.await.unwrap(), Err(asked));
+            })
+        },
+    );
+}
+
+#[test]
+fn a_job_that_waits_keeps_its_thread_and_lets_the_shards_go_on() {
+    check(
+        || shards(1).offload_threads(1),
+        |seed| {
+            let mut simulation = Simulation::new(seed);
+            simulation.set_offload(Some(1), None);
+            simulation
+        },
+        |shard| {
+            main(async move {
+                let (order, let_go) = (Arc::<Mutex<Vec<_>>>::default(), Arc::new(AtomicBool::new(false)));
+                let (notes, door) = (Arc::clone(&order), Arc::clone(&let_go));
+                let waits = shard.offload(move || {
+                    notes.lock().unwrap().push("begins");
+                    while !door.load(Ordering::Relaxed) {
+                        Shard::here().sleep(Duration::from_millis(1)).wait().unwrap();
+                    }
+                    notes.lock().unwrap().push("ends");
+                });
+                until(&shard, || !order.lock().unwrap().is_empty()).await;
+                let notes = Arc::clone(&order);
+                let next = shard.offload(move || notes.lock().unwrap().push("next"));
+                shard.sleep(Duration::from_millis(30)).await;
+                assert_eq!(*order.lock().unwrap(), ["begins"], "the shard goes on, and the next job does not begin");
+                let_go.store(true, Ordering::Relaxed);
+                assert!(waits.await.is_ok() && next.await.is_ok());
+                assert_eq!(*order.lock().unwrap(), ["begins", "ends", "next"]);
+            })
+        },
+    );
+}
+
+#[test]
+fn tasks_of_a_jobs_own_shard_run_while_it_waits() {
+    check(
+        || shards(1),
+        Simulation::new,
+        |shard| {
+            main(async move {
+                let sum = shard.offload(|| {
+                    let here = Shard::here();
+                    let (sender, receiver) = oneshot::channel(&here);
+                    let sleeper = here.clone();
+                    let green = here.green(move || {
+                        sleeper.sleep(Duration::from_millis(2)).wait().unwrap();
+                        sender.send(3).unwrap();
+                        4
+                    });
+                    let (green, sleeper) = (green.unwrap(), here.clone());
+                    let task = here.spawn(async move { sleeper.sleep(Duration::from_millis(1)).await });
+                    let task = task.unwrap();
+                    // Left behind: it ends with the thread.
+                    here.spawn(std::future::pending::<()>()).unwrap().detach();
+                    task.wait().unwrap().unwrap();
+                    receiver.wait().unwrap().unwrap() + green.wait().unwrap().unwrap()
+                });
+                assert_eq!(sum.await.unwrap(), 7);
+            })
+        },
+    );
+}
+
+#[test]
+fn a_panic_after_a_wait_comes_back_and_its_destructors_run() {
+    check(
+        || shards(1),
+        Simulation::new,
+        |shard| {
+            main(async move {
+                let dropped = Arc::<Mutex<Vec<String>>>::default();
+                let traced = Traced(Arc::clone(&dropped));
+                let panicked = shard.offload(move || {
+                    let _traced = traced;
+                    Shard::here().sleep(Duration::from_millis(1)).wait().unwrap();
+                    let caught = catch_unwind(|| async { panic!("caught") }.wait());
+                    assert!(caught.is_err());
+                    yield_now().wait().unwrap();
+                    panic!("late");
+                });
+                let Err(OffloadError::Panicked(payload)) = panicked.await.map(|never: ()| never) else { panic!() };
+                assert_eq!((panic_text(&*payload), dropped.lock().unwrap().len()), ("late", 1));
+                assert_eq!(shard.stats().offload_panicked.get(), 1);
+                assert_eq!(shard.offload(|| yield_now().wait()).await.unwrap(), Ok(()), "the pool goes on");
+            })
+        },
+    );
 }
 
 #[test]
@@ -577,4 +694,175 @@ fn one_seed_lets_jobs_overtake_each_other() {
     let all: std::collections::BTreeSet<Vec<u32>> = (0..30).map(orders).collect();
     assert!(all.len() > 10, "{all:?}");
     assert_eq!(orders(3), orders(3));
+}
+
+/// Notes what a wait in its destructor gives.
+struct WaitsInDrop(Arc<Mutex<Vec<Result<(), Cancelled>>>>);
+
+impl Drop for WaitsInDrop {
+    fn drop(&mut self) {
+        let waited = Shard::here().sleep(Duration::from_millis(1)).wait();
+        self.0.lock().unwrap().push(waited);
+    }
+}
+
+#[test]
+fn the_end_of_a_simulation_unwinds_jobs_that_wait() {
+    let found = Arc::<Mutex<Vec<_>>>::default();
+    let mut simulation = Simulation::new(1);
+    let caught = Arc::new(AtomicUsize::new(0));
+    let (held, stubborn) = (WaitsInDrop(Arc::clone(&found)), Arc::clone(&caught));
+    let (stats, waiting) = simulation.run(async move |shard| {
+        let (polite, stubborn) = (
+            shard.offload(move || {
+                let _held = held;
+                Shard::here().sleep(Duration::from_secs(3600)).wait()
+            }),
+            shard.offload(move || {
+                while stubborn.load(Ordering::Relaxed) < 3 {
+                    let waited = catch_unwind(|| Shard::here().sleep(Duration::from_secs(3600)).wait());
+                    assert!(waited.is_err(), "it is unwound, again and again");
+                    stubborn.fetch_add(1, Ordering::Relaxed);
+                }
+                Shard::here().sleep(Duration::from_secs(3600)).wait()
+            }),
+        );
+        until(&shard, || shard.stats().offload_running.get() == 2).await;
+        shard.sleep(Duration::from_millis(50)).await;
+        (Arc::clone(shard.stats()), [polite, stubborn])
+    });
+    assert!(found.lock().unwrap().is_empty(), "they go on without their shard");
+    drop(simulation);
+    assert_eq!(*found.lock().unwrap(), [Err(Cancelled { cause: Cause::ShardEnded })]);
+    assert_eq!(caught.load(Ordering::Relaxed), 3);
+    check_quiet(&stats);
+    assert_eq!(stats.offload_panicked.get(), 0, "that is nobody's panic");
+    let outcomes = Simulation::new(2).run(async move |_| all(waiting).await);
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Err(OffloadError::Stopped))), "{outcomes:?}");
+}
+
+#[test]
+fn destructors_of_a_simulated_job_wait_when_nothing_unwinds_and_not_after_a_panic() {
+    let found = Arc::<Mutex<Vec<_>>>::default();
+    let (calm, panicked) = (WaitsInDrop(Arc::clone(&found)), WaitsInDrop(Arc::clone(&found)));
+    Simulation::new(1).run(async move |shard| {
+        shard.offload(move || drop(calm)).await.unwrap();
+        let job = shard.offload(move || {
+            let _held = panicked;
+            panic!("its destructors run");
+        });
+        assert!(matches!(job.await.map(|never: ()| never), Err(OffloadError::Panicked(_))));
+    });
+    assert_eq!(*found.lock().unwrap(), [Ok(()), Err(Cancelled { cause: Cause::Asked("the thread panics") })]);
+}
+
+#[test]
+fn a_simulated_job_whose_waits_are_over_at_once_lets_time_pass() {
+    Simulation::new(1).run(async |shard| {
+        let job = shard.offload(|| {
+            let here = Shard::here();
+            let end = here.clock() + Duration::from_millis(1);
+            let mut waits = 0;
+            while here.clock() < end {
+                async { waits += 1 }.wait().unwrap();
+            }
+            waits
+        });
+        assert!(job.await.unwrap() > 128);
+    });
+}
+
+#[test]
+fn a_simulation_inside_another_ones_job_or_task_keeps_jobs_apart() {
+    let inner = |seed| {
+        move || {
+            Simulation::new(seed).run(async |shard: Shard| {
+                let nap = || {
+                    assert!(Shard::current().is_none());
+                    (model(), Shard::here().sleep(Duration::from_secs(1)).wait())
+                };
+                assert_eq!(shard.offload(nap).await.unwrap(), (Model::Offload, Ok(())));
+            });
+        }
+    };
+    Simulation::new(1).run(async move |shard: Shard| {
+        inner(2)();
+        let job = shard.offload(move || {
+            let before = Shard::here().clock();
+            yield_now().wait().unwrap();
+            inner(3)();
+            assert!(Shard::current().is_none());
+            Shard::here().sleep(Duration::from_millis(1)).wait().unwrap();
+            (model(), Shard::here().clock() - before < Duration::from_millis(10))
+        });
+        assert_eq!(job.await.unwrap(), (Model::Offload, true));
+    });
+}
+
+/// Jobs that sleep, each other's and their own tasks' time, and are cancelled while they do, on a machine that goes wrong; gives
+/// what came of them and when, and the machine's trace.
+fn waited(seed: u64) -> (Vec<(Duration, usize, String)>, u64) {
+    let mut simulation = Simulation::with_plan(seed, Plan::HOSTILE, Config::default());
+    simulation.set_offload(Some(3), None);
+    let begin = simulation.machine().now();
+    let notes = Rc::new(RefCell::new(Vec::new()));
+    let inside = Rc::clone(&notes);
+    let program = simulation.start(2, async move |shard| {
+        let tasks: Vec<_> = (0..10)
+            .map(|task| {
+                let (there, notes) = (shard.clone(), Rc::clone(&inside));
+                let work = async move {
+                    there.sleep(Duration::from_micros(there.random() % 30_000)).await;
+                    let limit = Duration::from_micros(there.random() % 100_000);
+                    let (is_cancelled, panics) = (there.random() % 2 == 0, there.random() % 8 == 0);
+                    let job = there.offload(move || {
+                        let here = Shard::here();
+                        let random = here.random();
+                        for _ in 0..random % 4 {
+                            here.sleep(Duration::from_micros(here.random() % 30_000)).wait()?;
+                        }
+                        assert!(!panics, "by chance");
+                        Ok::<_, Cancelled>(random)
+                    });
+                    let mut job = job;
+                    let in_time = there.timeout(limit, &mut job).await;
+                    let what = match in_time {
+                        Ok(what) => format!("{what:?}"),
+                        Err(_) if is_cancelled => {
+                            job.cancel();
+                            format!("cancelled, {:?}", job.await)
+                        }
+                        Err(_) => "given up".to_owned(),
+                    };
+                    notes.borrow_mut().push((there.clock() - begin, task, what));
+                };
+                shard.spawn(work).unwrap()
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        until(&shard, || shard.stats().offload_running.get() == 0).await;
+        assert_eq!(taken(shard.stats()), 10);
+        check_quiet(shard.stats());
+        Ok::<_, String>(())
+    });
+    simulation.run_to_end();
+    assert!(program.results().into_iter().all(|result| result == Some(Ok(()))), "seed {seed}");
+    (notes.take(), simulation.machine().trace_hash())
+}
+
+#[test]
+fn simulated_jobs_that_wait_do_the_same_whenever_they_run() {
+    let mut seen = [0; 5];
+    for seed in 0..100 {
+        let (notes, trace) = waited(seed);
+        assert_eq!((notes.clone(), trace), waited(seed), "seed {seed}");
+        let kinds = ["Ok(Ok(", "cancelled, Ok(Err(", "cancelled, Err(Cancelled", "Err(Panicked", "given up"];
+        for (kind, seen) in kinds.iter().zip(&mut seen) {
+            *seen += notes.iter().filter(|(_, _, what)| what.starts_with(kind)).count();
+        }
+    }
+    assert!(seen.iter().all(|&count| count > 0), "{seen:?}");
+    println!("done, cancelled while they wait and before they begin, panicked, given up: {seen:?}");
 }

@@ -14,7 +14,7 @@ use std::time::Instant;
 use futures_lite::AsyncRead;
 use glommio::net::TcpStream;
 use glommio::timer::Timer;
-use shardwise::{Bell, Guest, Host, Next, Result};
+use shardwise::{AfterTurn, Bell, Guest, Host, Result};
 use socket2::Socket;
 
 /// A glommio executor as a host: its ring waits for the guest's bell.
@@ -54,12 +54,12 @@ impl InGlommio {
 }
 
 impl Host for InGlommio {
-    async fn wait(&mut self, next: Next) {
+    async fn wait(&mut self, next: AfterTurn) {
         let at = match next {
             // It looks at its ring when a queue of tasks gives up its turn, and not when a task does.
-            Next::Ready => return glommio::executor().yield_task_queue_now().await,
-            Next::At(at) => Some(at),
-            Next::Idle => None,
+            AfterTurn::Ready => return glommio::executor().yield_task_queue_now().await,
+            AfterTurn::At(at) => Some(at),
+            AfterTurn::Idle => None,
         };
         let mut timer = pin!(at.map(|at| Timer::new(at.saturating_duration_since(Instant::now()))));
         poll_fn(|cx| match timer.as_mut().as_pin_mut().map(|timer| timer.poll(cx)) {

@@ -1,6 +1,6 @@
 //! A guest in a tokio runtime.
 
-use shardwise::{Bell, Guest, Host, Next, Result};
+use shardwise::{AfterTurn, Bell, Guest, Host, Result};
 use tokio::io::unix::AsyncFd;
 
 /// A tokio runtime as a host: tokio's reactor waits for the guest's bell.
@@ -29,12 +29,12 @@ impl InTokio {
 }
 
 impl Host for InTokio {
-    async fn wait(&mut self, next: Next) {
+    async fn wait(&mut self, next: AfterTurn) {
         match next {
             // This comes back after a look at the reactor; a task that wakes itself would keep tokio from it for 61 turns.
-            Next::Ready => tokio::task::yield_now().await,
-            Next::At(at) => _ = tokio::time::timeout_at(at.into(), self.rung()).await,
-            Next::Idle => self.rung().await,
+            AfterTurn::Ready => tokio::task::yield_now().await,
+            AfterTurn::At(at) => _ = tokio::time::timeout_at(at.into(), self.rung()).await,
+            AfterTurn::Idle => self.rung().await,
         }
     }
 }

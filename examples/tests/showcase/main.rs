@@ -15,6 +15,7 @@ mod routes;
 mod seccomp;
 mod served;
 mod shards;
+mod web_sockets;
 #[path = "../../../framework/tests/wire/mod.rs"]
 mod wire;
 
@@ -53,4 +54,11 @@ on_each_backend! {
     bad_input::malformed_requests_are_refused_and_others_served,
     drain::what_was_received_in_whole_is_answered_in_whole,
     drain::a_second_signal_ends_at_once,
+    web_sockets::messages_of_all_sizes_come_back,
+    web_sockets::fragments_and_pings_come_in_any_order,
+    web_sockets::closes_are_answered_with_their_code,
+    web_sockets::faults_are_told_by_their_code,
+    web_sockets::compression_is_agreed_on_and_works,
+    web_sockets::a_slow_reader_gets_all,
+    web_sockets::sigterm_closes_with_1001,
 }

@@ -124,7 +124,7 @@ impl Crowd {
     }
 
     async fn life(&self, talk: Talk) {
-        match self.random(13) {
+        match self.random(15) {
             0..4 => self.ask_politely(talk).await,
             4 => self.ask_slowly(talk).await,
             5 => self.ask_for_leave_to_send(talk).await,
@@ -134,6 +134,8 @@ impl Crowd {
             9 => self.fall_silent(talk).await,
             10 => self.stop_reading(talk).await,
             11 => self.break_a_body(talk).await,
+            12 => self.speak_over_a_web_socket(talk).await,
+            13 => self.leave_a_web_socket(talk).await,
             _ => self.break_the_rules(talk).await,
         }
     }
@@ -230,12 +232,59 @@ impl Crowd {
         }
     }
 
+    /// Messages over `/ws`, some of them in fragments, and a close: each comes back.
+    async fn speak_over_a_web_socket(&self, mut talk: Talk) {
+        let (bytes, expect) = self.web_socket();
+        talk.send(bytes).await;
+        while talk.receive().await {}
+        let told = talk.rest();
+        let end = told.windows(4).position(|window| window == b"\r\n\r\n").map_or(told.len(), |at| at + 4);
+        let (head, told) = told.split_at(end);
+        assert!(head.starts_with(&b"HTTP/1.1 101 Switching Protocols\r\n"[..head.len().min(34)]), "{head:?}");
+        // A server that drains closes in place of what was still to be said, unless the client's close was there first.
+        let close = [&b"\x88\x02\x03\xe9"[..], b"\x88\x02\x03\xe8"].into_iter().find(|close| told.ends_with(close));
+        let (told, was_told) = match close {
+            Some(close) if self.0.is_draining.get() => (&told[..told.len() - close.len()], true),
+            _ => (told, false),
+        };
+        assert!(expect.starts_with(told), "{} bytes are not the beginning of {}", told.len(), expect.len());
+        assert!(told.len() == expect.len() || was_told || self.may_break());
+        self.count(u64::from(told.len() == expect.len()));
+    }
+
+    /// A session, and the frames that come back.
+    fn web_socket(&self) -> (Vec<u8>, Vec<u8>) {
+        let mut bytes = b"GET /ws HTTP/1.1\r\nHost: here\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+            Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+            .to_vec();
+        let mut expect = Vec::new();
+        for _ in 0..self.random(20) {
+            let message = pattern((self.random(20_000) >> self.random(8)) as usize);
+            let cut = self.random(message.len() as u64 + 1) as usize;
+            frame(&mut bytes, 0x02, 0x80, &message[..cut]);
+            frame(&mut bytes, 0x80, 0x80, &message[cut..]);
+            frame(&mut expect, 0x82, 0, &message);
+        }
+        frame(&mut bytes, 0x88, 0x80, &1000u16.to_be_bytes());
+        frame(&mut expect, 0x88, 0, &1000u16.to_be_bytes());
+        (bytes, expect)
+    }
+
     // ---- those who do not --------------------------------------------------------------------------------------------
 
     /// Leaves in the middle of a request, with or without one before.
     async fn die_while_asking(&self, mut talk: Talk) {
         let cases = [self.any(), self.any()];
         let mut bytes = joined(&cases);
+        bytes.truncate(self.random(bytes.len() as u64) as usize);
+        talk.send(bytes).await;
+        self.pause(3).await;
+        self.leave(talk);
+    }
+
+    /// Leaves in the middle of a session.
+    async fn leave_a_web_socket(&self, mut talk: Talk) {
+        let (mut bytes, _) = self.web_socket();
         bytes.truncate(self.random(bytes.len() as u64) as usize);
         talk.send(bytes).await;
         self.pause(3).await;
@@ -367,6 +416,20 @@ impl Crowd {
             self.0.client.sleep(time).await;
         }
     }
+}
+
+/// Adds a frame of a WebSocket; `mask` is the bit that says so, and the mask is of zeros.
+fn frame(bytes: &mut Vec<u8>, first: u8, mask: u8, payload: &[u8]) {
+    bytes.push(first);
+    match payload.len() {
+        count @ 0..126 => bytes.push(mask | count as u8),
+        count => {
+            bytes.push(mask | 126);
+            bytes.extend((count as u16).to_be_bytes());
+        }
+    }
+    bytes.extend(if mask == 0 { &[][..] } else { &[0; 4] });
+    bytes.extend_from_slice(payload);
 }
 
 fn joined(cases: &[Case]) -> Vec<u8> {

@@ -106,6 +106,11 @@ impl Talk {
         self.input.is_empty()
     }
 
+    /// What has come and was not looked at.
+    pub(crate) fn rest(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.input)
+    }
+
     /// Whether the connection ended in order.
     pub(crate) fn ended_in_order(&self) -> bool {
         self.has_ended && !self.was_reset && self.input.is_empty()

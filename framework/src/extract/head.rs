@@ -1,5 +1,7 @@
 //! Extractors that copy a part of the head, or name where the request is.
 
+use std::net::SocketAddr;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use net::Body;
 use shards::{ScopeHandle, Shard, TraceContext};
@@ -99,6 +101,26 @@ impl FromHead for TraceContext {
     fn from_head(request: &mut Request) -> Result<Self, Rejection> {
         let scope = ScopeHandle::from_head(request)?;
         Ok(scope.trace_or(|| TraceContext::begin(request.shard())))
+    }
+}
+
+/// The address that the request came from: the client's, or that of the proxy between. One system call.
+///
+/// ```
+/// use shardwise::prelude::*;
+/// use shardwise::ConnectInfo;
+///
+/// let app = App::new().get("/ip", |ConnectInfo(peer): ConnectInfo| peer.ip().to_string());
+/// assert!(shardwise::test::run(app).get("/ip").text().parse::<std::net::IpAddr>().is_ok());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectInfo(pub SocketAddr);
+
+impl FromHead for ConnectInfo {
+    fn from_head(request: &mut Request) -> Result<Self, Rejection> {
+        // Nobody reads this answer.
+        let gone = || Rejection::new(StatusCode::BAD_REQUEST, "the connection has ended");
+        request.peer().remote().map(ConnectInfo).ok_or_else(gone)
     }
 }
 

@@ -5,6 +5,8 @@
 //! last.
 
 mod body;
+mod extension;
+mod form;
 mod head;
 mod path;
 mod query;
@@ -13,6 +15,9 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+pub use extension::Extension;
+pub use form::Form;
+pub use head::ConnectInfo;
 pub use path::Path;
 pub use query::Query;
 pub use rejection::Rejection;
@@ -48,8 +53,8 @@ use crate::request::Request;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be taken from a request's head",
     label = "not an extractor",
-    note = "extractors are `Path`, `Query`, `State`, `HeaderMap`, `Method`, `Uri`, `Shard`, `ScopeHandle`, `TraceContext`, `Body`, and what implements `FromHead`",
-    note = "`Json`, `Bytes`, `String` and `Request` consume the request and must be the last argument"
+    note = "extractors are `Path`, `Query`, `State`, `HeaderMap`, `Method`, `Uri`, `Shard`, `ScopeHandle`, `TraceContext`, `ConnectInfo`, `Extension`, `Body`, an `Option` or a `Result` of these, and what implements `FromHead`",
+    note = "`Json`, `Form`, `Bytes`, `String` and `Request` consume the request and must be the last argument"
 )]
 pub trait FromHead: Sized {
     /// Takes it, or says with what the request is answered instead.
@@ -61,11 +66,37 @@ pub trait FromHead: Sized {
     }
 }
 
-/// Made of a whole request: the last argument of a handler.
+/// Made of a whole request: the last argument of a handler. It may wait, and build on those that are there.
+///
+/// ```
+/// use shardwise::prelude::*;
+/// use shardwise::{FromRequest, Rejection, http::StatusCode};
+///
+/// /// Text of three lines at the most.
+/// struct Verse(String);
+///
+/// impl FromRequest for Verse {
+///     async fn from_request(request: Request) -> Result<Self, Rejection> {
+///         let text = String::from_request(request).await?;
+///         match text.lines().count() {
+///             0..=3 => Ok(Verse(text)),
+///             _ => Err(Rejection::new(StatusCode::UNPROCESSABLE_ENTITY, "a verse has three lines at the most")),
+///         }
+///     }
+/// }
+///
+/// let app = App::new()
+///     .post("/verses", |Verse(text): Verse| text.lines().count().to_string())
+///     .post("/checks", |verse: Result<Verse, Rejection>| if verse.is_ok() { "good" } else { "too long" });
+/// let server = shardwise::test::run(app);
+/// assert_eq!(server.post("/verses", "one\ntwo").text(), "2");
+/// server.post("/verses", "1\n2\n3\n4").expect(422);
+/// assert_eq!(server.post("/checks", "1\n2\n3\n4").text(), "too long");
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be made of a request",
     label = "not an extractor",
-    note = "the last argument of a handler is `Json`, `Bytes`, `String`, `Request`, or what implements `FromRequest` or `FromHead`"
+    note = "the last argument of a handler is `Json`, `Form`, `Bytes`, `String`, `Request`, or what implements `FromRequest` or `FromHead`"
 )]
 pub trait FromRequest: Sized {
     /// Makes it, or says with what the request is answered instead.
@@ -75,6 +106,28 @@ pub trait FromRequest: Sized {
     /// Says at the start, before the first request, what the app lacks for this.
     fn require(_states: &States) -> Result<(), Unmet> {
         Ok(())
+    }
+}
+
+/// `None` where a request does not fit, whatever the reason: a `Result` tells it.
+impl<T: FromHead> FromHead for Option<T> {
+    fn from_head(request: &mut Request) -> Result<Self, Rejection> {
+        Ok(T::from_head(request).ok())
+    }
+
+    fn require(states: &States) -> Result<(), Unmet> {
+        T::require(states)
+    }
+}
+
+/// `None` where a request does not fit, whatever the reason: a `Result` tells it.
+impl<T: FromRequest> FromRequest for Option<T> {
+    async fn from_request(request: Request) -> Result<Self, Rejection> {
+        Ok(T::from_request(request).await.ok())
+    }
+
+    fn require(states: &States) -> Result<(), Unmet> {
+        T::require(states)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use http::StatusCode;
+use http::{HeaderName, HeaderValue, StatusCode};
 use net::{BodyError, Response};
 
 use crate::respond::Respond;
@@ -15,12 +15,13 @@ pub struct Rejection {
     what: Cow<'static, str>,
     place: Option<String>,
     remedy: Option<Cow<'static, str>>,
+    fields: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Rejection {
     /// A refusal with this status because of `what`: a clause without a capital or a full stop.
     pub fn new(status: StatusCode, what: impl Into<Cow<'static, str>>) -> Self {
-        Rejection { status, what: what.into(), place: None, remedy: None }
+        Rejection { status, what: what.into(), place: None, remedy: None, fields: Vec::new() }
     }
 
     /// Says where it happened, such as the route.
@@ -35,6 +36,12 @@ impl Rejection {
         self
     }
 
+    /// Adds a header line, such as one that says what would have been right.
+    pub fn field(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.fields.push((name, value));
+        self
+    }
+
     /// The status it is answered with.
     pub fn status(&self) -> StatusCode {
         self.status
@@ -43,7 +50,9 @@ impl Rejection {
 
 impl Respond for Rejection {
     fn respond(self) -> Response {
-        (self.status, format!("{self}\n")).respond()
+        let mut response = (self.status, format!("{self}\n")).respond();
+        self.fields.into_iter().for_each(|(name, value)| response.headers.append(name, value));
+        response
     }
 }
 
@@ -60,7 +69,7 @@ impl From<BodyError> for Rejection {
 
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Rejection { status, what, place, remedy } = self;
+        let Rejection { status, what, place, remedy, .. } = self;
         f.write_str(status.canonical_reason().unwrap_or("Refused"))?;
         if let Some(place) = place {
             write!(f, " at {place}")?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::testing::check;
-use crate::{App, Body, Bytes, Json, Path, Query, Rejection, Request, Shard, State};
+use crate::{App, Body, Bytes, Form, Json, Path, Query, Rejection, Request, Shard, State};
 use http::{HeaderMap, Method, Uri};
 use serde::Deserialize;
 
@@ -254,4 +254,60 @@ fn bytes_go_through_other_shards() {
         }
         server.end();
     }
+}
+
+fn forms() -> App {
+    #[derive(Debug, Deserialize)]
+    struct Order {
+        count: u8,
+        #[serde(default)]
+        tag: Vec<String>,
+    }
+
+    App::new()
+        .body_limit(64)
+        .post("/", async |Form(order): Form<Order>| format!("{} {:?}", order.count, order.tag))
+        .post("/maybe", async |order: Option<Form<Order>>| format!("{}", order.is_some()))
+        .post("/state", async |count: Option<Query<Vec<(String, u8)>>>, text: Option<String>| {
+            format!("{count:?} {text:?}")
+        })
+}
+
+#[test]
+fn forms_become_values() {
+    check_text!(
+        forms,
+        "POST /\nContent-Type: application/x-www-form-urlencoded\n\ncount=3&tag=a+b&tag=%C3%BC" => r#"3 ["a b", "ü"]"#,
+        "POST /\nContent-Type: Application/X-WWW-Form-Urlencoded; charset=utf-8\n\ncount=3" => "3 []",
+        "POST /maybe\nContent-Type: application/x-www-form-urlencoded\n\ncount=3" => "true",
+        "POST /maybe\nContent-Type: application/x-www-form-urlencoded\n\ncount=many" => "false",
+        "POST /maybe" => "false",
+        "POST /state?a=1\n\nx" => r#"Some(Query([("a", 1)])) Some("x")"#,
+        "POST /state?a=b" => r#"None Some("")"#,
+    );
+}
+
+#[test]
+fn forms_that_do_not_fit_are_refused_in_words() {
+    check(
+        forms,
+        &[
+            (
+                "POST /\nContent-Type: text/plain\n\ncount=3",
+                "415\ncontent-type: text/plain; charset=utf-8\n\nUnsupported Media Type at POST /: the content type of the \
+                 body is `text/plain`. Send a form, with `Content-Type: application/x-www-form-urlencoded`.\n",
+            ),
+            (
+                "POST /\nContent-Type: application/x-www-form-urlencoded\n\ncount=300",
+                "400\ncontent-type: text/plain; charset=utf-8\n\nBad Request at POST /: the form in the body does not fit: \
+                 number too large to fit in target type. Give each field as `name=value`, joined by `&`.\n",
+            ),
+            (
+                "POST /\nContent-Type: application/x-www-form-urlencoded\n\n\
+                 count=3&tag=0123456789012345678901234567890123456789012345678901234567890123",
+                "413\ncontent-type: text/plain; charset=utf-8\n\nPayload Too Large at POST /: the body is longer than the \
+                 64 bytes admitted here.\n",
+            ),
+        ],
+    );
 }

@@ -1,6 +1,6 @@
 //! The test kit: an app served on a simulated machine, and asked over its network, from an ordinary `#[test]`.
 //!
-//! The whole server is under test: shards, reactor, connection loop, router, handlers. Only the kernel is simulated. It
+//! The whole server is under test: shards, reactor, connection loop, routes, handlers. Only the kernel is simulated. It
 //! is so in one thread, on virtual time, and one seed decides everything, so a test takes as long as its arithmetic, comes
 //! out the same each time, and ends by looking at what the server has left behind.
 //!

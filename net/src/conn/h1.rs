@@ -7,9 +7,13 @@
 //!
 //! A request runs in a scope, which is made if someone asks for it. It ends with the request: by the answer, by the client
 //! that leaves, by a time limit. Then the tasks in it are cancelled and awaited before the connection goes on.
+//!
+//! An answer that ends HTTP brings a [`Tunnel`]. It gets the stream when all that was gathered has been sent, and what
+//! the loop was made of is dropped; the task, the connection's place in the counts and its pass stay.
 
 use std::future::{Future, poll_fn};
 use std::net::Shutdown;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, ready};
@@ -31,20 +35,21 @@ use crate::limits::{
     REQUEST_TASKS_TIME_MAX,
 };
 use crate::tcp::sent;
-use crate::{Body, BodyError, Content, Head, Headers, Incoming, Made, Reply, Request, Response, Service, TcpStream};
+use crate::{
+    Body, BodyError, Content, Head, Headers, Incoming, Made, Reply, Request, Response, Service, TcpStream, Tunnel,
+    Upgraded,
+};
 
 /// Serves one connection until it ends. `number` tells it from the server's others; `pass` lets that wait for it.
 // Not an `async fn`: that would keep its arguments a second time, next to what they have moved into.
-pub(crate) fn serve<S: Service>(
+pub(crate) fn serve<S: Service + 'static>(
     context: Rc<Context<S>>,
     stream: TcpStream,
     pass: Pass,
     number: u32,
 ) -> impl Future<Output = ()> + use<S> {
     let shard = stream.shard().clone();
-    context.connections.set(context.connections.get() + 1);
-    context.stats.connections.add(1);
-    context.stats.connections_open.add(1);
+    let context = Counted::new(context);
     let mut connection = Connection {
         sending: None,
         alarm: shard.alarm(shard.clock() + context.config.idle_time_max),
@@ -61,6 +66,7 @@ pub(crate) fn serve<S: Service>(
         request: None,
         limit: None,
         has_left: false,
+        tunnel: None,
         requests: 0,
         number,
         pass,
@@ -70,6 +76,7 @@ pub(crate) fn serve<S: Service>(
         poll_fn(|cx| connection.poll_settled(cx)).await;
         let stats = &connection.context.stats;
         match ended {
+            Ok(()) if connection.tunnel.is_some() => connection.hand_over().await,
             Ok(()) => {}
             Err(End::TimedOut | End::Overdue) => stats.timed_out.add(1),
             Err(End::Broken | End::Unfinished) => stats.broken.add(1),
@@ -83,7 +90,7 @@ struct Connection<S> {
     // In this order: what is in flight is given up before the socket closes.
     sending: Option<Operation>,
     stream: TcpStream,
-    context: Rc<Context<S>>,
+    context: Counted<S>,
     alarm: Alarm,
     waits: Waits,
     engine: h1::Server,
@@ -102,6 +109,8 @@ struct Connection<S> {
     limit: Option<Box<Alarm>>,
     /// The client has ended its side while a request was in hand.
     has_left: bool,
+    /// Who gets the stream; boxed, as hardly any connection has one.
+    tunnel: Option<Box<Tunnel>>,
     /// Requests that have come by this connection, and which of its server's it is: names, that may come again some day.
     requests: u32,
     number: u32,
@@ -176,7 +185,7 @@ enum Then {
     Refuse(h1::Error),
 }
 
-impl<S: Service> Connection<S> {
+impl<S: Service + 'static> Connection<S> {
     // One async function and no more: each further level is kept in every idle connection.
     async fn run(&mut self) -> Result<(), End> {
         // Whether the peer may still be sending.
@@ -672,20 +681,66 @@ impl<S: Service> Connection<S> {
         polled
     }
 
+    // ---- the end of HTTP ---------------------------------------------------------------------------------------------
+
+    /// Ends the loop and gives the stream away: all that was gathered has been sent, and the request's tasks have ended.
+    fn hand_over(mut self) -> Leased<'static, ()> {
+        if let Some(table) = self.table.take() {
+            self.context.spares.put(table);
+        }
+        let received = match self.input.as_slice().len() {
+            0 => None,
+            bytes => Some(self.input.take(bytes)),
+        };
+        let tunnel = self.tunnel.take().expect("there is one");
+        let demand = Demand { names: &TUNNEL_NAMES, numbers: [self.number, self.requests], deadline: None };
+        let scope = self.pass.scope().on_demand(demand);
+        // The alarm goes with the rest.
+        let Connection { stream, context, pass, .. } = self;
+        let shard = stream.shard().clone();
+        let within = scope.as_ref().ok().map(|scope| scope.handle());
+        let mut work = (*tunnel).begin(Upgraded { stream, received, scope: within });
+        shard.clone().lease(async move {
+            let _held = (context, pass);
+            let Ok(scope) = scope else {
+                tracing::warn!("a tunnel has no scope of its own: the shard has as many as it admits");
+                return work.await;
+            };
+            poll_fn(|cx| scope.enter(|| work.as_mut().poll(cx))).await;
+            drop(work);
+            scope.cancel("its connection has ended");
+            if scope.passes() > 0 && shard.timeout(REQUEST_TASKS_TIME_MAX, scope.gate()).await.is_err() {
+                tracing::warn!("tasks of a tunnel that has ended do not end; the drain waits for them");
+            }
+        })
+    }
+
     // ---- the response ------------------------------------------------------------------------------------------------
 
     /// Writes the head, and the content if it is there as a whole. What is still to come is given back.
-    fn respond(&mut self, response: Response) -> Result<Option<Content>, End> {
+    fn respond(&mut self, mut response: Response) -> Result<Option<Content>, End> {
         self.prepare(&response.content)?;
         let written = match &response.content {
-            Content::Empty => self.write_whole(response.status, &response.headers, &[]).map(|()| None),
+            Content::Empty | Content::Tunnel(_) => {
+                self.write_whole(response.status, &response.headers, &[]).map(|()| None)
+            }
             Content::Full(buf) if buf.len() <= COPY_BODY_BYTES_MAX => {
                 self.write_whole(response.status, &response.headers, buf).map(|()| None)
             }
-            _ => self.write_begin(response.status, &response.headers, response.content),
+            _ => {
+                let content = std::mem::take(&mut response.content);
+                self.write_begin(response.status, &response.headers, content)
+            }
         };
         match written {
-            Ok(rest) => Ok(rest),
+            Ok(rest) => {
+                if let Content::Tunnel(tunnel) = response.content
+                    && self.engine.is_tunnel()
+                {
+                    self.tunnel = Some(Box::new(tunnel));
+                }
+                Ok(rest)
+            }
             Err(Refusal::Exhausted) => Err(End::Exhausted),
             Err(Refusal::Unwritable(error)) => {
                 tracing::error!(status = %response.status, "a response cannot be sent: {error}");
@@ -912,10 +967,31 @@ impl<S: Service> Connection<S> {
     }
 }
 
-impl<S> Drop for Connection<S> {
+/// What a connection shares with the others of its server. It counts among them while this lives.
+struct Counted<S>(Rc<Context<S>>);
+
+impl<S> Counted<S> {
+    fn new(context: Rc<Context<S>>) -> Self {
+        context.connections.set(context.connections.get() + 1);
+        context.stats.connections.add(1);
+        context.stats.connections_open.add(1);
+        Counted(context)
+    }
+}
+
+impl<S> Deref for Counted<S> {
+    type Target = Context<S>;
+
+    #[inline(always)]
+    fn deref(&self) -> &Context<S> {
+        &self.0
+    }
+}
+
+impl<S> Drop for Counted<S> {
     fn drop(&mut self) {
-        self.context.stats.connections_open.subtract(1);
-        self.context.connections.set(self.context.connections.get() - 1);
+        self.0.stats.connections_open.subtract(1);
+        self.0.connections.set(self.0.connections.get() - 1);
     }
 }
 
@@ -957,6 +1033,7 @@ impl<'h> Iterator for Lines<'h> {
 
 /// What the scopes of requests are called.
 static SCOPE_NAMES: [&str; 2] = ["connection", "request"];
+static TUNNEL_NAMES: [&str; 2] = ["connection", "tunnel"];
 
 /// Why a request's scope is cancelled, in most cases.
 const CLIENT_LEFT: &str = "client disconnected";
@@ -1004,7 +1081,7 @@ fn poll_piece(
             Err(error) => Poll::Ready(Some(Err(error.into()))),
         },
         Content::Stream(stream) => stream.as_mut().poll_next(cx),
-        Content::Empty | Content::Full(_) => Poll::Ready(None),
+        Content::Empty | Content::Full(_) | Content::Tunnel(_) => Poll::Ready(None),
     }
 }
 

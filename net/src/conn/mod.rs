@@ -3,6 +3,7 @@
 pub(crate) mod h1;
 mod input;
 mod outbox;
+pub(crate) mod ws;
 
 use std::cell::Cell;
 use std::rc::Rc;

@@ -8,12 +8,14 @@ mod request;
 mod response;
 #[cfg(test)]
 mod tests;
+mod tunnel;
 
 use shards::Leased;
 
 pub use body::{Body, BodyError, Incoming};
 pub use request::{Head, HeadSpares, Peer, Request};
 pub use response::{BodyStream, Content, Headers, Made, Response};
+pub use tunnel::{Tunnel, Upgraded};
 
 /// Answers requests. One value per shard serves all of that shard's connections.
 pub trait Service {

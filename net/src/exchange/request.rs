@@ -8,6 +8,7 @@ use std::rc::Rc;
 use http::Method;
 use platform::{Chunk, Handle};
 use proto::head::{HeadTable, Known};
+use proto::ws::{Refusal, Upgrade};
 use shards::{Shard, TraceContext};
 
 use super::Body;
@@ -100,6 +101,11 @@ impl Request {
         let mut all = self.table().all(&self.head.block, Known::TraceParent);
         let only = all.next()?;
         if all.next().is_some() { None } else { TraceContext::parse(only) }
+    }
+
+    /// Judges whether it asks to speak WebSocket, and may.
+    pub fn upgrade(&self) -> Result<Upgrade<'_>, Refusal> {
+        Upgrade::judge(self.table(), &self.head.block)
     }
 
     /// The body, to be read.

@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use platform::Buf;
 use smallvec::SmallVec;
 
-use super::Body;
+use super::{Body, Tunnel};
 
 /// One response. Framing (`Content-Length`, `Transfer-Encoding`, `Connection`), `Date` and `Server` are the connection's
 /// to write; what is set here under those names, except `Server`, is ignored.
@@ -65,6 +65,8 @@ pub enum Content {
     Body(Body),
     /// A stream made by the handler.
     Stream(Pin<Box<dyn BodyStream>>),
+    /// Nothing, and no further HTTP: who owns the connection from then on.
+    Tunnel(Tunnel),
 }
 
 /// A body that is made while it is sent. It is asked for more only when the last piece has been taken by the kernel.
@@ -186,7 +188,7 @@ impl Content {
     /// The number of bytes to come, if it is known.
     pub fn length(&self) -> Option<u64> {
         match self {
-            Content::Empty => Some(0),
+            Content::Empty | Content::Tunnel(_) => Some(0),
             Content::Full(buf) => Some(buf.len() as u64),
             Content::Body(body) => body.length(),
             Content::Stream(stream) => stream.length(),
@@ -201,6 +203,7 @@ impl fmt::Debug for Content {
             Content::Full(buf) => write!(f, "Full({} bytes)", buf.len()),
             Content::Body(_) => f.write_str("Body"),
             Content::Stream(_) => f.write_str("Stream"),
+            Content::Tunnel(_) => f.write_str("Tunnel"),
         }
     }
 }

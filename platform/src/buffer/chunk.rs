@@ -1,6 +1,6 @@
 #![allow(unsafe_code)]
-//! [`Chunk`]: a lease on a piece of the pool's memory, read-only and shared by count; [`ChunkMut`]: the same while it has
-//! one owner, who may append.
+//! [`Chunk`]: a lease on a piece of the pool's memory, read-only and shared by count, but for one that is alone on its block;
+//! [`ChunkMut`]: the same while it has one owner, who may append.
 //!
 //! The count is not atomic and a chunk is not `Send`: it never leaves its shard, but in the form that
 //! [`share`](Chunk::share) makes. The memory goes home when the last lease on its block ends, whichever slice of it that was.
@@ -38,7 +38,7 @@ impl Chunk {
     ///
     /// # Safety
     /// `start..start + len` lies in `block` of `pool`, holds initialised bytes, nobody writes there while the block is
-    /// leased, and the block's count includes this lease.
+    /// leased but through a lease that is the only one, and the block's count includes this lease.
     pub(super) unsafe fn from_block(pool: Rc<PoolCore>, start: NonNull<u8>, len: u32, block: Block) -> Self {
         Chunk { pool, start, len, block }
     }
@@ -89,6 +89,45 @@ impl Chunk {
         let front = Chunk { pool, start: self.start, len: count as u32, block: self.block };
         self.advance(count);
         front
+    }
+
+    /// The bytes, to be changed where they lie, if no other lease looks at the same memory: what was received is unmasked so
+    /// without a copy. `None` if one does, be it a slice of other bytes of the block, or a [shared](Chunk::share) one.
+    pub fn try_mut(&mut self) -> Option<&mut [u8]> {
+        if self.pool.leases(self.block) != 1 {
+            return None;
+        }
+        // SAFETY: by the contract of `from_block` the range is initialised memory of a block that this lease keeps alive. Its
+        // count says that this lease is the only one: clones, slices and shared forms count from when they are made to when
+        // they end, shared ones as seen here, after whoever held them was done (`take_returned` acquires). A further one
+        // can only be made of this one, which is borrowed for as long as the slice lives. The kernel writes to a
+        // receive buffer only before its completion, and what it is to send is in a lease of its own.
+        Some(unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len as usize) })
+    }
+
+    /// The bytes, to be changed: where they lie, or, if another lease looks at the same memory, in a copy of their own in a
+    /// pooled chunk, which this lease is on from then on. `None` if that is needed and the pool has no room for it, or
+    /// the bytes are more than [`CHUNK_BYTES_MAX`](crate::limits::CHUNK_BYTES_MAX): then nothing has changed.
+    ///
+    /// ```
+    /// use shardwise_platform::{Pool, PoolSize};
+    ///
+    /// let pool = Pool::new(PoolSize::default());
+    /// let mut chunk = pool.lease(5).unwrap();
+    /// chunk.put(b"hello");
+    /// let mut mine = chunk.freeze();
+    /// mine.make_mut().unwrap()[0] = b'j';
+    /// let kept = mine.clone();
+    /// mine.make_mut().unwrap().make_ascii_uppercase();
+    /// assert_eq!((&mine[..], &kept[..]), (&b"JELLO"[..], &b"jello"[..]));
+    /// ```
+    pub fn make_mut(&mut self) -> Option<&mut [u8]> {
+        if self.pool.leases(self.block) != 1 {
+            let mut copy = PoolCore::lease(&self.pool, self.len())?;
+            copy.put(self);
+            *self = copy.freeze();
+        }
+        self.try_mut()
     }
 
     /// Whether this lease keeps one of the kernel's receive buffers from being used again.
@@ -166,7 +205,8 @@ impl Deref for Chunk {
     fn deref(&self) -> &[u8] {
         // SAFETY: by the contract of `from_block`, kept by every method here, the range is initialised memory of a block
         // that this lease keeps alive (`pool` owns the region), and nobody writes to it while it is leased: the kernel
-        // writes to a receive buffer only before its completion, and a `ChunkMut` ends when it becomes a `Chunk`.
+        // writes to a receive buffer only before its completion, a `ChunkMut` ends when it becomes a `Chunk`, and `try_mut`
+        // writes only where this is the one lease, which it then borrows.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len as usize) }
     }
 }

@@ -238,6 +238,22 @@ impl PoolCore {
         }
     }
 
+    /// How many leases there are on `block`. One that is shared counts until the pool has seen that it came home.
+    pub(super) fn leases(&self, block: Block) -> u32 {
+        let count = |block: Block| match block.is_receive() {
+            true => self.receive[block.group()].leases[usize::from(block.buffer())].get(),
+            false => self.classes[block.class()].leases.borrow()[block.index() as usize].get(),
+        };
+        match count(block) {
+            // Some may have come home.
+            2.. if self.shared.get() > 0 => {
+                self.take_returned();
+                count(block)
+            }
+            leases => leases,
+        }
+    }
+
     pub(super) fn release(&self, block: Block) {
         if block.is_receive() {
             let receive = &self.receive[block.group()];

@@ -249,6 +249,70 @@ fn the_rest_of_a_buffer_can_be_moved() {
     assert_eq!(chunk[..], [4; 10]);
 }
 
+/// Changes a chunk: whether that was where it lay.
+#[track_caller]
+fn check_changed(chunk: &mut Chunk, in_place: bool) {
+    let (place, before) = (chunk.as_ptr(), chunk.to_vec());
+    assert_eq!(chunk.try_mut().is_some(), in_place);
+    let changed = chunk.make_mut().expect("the pool has room");
+    changed.iter_mut().for_each(|byte| *byte ^= 0x55);
+    assert_eq!(chunk.as_ptr() == place, in_place);
+    assert!(chunk.iter().zip(&before).all(|(now, before)| *now == before ^ 0x55));
+    assert_eq!(chunk.len(), before.len());
+}
+
+#[test]
+fn a_lease_that_is_alone_is_changed_where_it_lies() {
+    let pool = pool(2);
+    for mut chunk in [received(&pool, b"received"), chunk(&pool, b"pooled")] {
+        check_changed(&mut chunk, true);
+        chunk.advance(2);
+        chunk.truncate(3);
+        check_changed(&mut chunk, true);
+    }
+    check_home(&pool);
+}
+
+#[test]
+fn a_lease_that_is_not_alone_is_copied_and_the_others_stay() {
+    let pool = pool(1);
+    let mut whole = received(&pool, b"frontback");
+    let back = whole.clone().slice(5..9);
+    let mut front = whole.split_to(5);
+    drop(whole);
+    check_changed(&mut front, false);
+    assert_eq!((&back[..], front.pins_receive_buffer()), (&b"back"[..], false));
+    check_changed(&mut front, true);
+    drop(front);
+    let (mut back, clone) = (back.clone(), back);
+    check_changed(&mut back, false);
+    drop((back, clone));
+    check_home(&pool);
+}
+
+#[test]
+fn what_is_shared_is_not_changed_until_it_is_home() {
+    let pool = sharing_pool(64);
+    let mut chunk = received(&pool, &[7; 4096]);
+    let shared = chunk.clone().share();
+    assert!(chunk.try_mut().is_none());
+    std::thread::spawn(move || assert!(shared.iter().all(|&byte| byte == 7))).join().unwrap();
+    check_changed(&mut chunk, true);
+    drop(chunk);
+    check_home(&pool);
+}
+
+#[test]
+fn without_room_for_a_copy_nothing_changes() {
+    let pool = pool(1);
+    let mut chunk = received(&pool, b"received");
+    let (other, _all) = (chunk.clone(), pool.lease(CHUNK_BYTES_MAX).expect("the pool has one"));
+    assert!(chunk.make_mut().is_none());
+    drop(other);
+    assert_eq!(&chunk[..], b"received");
+    check_changed(&mut chunk, true);
+}
+
 #[test]
 fn leases_outlive_the_pool_and_each_other() {
     let pool = pool(2);

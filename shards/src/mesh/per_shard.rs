@@ -65,7 +65,14 @@ pub struct PerShard<T> {
     part: PhantomData<fn() -> T>,
 }
 
-/// One shard's own part of a [`PerShard`], for tasks of that shard. It is not `Send`.
+/// One shard's own part of a [`PerShard`], for tasks of that shard. It is not `Send`:
+///
+/// ```compile_fail,E0277
+/// fn sent_to_a_thread<T: Send>(_: T) {}
+/// fn check(part: shardwise_shards::Part<u64>) {
+///     sent_to_a_thread(part);
+/// }
+/// ```
 pub struct Part<T>(Rc<RefCell<T>>);
 
 impl<T: 'static> PerShard<T> {

@@ -84,6 +84,8 @@ struct Berth {
     /// Waits for the cancellation of its scope, from the first wait to the end, since a place in a queue for each wait would cost
     /// as much as the wait. `None` while it is spare.
     cancel: RefCell<Option<CancelWait>>,
+    /// It waits under another waker than this one, or not yet.
+    is_waker_new: Cell<bool>,
     /// How many [`shielded`] calls are under way.
     shields: Cell<u32>,
     /// It is being unwound, for this cause.
@@ -176,7 +178,7 @@ impl<R: 'static> Future for Green<R> {
     type Output = R;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<R> {
-        self.berth.waker.borrow_mut().clone_from(cx.waker());
+        self.berth.take_waker(cx.waker());
         self.berth.has_begun.set(true);
         match self.resume(Coroutine::resume) {
             Some(value) => Poll::Ready(value),
@@ -221,6 +223,7 @@ impl Greens {
             Rc::new(Berth {
                 waker: RefCell::new(Waker::noop().clone()),
                 cancel: RefCell::default(),
+                is_waker_new: Cell::new(true),
                 shields: Cell::new(0),
                 unwound_for: Cell::new(None),
                 has_begun: Cell::new(false),
@@ -234,6 +237,7 @@ impl Greens {
     fn put_back(&self, berth: &Rc<Berth>) {
         let cancel = berth.cancel.take();
         let waker = berth.waker.replace(Waker::noop().clone());
+        berth.is_waker_new.set(true);
         berth.shields.set(0);
         berth.has_begun.set(false);
         berth.unwound_for.set(None);
@@ -287,6 +291,16 @@ pub(super) fn shielded<R>(f: impl FnOnce() -> R) -> R {
 }
 
 impl Berth {
+    /// Mostly it is the same.
+    #[inline]
+    fn take_waker(&self, waker: &Waker) {
+        let mut known = self.waker.borrow_mut();
+        if !known.will_wake(waker) {
+            known.clone_from(waker);
+            self.is_waker_new.set(true);
+        }
+    }
+
     /// Polls `work`, unless its scope is cancelled.
     fn poll<F: Future>(&self, work: Pin<&mut F>) -> Poll<Result<F::Output, Cancelled>> {
         let waker = self.waker.borrow();
@@ -299,7 +313,12 @@ impl Berth {
         }
         let polled = work.poll(&mut cx);
         if polled.is_pending() {
-            self.with_cancel(|cancel| cancel.wait(&mut cx));
+            let is_new = self.is_waker_new.take();
+            self.with_cancel(|cancel| {
+                if is_new || !cancel.is_waiting() {
+                    cancel.wait(&mut cx);
+                }
+            });
         }
         polled.map(Ok)
     }

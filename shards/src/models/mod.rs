@@ -3,6 +3,7 @@
 //! The one idea: one body of code, whatever runs it. A library function that ends its waits with [`.wait()`](Wait::wait)
 //! runs in a green thread, in the pool of threads, and on a plain thread; `.wait()` asks the thread where it stands, and does
 //! what is right there. In a stackless task, which has no stack of its own to leave standing, it panics with the remedy.
+//! On a simulated machine stand-ins take the place of threads, and wait on it.
 //!
 //! | model | its code | a wait |
 //! |---|---|---|
@@ -13,11 +14,13 @@
 
 mod green;
 pub mod offload;
+mod stand_in;
 mod thread;
 mod wait;
 
 pub use green::Green;
 pub(crate) use green::Greens;
+pub(crate) use stand_in::{StandIn, StandIns};
 pub(crate) use thread::Private;
 pub use thread::{CancelFlag, on_pool_thread};
 pub use wait::Wait;

@@ -9,7 +9,7 @@
 //! they may run on all CPUs of the process, whatever the shards are pinned to.
 //!
 //! On a simulated machine there are no threads: `seats` take their place, each job takes a time that the seed decides, and
-//! runs at the end of it.
+//! runs at the end of it, on a stack of its own where it may wait.
 //!
 //! ```
 //! use shardwise_shards::Simulation;
@@ -26,7 +26,7 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
@@ -39,6 +39,7 @@ use crate::shard::panic_text;
 use crate::stats::ShardStats;
 use crate::{Shard, budget, task};
 use seats::Seats;
+pub(crate) use seats::SimulatedPool;
 
 /// A job on its way: the future of [`Shard::offload`], ready with what the job returns.
 ///
@@ -80,7 +81,7 @@ pub enum OffloadError {
     Full,
     /// It was cancelled by [`Offload::cancel`] before it had begun.
     Cancelled,
-    /// It panicked, with this payload: [`resume_unwind`](std::panic::resume_unwind) goes on with it here.
+    /// It panicked, with this payload: [`resume_unwind`] goes on with it here.
     Panicked(Box<dyn Any + Send>),
     /// The shard or its runtime ends, or the shard is of no runtime.
     Stopped,
@@ -299,11 +300,19 @@ where
         if let Some(cause) = cancelled {
             flag.set(cause);
         }
-        let result = catch_unwind(AssertUnwindSafe(|| on_pool_thread(&flag, work)));
+        let (result, ending, unwinding) = match catch_unwind(AssertUnwindSafe(|| on_pool_thread(&flag, work))) {
+            Ok(value) => (Ok(value), Ending::Done, None),
+            // The simulation ends in the middle of it: nobody's panic, which goes on to whoever unwinds the job.
+            Err(unwinding) if thread::is_unwound() => (Err(OffloadError::Stopped), Ending::Done, Some(unwinding)),
+            Err(payload) => (Err(OffloadError::Panicked(payload)), Ending::Panicked, None),
+        };
         // Counted before it is told, so that whoever has the result finds it counted.
-        pool.ended(&self.about, if result.is_ok() { Ending::Done } else { Ending::Panicked });
-        if let Some(unwanted) = self.publish(result.map_err(OffloadError::Panicked)) {
+        pool.ended(&self.about, ending);
+        if let Some(unwanted) = self.publish(result) {
             discard(unwanted);
+        }
+        if let Some(unwinding) = unwinding {
+            resume_unwind(unwinding);
         }
     }
 
@@ -505,8 +514,8 @@ impl Pool {
         Arc::new(Pool::with(shards, bounds, false))
     }
 
-    /// A pool without threads: whoever drives the simulation calls [`happen`](Pool::happen).
-    pub(crate) fn simulated(shards: usize, bounds: Bounds) -> Arc<Self> {
+    /// A pool without threads, for a [`SimulatedPool`].
+    fn simulated(shards: usize, bounds: Bounds) -> Arc<Self> {
         Arc::new(Pool::with(shards, bounds, true))
     }
 

@@ -4,7 +4,7 @@
 //! the thread ends. So timers, sockets and channels are what they are everywhere. Between two waits nobody drives it, and what was
 //! spawned there stands still; what is begun or given up (a socket is closed, say) is submitted on the spot then.
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
@@ -16,6 +16,7 @@ use platform::{BackendKind, Choice, Config, PoolSize, Selection};
 
 use super::Footing;
 use super::offload::Offloader;
+use super::stand_in::Post;
 use crate::limits::{PRIVATE_BULK_BUFFERS, PRIVATE_HEAD_BUFFERS, PRIVATE_POOL_BYTES_MAX};
 use crate::runtime::start::Start;
 use crate::runtime::{choice_from_environment, features_from_environment, stand};
@@ -108,26 +109,27 @@ fn with_flag<R>(flag: Option<CancelFlag>, f: impl FnOnce() -> R) -> R {
 
     impl Drop for Guard {
         fn drop(&mut self) {
-            task::with_private(|private| private.cancel.replace(self.0.take()));
+            task::with_private(|private| private.replace_cancel(self.0.take()));
         }
     }
 
-    let before = task::with_private(|private| private.cancel.replace(flag));
+    let before = task::with_private(|private| private.replace_cancel(flag));
     let _guard = Guard(before.flatten());
     f()
 }
 
 /// Waits on a plain thread.
 #[track_caller]
-pub(super) fn wait<F: Future>(work: F) -> F::Output {
-    on_own(|own| own.drive(work))
+pub(super) fn wait<F: Future>(work: F) -> Result<F::Output, Cancelled> {
+    check_post()?;
+    Ok(on_own(|own| own.drive(work)))
 }
 
 /// Waits on a thread of the pool, until the work is cancelled.
 #[track_caller]
 pub(super) fn wait_in_pool<F: Future>(work: F) -> Result<F::Output, Cancelled> {
-    let cancel = task::with_private(|private| private.cancel.borrow().clone()).flatten();
-    let Some(cancel) = cancel else { return Ok(wait(work)) };
+    let Some(cancel) = cancel_flag() else { return wait(work) };
+    check_post()?;
     cancel.check()?;
     let mut work = pin!(work);
     on_own(|own| {
@@ -146,21 +148,85 @@ pub(super) fn wait_in_pool<F: Future>(work: F) -> Result<F::Output, Cancelled> {
 
 /// Whether the work that this thread of a pool is doing has been cancelled. False elsewhere.
 pub(super) fn is_cancelled() -> bool {
-    let cancel = task::with_private(|private| private.cancel.borrow().clone()).flatten();
-    cancel.is_some_and(|cancel| cancel.check().is_err())
+    cancel_flag().is_some_and(|cancel| cancel.check().is_err())
 }
 
-/// What a thread keeps for its waits.
+fn cancel_flag() -> Option<CancelFlag> {
+    task::with_private(|private| private.0.borrow().cancel.clone()).flatten()
+}
+
+/// Whether the work that asks is that of a [stand-in](super::stand_in) that is being unwound.
+pub(super) fn is_unwound() -> bool {
+    post().is_some_and(|post| post.is_unwound())
+}
+
+/// An error if whoever asks may not wait, being a [stand-in](super::stand_in).
+#[track_caller]
+fn check_post() -> Result<(), Cancelled> {
+    post().map_or(Ok(()), |post| post.check())
+}
+
+fn post() -> Option<Rc<Post>> {
+    task::with_private(|private| private.0.borrow().post.clone()).flatten()
+}
+
+/// What a thread keeps for its waits, or the stand-in that runs on it at this moment.
 #[derive(Debug)]
-pub(crate) struct Private {
-    own: OnceCell<Own>,
+pub(crate) struct Private(RefCell<Kept>);
+
+#[derive(Debug)]
+pub(super) struct Kept {
+    own: Option<Rc<Own>>,
     /// What ends the work that this thread of a pool is doing.
-    cancel: RefCell<Option<CancelFlag>>,
+    cancel: Option<CancelFlag>,
+    /// Of a stand-in.
+    post: Option<Rc<Post>>,
 }
 
 impl Private {
     pub(crate) const fn new() -> Self {
-        Private { own: OnceCell::new(), cancel: RefCell::new(None) }
+        Private(RefCell::new(Kept { own: None, cancel: None, post: None }))
+    }
+
+    /// Has another keep its own here, and keeps for it what was here.
+    pub(super) fn exchange(&self, kept: &mut Kept) {
+        std::mem::swap(&mut *self.0.borrow_mut(), kept);
+    }
+
+    fn replace_cancel(&self, flag: Option<CancelFlag>) -> Option<CancelFlag> {
+        std::mem::replace(&mut self.0.borrow_mut().cancel, flag)
+    }
+
+    /// The private shard, which is made if it is not there.
+    fn own(&self) -> Result<Rc<Own>, String> {
+        let (known, post) = {
+            let kept = self.0.borrow();
+            (kept.own.clone(), kept.post.clone())
+        };
+        known.map_or_else(
+            || {
+                let own = Rc::new(Own::new(post)?);
+                self.0.borrow_mut().own = Some(Rc::clone(&own));
+                Ok(own)
+            },
+            Ok,
+        )
+    }
+}
+
+impl Kept {
+    /// For a stand-in that begins.
+    pub(super) fn on_post(post: &Rc<Post>) -> Self {
+        Kept { own: None, cancel: None, post: Some(Rc::clone(post)) }
+    }
+
+    /// Whether the private shard has something to do, or whoever drives it.
+    pub(super) fn is_ready(&self) -> bool {
+        self.own.as_ref().is_some_and(|own| own.is_woken.get() || own.shard.is_ready())
+    }
+
+    pub(super) fn shard(&self) -> Option<&Shard> {
+        self.own.as_ref().map(|own| &own.shard)
     }
 }
 
@@ -172,13 +238,16 @@ struct Own {
     /// A task that only notes that it was woken: whoever drives the shard waits under its number.
     pilot: JoinHandle<()>,
     is_woken: Rc<Cell<bool>>,
+    /// Of a stand-in, which stops where a thread would park.
+    post: Option<Rc<Post>>,
 }
 
 impl Shard {
     /// The shard of this thread: the one that it runs at this moment, else the thread's private shard, which
     /// [`.wait()`](super::Wait::wait) drives. That is made at first use, on the backend that a runtime would choose
     /// (`SHARDWISE_BACKEND` decides if it is set), with small pools; where the chosen backend cannot be had by one more shard
-    /// (a limit on locked memory, say), on the one that takes its place.
+    /// (a limit on locked memory, say), on the one that takes its place. In an offloaded job of a
+    /// [simulation](crate::Simulation) it is a shard of the simulated machine, and ends with the job.
     ///
     /// # Panics
     ///
@@ -192,27 +261,28 @@ impl Shard {
 /// Calls `f` with this thread's shard, which is made if it is not there.
 #[track_caller]
 fn on_own<R>(f: impl FnOnce(&Own) -> R) -> R {
-    let done = task::with_private(|private| match private.own.get() {
-        Some(own) => Ok(f(own)),
-        None => Own::new().map(|own| f(private.own.get_or_init(|| own))),
-    });
-    match done {
-        Some(Ok(done)) => done,
+    match task::with_private(Private::own) {
+        Some(Ok(own)) => f(&own),
         Some(Err(reason)) => panic!("this thread cannot wait, since it cannot have a shard of its own: {reason}"),
         None => panic!("`.wait()` on a thread that is ending: wait before its last destructors"),
     }
 }
 
 impl Own {
-    fn new() -> Result<Own, String> {
-        let features = features_from_environment()?;
+    fn new(post: Option<Rc<Post>>) -> Result<Own, String> {
         let pool = PoolSize {
             head_buffers: PRIVATE_HEAD_BUFFERS,
             bulk_buffers: PRIVATE_BULK_BUFFERS,
             bytes: PRIVATE_POOL_BYTES_MAX,
         };
-        let config = Config { pool, features, ..Config::default() };
-        let running = start(choice_from_environment()?, &config)?;
+        let config = Config { pool, ..Config::default() };
+        let running = match &post {
+            Some(post) => post.stand(seed("a simulation", &config), &config)?,
+            None => {
+                let config = Config { features: features_from_environment()?, ..config };
+                start(choice_from_environment()?, &config)?
+            }
+        };
         let shard = running.shard().clone();
         let is_woken = Rc::new(Cell::new(false));
         let noted = Rc::clone(&is_woken);
@@ -222,7 +292,7 @@ impl Own {
         }));
         let pilot = pilot.map_err(|error| error.to_string())?;
         shard.leave(true);
-        Ok(Own { shard, running: RefCell::new(running), pilot, is_woken })
+        Ok(Own { shard, running: RefCell::new(running), pilot, is_woken, post })
     }
 
     /// Runs `work` to its end, and the shard's tasks meanwhile.
@@ -247,16 +317,26 @@ impl Own {
         let _driving = Driving(&self.shard);
         self.is_woken.set(true);
         loop {
-            if self.is_woken.take()
+            if self.may_poll()
+                && self.is_woken.take()
                 && let Poll::Ready(output) = running.poll_for(self.pilot.number(), |cx| work.as_mut().poll(cx))
             {
                 return output;
             }
             let next = running.turn();
-            if !self.is_woken.get() {
-                running.park(next);
+            match &self.post {
+                Some(post) => {
+                    running.park(next);
+                    post.stop();
+                }
+                None if self.is_woken.get() => {}
+                None => running.park(next),
             }
         }
+    }
+
+    fn may_poll(&self) -> bool {
+        self.post.as_ref().is_none_or(|post| post.may_poll())
     }
 }
 
@@ -275,17 +355,21 @@ fn start(choice: Choice, config: &Config) -> Result<Running, String> {
 }
 
 fn open(selection: &Selection, config: &Config) -> Result<Running, String> {
-    let seed = Seed {
+    stand(seed(&selection.why, config), selection.kind, config)
+}
+
+/// What a private shard is made from, but for its reactor.
+fn seed(why: &str, config: &Config) -> Seed {
+    Seed {
         number: 0,
         count: 1,
-        why: Arc::from(selection.why.as_str()),
+        why: Arc::from(why),
         start: Start::new(1),
         stats: Arc::default(),
         spin_time_max: Duration::ZERO,
         offloader: Offloader::closed(),
         stacks: config.stacks,
-    };
-    stand(seed, selection.kind, config)
+    }
 }
 
 #[cfg(test)]

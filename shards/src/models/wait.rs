@@ -19,23 +19,25 @@ use crate::task;
 /// ```
 pub trait Wait: Future {
     /// Runs the future to its end, and gives its output. What it means depends on the [model](super::Model): in a green
-    /// thread, the shard's other tasks run meanwhile; on a plain thread or a pool's, it drives the thread's private shard.
+    /// thread, the shard's other tasks run meanwhile; on a plain thread or a pool's, it drives the thread's private shard. An
+    /// offloaded job of a simulation has one on the simulated machine, and the simulation goes on meanwhile.
     ///
     /// Errors: whatever the code runs in was cancelled; the future is dropped where it stands. Every later wait is the same
     /// error, unless [shielded](super::shielded). A destructor that
-    /// waits while its green thread unwinds gets one at once, whatever it waits for.
+    /// waits while its green thread, or simulated job, unwinds gets one at once, whatever it waits for.
     ///
     /// # Panics
     ///
     /// In a stackless task, and in a closure that runs between a shard's tasks; the text says what to write instead. On a
-    /// thread whose private shard cannot be made: see [`Shard::here`](crate::Shard::here). What the future panics with.
+    /// thread whose private shard cannot be made: see [`Shard::here`](crate::Shard::here). In a simulated job, on a processor
+    /// whose stacks cannot be switched. What the future panics with.
     #[track_caller]
     fn wait(self) -> Result<Self::Output, Cancelled>
     where
         Self: Sized,
     {
         match task::footing() {
-            Footing::Thread => Ok(thread::wait(self)),
+            Footing::Thread => thread::wait(self),
             Footing::Pool => thread::wait_in_pool(self),
             Footing::Green => green::wait(self),
             Footing::Task => in_a_task(),

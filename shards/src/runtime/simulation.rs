@@ -18,9 +18,10 @@ use platform::{Config, Reactor};
 use super::start::Start;
 use super::{finished, spawn_main};
 use crate::limits::{SIMULATED_CPUS, SIMULATED_TURN};
-use crate::models::offload::{Bounds, Offloader, Pool};
+use crate::models::offload::{Bounds, Offloader, Pool, SimulatedPool};
+use crate::models::{StandIn, StandIns};
 use crate::shard::{Running, Seed};
-use crate::{JoinHandle, Remote, Shard};
+use crate::{JoinHandle, Remote, Shard, SpawnError};
 
 /// A simulated machine and the shards that run on it.
 ///
@@ -40,7 +41,10 @@ pub struct Simulation {
     // In this order: shards end before the machine they run on.
     members: Vec<Member>,
     /// What programs have offloaded; it may go on when they have ended.
-    pools: Vec<Arc<Pool>>,
+    pools: Vec<SimulatedPool>,
+    /// Plain threads that have not ended.
+    threads: Vec<StandIn>,
+    stand_ins: StandIns,
     machine: Machine,
     config: Config,
     offload: Bounds,
@@ -78,7 +82,9 @@ impl Simulation {
 
     fn on(machine: Machine, config: Config) -> Self {
         let offload = Bounds::new(SIMULATED_CPUS, None, None);
-        Simulation { members: Vec::new(), pools: Vec::new(), machine, config, offload }
+        let stand_ins = StandIns::plain(&machine, config.stacks);
+        let (members, pools, threads) = (Vec::new(), Vec::new(), Vec::new());
+        Simulation { members, pools, threads, stand_ins, machine, config, offload }
     }
 
     /// How many threads run what is [offloaded](Shard::offload), and how many jobs of each shard may wait, for programs that
@@ -115,6 +121,26 @@ impl Simulation {
             self.members.push(Member { running, main: Some(main), start: Arc::clone(&start) });
         }
         Program { remotes, results }
+    }
+
+    /// Starts a plain thread of the machine, which runs no shard of a program: [`Model::Thread`](crate::Model::Thread), whose
+    /// waits drive a private shard on the machine. It runs as time passes; a panic of its goes on with whoever lets it pass. It
+    /// is unwound where it waits when the simulation ends.
+    ///
+    /// Errors: there are as many as may be, the system has no memory for a stack, or the processor's cannot be switched.
+    ///
+    /// ```
+    /// use shardwise_shards::{Shard, Simulation, Wait};
+    /// use std::time::Duration;
+    ///
+    /// let mut simulation = Simulation::new(1);
+    /// simulation.thread(|| Shard::here().sleep(Duration::from_secs(3600)).wait().unwrap()).unwrap();
+    /// simulation.run_to_end();
+    /// assert!(simulation.machine().elapsed() >= Duration::from_secs(3600));
+    /// ```
+    pub fn thread(&mut self, work: impl FnOnce() + 'static) -> Result<(), SpawnError> {
+        self.threads.push(self.stand_ins.stand_in(work).map_err(SpawnError::NoStack)?);
+        Ok(())
     }
 
     /// Runs everything until `client`, on a shard of its own, has ended, and returns what it gives.
@@ -176,10 +202,11 @@ impl Simulation {
         }
     }
 
-    /// What is offloaded and due, and one turn of every shard that may run.
+    /// What is offloaded and due, threads that may run, and one turn of every shard that may.
     fn round(&mut self) {
         let now = self.machine.now();
-        self.pools.iter().for_each(|pool| pool.happen(now));
+        self.pools.iter_mut().for_each(|pool| pool.happen(now));
+        self.threads.retain_mut(|thread| thread.is_stalled() || !thread.go_on());
         for member in self.members.iter_mut().filter(|member| !member.running.is_stalled()) {
             let next = member.running.turn();
             member.running.park(next);
@@ -223,20 +250,25 @@ impl Simulation {
     /// When it goes on: a little later while tasks are ready, else when something comes next.
     fn next_moment(&self) -> Option<Instant> {
         let is_ready = |member: &Member| member.running.is_ready() && !member.running.is_stalled();
-        match self.members.iter().any(is_ready) {
+        let may_go_on = |thread: &StandIn| thread.is_ready() && !thread.is_stalled();
+        let is_ready = self.members.iter().any(is_ready)
+            || self.pools.iter().any(SimulatedPool::is_ready)
+            || self.threads.iter().any(may_go_on);
+        match is_ready {
             true => Some(self.machine.now() + SIMULATED_TURN),
             false => {
-                self.machine.next_event().into_iter().chain(self.pools.iter().filter_map(|pool| pool.next_at())).min()
+                self.machine.next_event().into_iter().chain(self.pools.iter().filter_map(SimulatedPool::next_at)).min()
             }
         }
     }
 
     /// The threads of a program that begins; those of programs that have ended are forgotten.
     fn pool(&mut self, shards: usize) -> Arc<Pool> {
-        self.pools.retain(|pool| Arc::strong_count(pool) > 1 || pool.next_at().is_some());
-        let pool = Pool::simulated(shards, self.offload);
-        self.pools.push(Arc::clone(&pool));
-        pool
+        self.pools.retain(SimulatedPool::is_needed);
+        let pool = SimulatedPool::new(shards, self.offload, &self.machine, self.config.stacks);
+        let shared = Arc::clone(pool.shared());
+        self.pools.push(pool);
+        shared
     }
 
     fn running(&self, number: usize, count: usize, start: &Arc<Start>, pool: &Arc<Pool>) -> Running {

@@ -66,17 +66,6 @@ impl Current {
         }
     }
 
-    /// Puts back what [`get`](Current::get) gave.
-    fn put_back(&self, was: Result<Key, (Key, Demand)>) {
-        match was {
-            Ok(key) => self.scope.set(key),
-            Err((within, demand)) => {
-                self.scope.set(TO_BE_MADE);
-                self.set_demand(within, demand);
-            }
-        }
-    }
-
     fn demand(&self) -> (Key, Demand) {
         let (names, numbers, deadline) = (self.names.get(), self.numbers.get(), self.deadline.get());
         (self.within.get(), Demand { names, numbers, deadline })
@@ -146,7 +135,8 @@ impl ScopeHandle {
     /// `work` when the scope is cancelled.
     #[inline]
     pub fn enter<R>(&self, work: impl FnOnce() -> R) -> R {
-        let _entered = self.entered();
+        let current = &self.tree.current;
+        let _back = Back(current, current.scope.replace(self.key));
         work()
     }
 
@@ -184,21 +174,44 @@ impl ScopeHandle {
     }
 }
 
+/// Makes this scope, or that one is to be made, the current one again when dropped.
+struct Back<'t>(&'t Current, Key);
+
+impl Drop for Back<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.scope.set(self.1);
+    }
+}
+
 /// Runs `stop`, in which a green thread stops and others run: the current scope is the same again afterwards, also if it is
 /// unwound from there.
 #[inline]
 pub(crate) fn across(shard: &Shard, stop: impl FnOnce()) {
-    struct Back<'t>(&'t Tree, Result<Key, (Key, Demand)>);
+    let current = &shard.scope_tree().current;
+    match current.scope.get() {
+        key if is_to_be_made(key) => across_on_demand(current, stop),
+        key => {
+            let _back = Back(current, key);
+            stop();
+        }
+    }
+}
 
-    impl Drop for Back<'_> {
-        #[inline]
+/// The same for a scope on demand, which is more to put back.
+#[cold]
+fn across_on_demand(current: &Current, stop: impl FnOnce()) {
+    struct BackOnDemand<'t>(&'t Current, (Key, Demand));
+
+    impl Drop for BackOnDemand<'_> {
         fn drop(&mut self) {
-            self.0.current.put_back(self.1);
+            let (within, demand) = self.1;
+            self.0.scope.set(TO_BE_MADE);
+            self.0.set_demand(within, demand);
         }
     }
 
-    let tree = shard.scope_tree();
-    let _back = Back(tree, tree.current.get());
+    let _back = BackOnDemand(current, current.demand());
     stop();
 }
 

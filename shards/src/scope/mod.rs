@@ -43,7 +43,22 @@ pub use run::Run;
 pub(crate) use tree::Tree;
 use tree::Wait;
 
-/// A scope, and the right to end it: dropping it cancels it. It derefs to its [`ScopeHandle`].
+/// A scope, and the right to end it: dropping it cancels it. It derefs to its [`ScopeHandle`], which may be cloned; the right
+/// is one, and stays on its shard:
+///
+/// ```compile_fail,E0277
+/// fn cloned<T: Clone>(_: &T) {}
+/// fn check(scope: &shardwise_shards::Scope) {
+///     cloned(scope);
+/// }
+/// ```
+///
+/// ```compile_fail,E0277
+/// fn sent_to_a_thread<T: Send>(_: T) {}
+/// fn check(scope: shardwise_shards::Scope) {
+///     sent_to_a_thread(scope);
+/// }
+/// ```
 #[must_use = "a scope that is dropped is cancelled"]
 pub struct Scope {
     handle: ScopeHandle,
@@ -121,6 +136,7 @@ impl Scope {
             let node = inside.at(self.key);
             node.deadline = Some(node.deadline.map_or(deadline, |known| known.min(deadline)));
         });
+        self.tree.note_change();
         self
     }
 

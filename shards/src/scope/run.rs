@@ -26,6 +26,8 @@ pin_project! {
 /// Who waits for the cancellation. What it holds is let go of after the work: the gate waits until that is dropped.
 pub(crate) struct CancelWait {
     ticket: Option<Ticket>,
+    /// The tree's last change when it was neither cancelled nor had a deadline.
+    seen: u64,
     alarm: Option<Alarm>,
     scope: ScopeHandle,
     pass: Option<Pass>,
@@ -63,17 +65,30 @@ impl<F: Future> Future for Run<F> {
 
 impl CancelWait {
     pub(crate) fn new(scope: ScopeHandle) -> Self {
-        CancelWait { ticket: None, alarm: None, scope, pass: None }
+        CancelWait { ticket: None, seen: u64::MAX, alarm: None, scope, pass: None }
     }
 
     /// Why the work must end, if it must. The deadline of a scope ends all that has it.
+    /// Most polls find that no scope has changed since the last, and look no further.
+    #[inline]
     pub(crate) fn cause(&mut self, cx: &mut Context<'_>) -> Option<Cause> {
+        match self.seen == self.scope.tree.changes() {
+            true => None,
+            false => self.look(cx),
+        }
+    }
+
+    fn look(&mut self, cx: &mut Context<'_>) -> Option<Cause> {
         let scope = &self.scope;
+        let changes = scope.tree.changes();
         let (cause, deadline) = scope.tree.standing(scope.key);
         if cause.is_some() {
             return cause;
         }
-        let deadline = deadline?;
+        let Some(deadline) = deadline else {
+            self.seen = changes;
+            return None;
+        };
         let shard = scope.shard()?;
         let alarm = self.alarm.get_or_insert_with(|| shard.alarm(deadline));
         if alarm.poll_rung(cx).is_pending() {
@@ -82,6 +97,12 @@ impl CancelWait {
         let owner = scope.tree.owner_of_deadline(scope.key);
         scope.tree.cancel(owner, Cause::Deadline);
         Some(Cause::Deadline)
+    }
+
+    /// Whether the waker that was last given to [`wait`](CancelWait::wait) is certain to be woken by the cancellation.
+    #[inline]
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.ticket.is_some() && self.seen == self.scope.tree.changes()
     }
 
     /// Sees to it that the task is woken by the cancellation. Asking again costs little.

@@ -5,7 +5,7 @@
 //! that a gate need only look at its own count. Wakers and calls are made when the nodes are no longer borrowed: they may
 //! run anyone's code, which may come back here.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::task::Waker;
 use std::time::Instant;
@@ -23,6 +23,8 @@ use crate::{Shard, TraceContext};
 pub(crate) struct Tree {
     inside: RefCell<Inside>,
     root: Key,
+    /// How often a scope was cancelled, or given a deadline: as long as it is the same, all stand as they did.
+    changes: Cell<u64>,
     /// Whose the work is that runs now: see `current.rs`.
     pub(super) current: Current,
     shard: RefCell<Weak<Core>>,
@@ -74,7 +76,7 @@ impl Tree {
         let Ok(root) = nodes.insert(root) else { unreachable!("an empty arena has room") };
         let inside = Inside { nodes, places: Places::new(), wakers: Vec::new(), calls: 0 };
         let current = Current::new(root);
-        Tree { inside: RefCell::new(inside), root, current, shard: RefCell::default() }
+        Tree { inside: RefCell::new(inside), root, changes: Cell::new(0), current, shard: RefCell::default() }
     }
 
     /// The outermost scope. It has one handle from the start.
@@ -120,6 +122,16 @@ impl Tree {
         })
     }
 
+    /// Which change was the last: see the field.
+    #[inline]
+    pub(super) fn changes(&self) -> u64 {
+        self.changes.get()
+    }
+
+    pub(super) fn note_change(&self) {
+        self.changes.set(self.changes.get() + 1);
+    }
+
     /// Why it was cancelled, if it was; and its deadline.
     pub(super) fn standing(&self, key: Key) -> (Option<Cause>, Option<Instant>) {
         self.with(|inside| {
@@ -140,6 +152,7 @@ impl Tree {
 
     /// Marks all that lies in a scope, then wakes who waits there and calls who wants to be called.
     pub(super) fn cancel(&self, key: Key, cause: Cause) {
+        self.note_change();
         let (mut wakers, calls) = self.with(|inside| inside.cancel(key, cause));
         wakers.drain(..).for_each(Waker::wake);
         if wakers.capacity() <= WAKERS_KEPT_MAX {

@@ -11,7 +11,21 @@ use std::task::{Context, Poll};
 use super::slots::{ABORTED, DONE};
 use super::{Core, TaskNumber};
 
-/// Waits for a task and gives its result. Dropping it detaches the task, which runs on.
+/// Waits for a task and gives its result. Dropping it detaches the task, which runs on. It belongs to its shard, and there is
+/// one of it for a task:
+///
+/// ```compile_fail,E0277
+/// fn sent_to_a_thread<T: Send>(_: T) {}
+/// fn check(shard: &shardwise_shards::Shard) {
+///     sent_to_a_thread(shard.spawn(async {}).unwrap());
+/// }
+/// ```
+///
+/// ```compile_fail,E0599
+/// fn check(shard: &shardwise_shards::Shard) {
+///     let _ = shard.spawn(async {}).unwrap().clone();
+/// }
+/// ```
 #[must_use = "awaiting the handle gives the task's result; `detach` lets the task run on by itself"]
 pub struct JoinHandle<T> {
     core: Rc<Core>,

@@ -29,7 +29,7 @@ pub use join::{JoinError, JoinHandle};
 pub use local::Locals;
 pub use number::TaskNumber;
 pub use raw::{Leased, current};
-pub(crate) use raw::{bury, footing, with_footing, with_private};
+pub(crate) use raw::{bury, footing, on_no_shard, with_footing, with_private};
 pub use yields::{YieldNow, yield_now};
 
 use raw::{Ended, Pool, RawTask};
@@ -92,6 +92,12 @@ impl Tasks {
     /// [`current`] answers with `shard`. Calls nest, as when several simulated shards share a thread.
     pub fn enter<T: 'static, R>(&self, shard: &Rc<T>, f: impl FnOnce() -> R) -> R {
         raw::enter(&self.core, shard, f)
+    }
+
+    /// Whether they are those that this thread has [entered](Tasks::enter).
+    #[inline]
+    pub(crate) fn are_current(&self) -> bool {
+        raw::with_core(|core| core.is_some_and(|core| std::ptr::eq(core, &*self.core)))
     }
 
     /// Starts a task; it runs at the next [`run`](Tasks::run). Dropping the handle detaches it.

@@ -504,6 +504,22 @@ pub(super) fn enter<T: 'static, R>(core: &Core, shard: &Rc<T>, f: impl FnOnce() 
     with_footing(Footing::Between, f)
 }
 
+/// Runs `f` with no shard as the current one, and restores what was before: for what stands for another thread's code. `f`
+/// may stop on a stack of its own, if nothing that it has entered is left by then.
+pub(crate) fn on_no_shard<R>(f: impl FnOnce() -> R) -> R {
+    /// Restores it, also when `f` panics.
+    struct Guard(*const Entered);
+
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            CURRENT.set(self.0);
+        }
+    }
+
+    let _guard = Guard(CURRENT.replace(ptr::null()));
+    f()
+}
+
 /// Where the code that asks runs.
 #[inline]
 pub(crate) fn footing() -> Footing {

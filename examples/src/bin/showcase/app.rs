@@ -8,6 +8,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use shardwise::http::HeaderValue;
 use shardwise::http::header::CONTENT_TYPE;
 use shardwise::prelude::*;
+use shardwise::ws::{Compression, Limits, WebSocketUpgrade};
 use shardwise::{CallError, Files, FromRequest, Rejection, Stream};
 
 /// The app of one shard. All shards have the counts in common, each those of the keys that it owns. Files are served if there
@@ -27,7 +28,8 @@ pub(crate) fn app(shard: &Shard, root: Option<&std::path::Path>) -> App {
         .get("/sleep/{ms}", sleep)
         .get("/shard", self::shard)
         .get("/mesh/{shard}", mesh)
-        .get("/count/{key}", count);
+        .get("/count/{key}", count)
+        .get("/ws", ws);
     match root {
         Some(root) => app.get("/files/{*path}", Files::new(root)),
         None => app,
@@ -152,6 +154,22 @@ async fn mesh(Path(number): Path<usize>, shard: Shard) -> Result<Response> {
         Err(error) => Err(error.into()),
     }
 }
+
+/// A WebSocket that sends back every message.
+fn ws(upgrade: WebSocketUpgrade) -> Response {
+    let limits =
+        Limits { frame_bytes_max: MESSAGE_BYTES_MAX, message_bytes_max: MESSAGE_BYTES_MAX, ..Limits::default() };
+    upgrade.compression(Compression::default()).limits(limits).on_upgrade(async |mut socket| {
+        while let Some(Ok(message)) = socket.recv().await {
+            if socket.send(message).await.is_err() {
+                break;
+            }
+        }
+    })
+}
+
+/// Bytes of a message: as many as test suites send, who ask for sixteen mebibytes.
+const MESSAGE_BYTES_MAX: u64 = 16 << 20;
 
 /// How often each key was asked for.
 #[derive(Default)]

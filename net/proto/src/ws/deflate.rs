@@ -186,6 +186,8 @@ pub(crate) struct Deflater {
     /// The last four bytes of what was compressed: they are the tail, unless more follow.
     held: [u8; 4],
     held_count: usize,
+    /// The library's last call filled what it was given, and may have had no room for more.
+    has_filled: bool,
 }
 
 /// What one call has compressed.
@@ -207,7 +209,7 @@ impl Deflater {
     fn new() -> Deflater {
         let mut core = CompressorOxide::default();
         core.set_format_and_level(DataFormat::Raw, LEVEL);
-        Deflater { core, context_bytes: 0, held: [0; 4], held_count: 0 }
+        Deflater { core, context_bytes: 0, held: [0; 4], held_count: 0, has_filled: false }
     }
 
     fn is_clean(&self) -> bool {
@@ -241,14 +243,17 @@ impl Deflater {
                 TDEFLFlush::None => rest,
                 _ => &[],
             };
+            // Then this one gives what is left, and does nothing of what it is asked for besides.
+            let gives_rest = self.has_filled;
             let (status, took, gave) = compress(&mut self.core, rest, &mut out[at..], flush);
             // Any other is a mistake in how we call it.
             assert_eq!(status, TDEFLStatus::Okay);
             taken += took;
             self.context_bytes = (self.context_bytes + took).min(window);
             at += gave;
+            self.has_filled = at == out.len();
             // A flush whose end just filled the slice is flushed again, which adds an empty block.
-            if flush != TDEFLFlush::None && at < out.len() {
+            if flush != TDEFLFlush::None && !gives_rest && !self.has_filled {
                 is_end = is_over;
                 if flush == TDEFLFlush::Full {
                     self.context_bytes = 0;

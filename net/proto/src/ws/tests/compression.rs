@@ -169,6 +169,26 @@ fn whatever_is_compressed_is_inflated_in_every_window() {
     }
 }
 
+/// Found by Autobahn's case 12.2.10: where a block has more bytes than there is room for, the library's next call gives the
+/// rest and does nothing else, and that was taken for the flush at the message's end.
+#[test]
+fn what_is_left_of_a_block_is_not_taken_for_the_end_of_a_message() {
+    let mut random = Random(1);
+    let noise: Vec<u8> = (0..140_000).map(|_| random.next() as u8).collect();
+    for terms in [FRESH, KEPT, Terms { takeover: true, window_bits: 10 }] {
+        for (room, step) in [(64, 19_001), (1_000, 4_001), (16 * 1024, 977), (60_000, 3_001)] {
+            for count in (20_000..noise.len()).step_by(step) {
+                let (mut server, mut client) =
+                    (Engine::new(Role::Server, both(terms)), Engine::new(Role::Client, both(terms)));
+                let (mut contexts, limits) = (Contexts::new(), Limits::default());
+                let mut input = compress(&mut server, &mut contexts, Kind::Binary, &noise[..count], room);
+                let inflated = receive(&mut client, &mut contexts, &mut input, &limits);
+                assert!(inflated == noise[..count], "{terms:?}, {count} bytes in {room}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_message_may_be_compressed_as_it_comes() {
     let (mut server, mut contexts, mut out) = (Engine::new(Role::Server, both(FRESH)), Contexts::new(), [0; 4096]);
