@@ -33,6 +33,8 @@ pub struct Demand {
 /// asks for nothing would else be to save what nobody wants back.
 pub(super) struct Current {
     scope: Cell<Key>,
+    /// Scopes on demand that have been entered and not left.
+    on_demand: Cell<u32>,
     /// What is to be made, and in which scope, while `scope` says so. In parts, so that nothing is put together first.
     within: Cell<Key>,
     names: Cell<&'static [&'static str; 2]>,
@@ -51,6 +53,7 @@ impl Current {
     pub(super) fn new(root: Key) -> Self {
         Current {
             scope: Cell::new(root),
+            on_demand: Cell::new(0),
             within: Cell::new(root),
             names: Cell::new(&["", ""]),
             numbers: Cell::default(),
@@ -152,7 +155,8 @@ impl ScopeHandle {
     pub fn entered_on_demand(&self, demand: Demand) -> Entered {
         let current = &self.tree.current;
         let before = current.scope.replace(TO_BE_MADE);
-        let kept = if is_to_be_made(before) { keep(current) } else { None };
+        // An outer one may yet have to be made, also if scopes of the usual kind lie between.
+        let kept = if current.on_demand.replace(current.on_demand.get() + 1) > 0 { keep(current) } else { None };
         current.set_demand(self.key, demand);
         Entered { tree: Rc::clone(&self.tree), before, is_on_demand: true, kept }
     }
@@ -189,16 +193,14 @@ impl Drop for Back<'_> {
 #[inline]
 pub(crate) fn across(shard: &Shard, stop: impl FnOnce()) {
     let current = &shard.scope_tree().current;
-    match current.scope.get() {
-        key if is_to_be_made(key) => across_on_demand(current, stop),
-        key => {
-            let _back = Back(current, key);
-            stop();
-        }
+    let _back = Back(current, current.scope.get());
+    match current.on_demand.get() {
+        0 => stop(),
+        _ => across_on_demand(current, stop),
     }
 }
 
-/// The same for a scope on demand, which is more to put back.
+/// The same for what is to be made, there or around it.
 #[cold]
 fn across_on_demand(current: &Current, stop: impl FnOnce()) {
     struct BackOnDemand<'t>(&'t Current, (Key, Demand));
@@ -206,7 +208,6 @@ fn across_on_demand(current: &Current, stop: impl FnOnce()) {
     impl Drop for BackOnDemand<'_> {
         fn drop(&mut self) {
             let (within, demand) = self.1;
-            self.0.scope.set(TO_BE_MADE);
             self.0.set_demand(within, demand);
         }
     }
@@ -305,8 +306,11 @@ impl Entered {
             current.set_demand(within, demand);
         }
         let key = current.scope.replace(self.before);
-        let is_made = std::mem::take(&mut self.is_on_demand) && !is_to_be_made(key);
-        is_made.then(|| Scope::from_key(&self.tree, key))
+        if !std::mem::take(&mut self.is_on_demand) {
+            return None;
+        }
+        current.on_demand.set(current.on_demand.get() - 1);
+        (!is_to_be_made(key)).then(|| Scope::from_key(&self.tree, key))
     }
 }
 

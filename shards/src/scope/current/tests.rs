@@ -191,6 +191,25 @@ fn scopes_on_demand_nest() {
     });
 }
 
+/// The outer one was made with the inner one's name and deadline.
+#[test]
+fn scopes_on_demand_nest_with_another_between() {
+    on_a_shard(async |shard| {
+        let connections = shard.scope().child("connections").unwrap();
+        let between = connections.child("between").unwrap();
+        let other = Demand { names: &["outer", "inner"], numbers: [1, 2], deadline: Some(shard.now()) };
+        let (deadline, made) = on_demand(&connections, demand(), || {
+            between.enter(|| {
+                let (deadline, made) = on_demand(&connections, other, || shard.current_scope().unwrap().deadline());
+                assert_eq!((deadline, made.is_some(), label(&shard)), (other.deadline, true, "between".to_owned()));
+            });
+            assert_eq!(label(&shard), "request 17");
+            shard.current_scope().unwrap().deadline()
+        });
+        assert_eq!((deadline, made.is_some()), (None, true));
+    });
+}
+
 /// What is dropped with a task runs no more in its scope.
 #[test]
 fn what_is_dropped_by_a_cancellation_belongs_to_nobody() {
