@@ -70,7 +70,8 @@ impl<T: 'static> Future for JoinHandle<T> {
         if header.flags.get() & DONE == 0 {
             let joiner = match header.joiner.take() {
                 Some(joiner) if joiner.will_wake(cx.waker()) => joiner,
-                _ => cx.waker().clone(),
+                // A task's waker is its number, which is made again for less than a call of its `clone`.
+                _ => TaskNumber::of(cx.waker()).map_or_else(|| cx.waker().clone(), TaskNumber::waker),
             };
             header.joiner.set(Some(joiner));
             return Poll::Pending;

@@ -300,7 +300,11 @@ impl Core {
 
     fn wake_joiner(&self, joiner: Waker) {
         match TaskNumber::of(&joiner) {
-            Some(number) if number.world() == self.world.number() => self.wake(number),
+            Some(number) if number.world() == self.world.number() => {
+                // It is a number and holds nothing, so the call of its `drop` is spared.
+                std::mem::forget(joiner);
+                self.wake(number);
+            }
             _ => self.contain(|| joiner.wake()),
         }
     }
