@@ -229,34 +229,48 @@ macro_rules! handler_of_body {
     };
 }
 
-pub(crate) use take;
+/// Writes an implementation for each number of arguments taken from the head: none to twelve.
+macro_rules! of_head {
+    ($of:ident) => {
+        $of!();
+        $of!(A);
+        $of!(A B);
+        $of!(A B C);
+        $of!(A B C D);
+        $of!(A B C D E);
+        $of!(A B C D E G);
+        $of!(A B C D E G H);
+        $of!(A B C D E G H I);
+        $of!(A B C D E G H I J);
+        $of!(A B C D E G H I J K);
+        $of!(A B C D E G H I J K L);
+        $of!(A B C D E G H I J K L M);
+    };
+}
 
-handler_of_head!();
-handler_of_head!(A);
-handler_of_head!(A B);
-handler_of_head!(A B C);
-handler_of_head!(A B C D);
-handler_of_head!(A B C D E);
-handler_of_head!(A B C D E G);
-handler_of_head!(A B C D E G H);
-handler_of_head!(A B C D E G H I);
-handler_of_head!(A B C D E G H I J);
-handler_of_head!(A B C D E G H I J K);
-handler_of_head!(A B C D E G H I J K L);
-handler_of_head!(A B C D E G H I J K L M);
+/// The same with one more behind them that takes the body: none to eleven from the head.
+macro_rules! of_body {
+    ($of:ident) => {
+        $of!();
+        $of!(A);
+        $of!(A B);
+        $of!(A B C);
+        $of!(A B C D);
+        $of!(A B C D E);
+        $of!(A B C D E G);
+        $of!(A B C D E G H);
+        $of!(A B C D E G H I);
+        $of!(A B C D E G H I J);
+        $of!(A B C D E G H I J K);
+        $of!(A B C D E G H I J K L);
+    };
+}
 
-handler_of_body!();
-handler_of_body!(A);
-handler_of_body!(A B);
-handler_of_body!(A B C);
-handler_of_body!(A B C D);
-handler_of_body!(A B C D E);
-handler_of_body!(A B C D E G);
-handler_of_body!(A B C D E G H);
-handler_of_body!(A B C D E G H I);
-handler_of_body!(A B C D E G H I J);
-handler_of_body!(A B C D E G H I J K);
-handler_of_body!(A B C D E G H I J K L);
+pub(crate) use {of_body, of_head, take};
+
+of_head!(handler_of_head);
+
+of_body!(handler_of_body);
 
 /// A handler whose type is forgotten.
 pub(crate) trait Endpoint {

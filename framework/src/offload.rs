@@ -14,7 +14,7 @@ use net::{Reply, Response};
 use shards::OffloadError;
 
 use crate::extract::{FromHead, FromRequest, Rejection, States, Unmet};
-use crate::handler::{Handler, take};
+use crate::handler::{Handler, of_body, of_head, take};
 use crate::measure::Measure;
 use crate::request::Request;
 use crate::respond::Respond;
@@ -135,32 +135,9 @@ macro_rules! offloaded_of_body {
     };
 }
 
-offloaded_of_head!();
-offloaded_of_head!(A);
-offloaded_of_head!(A B);
-offloaded_of_head!(A B C);
-offloaded_of_head!(A B C D);
-offloaded_of_head!(A B C D E);
-offloaded_of_head!(A B C D E G);
-offloaded_of_head!(A B C D E G H);
-offloaded_of_head!(A B C D E G H I);
-offloaded_of_head!(A B C D E G H I J);
-offloaded_of_head!(A B C D E G H I J K);
-offloaded_of_head!(A B C D E G H I J K L);
-offloaded_of_head!(A B C D E G H I J K L M);
+of_head!(offloaded_of_head);
 
-offloaded_of_body!();
-offloaded_of_body!(A);
-offloaded_of_body!(A B);
-offloaded_of_body!(A B C);
-offloaded_of_body!(A B C D);
-offloaded_of_body!(A B C D E);
-offloaded_of_body!(A B C D E G);
-offloaded_of_body!(A B C D E G H);
-offloaded_of_body!(A B C D E G H I);
-offloaded_of_body!(A B C D E G H I J);
-offloaded_of_body!(A B C D E G H I J K);
-offloaded_of_body!(A B C D E G H I J K L);
+of_body!(offloaded_of_body);
 
 #[cfg(test)]
 mod tests;

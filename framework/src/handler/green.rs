@@ -11,7 +11,7 @@ use http::{HeaderValue, StatusCode};
 use net::{Reply, Response};
 use shards::{Green, Shard};
 
-use super::Handler;
+use super::{Handler, of_body, of_head};
 use crate::extract::{FromHead, FromRequest, Rejection, States, Unmet};
 use crate::request::Request;
 use crate::respond::Respond;
@@ -119,32 +119,9 @@ macro_rules! green_of_body {
     };
 }
 
-green_of_head!();
-green_of_head!(A);
-green_of_head!(A B);
-green_of_head!(A B C);
-green_of_head!(A B C D);
-green_of_head!(A B C D E);
-green_of_head!(A B C D E G);
-green_of_head!(A B C D E G H);
-green_of_head!(A B C D E G H I);
-green_of_head!(A B C D E G H I J);
-green_of_head!(A B C D E G H I J K);
-green_of_head!(A B C D E G H I J K L);
-green_of_head!(A B C D E G H I J K L M);
+of_head!(green_of_head);
 
-green_of_body!();
-green_of_body!(A);
-green_of_body!(A B);
-green_of_body!(A B C);
-green_of_body!(A B C D);
-green_of_body!(A B C D E);
-green_of_body!(A B C D E G);
-green_of_body!(A B C D E G H);
-green_of_body!(A B C D E G H I);
-green_of_body!(A B C D E G H I J);
-green_of_body!(A B C D E G H I J K);
-green_of_body!(A B C D E G H I J K L);
+of_body!(green_of_body);
 
 /// A green thread in the scope of the request that is being polled.
 ///
