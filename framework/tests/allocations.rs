@@ -1,20 +1,19 @@
 //! In steady state a request costs no heap allocation: counted on the shard's own thread, over a real socket, while a
 //! client on another thread asks ten thousand times.
 
-#![allow(unsafe_code)]
 #![allow(clippy::disallowed_methods, reason = "a client outside of any shard: real threads and a real clock")]
 #![allow(clippy::disallowed_macros, reason = "an allocator can ask only its thread whether it counts")]
 
+#[path = "../../shards/tests/counting/mod.rs"]
+mod counting;
 mod served;
 mod wire;
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 
 use shardwise::BackendKind::{self, Epoll, Uring};
 use shardwise::http;
 use shardwise::prelude::*;
 
+use counting::COUNT;
 use served::{Served, check};
 use wire::request;
 
@@ -29,48 +28,6 @@ const DEPTH: usize = 16;
 
 /// Clients that ask at the same time before that.
 const CROWD: usize = 8;
-
-/// The system's allocator, which counts on threads that have asked for it.
-struct Counting;
-
-thread_local! {
-    /// Allocations since the thread began to count; `None` if it does not.
-    static COUNT: Cell<Option<u64>> = const { Cell::new(None) };
-}
-
-fn count() {
-    COUNT.set(COUNT.get().map(|count| count + 1));
-}
-
-// SAFETY: every call goes to the system's allocator as it came, so its promises are kept by that one; counting touches a
-// thread-local that is made at compile time and has no destructor, so it neither allocates nor is ever gone.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: as the caller promises.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: as the caller promises.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, start: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
-        count();
-        // SAFETY: as the caller promises; `start` came from the system's allocator, as all do.
-        unsafe { System.realloc(start, layout, bytes) }
-    }
-
-    unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
-        // SAFETY: as the caller promises; `start` came from the system's allocator, as all do.
-        unsafe { System.dealloc(start, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 #[derive(serde::Serialize)]
 struct Message {
