@@ -29,5 +29,7 @@
 pub mod conditions;
 pub mod h1;
 pub mod head;
+pub mod hpack;
+mod huffman;
 mod scan;
 pub mod ws;
