@@ -31,6 +31,12 @@ pub trait Sink {
     fn overflow(&mut self);
 }
 
+impl Default for Decoder {
+    fn default() -> Decoder {
+        Decoder::new()
+    }
+}
+
 impl Decoder {
     /// The decoder of a connection that has just been opened.
     pub fn new() -> Decoder {

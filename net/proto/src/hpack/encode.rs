@@ -37,6 +37,12 @@ pub fn field_bytes_max(name: &[u8], value: &[u8]) -> usize {
     FIELD_OVERHEAD_BYTES_MAX + name.len() + value.len()
 }
 
+impl Default for Encoder {
+    fn default() -> Encoder {
+        Encoder::new()
+    }
+}
+
 impl Encoder {
     /// The encoder of a connection that has just been opened.
     pub fn new() -> Encoder {
@@ -82,6 +88,17 @@ impl Encoder {
     #[inline]
     pub fn fixed_name(&self, index: usize, value: &[u8], out: &mut [u8]) -> usize {
         let count = integer::write(0x00, 4, index, out);
+        count + string(value, &mut out[count..])
+    }
+
+    /// A field with a name of the static table that is no [`Known`], whose value comes again.
+    pub fn pseudo(&mut self, index: usize, text: &[u8], value: &[u8], out: &mut [u8]) -> usize {
+        let name = Name::of(text);
+        if let Some((place, true)) = self.table.find(name, text, value) {
+            return integer::write(0x80, 7, fixed::ENTRIES.len() + 1 + place, out);
+        }
+        let count = integer::write(0x40, 6, index, out);
+        self.table.insert(name, text, value);
         count + string(value, &mut out[count..])
     }
 

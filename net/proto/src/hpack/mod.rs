@@ -3,7 +3,7 @@
 //! The one idea: a field is decoded once, to where it stays: the arena of its head. The tables hold copies, and beside each
 //! the name's number, so that a field that comes again costs a copy of its value and no search.
 //!
-//! - [`Decoder`] is one direction of a connection, [`Encoder`] the other. Each has a [`Table`] of what went before.
+//! - [`Decoder`] is one direction of a connection, [`Encoder`] the other. Each has a table of what went before.
 //! - [`Arena`] is the room that a head is decoded into.
 //!
 //! What a head must be like is left to the engine; here every sequence of fields is one.
@@ -132,6 +132,17 @@ impl<'a> Arena<'a> {
         &self.room[..self.count]
     }
 
+    /// Copies a piece of it behind what is there.
+    pub(crate) fn put_again(&mut self, piece: Span) -> Option<Span> {
+        let start = usize::from(piece.start);
+        let end = self.count + usize::from(piece.len);
+        self.room.get(..end)?;
+        self.room.copy_within(start..start + usize::from(piece.len), self.count);
+        let span = Span::between(self.count, end);
+        self.count = end;
+        Some(span)
+    }
+
     fn spare(&mut self) -> &mut [u8] {
         &mut self.room[self.count..]
     }
@@ -146,6 +157,12 @@ impl<'a> Arena<'a> {
     pub fn truncate(&mut self, count: usize) {
         self.count = self.count.min(count);
     }
+}
+
+/// A string's length in front of it.
+#[cfg(test)]
+pub(crate) fn integer_for_tests(number: usize, out: &mut [u8]) -> usize {
+    integer::write(0, 7, number, out)
 }
 
 #[cfg(test)]
