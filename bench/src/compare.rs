@@ -32,12 +32,8 @@ pub struct Contest {
 pub struct Run {
     /// Of the measured part.
     pub time: Duration,
-    /// Open at a time.
-    pub connections: usize,
-    /// Requests in flight on each.
-    pub pipeline: usize,
-    /// Of every request.
-    pub path: String,
+    /// What is asked.
+    pub plan: Plan,
     /// The server's.
     pub server_cpu: usize,
     /// The load's.
@@ -73,9 +69,7 @@ impl Run {
     pub fn from_args(args: &mut Args) -> Result<Self> {
         Ok(Self {
             time: Duration::try_from_secs_f64(args.value("--seconds", 2.0)?)?,
-            connections: args.value("--connections", 64)?,
-            pipeline: args.value("--pipeline", 1)?,
-            path: args.value("--path", "/plaintext".to_owned())?,
+            plan: Plan::from_args(args)?,
             server_cpu: args.value("--server-cpu", 0)?,
             load_cpu: args.value("--load-cpu", 1)?,
         })
@@ -108,9 +102,7 @@ impl Run {
 
     fn start(&self, command: &str) -> Result<(Server, Load)> {
         let server = Server::start(command, self.server_cpu, self.load_cpu)?;
-        let plan =
-            Plan { addr: server.addr, path: self.path.clone(), connections: self.connections, pipeline: self.pipeline };
-        let mut load = Load::connect(&plan).map_err(|error| format!("{command}: {error}"))?;
+        let mut load = Load::connect(server.addr, &self.plan).map_err(|error| format!("{command}: {error}"))?;
         load.run(limits::WARM_UP).map_err(|error| format!("{command}: {error}"))?;
         Ok((server, load))
     }
@@ -219,6 +211,7 @@ impl fmt::Display for Outcome {
         row("requests per second", 0, &|run| run.report.requests as f64 / run.report.elapsed.as_secs_f64())?;
         row("latency p50, us", 1, &|run| run.latency_micros(0.5))?;
         row("latency p99, us", 1, &|run| run.latency_micros(0.99))?;
+        row("latency p99.9, us", 1, &|run| run.latency_micros(0.999))?;
         row("answer bytes", 0, &|run| run.report.answer_bytes as f64)?;
         row("server's CPU busy with it, %", 1, &|run| 100.0 * run.part(run.server.cpu))?;
         row("load's CPU busy with it, %", 1, &|run| 100.0 * run.part(run.report.cpu))?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bench::args::Args;
 use bench::compare::{Contest, Run};
-use bench::load::open_idle;
+use bench::load::{Plan, open_idle};
 use bench::server::Server;
 use bench::{Result, machine};
 
@@ -55,7 +55,7 @@ fn figures() -> Result<()> {
         a: server(backend),
         b: ceiling(rival),
         pairs,
-        run: Run { pipeline, ..run.clone() },
+        run: Run { plan: Plan { pipeline, ..run.plan.clone() }, ..run.clone() },
     };
 
     let figures = [
@@ -107,10 +107,10 @@ fn enters(name: &'static str, server: &str, run: &Run, aim: f64) -> Result<Figur
 fn idle_memory(name: &'static str, command: &str, run: &Run, count: usize, aim: f64) -> Result<Figure> {
     machine::raise_descriptor_limit()?; // the server inherits it
     let server = Server::start(command, run.server_cpu, run.load_cpu)?;
-    drop(open_idle(server.addr, &run.path, 1)?);
+    drop(open_idle(server.addr, &run.plan.path, 1)?);
     std::thread::sleep(SETTLE);
     let before = machine::anonymous_bytes(server.pid())?;
-    let open = open_idle(server.addr, &run.path, count)?;
+    let open = open_idle(server.addr, &run.plan.path, count)?;
     std::thread::sleep(SETTLE);
     let grown = machine::anonymous_bytes(server.pid())?.saturating_sub(before);
     let each = grown as f64 / open.len() as f64;
