@@ -1,4 +1,5 @@
-//! The bytes a ceiling answers with: exactly those of the real server's `/plaintext`, the date renewed every second.
+//! The bytes a ceiling answers with: exactly those of the real server's `/plaintext`, or of its `/echo` to a body of a given
+//! length, the date renewed every second.
 //!
 //! All answers within a second are the same, so one block holds many of them end to end and a gathered send is a
 //! slice of it: no copy per request. A connection keeps the block it is sending from alive until the last byte has
@@ -15,6 +16,7 @@ use crate::limits::ANSWERS_PER_SEND;
 pub struct Answers {
     block: Rc<Block>,
     second: i64,
+    body: usize,
 }
 
 /// Many equal answers, end to end.
@@ -34,37 +36,36 @@ pub struct Outbox {
 }
 
 impl Answers {
-    /// Answers dated now.
-    pub fn new() -> Self {
+    /// Answers dated now, to requests whose bodies have so many bytes.
+    pub fn new(body: usize) -> Self {
         let second = now();
-        Self { block: Rc::new(Block::dated(second)), second }
+        Self { block: Rc::new(Block::dated(second, body)), second, body }
     }
 
     /// Called once a turn. Reads the coarse clock (9 ns) and makes a new block when the second has changed.
     pub fn renew(&mut self) {
         let second = now();
         if second != self.second {
-            *self = Self { block: Rc::new(Block::dated(second)), second };
+            (self.block, self.second) = (Rc::new(Block::dated(second, self.body)), second);
         }
     }
 }
 
-impl Default for Answers {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Block {
-    fn dated(second: i64) -> Self {
+    fn dated(second: i64, body: usize) -> Self {
+        let (kind, body) = match body {
+            0 => ("text/plain; charset=utf-8", "Hello, World!".to_owned()),
+            bytes => ("application/octet-stream", "x".repeat(bytes)),
+        };
         let answer = format!(
             "HTTP/1.1 200 OK\r\n\
-             Content-Type: text/plain; charset=utf-8\r\n\
-             Content-Length: 13\r\n\
+             Content-Type: {kind}\r\n\
+             Content-Length: {}\r\n\
              Server: shardwise\r\n\
              Date: {}\r\n\
              \r\n\
-             Hello, World!",
+             {body}",
+            body.len(),
             http_date(second)
         );
         Self { bytes: answer.repeat(ANSWERS_PER_SEND).into_bytes(), answer_bytes: answer.len() }

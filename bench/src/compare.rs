@@ -5,10 +5,11 @@
 //! median of the ratios is the result. Whatever disturbs a run is shown beside it and never used to throw one away.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::args::Args;
-use crate::load::{Load, Plan, Report};
+use crate::load::{self, Load, Plan, Report};
 use crate::machine::{CpuUsage, Usage};
 use crate::server::Server;
 use crate::stats::{interval, median};
@@ -38,6 +39,8 @@ pub struct Run {
     pub pipeline: usize,
     /// Of every request.
     pub path: String,
+    /// Bytes of every request's body.
+    pub body: usize,
     /// The server's.
     pub server_cpu: usize,
     /// The load's.
@@ -76,6 +79,7 @@ impl Run {
             connections: args.value("--connections", 64)?,
             pipeline: args.value("--pipeline", 1)?,
             path: args.value("--path", "/plaintext".to_owned())?,
+            body: args.value("--body", 0)?,
             server_cpu: args.value("--server-cpu", 0)?,
             load_cpu: args.value("--load-cpu", 1)?,
         })
@@ -106,11 +110,19 @@ impl Run {
         Ok(counter.finish()?.into_iter().map(per_request).collect())
     }
 
+    /// What every request asks for, in words.
+    pub fn target(&self) -> String {
+        load::target(&self.path, self.body)
+    }
+
+    fn plan(&self, addr: SocketAddr) -> Plan {
+        let Self { connections, pipeline, body, .. } = *self;
+        Plan { addr, path: self.path.clone(), body, connections, pipeline }
+    }
+
     fn start(&self, command: &str) -> Result<(Server, Load)> {
         let server = Server::start(command, self.server_cpu, self.load_cpu)?;
-        let plan =
-            Plan { addr: server.addr, path: self.path.clone(), connections: self.connections, pipeline: self.pipeline };
-        let mut load = Load::connect(&plan).map_err(|error| format!("{command}: {error}"))?;
+        let mut load = Load::connect(&self.plan(server.addr)).map_err(|error| format!("{command}: {error}"))?;
         load.run(limits::WARM_UP).map_err(|error| format!("{command}: {error}"))?;
         Ok((server, load))
     }

@@ -28,6 +28,8 @@ pub struct Plan {
     pub addr: SocketAddr,
     /// Of every request.
     pub path: String,
+    /// Bytes of every request's body. None makes it a `GET`, some a `POST`.
+    pub body: usize,
     /// Open at a time.
     pub connections: usize,
     /// Requests in a batch.
@@ -101,10 +103,10 @@ impl Load {
             return Err(format!("at least 1 connection and 1 to {} requests in flight", limits::PIPELINE_MAX).into());
         }
         machine::raise_descriptor_limit()?;
-        let request = request(plan.addr, &plan.path);
+        let request = request(plan.addr, &plan.path, plan.body);
         let (head, bytes) = fetch(&mut TcpStream::connect_timeout(&plan.addr, limits::FETCH_TIMEOUT)?, &request)?;
         if head.status != 200 {
-            return Err(format!("GET {} answers {}", plan.path, head.status).into());
+            return Err(format!("{} answers {}", target(&plan.path, plan.body), head.status).into());
         }
         let mut load = Self {
             plan: plan.clone(),
@@ -192,7 +194,7 @@ impl Connection {
         (self.sent, self.due) = (now, requests);
         match send(&self.socket, batch, SendFlags::NOSIGNAL) {
             Ok(count) if count == batch.len() => Ok(()),
-            Ok(_) => Err("a batch does not fit into the send buffer: ask for less pipelining".into()),
+            Ok(_) => Err("a batch does not fit into the send buffer: ask for less pipelining or a smaller body".into()),
             // The server has closed; the event that says so is on its way and counts the error.
             Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
             Err(error) => Err(error.into()),
@@ -280,7 +282,7 @@ pub fn open_idle(addr: SocketAddr, path: &str, count: usize) -> Result<Vec<TcpSt
     if count + limits::DESCRIPTORS_BESIDE > limit {
         return Err(format!("{count} connections want more descriptors than the {limit} allowed: ulimit -Hn").into());
     }
-    let request = request(addr, path);
+    let request = request(addr, path, 0);
     let mut open = Vec::with_capacity(count);
     for index in 0..count {
         let mut stream = match addr.ip() {
@@ -304,8 +306,24 @@ fn connect_from(host: u8, addr: SocketAddr) -> Result<TcpStream> {
     Ok(stream.into())
 }
 
-fn request(addr: SocketAddr, path: &str) -> Vec<u8> {
-    format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\n\r\n").into_bytes()
+/// What a request asks for, in words.
+pub fn target(path: &str, body: usize) -> String {
+    match body {
+        0 => format!("GET {path}"),
+        bytes => format!("POST {path} of {bytes} bytes"),
+    }
+}
+
+fn request(addr: SocketAddr, path: &str, body: usize) -> Vec<u8> {
+    match body {
+        0 => format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\n\r\n"),
+        bytes => format!(
+            "POST {path} HTTP/1.1\r\nHost: {addr}\r\nContent-Type: application/octet-stream\r\n\
+             Content-Length: {bytes}\r\n\r\n{}",
+            "x".repeat(bytes)
+        ),
+    }
+    .into_bytes()
 }
 
 /// Asks once and waits. Returns the answer's head, parsed and as it came.

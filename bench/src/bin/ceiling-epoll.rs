@@ -2,7 +2,7 @@
 //!
 //! One thread, edge-triggered, so that a socket is registered once and never again: a wait, then for every ready
 //! connection one read (more only if the buffer came back full) and one write of all answers owed. It answers every
-//! request as if it were `GET /plaintext`.
+//! request as if it were `GET /plaintext`, or with `--body` a `POST /echo` of so many bytes.
 
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -16,10 +16,13 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags, accept_with, recv, send};
 
-const USAGE: &str = "usage: ceiling-epoll [--addr 127.0.0.1:0] [--cpu N]";
+const USAGE: &str = "usage: ceiling-epoll [--addr 127.0.0.1:0] [--cpu N] [--body BYTES]";
 
 fn main() -> ExitCode {
-    bench::run(|| Server::new(listen::start(USAGE)?)?.serve())
+    bench::run(|| {
+        let (listener, body) = listen::start(USAGE)?;
+        Server::new(listener, body)?.serve()
+    })
 }
 
 struct Server {
@@ -28,6 +31,7 @@ struct Server {
     /// By descriptor number, which the kernel keeps small and dense. An event names its connection by it; the loop
     /// sees a descriptor once per wait and closing one unregisters it, so no event can mean an earlier connection.
     connections: Vec<Option<Connection>>,
+    body: usize,
     answers: Answers,
     buffer: Vec<u8>,
 }
@@ -44,12 +48,12 @@ enum Life {
 }
 
 impl Server {
-    fn new(listener: TcpListener) -> Result<Self> {
+    fn new(listener: TcpListener, body: usize) -> Result<Self> {
         listener.set_nonblocking(true)?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &listener, EventData::new_u64(listener.as_raw_fd() as u64), EventFlags::IN)?;
         let buffer = vec![0; limits::READ_BYTES];
-        Ok(Self { epoll, listener, connections: Vec::new(), answers: Answers::new(), buffer })
+        Ok(Self { epoll, listener, connections: Vec::new(), body, answers: Answers::new(body), buffer })
     }
 
     fn serve(&mut self) -> Result<()> {
@@ -84,7 +88,8 @@ impl Server {
             if self.connections.len() <= number {
                 self.connections.resize_with(number + 1, || None);
             }
-            self.connections[number] = Some(Connection { socket, heads: Heads::default(), outbox: Outbox::default() });
+            let heads = Heads::with_bodies(self.body);
+            self.connections[number] = Some(Connection { socket, heads, outbox: Outbox::default() });
         }
     }
 

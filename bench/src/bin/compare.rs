@@ -8,7 +8,7 @@ use bench::compare::{Contest, Run};
 
 const USAGE: &str = "\
 usage: compare --a 'COMMAND' --b 'COMMAND' [--pairs 20] [--seconds 2] [--connections 64] [--pipeline 1]
-               [--path /plaintext] [--server-cpu 0] [--load-cpu 1] [--syscalls]
+               [--path /plaintext] [--body 0] [--server-cpu 0] [--load-cpu 1] [--syscalls]
 A command's words are split at white space. The server it starts must print `listening http://ADDR:PORT`.";
 
 fn main() -> ExitCode {
@@ -26,8 +26,9 @@ fn compare() -> Result<()> {
     let syscalls = args.flag("--syscalls");
     args.finish()?;
     println!("A: {}\nB: {}", contest.a, contest.b);
-    let Run { time, connections, pipeline, path, .. } = &contest.run;
-    println!("{connections} connections, {pipeline} in flight on each, {time:?} a run, GET {path}\n");
+    let Run { time, connections, pipeline, .. } = &contest.run;
+    let target = contest.run.target();
+    println!("{connections} connections, {pipeline} in flight on each, {time:?} a run, {target}\n");
     let outcome = contest.run()?;
     println!("\n{outcome}");
     if syscalls {

@@ -11,7 +11,7 @@ use bench::load::{Load, Plan, open_idle};
 use bench::{Result, machine};
 
 const USAGE: &str = "\
-usage: load --addr 127.0.0.1:PORT [--path /plaintext] [--cpu N] [--connections 64] [--pipeline 1] [--seconds 2]
+usage: load --addr 127.0.0.1:PORT [--path /plaintext] [--cpu N] [--connections 64] [--pipeline 1] [--seconds 2] [--body 0]
        load --addr 127.0.0.1:PORT [--path /plaintext] [--cpu N] --idle N";
 
 fn main() -> ExitCode {
@@ -23,6 +23,7 @@ fn load() -> Result<()> {
     let addr: SocketAddr = args.required("--addr")?;
     let path = args.value("--path", "/plaintext".to_owned())?;
     let cpu: Option<usize> = args.optional("--cpu")?;
+    let body = args.value("--body", 0)?;
     let idle: Option<usize> = args.optional("--idle")?;
     let connections = args.value("--connections", 64)?;
     let pipeline = args.value("--pipeline", 1)?;
@@ -33,7 +34,7 @@ fn load() -> Result<()> {
     }
     match idle {
         Some(count) => hold(addr, &path, count),
-        None => run(&Plan { addr, path, connections, pipeline }, Duration::try_from_secs_f64(seconds)?),
+        None => run(&Plan { addr, path, body, connections, pipeline }, Duration::try_from_secs_f64(seconds)?),
     }
 }
 

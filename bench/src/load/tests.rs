@@ -29,7 +29,7 @@ fn heads() {
 }
 
 /// A server that gives its n-th answer in pieces of `piece` bytes.
-fn serve(answer: fn(u64) -> String, piece: usize) -> SocketAddr {
+fn serve(answer: fn(u64) -> String, piece: usize, body: usize) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     thread::spawn(move || {
@@ -37,7 +37,7 @@ fn serve(answer: fn(u64) -> String, piece: usize) -> SocketAddr {
             thread::spawn(move || {
                 let mut stream = stream.unwrap();
                 stream.set_nodelay(true).unwrap();
-                let (mut heads, mut number, mut buffer) = (Heads::default(), 0, [0; 4096]);
+                let (mut heads, mut number, mut buffer) = (Heads::with_bodies(body), 0, [0; 4096]);
                 while let Ok(count @ 1..) = stream.read(&mut buffer) {
                     for _ in 0..heads.count(&buffer[..count]) {
                         number += 1;
@@ -60,8 +60,8 @@ fn hello(number: u64) -> String {
 
 /// Runs shortly against such a server; the report must have right answers, and wrong ones as told.
 #[track_caller]
-fn check(answer: fn(u64) -> String, piece: usize, pipeline: usize, expect_errors: bool) {
-    let plan = Plan { addr: serve(answer, piece), path: "/".into(), connections: 3, pipeline };
+fn check(answer: fn(u64) -> String, piece: usize, pipeline: usize, body: usize, expect_errors: bool) {
+    let plan = Plan { addr: serve(answer, piece, body), path: "/".into(), body, connections: 3, pipeline };
     let report = Load::connect(&plan).unwrap().run(Duration::from_millis(30)).unwrap();
     assert!(report.requests > 0);
     assert_eq!(report.errors > 0, expect_errors, "{} errors", report.errors);
@@ -71,7 +71,8 @@ fn check(answer: fn(u64) -> String, piece: usize, pipeline: usize, expect_errors
 #[test]
 fn counts_right_answers_whatever_the_pieces() {
     for (piece, pipeline) in [(1, 1), (1, 5), (7, 16), (60, 3), (4096, 1), (4096, 16)] {
-        check(hello, piece, pipeline, false);
+        check(hello, piece, pipeline, 0, false);
+        check(hello, piece, pipeline, 5000, false);
     }
 }
 
@@ -85,13 +86,15 @@ fn counts_wrong_status_and_wrong_length() {
         },
         4096,
         1,
+        0,
         true,
     );
 }
 
 #[test]
 fn refuses_what_it_cannot_measure() {
-    let plan = |answer, pipeline| Plan { addr: serve(answer, 4096), path: "/x".into(), connections: 1, pipeline };
+    let plan =
+        |answer, pipeline| Plan { addr: serve(answer, 4096, 0), path: "/x".into(), body: 0, connections: 1, pipeline };
     let missing = Load::connect(&plan(|_| "HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n".into(), 1));
     assert_eq!(missing.unwrap_err().to_string(), "GET /x answers 404");
     let deep = Load::connect(&plan(hello, 1000));
@@ -100,7 +103,7 @@ fn refuses_what_it_cannot_measure() {
 
 #[test]
 fn idle_connections_stay_open() {
-    let open = open_idle(serve(hello, 4096), "/", 20).unwrap();
+    let open = open_idle(serve(hello, 4096, 0), "/", 20).unwrap();
     assert_eq!(open.len(), 20);
     for mut stream in open {
         stream.set_nonblocking(true).unwrap();

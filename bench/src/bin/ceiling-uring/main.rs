@@ -2,7 +2,7 @@
 //!
 //! One thread, one ring, one enter a turn. Accepting is one multishot operation, receiving one per connection, into a
 //! provided-buffer ring; all answers a connection owes in a turn go out in one send. It answers every request as if
-//! it were `GET /plaintext`.
+//! it were `GET /plaintext`, or with `--body` a `POST /echo` of so many bytes.
 //!
 //! A slot in the table is used again only after the kernel's last completion for it, so tokens need no generation.
 
@@ -22,7 +22,7 @@ use io_uring::{CompletionQueue, IoUring, SubmissionQueue, Submitter, cqueue, opc
 use rustix::io::Errno;
 use rustix::net::{SendFlags, Shutdown, SocketFlags, shutdown};
 
-const USAGE: &str = "usage: ceiling-uring [--addr 127.0.0.1:0] [--cpu N]";
+const USAGE: &str = "usage: ceiling-uring [--addr 127.0.0.1:0] [--cpu N] [--body BYTES]";
 
 /// Entries of the submission queue: one turn's sends for many more connections than a figure has. A full queue is
 /// submitted at once and filled again.
@@ -34,10 +34,10 @@ const COMPLETIONS: u32 = 4096;
 
 fn main() -> ExitCode {
     bench::run(|| {
-        let listener = listen::start(USAGE)?;
+        let (listener, body) = listen::start(USAGE)?;
         // Both stay until the process ends: the kernel may read from a connection's answers until the ring is gone.
         let ring = Box::leak(Box::new(open_ring()?));
-        let server = Box::leak(Box::new(Server::new(listener.as_raw_fd(), ring)?));
+        let server = Box::leak(Box::new(Server::new(listener.as_raw_fd(), body, ring)?));
         match server.serve()? {}
     })
 }
@@ -61,6 +61,7 @@ struct Server {
     queue: Queue,
     completions: CompletionQueue<'static>,
     buffers: Buffers,
+    body: usize,
     answers: Answers,
     connections: Vec<Connection>,
     free: Vec<u32>,
@@ -95,7 +96,7 @@ enum Token {
 }
 
 impl Server {
-    fn new(listener: RawFd, ring: &'static mut IoUring) -> Result<Self> {
+    fn new(listener: RawFd, body: usize, ring: &'static mut IoUring) -> Result<Self> {
         let (mut submitter, submissions, completions) = ring.split();
         submitter.register_ring_fd()?;
         let buffers = Buffers::register(&submitter)?;
@@ -104,7 +105,8 @@ impl Server {
             queue: Queue { submitter, submissions },
             completions,
             buffers,
-            answers: Answers::new(),
+            body,
+            answers: Answers::new(body),
             connections: Vec::new(),
             free: Vec::new(),
             owing: Vec::new(),
@@ -149,7 +151,8 @@ impl Server {
                 // SAFETY: the kernel opened this descriptor for us in this accept; no one else knows its number.
                 let socket = unsafe { OwnedFd::from_raw_fd(number as RawFd) };
                 let slot = self.free.pop().unwrap_or(self.connections.len() as u32);
-                let connection = Connection { socket: Some(socket), ..Connection::default() };
+                let heads = Heads::with_bodies(self.body);
+                let connection = Connection { socket: Some(socket), heads, ..Connection::default() };
                 match self.connections.get_mut(slot as usize) {
                     Some(free) => *free = connection,
                     None => self.connections.push(connection),
