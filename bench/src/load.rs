@@ -14,7 +14,7 @@ mod schedule;
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -452,7 +452,7 @@ pub fn ask(addr: SocketAddr, plan: &Plan) -> Result<Answer> {
     if head.status != 200 {
         return Err(format!("{} {} answers {}", plan.method(), plan.path, head.status).into());
     }
-    if plan.close && stream.read(&mut [0]).map_err(|error| format!("it does not close: {error}"))? > 0 {
+    if plan.close && read(&mut stream, &mut [0]).map_err(|error| format!("it does not close: {error}"))? > 0 {
         return Err("more than one answer came".into());
     }
     let body = answer.split_off(head.bytes);
@@ -466,7 +466,7 @@ fn fetch(stream: &mut TcpStream, request: &[u8]) -> Result<(Head, Vec<u8>)> {
     stream.write_all(request)?;
     let (mut answer, mut buffer) = (Vec::new(), vec![0; limits::READ_BYTES]);
     loop {
-        match stream.read(&mut buffer)? {
+        match read(stream, &mut buffer)? {
             0 => return Err("the server closed before it had answered".into()),
             count => answer.extend_from_slice(&buffer[..count]),
         }
@@ -475,6 +475,16 @@ fn fetch(stream: &mut TcpStream, request: &[u8]) -> Result<(Head, Vec<u8>)> {
         {
             answer.truncate(head.bytes + head.body_bytes);
             return Ok((head, answer));
+        }
+    }
+}
+
+/// A read with a timeout is not begun again by the kernel when something wakes the thread in between.
+fn read(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match stream.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
         }
     }
 }

@@ -205,6 +205,13 @@ impl Entry<'_> {
         median(&self.runs().iter().map(value).collect::<Vec<_>>())
     }
 
+    /// Of all runs together, since each counts it coarsely.
+    fn user_part(&self) -> f64 {
+        let (user, system): (Duration, Duration) =
+            self.runs().iter().map(Sample::ticks).fold(Default::default(), |sum, run| (sum.0 + run.0, sum.1 + run.1));
+        if (user + system).is_zero() { 0.0 } else { user.as_secs_f64() / (user + system).as_secs_f64() }
+    }
+
     /// To the first entry's cost, round by round.
     fn ratios(&self, entries: &[Entry<'_>]) -> Vec<f64> {
         let costs = |entry: &Entry<'_>| entry.runs().iter().map(Sample::cpu_micros).collect::<Vec<_>>();
@@ -220,8 +227,9 @@ fn table(discipline: &Discipline, rounds: usize, time: Duration, entries: &[Entr
     let mut order: Vec<&Entry<'_>> = entries.iter().filter(|entry| entry.runs.is_ok()).collect();
     order.sort_by(|a, b| median(&a.ratios(entries)).total_cmp(&median(&b.ratios(entries))));
     for entry in order {
-        let (cpu, user) = (entry.median(Sample::cpu_micros), entry.median(Sample::user_micros));
-        let system = entry.median(|run| run.cpu_micros() - run.user_micros());
+        let cpu = entry.median(Sample::cpu_micros);
+        let user = cpu * entry.user_part();
+        let system = cpu - user;
         let ratios = entry.ratios(entries);
         let mut ratio = format!("{:.3}", median(&ratios));
         if let Some((low, high)) = interval(&ratios) {
