@@ -36,8 +36,8 @@ use crate::limits::{
 };
 use crate::tcp::sent;
 use crate::{
-    Body, BodyError, Content, Head, Headers, Incoming, Made, Reply, Request, Response, Service, TcpStream, Tunnel,
-    Upgraded,
+    Body, BodyError, Content, Head, Headers, Incoming, Made, Reply, Request, Response, Service, TcpStream, Trailers,
+    Tunnel, Upgraded,
 };
 
 /// Serves one connection until it ends. `number` tells it from the server's others; `pass` lets that wait for it.
@@ -463,7 +463,7 @@ impl<S: Service + 'static> Connection<S> {
                 Ok(step) => step,
                 Err(error) => {
                     self.context.stats.refused.add(1);
-                    incoming.finish(Err(BodyError::Malformed(error.text())));
+                    incoming.finish(Err(BodyError::Malformed(error)));
                     return Poll::Ready(Ok(()));
                 }
             };
@@ -474,8 +474,15 @@ impl<S: Service + 'static> Connection<S> {
                     self.input.skip(step.consumed - range.end);
                     return Poll::Ready(Ok(()));
                 }
-                Event::End { .. } => {
-                    self.input.skip(step.consumed);
+                Event::End { trailers } => {
+                    if trailers.is_empty() {
+                        self.input.skip(step.consumed);
+                    } else {
+                        // They are the last that is consumed.
+                        self.input.skip(trailers.start);
+                        let (block, table) = (self.input.take(trailers.len()), self.table.take().expect("just filled"));
+                        incoming.trail(Trailers::new(Head::new(block, table, Rc::clone(&self.context.spares))));
+                    }
                     incoming.finish(Ok(()));
                     return Poll::Ready(Ok(()));
                 }
@@ -621,7 +628,7 @@ impl<S: Service + 'static> Connection<S> {
                 }
             }
             Stage::Content(content) if is_seen && !matches!(end, End::Unfinished) => {
-                drop(self.in_request(|| poll_piece(content, cx)))
+                drop(self.in_request(|| content.poll_piece(cx)))
             }
             _ => {}
         }
@@ -791,7 +798,7 @@ impl<S: Service + 'static> Connection<S> {
             Content::Full(buf) => self.write_piece(buf)?,
             content => return Ok(Some(content)),
         }
-        self.write_end()?;
+        self.write_end(&Headers::default())?;
         Ok(None)
     }
 
@@ -833,9 +840,10 @@ impl<S: Service + 'static> Connection<S> {
         Ok(())
     }
 
-    fn write_end(&mut self) -> Result<(), Refusal> {
-        let room = self.outbox.room(FRAME_BYTES_MAX, &self.context.supplies)?;
-        let count = self.engine.finish(room)?;
+    fn write_end(&mut self, trailers: &Headers) -> Result<(), Refusal> {
+        let bytes = if trailers.is_empty() { FRAME_BYTES_MAX } else { CHUNK_BYTES_MAX };
+        let room = self.outbox.room(bytes, &self.context.supplies)?;
+        let count = self.engine.finish_with(trailers.iter().map(|(name, value)| Checked(name, value)), room)?;
         self.outbox.commit(count);
         Ok(())
     }
@@ -854,10 +862,13 @@ impl<S: Service + 'static> Connection<S> {
             }
             let mut waits = false;
             while !self.outbox.is_full() && !waits {
-                match self.in_request(|| poll_piece(content, cx)) {
+                match self.in_request(|| content.poll_piece(cx)) {
                     Poll::Ready(Some(Ok(buf))) if buf.is_empty() => {}
                     Poll::Ready(Some(Ok(buf))) => self.write_piece(buf).map_err(Refusal::fatal)?,
-                    Poll::Ready(None) => return Poll::Ready(self.write_end().map_err(Refusal::fatal)),
+                    Poll::Ready(None) => {
+                        let trailers = content.trailers();
+                        return Poll::Ready(self.write_end(&trailers).map_err(Refusal::fatal));
+                    }
                     Poll::Ready(Some(Err(error))) => {
                         tracing::warn!("a response ended before its time: {error}");
                         return Poll::Ready(Err(End::Unfinished));
@@ -1067,21 +1078,6 @@ impl Refusal {
                 End::Unfinished
             }
         }
-    }
-}
-
-/// The next piece of content that comes bit by bit.
-fn poll_piece(
-    content: &mut Content,
-    cx: &mut TaskContext<'_>,
-) -> Poll<Option<Result<Buf, Box<dyn std::error::Error>>>> {
-    match content {
-        Content::Body(body) => match ready!(body.poll_chunk(cx)) {
-            Ok(chunk) => Poll::Ready(chunk.map(|chunk| Ok(Buf::Chunk(chunk)))),
-            Err(error) => Poll::Ready(Some(Err(error.into()))),
-        },
-        Content::Stream(stream) => stream.as_mut().poll_next(cx),
-        Content::Empty | Content::Full(_) | Content::Tunnel(_) => Poll::Ready(None),
     }
 }
 

@@ -87,5 +87,10 @@ pub enum Body {
     UntilClose,
 }
 
+/// Whether one of these values of `TE` says that trailer fields are taken (RFC 9110 section 10.1.4).
+fn takes_trailers<'v>(mut values: impl Iterator<Item = &'v [u8]>) -> bool {
+    values.any(|value| crate::scan::list(value).any(|coding| coding.eq_ignore_ascii_case(b"trailers")))
+}
+
 #[cfg(test)]
 mod tests;
