@@ -4,7 +4,8 @@
 //! written into a slice that the caller provides. Nothing here knows a socket, a task or a clock, and nothing on the
 //! path of a request allocates. What every HTTP version shares is the [head table](head::HeadTable): one contiguous
 //! head block, indexed. [`h1`] is HTTP/1.1; [`ws`] is WebSocket, which begins as a request of it.
-//! [`conditions`] is what a request asks of a representation: validators and ranges. Sockets, buffers and
+//! [`conditions`] is what a request asks of a representation: validators and ranges. [`proxy`] is what a proxy says before
+//! its client's first byte. Sockets, buffers and
 //! time-outs belong to the `net` package above.
 //!
 //! ```
@@ -29,5 +30,6 @@
 pub mod conditions;
 pub mod h1;
 pub mod head;
+pub mod proxy;
 mod scan;
 pub mod ws;
