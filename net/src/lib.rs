@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod clients;
 mod conn;
 
 mod error;

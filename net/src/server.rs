@@ -12,7 +12,7 @@ use std::task::{Context as TaskContext, Poll, ready};
 use platform::ListenOptions;
 use shards::{Alarm, Listening, OneListening, Scope, Shard, SpawnError, Tally};
 
-use crate::conn::{Config, Context, h1};
+use crate::conn::{Config, Context, Counted, h1};
 use crate::limits::{ACCEPT_PAUSE, DRAIN_GRACE};
 use crate::spread::{Arrivals, Seat, Seated, Spread, Spreader};
 use crate::stats::NetStats;
@@ -144,7 +144,12 @@ fn begin<S: Service + 'static>(
     number: u32,
 ) {
     let shard = stream.shard().clone();
-    let work = h1::serve(Rc::clone(context), stream, connections.pass(), number);
+    let mut context = Counted::new(context);
+    // Behind a proxy it is not known yet whose it is.
+    if !context.config.proxy_protocol && !context.admit(|| Some(stream.peer_address().ok()?.ip())) {
+        return;
+    }
+    let work = h1::serve(context, stream, connections.pass(), number);
     let spawned = match seat {
         None => shard.spawn(work).map(|task| task.detach()),
         Some(seat) => shard.spawn(Seated::new(work, seat)).map(|task| task.detach()),
@@ -194,7 +199,7 @@ impl Accepting<'_> {
                 ready!(self.alarm.poll_rung(cx));
                 self.is_pausing = false;
             }
-            if self.is_full(context) && !self.drain.get() {
+            if !self.drain.get() && (self.is_full(context) || self.is_shed(context)) {
                 self.pause(context);
                 continue;
             }
@@ -229,6 +234,16 @@ impl Accepting<'_> {
             None => context.connections.get() >= connections_max,
             Some(spreader) => spreader.is_full(connections_max),
         }
+    }
+
+    /// The order of shedding, for a connection more.
+    fn is_shed<S>(&self, context: &Context<S>) -> bool {
+        context.shed(self.shard.now());
+        let is_shed = context.shedding.holds_connections();
+        if is_shed {
+            context.stats.shed_accepts.add(1);
+        }
+        is_shed
     }
 
     fn pause<S>(&mut self, context: &Context<S>) {

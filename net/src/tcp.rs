@@ -4,9 +4,11 @@
 //! it is given from where it lies. Dropping one at any point gives everything back.
 
 use std::net::{Shutdown, SocketAddr};
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use platform::{Buf, BufList, Chunk, Completion, Group, Handle, Op, Outcome, Socket, SocketOption};
+use proto::proxy::Ends;
 use shards::{Operation, Shard};
 
 use crate::{Error, Peer, Result};
@@ -155,9 +157,9 @@ impl TcpStream {
         Ok(self.socket.shard.with_reactor(|reactor| reactor.set_option(handle, option))?)
     }
 
-    /// Both ends, as requests carry them.
-    pub(crate) fn peer(&self, is_secure: bool) -> Peer {
-        Peer::new(self.socket.shard.clone(), self.socket.handle, is_secure)
+    /// Both ends, as requests carry them; those that a proxy has named, if it has.
+    pub(crate) fn peer(&self, is_secure: bool, named: Option<Rc<Ends>>) -> Peer {
+        Peer::new(self.socket.shard.clone(), self.socket.handle, is_secure, named)
     }
 
     /// The shard that the stream belongs to.
@@ -302,6 +304,14 @@ impl Outgoing {
 impl Default for Outgoing {
     fn default() -> Self {
         Outgoing::One(Buf::EMPTY)
+    }
+}
+
+/// How much the peer has taken of a send.
+pub(crate) fn sent_bytes(completion: &Completion) -> usize {
+    match completion.result {
+        Ok(Outcome::Sent { bytes, .. } | Outcome::SentList { bytes, .. }) => bytes,
+        _ => 0,
     }
 }
 

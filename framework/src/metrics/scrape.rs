@@ -357,6 +357,63 @@ const STATS: &[Stat] = &[
         |entry| entry.net.timed_out.get() as f64,
     ),
     (
+        "shardwise_bodies_slow_total",
+        Kind::Counter,
+        "Bodies given up because they came too slowly, or not at all.",
+        |entry| entry.net.slow_bodies.get() as f64,
+    ),
+    (
+        "shardwise_readers_slow_total",
+        Kind::Counter,
+        "Connections closed because their peers took too little of what was sent.",
+        |entry| entry.net.slow_readers.get() as f64,
+    ),
+    (
+        "shardwise_connections_retired_total",
+        Kind::Counter,
+        "Connections closed because they had had as many requests, or lasted as long, as they may.",
+        |entry| entry.net.retired.get() as f64,
+    ),
+    ("shardwise_pipelines_held_total", Kind::Counter, "Times that a pipeline waited for its peer to read.", |entry| {
+        entry.net.pipelines_held.get() as f64
+    }),
+    (
+        "shardwise_clients_refused_total",
+        Kind::Counter,
+        "Connections closed because their client had as many as it may have.",
+        |entry| entry.net.clients_refused.get() as f64,
+    ),
+    (
+        "shardwise_proxy_headers_refused_total",
+        Kind::Counter,
+        "Connections closed because they did not begin with a PROXY header.",
+        |entry| entry.net.proxy_refused.get() as f64,
+    ),
+    (
+        "shardwise_shed_readers_total",
+        Kind::Counter,
+        "Connections closed before their time limit because the pool ran low: the first step of shedding.",
+        |entry| entry.net.shed_readers.get() as f64,
+    ),
+    (
+        "shardwise_shed_accept_pauses_total",
+        Kind::Counter,
+        "Pauses of accepting because the pool ran low: the second step.",
+        |entry| entry.net.shed_accepts.get() as f64,
+    ),
+    (
+        "shardwise_shed_requests_total",
+        Kind::Counter,
+        "Requests answered 503 because the pool ran low: the third step.",
+        |entry| entry.net.shed_requests.get() as f64,
+    ),
+    (
+        "shardwise_connections_exhausted_total",
+        Kind::Counter,
+        "Connections closed because the pool was exhausted.",
+        |entry| entry.net.exhausted.get() as f64,
+    ),
+    (
         "shardwise_requests_overdue_total",
         Kind::Counter,
         "Requests whose handlers took longer than admitted.",
