@@ -21,8 +21,8 @@ use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, StatusCode};
-use platform::Buf;
 use platform::limits::CHUNK_BYTES_MAX;
+use platform::{Buf, Group};
 use proto::h1::{self, BodyLength, Checked, Event, FRAME_BYTES_MAX, Standing, WriteError};
 use proto::head::{HeadTable, Known};
 use shards::{Alarm, Demand, Entered, Leased, Operation, Pass, Scope, Shard};
@@ -31,8 +31,8 @@ use super::Context;
 use super::input::{self, Input};
 use super::outbox::{self, Outbox};
 use crate::limits::{
-    COPY_BODY_BYTES_MAX, DRAIN_BODY_BYTES_MAX, DRAIN_GRACE, LINGER_BYTES_MAX, LINGER_TIME_MAX, READ_AHEAD_BYTES_MAX,
-    REQUEST_TASKS_TIME_MAX,
+    BULK_BODY_BYTES_MIN, COPY_BODY_BYTES_MAX, DRAIN_BODY_BYTES_MAX, DRAIN_GRACE, LINGER_BYTES_MAX, LINGER_TIME_MAX,
+    READ_AHEAD_BYTES_MAX, REQUEST_TASKS_TIME_MAX,
 };
 use crate::tcp::sent;
 use crate::{
@@ -287,6 +287,9 @@ impl<S: Service + 'static> Connection<S> {
             return Poll::Ready(Ok(if received { More::Input } else { More::End }));
         }
         let is_idle = self.engine.is_idle();
+        if is_idle {
+            self.stream.draw_from(Group::Heads);
+        }
         if is_idle && let Some(table) = self.table.take() {
             self.context.spares.put(table);
         }
@@ -482,7 +485,10 @@ impl<S: Service + 'static> Connection<S> {
                 _ => self.input.skip(step.consumed),
             }
             self.outbox.put(self.engine.continue_line(), &self.context.supplies)?;
-            let _ = self.poll_flush(cx)?;
+            // Of a body in chunks, what has come says how much may be expected.
+            if self.engine.body_left().unwrap_or(incoming.bytes()) >= BULK_BODY_BYTES_MIN {
+                self.stream.draw_from(Group::Bulk);
+            }
             match self.poll_input(cx)? {
                 Poll::Ready(true) => self.waits = Waits::Nothing,
                 Poll::Ready(false) => {
@@ -493,6 +499,8 @@ impl<S: Service + 'static> Connection<S> {
                     return Poll::Ready(Ok(()));
                 }
                 Poll::Pending => {
+                    // Not before: an answer made of what has come by now leaves as one send.
+                    let _ = self.poll_flush(cx)?;
                     ready!(self.poll_alarm(cx, Waits::Body));
                     self.engine.close_after_response();
                     incoming.finish(Err(BodyError::TimedOut));
