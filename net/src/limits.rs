@@ -18,6 +18,10 @@ pub const WRITE_CHUNK_BYTES: usize = 4096;
 /// the same send. A copy of 1 KiB costs less than a buffer more in a vectored send.
 pub const COPY_BODY_BYTES_MAX: usize = 1024;
 
+/// A request of whose body so much is still to come receives into large buffers until it has ended. To change over and back
+/// costs two cancels, some 2 us; that much is sixteen small buffers.
+pub const BULK_BODY_BYTES_MIN: u64 = 64 * 1024;
+
 /// Answers of a pipeline that are gathered before they are sent, in bytes. Beyond it the peer must read first, and no further
 /// request of it is taken in hand: a peer that asks and does not read has so much done for it in vain, and no more.
 pub const GATHER_BYTES_MAX: usize = 64 * 1024;

@@ -19,6 +19,8 @@ pub struct TcpStream {
     // In this order: the receive is given up before its handle is closed.
     receiving: Receive,
     socket: Owned,
+    /// What it receives into.
+    group: Group,
 }
 
 /// What has become of a stream's receive. Its end stays what it was, however often it is asked for: a reset must not be
@@ -43,6 +45,7 @@ struct Owned {
 pub struct Receiving<'a> {
     receive: &'a mut Receive,
     socket: &'a Owned,
+    group: Group,
 }
 
 /// The direction of a [`TcpStream`] that goes out: see [`TcpStream::split`].
@@ -66,7 +69,7 @@ impl TcpStream {
         let handle = shard.with_reactor(|reactor| reactor.stream_socket(peer))?;
         let socket = Owned { shard: shard.clone(), handle };
         match start(shard, Op::Connect { socket: handle, peer })?.await.result? {
-            Outcome::Connected => Ok(TcpStream { receiving: Receive::NotStarted, socket }),
+            Outcome::Connected => Ok(TcpStream { receiving: Receive::NotStarted, socket, group: Group::Heads }),
             other => unreachable!("a connect ends with {other:?}"),
         }
     }
@@ -88,7 +91,8 @@ impl TcpStream {
     }
 
     fn adopt(shard: &Shard, handle: Handle) -> Self {
-        TcpStream { receiving: Receive::NotStarted, socket: Owned { shard: shard.clone(), handle } }
+        let socket = Owned { shard: shard.clone(), handle };
+        TcpStream { receiving: Receive::NotStarted, socket, group: Group::Heads }
     }
 
     /// The next bytes, as a lease on the shard's buffers; `None` once the peer has ended its side.
@@ -105,9 +109,21 @@ impl TcpStream {
         self.split().0.poll_recv(cx)
     }
 
+    /// Receives into large buffers from now on, while a large body comes, or into small ones.
+    pub(crate) fn draw_from(&mut self, group: Group) {
+        if self.group == group {
+            return;
+        }
+        self.group = group;
+        if let Receive::Armed(operation) = &mut self.receiving {
+            operation.draw_from(group);
+        }
+    }
+
     /// Its two directions, so that one task can receive while it sends.
     pub fn split(&mut self) -> (Receiving<'_>, Sending<'_>) {
-        (Receiving { receive: &mut self.receiving, socket: &self.socket }, Sending(&self.socket))
+        let receiving = Receiving { receive: &mut self.receiving, socket: &self.socket, group: self.group };
+        (receiving, Sending(&self.socket))
     }
 
     /// Sends one buffer, whole.
@@ -178,7 +194,7 @@ impl Receiving<'_> {
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>>> {
         let receive = &mut *self.receive;
         if let Receive::NotStarted = receive {
-            let op = Op::Receive { socket: self.socket.handle, group: Group::Heads };
+            let op = Op::Receive { socket: self.socket.handle, group: self.group };
             *receive = Receive::Armed(start(&self.socket.shard, op)?);
         }
         if let Receive::Armed(operation) = receive {

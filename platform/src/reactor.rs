@@ -15,7 +15,7 @@ use crate::limits::{TEARDOWN_LOOKS_MAX, TEARDOWN_WAIT_MAX};
 use crate::op::{Completion, Op, Wait};
 use crate::socket::{ListenError, ListenOptions, Socket, SocketOption};
 use crate::unpark::Unparker;
-use crate::{Bell, Error, Result};
+use crate::{Bell, Error, Group, Result};
 
 /// One shard's connection to the machine: a backend, the operations it has in flight, the handles and buffers they use.
 pub struct Reactor {
@@ -135,6 +135,12 @@ impl Reactor {
     /// Whether an operation has ended and nothing of it is left to take.
     pub fn is_spent(&self, token: &Token) -> bool {
         self.core.is_spent(token)
+    }
+
+    /// Has a stream of [`Op::Receive`] draw from this group from now on: large buffers while a large body
+    /// comes, small ones otherwise. What was received before stays where it is.
+    pub fn draw_from(&mut self, token: &Token, group: Group) {
+        self.core.draw_from(token, group);
     }
 
     /// Asks for an operation's end. Its last completion comes as always: what it still achieved, or `Cancelled`.

@@ -20,8 +20,8 @@ use std::time::{Duration, Instant};
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, StatusCode};
-use platform::Buf;
 use platform::limits::CHUNK_BYTES_MAX;
+use platform::{Buf, Group};
 use proto::h1::{self, BodyLength, Checked, Event, FRAME_BYTES_MAX, Standing, WriteError};
 use proto::head::{HeadTable, Known};
 use proto::proxy::{self, Ends};
@@ -32,8 +32,8 @@ use super::input::{self, Input};
 use super::outbox::{self, Outbox};
 use super::shed::Place;
 use crate::limits::{
-    BEHIND_TIME_MIN, COPY_BODY_BYTES_MAX, DRAIN_BODY_BYTES_MAX, DRAIN_GRACE, LINGER_BYTES_MAX, LINGER_TIME_MAX,
-    READ_AHEAD_BYTES_MAX, REQUEST_TASKS_TIME_MAX,
+    BEHIND_TIME_MIN, BULK_BODY_BYTES_MIN, COPY_BODY_BYTES_MAX, DRAIN_BODY_BYTES_MAX, DRAIN_GRACE, LINGER_BYTES_MAX,
+    LINGER_TIME_MAX, READ_AHEAD_BYTES_MAX, REQUEST_TASKS_TIME_MAX,
 };
 use crate::tcp::{sent, sent_bytes};
 use crate::{
@@ -354,6 +354,9 @@ impl<S: Service + 'static> Connection<S> {
             return Poll::Ready(Ok(if received { More::Input } else { More::End }));
         }
         let is_idle = self.engine.is_idle() && !self.awaits_name;
+        if is_idle {
+            self.stream.draw_from(Group::Heads);
+        }
         if is_idle && let Some(table) = self.table.take() {
             self.context.spares.put(table);
         }
@@ -640,7 +643,10 @@ impl<S: Service + 'static> Connection<S> {
                 _ => self.input.skip(step.consumed),
             }
             self.outbox.put(self.engine.continue_line(), &self.context.supplies)?;
-            let _ = self.poll_flush(cx)?;
+            // Of a body in chunks, what has come says how much may be expected.
+            if self.engine.body_left().unwrap_or(incoming.bytes()) >= BULK_BODY_BYTES_MIN {
+                self.stream.draw_from(Group::Bulk);
+            }
             let bytes = self.input.as_slice().len();
             match self.poll_input(cx)? {
                 Poll::Ready(true) => self.made_up(Side::Body, self.input.as_slice().len() - bytes),
@@ -652,6 +658,8 @@ impl<S: Service + 'static> Connection<S> {
                     return Poll::Ready(Ok(()));
                 }
                 Poll::Pending => {
+                    // Not before: an answer made of what has come by now leaves as one send.
+                    let _ = self.poll_flush(cx)?;
                     ready!(self.poll_alarm(cx, Waits::Body));
                     self.context.stats.slow_bodies.add(1);
                     self.engine.close_after_response();

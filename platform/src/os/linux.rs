@@ -11,6 +11,13 @@ use super::{Descriptor, Received, error_of};
 use crate::socket::{self, ListenOptions};
 use crate::{OpenFile, Result};
 
+/// The kernel's version, major and minor; zeroes if it does not say.
+pub(crate) fn kernel_release() -> (u32, u32) {
+    let name = rustix::system::uname();
+    let mut numbers = name.release().to_str().unwrap_or_default().split('.').map_while(|number| number.parse().ok());
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
 /// Whether datagrams come with their ECN bits. An IPv6 socket may receive from IPv4 as well, and has two switches then.
 pub(crate) fn tell_ecn(descriptor: &Descriptor, on: bool) -> Result<()> {
     use rustix::net::sockopt::{set_ip_recvtos, set_ipv6_recvtclass};
