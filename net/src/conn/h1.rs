@@ -31,7 +31,7 @@ use super::Context;
 use super::input::{self, Input};
 use super::outbox::{self, Outbox};
 use crate::limits::{
-    COPY_BODY_BYTES_MAX, DRAIN_BODY_BYTES_MAX, DRAIN_GRACE, LINGER_BYTES_MAX, LINGER_TIME_MAX, READ_AHEAD_BYTES_MAX,
+    COPY_BODY_BYTES_MAX, DRAIN_BODY_BYTES_MAX, LINGER_BYTES_MAX, LINGER_TIME_MAX, READ_AHEAD_BYTES_MAX,
     REQUEST_TASKS_TIME_MAX,
 };
 use crate::tcp::sent;
@@ -332,7 +332,7 @@ impl<S: Service + 'static> Connection<S> {
         let config = &self.context.config;
         match waits {
             Waits::Nothing | Waits::Idle => config.idle_time_max,
-            Waits::LastRequest => DRAIN_GRACE,
+            Waits::LastRequest => config.drain_time_min,
             Waits::Head => config.head_time_max,
             Waits::Body => config.body_pause_max,
             Waits::Write => config.write_stall_max,

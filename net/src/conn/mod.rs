@@ -15,7 +15,7 @@ use outbox::Supplies;
 use platform::Pool;
 use proto::h1::Limits;
 
-use crate::limits::{BODY_PAUSE_MAX, CONNECTIONS_MAX, HEAD_TIME_MAX, IDLE_TIME_MAX, WRITE_STALL_MAX};
+use crate::limits::{BODY_PAUSE_MAX, CONNECTIONS_MAX, DRAIN_TIME_MIN, HEAD_TIME_MAX, IDLE_TIME_MAX, WRITE_STALL_MAX};
 use crate::standing::StandingLines;
 use crate::stats::NetStats;
 use crate::{HeadSpares, Service};
@@ -41,6 +41,10 @@ pub struct Config {
     /// request's scope is cancelled (`client disconnected`). The handler goes on, and if it answers all the same, the
     /// answer is sent. With `false`, only a connection that is reset or takes no more cancels.
     pub end_cancels: bool,
+    /// When the drain begins, how long connections are still accepted, and idle ones kept for a request that is on its way.
+    /// Every answer says `Connection: close` from then on, so clients that ask within this time are told, and lose nothing.
+    /// It counts towards the drain's limit.
+    pub drain_time_min: Duration,
     /// Connections that one shard serves at a time.
     pub connections_max: usize,
     /// The `Server` header of every response that does not bring its own; `None` sends none.
@@ -57,6 +61,7 @@ impl Default for Config {
             write_stall_max: WRITE_STALL_MAX,
             request_time_max: None,
             end_cancels: true,
+            drain_time_min: DRAIN_TIME_MIN,
             connections_max: CONNECTIONS_MAX,
             server: Some(HeaderValue::from_static("shardwise")),
         }
