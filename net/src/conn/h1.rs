@@ -32,8 +32,8 @@ use super::input::{self, Input};
 use super::outbox::{self, Outbox};
 use super::shed::Place;
 use crate::limits::{
-    BEHIND_TIME_MIN, BULK_BODY_BYTES_MIN, COPY_BODY_BYTES_MAX, DRAIN_BODY_BYTES_MAX, DRAIN_GRACE, LINGER_BYTES_MAX,
-    LINGER_TIME_MAX, READ_AHEAD_BYTES_MAX, REQUEST_TASKS_TIME_MAX,
+    BEHIND_TIME_MIN, BULK_BODY_BYTES_MIN, COPY_BODY_BYTES_MAX, DRAIN_BODY_BYTES_MAX, LINGER_BYTES_MAX, LINGER_TIME_MAX,
+    READ_AHEAD_BYTES_MAX, REQUEST_TASKS_TIME_MAX,
 };
 use crate::tcp::{sent, sent_bytes};
 use crate::{
@@ -469,7 +469,7 @@ impl<S: Service + 'static> Connection<S> {
         let config = &self.context.config;
         match waits {
             Waits::Nothing | Waits::Idle => config.idle_time_max,
-            Waits::LastRequest => DRAIN_GRACE,
+            Waits::LastRequest => config.drain_time_min,
             Waits::Head => config.head_time_max,
             Waits::Body => self.patience_left(Side::Body),
             Waits::Write => self.patience_left(Side::Write),
