@@ -70,7 +70,7 @@ fn contest() -> Result<()> {
     if server_cpu == load_cpu {
         return Err("the server and the load want a CPU each".into());
     }
-    built::build(&Path::new(built::BENCH).join("Cargo.toml"), "--bins")?;
+    built::build(&Path::new(built::BENCH).join("Cargo.toml"), &["--bin=ceiling-uring", "--bin=ceiling-epoll"])?;
     let showcase = built::showcase(showcase)?;
 
     let (peers, missing): (Vec<_>, Vec<_>) = peers(against.as_deref()).into_iter().partition(|peer| peer.is_there);
