@@ -99,8 +99,12 @@ pub const CONNECTIONS_MAX: usize = 262_144;
 /// connections that wait in the kernel's queue.
 pub const DRAIN_GRACE: Duration = Duration::from_millis(250);
 
-/// How long accepting pauses when descriptors or memory have run out.
+/// How long accepting pauses when descriptors or memory have run out, and no connection ends.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long it pauses still when one has ended: its descriptor is closed a turn or two later. A queue of connections whose
+/// clients have left is gone through as fast as that, as many at a time as there are descriptors.
+pub const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(2);
 
 /// When a drain begins, how long a shard waits for the one that accepts to say that it hands over no more connections. That
 /// one goes on for [`DRAIN_GRACE`], and may be in the middle of a long turn.

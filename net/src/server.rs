@@ -13,7 +13,7 @@ use platform::ListenOptions;
 use shards::{Alarm, Listening, OneListening, Scope, Shard, SpawnError, Tally};
 
 use crate::conn::{Config, Context, Counted, h1};
-use crate::limits::{ACCEPT_PAUSE, DRAIN_GRACE};
+use crate::limits::{ACCEPT_PAUSE, ACCEPT_PAUSE_MIN, DRAIN_GRACE};
 use crate::spread::{Arrivals, Seat, Seated, Spread, Spreader};
 use crate::stats::NetStats;
 use crate::{Error, Listener, Result, Service, TcpStream};
@@ -196,11 +196,15 @@ impl Accepting<'_> {
                 self.alarm.set(self.shard.now() + DRAIN_GRACE);
             }
             if self.is_pausing {
+                if !context.paused.is_waited_for() {
+                    // One has ended: what it had is there in a moment.
+                    self.alarm.set(self.alarm.deadline().min(self.shard.now() + ACCEPT_PAUSE_MIN));
+                }
                 ready!(self.alarm.poll_rung(cx));
                 self.is_pausing = false;
             }
             if !self.drain.get() && (self.is_full(context) || self.is_shed(context)) {
-                self.pause(context);
+                self.pause(cx, context);
                 continue;
             }
             match self.listener.poll_accept(cx) {
@@ -214,13 +218,13 @@ impl Accepting<'_> {
                 },
                 Poll::Ready(Err(Error::Io(error))) if error.is_scarcity() => {
                     tracing::warn!("accepting pauses: {error}");
-                    self.pause(context);
+                    self.pause(cx, context);
                 }
                 // A connection that was gone before it was accepted.
                 Poll::Ready(Err(Error::Io(platform::Error::Aborted | platform::Error::Reset))) => {}
                 Poll::Ready(Err(error)) => {
                     tracing::error!("accepting pauses: {error}");
-                    self.pause(context);
+                    self.pause(cx, context);
                 }
                 Poll::Pending if self.drain.get() => return self.alarm.poll_rung(cx).map(|()| None),
                 Poll::Pending => return Poll::Pending,
@@ -246,8 +250,10 @@ impl Accepting<'_> {
         is_shed
     }
 
-    fn pause<S>(&mut self, context: &Context<S>) {
+    /// Accepts nothing for a while, or until a connection has ended.
+    fn pause<S>(&mut self, cx: &TaskContext<'_>, context: &Context<S>) {
         context.stats.accept_pauses.add(1);
+        context.paused.wait_for(cx.waker());
         self.is_pausing = true;
         self.alarm.set(self.shard.now() + ACCEPT_PAUSE);
     }
