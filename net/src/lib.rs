@@ -30,7 +30,7 @@ pub use conn::Config;
 pub use error::{Error, Fault, Result};
 pub use exchange::{
     Body, BodyError, BodyStream, Content, Head, HeadSpares, Headers, Incoming, Made, Peer, Reply, Request, Response,
-    Service, Tunnel, Upgraded,
+    Service, Trailers, Tunnel, Upgraded,
 };
 pub use server::{Server, serve};
 pub use spread::Spread;

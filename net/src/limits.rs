@@ -18,6 +18,10 @@ pub const WRITE_CHUNK_BYTES: usize = 4096;
 /// the same send. A copy of 1 KiB costs less than a buffer more in a vectored send.
 pub const COPY_BODY_BYTES_MAX: usize = 1024;
 
+/// A request of whose body so much is still to come receives into large buffers until it has ended. To change over and back
+/// costs two cancels, some 2 us; that much is sixteen small buffers.
+pub const BULK_BODY_BYTES_MIN: u64 = 64 * 1024;
+
 /// Answers of a pipeline that are gathered before they are sent, in bytes. Beyond it the peer must read first, and no further
 /// request of it is taken in hand: a peer that asks and does not read has so much done for it in vain, and no more.
 pub const GATHER_BYTES_MAX: usize = 64 * 1024;
@@ -96,8 +100,14 @@ const _: () = assert!(
 pub const CONNECTIONS_MAX: usize = 262_144;
 
 /// When a drain begins, an idle connection waits this long for a request that was already on its way, and a listener for
-/// connections that wait in the kernel's queue.
-pub const DRAIN_GRACE: Duration = Duration::from_millis(250);
+/// connections that come all the same: a round trip round the world.
+pub const DRAIN_TIME_MIN: Duration = Duration::from_millis(250);
+
+/// When accepting ends, how long a listener in whose queue a connection is left goes on for it. What waits is accepted at once.
+pub const LAST_ACCEPT_TIME: Duration = Duration::from_millis(1);
+
+/// How often it does so. Where connections never stop coming, the last of them find nobody whatever is done.
+pub const LAST_ACCEPTS_MAX: u32 = 16;
 
 /// How long accepting pauses when descriptors or memory have run out, and no connection ends.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -106,10 +116,10 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// clients have left is gone through as fast as that, as many at a time as there are descriptors.
 pub const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(2);
 
-/// When a drain begins, how long a shard waits for the one that accepts to say that it hands over no more connections. That
-/// one goes on for [`DRAIN_GRACE`], and may be in the middle of a long turn.
+/// When accepting should have ended in a drain, how long a shard waits for the one that accepts to say that it hands over no
+/// more connections. That one may be in the middle of a long turn.
 pub const HAND_OVER_WAIT_MAX: Duration = Duration::from_secs(1);
-const _: () = assert!(HAND_OVER_WAIT_MAX.as_millis() >= 4 * DRAIN_GRACE.as_millis());
+const _: () = assert!(HAND_OVER_WAIT_MAX.as_millis() >= 4 * LAST_ACCEPTS_MAX as u128 * LAST_ACCEPT_TIME.as_millis());
 
 /// Bytes that are received of what follows a request while its handler is at work, to learn whether the client has left:
 /// the next requests of most pipelines, or the beginning of a body. Beyond it nothing is received, and so a client that says

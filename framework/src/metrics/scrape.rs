@@ -14,7 +14,7 @@ use std::time::Instant;
 use metrics::Key;
 use metrics_exporter_prometheus::LabelSet;
 use metrics_exporter_prometheus::formatting::{write_help_line, write_metric_line, write_type_line};
-use shards::Shard;
+use shards::{Phase, Shard};
 
 use super::durations::Snapshot;
 use super::store::{Family, Kind, Series, ShardEntry, ShardMetrics, State, Store};
@@ -22,10 +22,13 @@ use crate::limits::SCRAPE_WAIT_MAX;
 
 impl Store {
     /// Everything, as text. Waits for the shards' histograms up to [`SCRAPE_WAIT_MAX`].
-    pub(crate) fn scrape(&self) -> String {
+    pub(crate) fn scrape(&self, phase: Phase) -> String {
         self.gather();
         let state = self.lock();
         let mut text = Text { out: String::new(), families: &state.families, family: String::new() };
+        for each in Phase::ALL {
+            text.line(&Key::from_parts(PHASE, &[("phase", each.name())]), None, u8::from(each == phase));
+        }
         text.shards(&state);
         text.durations(&state);
         for (key, series) in &state.series {
@@ -209,6 +212,7 @@ fn shard(number: usize) -> (&'static str, String) {
 
 const SHARDS: &str = "shardwise_shards";
 const BACKEND: &str = "shardwise_backend_info";
+const PHASE: &str = "shardwise_phase";
 const STALE: &str = "shardwise_snapshot_stale";
 const REFUSED: &str = "shardwise_metrics_refused_total";
 
@@ -442,6 +446,11 @@ fn seconds(nanoseconds: u64) -> f64 {
 
 pub(super) fn describe(families: &mut BTreeMap<String, Family>) {
     let own = [
+        (
+            PHASE,
+            Kind::Gauge,
+            "1 for how far the process has come: serving, noticed (not ready any more), draining, stopping.",
+        ),
         (SHARDS, Kind::Gauge, "Shards of this process."),
         (BACKEND, Kind::Gauge, "What talks to the kernel for the shard, and why that was chosen."),
         (STALE, Kind::Gauge, "1 if the shard did not answer in time: its histograms are those of an earlier scrape."),

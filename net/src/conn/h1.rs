@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, StatusCode};
 use platform::limits::CHUNK_BYTES_MAX;
-use platform::{Buf, SocketOption};
+use platform::{Buf, Group, SocketOption};
 use proto::h1::{self, BodyLength, Checked, Event, FRAME_BYTES_MAX, Standing, WriteError};
 use proto::head::{HeadTable, Known};
 use proto::proxy::{self, Ends};
@@ -32,13 +32,13 @@ use super::input::{self, Input};
 use super::outbox::{self, Outbox};
 use super::shed::Rank;
 use crate::limits::{
-    BEHIND_TIME_MIN, COPY_BODY_BYTES_MAX, DRAIN_BODY_BYTES_MAX, DRAIN_GRACE, LINGER_BYTES_MAX, LINGER_TIME_MAX,
+    BEHIND_TIME_MIN, BULK_BODY_BYTES_MIN, COPY_BODY_BYTES_MAX, DRAIN_BODY_BYTES_MAX, LINGER_BYTES_MAX, LINGER_TIME_MAX,
     READ_AHEAD_BYTES_MAX, REQUEST_TASKS_TIME_MAX,
 };
 use crate::tcp::{sent, sent_bytes};
 use crate::{
-    Body, BodyError, Content, Head, Headers, Incoming, Made, Reply, Request, Response, Service, TcpStream, Tunnel,
-    Upgraded,
+    Body, BodyError, Content, Head, Headers, Incoming, Made, Reply, Request, Response, Service, TcpStream, Trailers,
+    Tunnel, Upgraded,
 };
 
 /// Serves one connection until it ends. `number` tells it from the server's others; `pass` lets that wait for it.
@@ -354,6 +354,9 @@ impl<S: Service + 'static> Connection<S> {
             return Poll::Ready(Ok(if received { More::Input } else { More::End }));
         }
         let is_idle = self.engine.is_idle() && !self.awaits_name;
+        if is_idle {
+            self.stream.draw_from(Group::Heads);
+        }
         if is_idle && let Some(table) = self.table.take() {
             self.context.spares.put(table);
         }
@@ -467,7 +470,7 @@ impl<S: Service + 'static> Connection<S> {
         let config = &self.context.config;
         match waits {
             Waits::Nothing | Waits::Idle => config.idle_time_max,
-            Waits::LastRequest => DRAIN_GRACE,
+            Waits::LastRequest => config.drain_time_min,
             Waits::Head => config.head_time_max,
             Waits::Body => self.patience_left(Side::Body),
             Waits::Write => self.patience_left(Side::Write),
@@ -615,7 +618,7 @@ impl<S: Service + 'static> Connection<S> {
                 Ok(step) => step,
                 Err(error) => {
                     self.context.stats.refused.add(1);
-                    incoming.finish(Err(BodyError::Malformed(error.text())));
+                    incoming.finish(Err(BodyError::Malformed(error)));
                     return Poll::Ready(Ok(()));
                 }
             };
@@ -626,15 +629,25 @@ impl<S: Service + 'static> Connection<S> {
                     self.input.skip(step.consumed - range.end);
                     return Poll::Ready(Ok(()));
                 }
-                Event::End { .. } => {
-                    self.input.skip(step.consumed);
+                Event::End { trailers } => {
+                    if trailers.is_empty() {
+                        self.input.skip(step.consumed);
+                    } else {
+                        // They are the last that is consumed.
+                        self.input.skip(trailers.start);
+                        let (block, table) = (self.input.take(trailers.len()), self.table.take().expect("just filled"));
+                        incoming.trail(Trailers::new(Head::new(block, table, Rc::clone(&self.context.spares))));
+                    }
                     incoming.finish(Ok(()));
                     return Poll::Ready(Ok(()));
                 }
                 _ => self.input.skip(step.consumed),
             }
             self.outbox.put(self.engine.continue_line(), &self.context.supplies)?;
-            let _ = self.poll_flush(cx)?;
+            // Of a body in chunks, what has come says how much may be expected.
+            if self.engine.body_left().unwrap_or(incoming.bytes()) >= BULK_BODY_BYTES_MIN {
+                self.stream.draw_from(Group::Bulk);
+            }
             let bytes = self.input.as_slice().len();
             match self.poll_input(cx)? {
                 Poll::Ready(true) => self.made_up(Side::Body, self.input.as_slice().len() - bytes),
@@ -646,6 +659,8 @@ impl<S: Service + 'static> Connection<S> {
                     return Poll::Ready(Ok(()));
                 }
                 Poll::Pending => {
+                    // Not before: an answer made of what has come by now leaves as one send.
+                    let _ = self.poll_flush(cx)?;
                     ready!(self.poll_alarm(cx, Waits::Body));
                     self.context.stats.slow_bodies.add(1);
                     self.engine.close_after_response();
@@ -775,7 +790,7 @@ impl<S: Service + 'static> Connection<S> {
                 }
             }
             Stage::Content(content) if is_seen && !matches!(end, End::Unfinished) => {
-                drop(self.in_request(|| poll_piece(content, cx)))
+                drop(self.in_request(|| content.poll_piece(cx)))
             }
             _ => {}
         }
@@ -961,7 +976,7 @@ impl<S: Service + 'static> Connection<S> {
             Content::Full(buf) => self.write_piece(buf)?,
             content => return Ok(Some(content)),
         }
-        self.write_end()?;
+        self.write_end(&Headers::default())?;
         Ok(None)
     }
 
@@ -1003,9 +1018,10 @@ impl<S: Service + 'static> Connection<S> {
         Ok(())
     }
 
-    fn write_end(&mut self) -> Result<(), Refusal> {
-        let room = self.outbox.room(FRAME_BYTES_MAX, &self.context.supplies)?;
-        let count = self.engine.finish(room)?;
+    fn write_end(&mut self, trailers: &Headers) -> Result<(), Refusal> {
+        let bytes = if trailers.is_empty() { FRAME_BYTES_MAX } else { CHUNK_BYTES_MAX };
+        let room = self.outbox.room(bytes, &self.context.supplies)?;
+        let count = self.engine.finish_with(trailers.iter().map(|(name, value)| Checked(name, value)), room)?;
         self.outbox.commit(count);
         Ok(())
     }
@@ -1024,10 +1040,13 @@ impl<S: Service + 'static> Connection<S> {
             }
             let mut waits = false;
             while !self.outbox.is_full(self.context.config.gather_bytes_max) && !waits {
-                match self.in_request(|| poll_piece(content, cx)) {
+                match self.in_request(|| content.poll_piece(cx)) {
                     Poll::Ready(Some(Ok(buf))) if buf.is_empty() => {}
                     Poll::Ready(Some(Ok(buf))) => self.write_piece(buf).map_err(Refusal::fatal)?,
-                    Poll::Ready(None) => return Poll::Ready(self.write_end().map_err(Refusal::fatal)),
+                    Poll::Ready(None) => {
+                        let trailers = content.trailers();
+                        return Poll::Ready(self.write_end(&trailers).map_err(Refusal::fatal));
+                    }
                     Poll::Ready(Some(Err(error))) => {
                         tracing::warn!("a response ended before its time: {error}");
                         return Poll::Ready(Err(End::Unfinished));
@@ -1218,21 +1237,6 @@ impl Refusal {
                 End::Unfinished
             }
         }
-    }
-}
-
-/// The next piece of content that comes bit by bit.
-fn poll_piece(
-    content: &mut Content,
-    cx: &mut TaskContext<'_>,
-) -> Poll<Option<Result<Buf, Box<dyn std::error::Error>>>> {
-    match content {
-        Content::Body(body) => match ready!(body.poll_chunk(cx)) {
-            Ok(chunk) => Poll::Ready(chunk.map(|chunk| Ok(Buf::Chunk(chunk)))),
-            Err(error) => Poll::Ready(Some(Err(error.into()))),
-        },
-        Content::Stream(stream) => stream.as_mut().poll_next(cx),
-        Content::Empty | Content::Full(_) | Content::Tunnel(_) => Poll::Ready(None),
     }
 }
 

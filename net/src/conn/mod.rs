@@ -23,7 +23,8 @@ use shed::Shedding;
 use crate::clients::{Client, Clients};
 use crate::limits::{
     BODY_PAUSE_MAX, BODY_RATE_MIN, CONNECTION_REQUESTS_MAX, CONNECTION_TIME_MAX, CONNECTIONS_MAX,
-    CONNECTIONS_PER_CLIENT_MAX, GATHER_BYTES_MAX, HEAD_TIME_MAX, IDLE_TIME_MAX, WRITE_RATE_MIN, WRITE_STALL_MAX,
+    CONNECTIONS_PER_CLIENT_MAX, DRAIN_TIME_MIN, GATHER_BYTES_MAX, HEAD_TIME_MAX, IDLE_TIME_MAX, WRITE_RATE_MIN,
+    WRITE_STALL_MAX,
 };
 use crate::standing::StandingLines;
 use crate::stats::NetStats;
@@ -56,6 +57,10 @@ pub struct Config {
     /// request's scope is cancelled (`client disconnected`). The handler goes on, and if it answers all the same, the
     /// answer is sent. With `false`, only a connection that is reset or takes no more cancels.
     pub end_cancels: bool,
+    /// When the drain begins, how long connections are still accepted, and idle ones kept for a request that is on its way.
+    /// Every answer says `Connection: close` from then on, so clients that ask within this time are told, and lose nothing.
+    /// It counts towards the drain's limit.
+    pub drain_time_min: Duration,
     /// Connections that one shard serves at a time.
     pub connections_max: usize,
     /// Connections that one client may have on one shard; further ones are closed at once. A client is an IPv4 address, or the
@@ -91,6 +96,7 @@ impl Default for Config {
             write_rate_min: WRITE_RATE_MIN,
             request_time_max: None,
             end_cancels: true,
+            drain_time_min: DRAIN_TIME_MIN,
             connections_max: CONNECTIONS_MAX,
             connections_per_client_max: CONNECTIONS_PER_CLIENT_MAX,
             connection_requests_max: CONNECTION_REQUESTS_MAX,

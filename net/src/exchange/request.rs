@@ -122,7 +122,7 @@ impl Request {
     }
 
     fn table(&self) -> &HeadTable {
-        self.head.table.as_deref().expect("a head has its table until it is dropped")
+        self.head.table()
     }
 
     /// The connection's two ends.
@@ -135,6 +135,14 @@ impl Head {
     /// A head block and the table that indexes it.
     pub fn new(block: Chunk, table: Box<HeadTable>, spares: Rc<HeadSpares>) -> Self {
         Head { block, table: Some(table), spares }
+    }
+
+    pub(crate) fn block(&self) -> &[u8] {
+        &self.block
+    }
+
+    pub(crate) fn table(&self) -> &HeadTable {
+        self.table.as_deref().expect("a head has its table until it is dropped")
     }
 }
 
