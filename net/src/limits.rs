@@ -109,8 +109,12 @@ pub const LAST_ACCEPT_TIME: Duration = Duration::from_millis(1);
 /// How often it does so. Where connections never stop coming, the last of them find nobody whatever is done.
 pub const LAST_ACCEPTS_MAX: u32 = 16;
 
-/// How long accepting pauses when descriptors or memory have run out.
+/// How long accepting pauses when descriptors or memory have run out, and no connection ends.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long it pauses still when one has ended: its descriptor is closed a turn or two later. A queue of connections whose
+/// clients have left is gone through as fast as that, as many at a time as there are descriptors.
+pub const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(2);
 
 /// When accepting should have ended in a drain, how long a shard waits for the one that accepts to say that it hands over no
 /// more connections. That one may be in the middle of a long turn.

@@ -1,5 +1,5 @@
 //! The built `showcase`, started as an operator starts it and asked over plain sockets: right answers from every route, two
-//! pinned shards, bad input, bad options, a host without io_uring, and the drain.
+//! pinned shards, bad input, slow clients, too many clients, bad options, a host without io_uring, and the drain.
 //!
 //! Each test runs on io_uring (skipped, with a line that says so, where the host has none) and on epoll. Servers listen on
 //! ports of the kernel's choice and are killed by their own process ids.
@@ -8,7 +8,9 @@
 #![allow(clippy::disallowed_methods, reason = "tests outside of any shard: real threads and a real clock")]
 
 mod bad_input;
+mod crowd;
 mod drain;
+mod flood;
 mod malformed;
 mod options;
 mod routes;
@@ -52,6 +54,8 @@ on_each_backend! {
     shards::every_shard_reaches_every_other,
     shards::a_key_is_counted_once_for_all_shards,
     bad_input::malformed_requests_are_refused_and_others_served,
+    crowd::a_thousand_slow_clients_are_ended_and_others_served,
+    flood::a_flood_without_descriptors_costs_little_and_passes,
     drain::what_was_received_in_whole_is_answered_in_whole,
     drain::a_second_signal_ends_at_once,
     web_sockets::messages_of_all_sizes_come_back,

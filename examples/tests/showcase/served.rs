@@ -98,10 +98,16 @@ impl Served {
         Client::connect(self.address)
     }
 
-    /// A client of the admin listener, for a server that was told to have one. It has one, since it is there first.
+    /// A client of the admin listener, for a server that was told to have one.
     #[track_caller]
     pub(crate) fn admin_client(&self) -> Client {
-        Client::connect(self.admin.recv_timeout(WAIT_MAX).expect("the line that says where"))
+        Client::connect(self.admin_address())
+    }
+
+    /// Where the admin listener is; asked once. It has one, since it is there first.
+    #[track_caller]
+    pub(crate) fn admin_address(&self) -> SocketAddr {
+        self.admin.recv_timeout(WAIT_MAX).expect("the line that says where")
     }
 
     /// The process, where the kernel tells about it.

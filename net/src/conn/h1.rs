@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, StatusCode};
 use platform::limits::CHUNK_BYTES_MAX;
-use platform::{Buf, Group};
+use platform::{Buf, Group, SocketOption};
 use proto::h1::{self, BodyLength, Checked, Event, FRAME_BYTES_MAX, Standing, WriteError};
 use proto::head::{HeadTable, Known};
 use proto::proxy::{self, Ends};
@@ -30,7 +30,7 @@ use shards::{Alarm, Demand, Entered, Leased, Operation, Pass, Scope, Shard};
 use super::Counted;
 use super::input::{self, Input};
 use super::outbox::{self, Outbox};
-use super::shed::Place;
+use super::shed::Rank;
 use crate::limits::{
     BEHIND_TIME_MIN, BULK_BODY_BYTES_MIN, COPY_BODY_BYTES_MAX, DRAIN_BODY_BYTES_MAX, LINGER_BYTES_MAX, LINGER_TIME_MAX,
     READ_AHEAD_BYTES_MAX, REQUEST_TASKS_TIME_MAX,
@@ -103,7 +103,7 @@ struct Connection<S> {
     context: Counted<S>,
     alarm: Alarm,
     waits: Waits,
-    /// The peer has a place among those who are behind: the alarm's time.
+    /// The peer has a rank among those who are behind: by the alarm's time.
     is_behind: bool,
     /// How far the peer has fallen behind with the present exchange, in microseconds, by [`Side`].
     fallen: [u32; 2],
@@ -369,7 +369,8 @@ impl<S: Service + 'static> Connection<S> {
         };
         match self.poll_alarm(cx, waits) {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(()) if !is_sent || self.awaits_name => Poll::Ready(Err(End::TimedOut)),
+            Poll::Ready(()) if !is_sent => Poll::Ready(Err(self.takes_too_little())),
+            Poll::Ready(()) if self.awaits_name => Poll::Ready(Err(End::TimedOut)),
             Poll::Ready(()) if is_idle => Poll::Ready(Ok(More::End)),
             Poll::Ready(()) => Poll::Ready(Ok(More::TooSlow)),
         }
@@ -396,7 +397,7 @@ impl<S: Service + 'static> Connection<S> {
             // A handler may have blocked since this turn began, for longer than the limit.
             self.alarm.set(self.shard().clock() + self.limit(waits) - self.later());
         }
-        if self.is_behind && self.context.shedding.is_cut(self.place()) {
+        if self.is_behind && self.context.shedding.is_cut(self.rank()) {
             return Poll::Ready(());
         }
         ready!(self.alarm.poll_rung(cx));
@@ -406,11 +407,11 @@ impl<S: Service + 'static> Connection<S> {
         }
         self.alarm.set(self.alarm.deadline() + later);
         self.is_behind = true;
-        self.context.shedding.enter(self.place(), cx.waker());
+        self.context.shedding.enter(self.rank(), cx.waker());
         self.alarm.poll_rung(cx)
     }
 
-    /// From the alarm's time to the end of the limit. A peer that takes nothing is looked at before that, to take its place
+    /// From the alarm's time to the end of the limit. A peer that takes nothing is looked at before that, to be ranked
     /// among those who are behind: most take what they are sent within a turn or two, and need none.
     fn later(&self) -> Duration {
         match self.waits {
@@ -419,7 +420,7 @@ impl<S: Service + 'static> Connection<S> {
         }
     }
 
-    fn place(&self) -> Place {
+    fn rank(&self) -> Rank {
         (self.alarm.deadline(), self.number)
     }
 
@@ -432,7 +433,7 @@ impl<S: Service + 'static> Connection<S> {
             self.fallen[side as usize] = u32::try_from(fallen).unwrap_or(u32::MAX);
         }
         if std::mem::take(&mut self.is_behind) {
-            self.context.shedding.leave(self.place());
+            self.context.shedding.leave(self.rank());
         }
         self.waits = Waits::Nothing;
     }
@@ -1123,8 +1124,17 @@ impl<S: Service + 'static> Connection<S> {
             return Poll::Ready(flushed);
         }
         ready!(self.poll_alarm(cx, Waits::Write));
+        Poll::Ready(Err(self.takes_too_little()))
+    }
+
+    /// The peer is given up. What it has not taken is in the kernel as well, megabytes perhaps, and would stay there for minutes
+    /// after the connection is closed in order: so it is reset.
+    #[cold]
+    fn takes_too_little(&self) -> End {
         self.context.stats.slow_readers.add(1);
-        Poll::Ready(Err(End::TimedOut))
+        // A connection that is gone holds nothing any more.
+        let _ = self.stream.set_option(SocketOption::Linger(Some(Duration::ZERO)));
+        End::TimedOut
     }
 
     // ---- the end -----------------------------------------------------------------------------------------------------
