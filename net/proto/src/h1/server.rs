@@ -150,11 +150,19 @@ impl Server {
             }
             self.is_used = true;
             self.phase = Phase::Header;
-            table.fields.clear();
             table.trailers.clear();
+            if let Some(end) =
+                table.section_again(input, self.progress.line(), limits.head_bytes_max, limits.field_count_max)
+            {
+                self.progress = Progress::at(end - "\r\n".len());
+                return self.head(&input[..end], table);
+            }
         }
         match Section::header(limits).read(input, &mut self.progress, &mut table.fields)? {
-            Some(end) => self.head(&input[..end], table),
+            Some(end) => {
+                table.remember_section(&input[..end]);
+                self.head(&input[..end], table)
+            }
             None => Ok(NEED_MORE),
         }
     }
