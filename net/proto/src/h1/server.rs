@@ -196,7 +196,7 @@ impl Server {
 
     /// The header section is complete.
     #[inline]
-    fn head(&mut self, block: &[u8], table: &HeadTable) -> Result<Step, Error> {
+    fn head(&mut self, block: &[u8], table: &mut HeadTable) -> Result<Step, Error> {
         let head = framing::request(block, table)?;
         self.body = Decoder::new(head.body);
         self.request = Request {

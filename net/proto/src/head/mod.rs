@@ -11,6 +11,8 @@ pub use known::Known;
 
 use http::{Method, StatusCode, Version};
 
+use crate::h1::framing::Deciding;
+
 /// The index of one head: the request or status line, the header fields and, at the end, the trailer fields.
 #[derive(Clone, Debug)]
 pub struct HeadTable {
@@ -31,6 +33,8 @@ pub(crate) struct Section {
     start: u16,
     /// Empty if the table's fields are not its.
     bytes: Vec<u8>,
+    /// What its fields mean for the connection, once that has been asked.
+    pub(crate) meaning: Option<Deciding>,
 }
 
 impl HeadTable {
@@ -61,6 +65,7 @@ impl HeadTable {
     pub(crate) fn clear_fields(&mut self) {
         self.fields.clear();
         self.section.bytes.clear();
+        self.section.meaning = None;
     }
 
     /// Begins a header section at `start`. If it is the one that this table has indexed before, its fields are there, and it
