@@ -947,10 +947,9 @@ impl<S: Service + 'static> Connection<S> {
             || self.retires.is_some_and(|retires| self.shard().now() >= retires)
     }
 
-    /// Whether the peer may still be sending when the last answer is written: the rest of a request, or the next ones, as it
-    /// could not know that this was the last.
+    /// Whether the peer may still be sending when the last answer is written, or has sent what nobody has looked at.
     fn may_be_sending(&self) -> bool {
-        !self.engine.is_request_ended() || self.is_retiring()
+        self.engine.may_be_sending() || !self.input.is_empty()
     }
 
     /// A small answer, in one go.
