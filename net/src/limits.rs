@@ -103,6 +103,9 @@ pub const CONNECTIONS_MAX: usize = 262_144;
 /// connections that come all the same: a round trip round the world.
 pub const DRAIN_TIME_MIN: Duration = Duration::from_millis(250);
 
+/// How much longer it waits when that time is over, for a request that has come to the kernel and not to the shard: a turn.
+pub const LAST_LOOK_TIME: Duration = Duration::from_millis(1);
+
 /// When accepting ends, how long a listener in whose queue a connection is left goes on for it. What waits is accepted at once.
 pub const LAST_ACCEPT_TIME: Duration = Duration::from_millis(1);
 

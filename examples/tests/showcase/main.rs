@@ -11,8 +11,11 @@ mod bad_input;
 mod crowd;
 mod drain;
 mod flood;
+mod lineage;
 mod malformed;
+mod managed;
 mod options;
+mod restarts;
 mod routes;
 mod seccomp;
 mod served;
@@ -58,6 +61,14 @@ on_each_backend! {
     flood::a_flood_without_descriptors_costs_little_and_passes,
     drain::what_was_received_in_whole_is_answered_in_whole,
     drain::a_second_signal_ends_at_once,
+    restarts::restarts_lose_nothing,
+    restarts::drains_lose_nothing_that_is_open,
+    restarts::a_successor_may_have_fewer_shards_and_more,
+    restarts::while_a_successor_fails_the_process_serves_on,
+    managed::sockets_of_a_manager_are_served,
+    managed::what_a_manager_passes_must_listen,
+    managed::a_manager_is_told_of_the_servers_life,
+    managed::readiness_fails_before_anything_else,
     web_sockets::messages_of_all_sizes_come_back,
     web_sockets::fragments_and_pings_come_in_any_order,
     web_sockets::closes_are_answered_with_their_code,

@@ -42,7 +42,9 @@ pub(crate) fn showcase(arguments: &[&str]) -> Command {
 pub(crate) fn program(path: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(path);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    for name in ["SHARDWISE_BACKEND", "SHARDWISE_LOG", "SHARDWISE_URING_MASK", "RUST_LOG"] {
+    for name in
+        ["SHARDWISE_BACKEND", "SHARDWISE_LOG", "SHARDWISE_URING_MASK", "RUST_LOG", "NOTIFY_SOCKET", "WATCHDOG_USEC"]
+    {
         command.env_remove(name);
     }
     command

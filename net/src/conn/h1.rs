@@ -32,8 +32,8 @@ use super::input::{self, Input};
 use super::outbox::{self, Outbox};
 use super::shed::Rank;
 use crate::limits::{
-    BEHIND_TIME_MIN, BULK_BODY_BYTES_MIN, COPY_BODY_BYTES_MAX, DRAIN_BODY_BYTES_MAX, LINGER_BYTES_MAX, LINGER_TIME_MAX,
-    READ_AHEAD_BYTES_MAX, REQUEST_TASKS_TIME_MAX,
+    BEHIND_TIME_MIN, BULK_BODY_BYTES_MIN, COPY_BODY_BYTES_MAX, DRAIN_BODY_BYTES_MAX, LAST_LOOK_TIME, LINGER_BYTES_MAX,
+    LINGER_TIME_MAX, READ_AHEAD_BYTES_MAX, REQUEST_TASKS_TIME_MAX,
 };
 use crate::tcp::{sent, sent_bytes};
 use crate::{
@@ -145,6 +145,8 @@ enum Waits {
     Idle,
     /// The same, once the drain has begun.
     LastRequest,
+    /// The same, for what the kernel has and the shard has not seen when that is over.
+    LastLook,
     /// The rest of a head.
     Head,
     /// More of a body.
@@ -362,12 +364,18 @@ impl<S: Service + 'static> Connection<S> {
         }
         self.input.settle(self.context.supplies.pool());
         let waits = match is_idle {
+            true if self.shard().is_draining() && self.waits == Waits::LastLook => Waits::LastLook,
             true if self.shard().is_draining() => Waits::LastRequest,
             true => Waits::Idle,
             false if self.engine.is_request_ended() || self.unread == 0 => Waits::Head,
             false => Waits::Body,
         };
-        match self.poll_alarm(cx, waits) {
+        let mut rung = self.poll_alarm(cx, waits);
+        if rung.is_ready() && waits == Waits::LastRequest {
+            // This thread may have been kept off its CPU, and the request be in the kernel, which is asked before that rings.
+            rung = self.poll_alarm(cx, Waits::LastLook);
+        }
+        match rung {
             Poll::Pending => Poll::Pending,
             Poll::Ready(()) if !is_sent => Poll::Ready(Err(self.takes_too_little())),
             Poll::Ready(()) if self.awaits_name => Poll::Ready(Err(End::TimedOut)),
@@ -471,6 +479,7 @@ impl<S: Service + 'static> Connection<S> {
         match waits {
             Waits::Nothing | Waits::Idle => config.idle_time_max,
             Waits::LastRequest => config.drain_time_min,
+            Waits::LastLook => LAST_LOOK_TIME,
             Waits::Head => config.head_time_max,
             Waits::Body => self.patience_left(Side::Body),
             Waits::Write => self.patience_left(Side::Write),
