@@ -6,7 +6,7 @@
 use std::net::{Shutdown, SocketAddr};
 use std::task::{Context, Poll, ready};
 
-use platform::{Buf, BufList, Chunk, Completion, Group, Handle, Op, Outcome, Socket, SocketOption};
+use platform::{Buf, BufList, Chunk, Completion, Group, Handle, Op, Outcome, Pipe, Socket, SocketOption};
 use shards::{Operation, Shard};
 
 use crate::{Error, Peer, Result};
@@ -223,7 +223,7 @@ impl Sending<'_> {
         self.send_outgoing(&mut outgoing).await?;
         match outgoing {
             Outgoing::Many(list) => Ok(list),
-            Outgoing::One(_) => unreachable!("a list comes back as a list"),
+            Outgoing::One(_) | Outgoing::Pipe(_) => unreachable!("a list comes back as a list"),
         }
     }
 
@@ -242,6 +242,7 @@ impl Owned {
         let op = match outgoing {
             Outgoing::One(data) => Op::Send { socket, data, zero_copy: false },
             Outgoing::Many(list) => Op::SendList { socket, list },
+            Outgoing::Pipe(pipe) => Op::SendPipe { socket, pipe },
         };
         start(&self.shard, op)
     }
@@ -300,6 +301,7 @@ impl Drop for Owned {
 pub(crate) enum Outgoing {
     One(Buf),
     Many(Box<BufList>),
+    Pipe(Pipe),
 }
 
 impl Outgoing {
@@ -307,6 +309,7 @@ impl Outgoing {
         match self {
             Outgoing::One(buf) => buf.len(),
             Outgoing::Many(list) => list.bytes(),
+            Outgoing::Pipe(pipe) => pipe.bytes(),
         }
     }
 
@@ -332,6 +335,7 @@ pub(crate) fn sent(completion: Completion) -> Result<Outgoing> {
             list.advance(bytes);
             Ok(Outgoing::Many(list))
         }
+        Outcome::SentPipe(pipe) => Ok(Outgoing::Pipe(pipe)),
         other => unreachable!("a send ends with {other:?}"),
     }
 }

@@ -22,7 +22,7 @@ use std::time::Duration;
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, StatusCode};
 use platform::limits::CHUNK_BYTES_MAX;
-use platform::{Buf, Group};
+use platform::{Buf, Group, Pipe};
 use proto::h1::{self, BodyLength, Checked, Event, FRAME_BYTES_MAX, Standing, WriteError};
 use proto::head::{HeadTable, Known};
 use shards::{Alarm, Demand, Entered, Leased, Operation, Pass, Scope, Shard};
@@ -36,8 +36,8 @@ use crate::limits::{
 };
 use crate::tcp::sent;
 use crate::{
-    Body, BodyError, Content, Head, Headers, Incoming, Made, Reply, Request, Response, Service, TcpStream, Tunnel,
-    Upgraded,
+    Body, BodyError, Content, Head, Headers, Incoming, Made, Piece, Reply, Request, Response, Service, TcpStream,
+    Tunnel, Upgraded,
 };
 
 /// Serves one connection until it ends. `number` tells it from the server's others; `pass` lets that wait for it.
@@ -378,7 +378,10 @@ impl<S: Service + 'static> Connection<S> {
                     (self.stage, self.incoming) = (stage, incoming);
                     return Poll::Pending;
                 }
-                Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(())) => {
+                    self.context.supplies.reclaim_body(incoming);
+                    return Poll::Ready(Ok(()));
+                }
                 Poll::Ready(Err(end)) => self.stage = self.give_up(cx, end, stage, incoming)?,
             }
         }
@@ -430,7 +433,7 @@ impl<S: Service + 'static> Connection<S> {
         let (incoming, body) = match head.body {
             h1::Body::None => (None, Body::empty()),
             _ => {
-                let (incoming, body) = Body::channel(length);
+                let (incoming, body) = self.context.supplies.body(length);
                 (Some(incoming), body)
             }
         };
@@ -841,6 +844,14 @@ impl<S: Service + 'static> Connection<S> {
         Ok(())
     }
 
+    fn write_pipe(&mut self, pipe: Pipe) -> Result<(), Refusal> {
+        let room = self.outbox.room(FRAME_BYTES_MAX, &self.context.supplies)?;
+        let frame = self.engine.data(pipe.bytes(), room)?;
+        assert!(frame.head == 0 && frame.tail.is_empty(), "a body that comes in pipes has a known length");
+        self.outbox.push_pipe(pipe);
+        Ok(())
+    }
+
     fn write_end(&mut self) -> Result<(), Refusal> {
         let room = self.outbox.room(FRAME_BYTES_MAX, &self.context.supplies)?;
         let count = self.engine.finish(room)?;
@@ -863,8 +874,9 @@ impl<S: Service + 'static> Connection<S> {
             let mut waits = false;
             while !self.outbox.is_full() && !waits {
                 match self.in_request(|| poll_piece(content, cx)) {
-                    Poll::Ready(Some(Ok(buf))) if buf.is_empty() => {}
-                    Poll::Ready(Some(Ok(buf))) => self.write_piece(buf).map_err(Refusal::fatal)?,
+                    Poll::Ready(Some(Ok(Piece::Bytes(buf)))) if buf.is_empty() => {}
+                    Poll::Ready(Some(Ok(Piece::Pipe(pipe)))) => self.write_pipe(pipe).map_err(Refusal::fatal)?,
+                    Poll::Ready(Some(Ok(Piece::Bytes(buf)))) => self.write_piece(buf).map_err(Refusal::fatal)?,
                     Poll::Ready(None) => return Poll::Ready(self.write_end().map_err(Refusal::fatal)),
                     Poll::Ready(Some(Err(error))) => {
                         tracing::warn!("a response ended before its time: {error}");
@@ -1082,13 +1094,13 @@ impl Refusal {
 fn poll_piece(
     content: &mut Content,
     cx: &mut TaskContext<'_>,
-) -> Poll<Option<Result<Buf, Box<dyn std::error::Error>>>> {
+) -> Poll<Option<Result<Piece, Box<dyn std::error::Error>>>> {
     match content {
         Content::Body(body) => match ready!(body.poll_chunk(cx)) {
-            Ok(chunk) => Poll::Ready(chunk.map(|chunk| Ok(Buf::Chunk(chunk)))),
+            Ok(chunk) => Poll::Ready(chunk.map(|chunk| Ok(Piece::Bytes(Buf::Chunk(chunk))))),
             Err(error) => Poll::Ready(Some(Err(error.into()))),
         },
-        Content::Stream(stream) => stream.as_mut().poll_next(cx),
+        Content::Stream(stream) => stream.as_mut().poll_piece(cx),
         Content::Empty | Content::Full(_) | Content::Tunnel(_) => Poll::Ready(None),
     }
 }

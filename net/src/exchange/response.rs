@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use http::{HeaderName, HeaderValue, StatusCode};
-use platform::Buf;
+use platform::{Buf, Pipe};
 use smallvec::SmallVec;
 
 use super::{Body, Tunnel};
@@ -75,10 +75,24 @@ pub trait BodyStream {
     /// missing.
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Buf, Box<dyn Error>>>>;
 
+    /// [`poll_next`](BodyStream::poll_next) for a connection that takes pipes as well, as one without encryption does.
+    fn poll_piece(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, Box<dyn Error>>>> {
+        self.poll_next(cx).map(|next| next.map(|piece| piece.map(Piece::Bytes)))
+    }
+
     /// The number of bytes to come, if it is known: it becomes `Content-Length`, and is held to.
     fn length(&self) -> Option<u64> {
         None
     }
+}
+
+/// A piece of a body.
+#[derive(Debug)]
+pub enum Piece {
+    /// Bytes in memory.
+    Bytes(Buf),
+    /// Bytes of a file that no memory of ours holds. Only in a body whose length is known.
+    Pipe(Pipe),
 }
 
 impl Response {
