@@ -105,11 +105,11 @@ pub use json::Json;
 pub use macros::{main, test};
 pub use middleware::{Middleware, Next};
 pub use mount::SetupError;
-pub use net::{Body, BodyError, Config, Content, Headers, Response, Spread, TcpStream, Tunnel, Upgraded};
+pub use net::{Body, BodyError, Config, Content, Headers, Response, Spread, TcpStream, Trailers, Tunnel, Upgraded};
 pub use offload::{Offloaded, offload};
 pub use platform::{BackendKind, Bell, Buf, Choice, Chunk, Config as BackendConfig, Features, PoolSize};
 pub use request::Request;
-pub use respond::{Event, EventError, Events, Html, Redirect, Respond, Sink, Sse, Stream, StreamError};
+pub use respond::{Event, EventError, Events, Html, Redirect, Respond, Sink, Sse, Stream, StreamError, TrailerError};
 pub use router::Router;
 pub use runtime::{Builder, Runtime};
 pub use shards::{

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod clients;
 mod conn;
 
 mod error;
@@ -29,7 +30,7 @@ pub use conn::Config;
 pub use error::{Error, Fault, Result};
 pub use exchange::{
     Body, BodyError, BodyStream, Content, Head, HeadSpares, Headers, Incoming, Made, Peer, Piece, Reply, Request,
-    Response, Service, Tunnel, Upgraded,
+    Response, Service, Trailers, Tunnel, Upgraded,
 };
 pub use server::{Server, serve};
 pub use spread::Spread;

@@ -4,9 +4,11 @@
 //! it is given from where it lies. Dropping one at any point gives everything back.
 
 use std::net::{Shutdown, SocketAddr};
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use platform::{Buf, BufList, Chunk, Completion, Group, Handle, Op, Outcome, Pipe, Socket, SocketOption};
+use proto::proxy::Ends;
 use shards::{Operation, Shard};
 
 use crate::{Error, Peer, Result};
@@ -171,9 +173,9 @@ impl TcpStream {
         Ok(self.socket.shard.with_reactor(|reactor| reactor.set_option(handle, option))?)
     }
 
-    /// Both ends, as requests carry them.
-    pub(crate) fn peer(&self, is_secure: bool) -> Peer {
-        Peer::new(self.socket.shard.clone(), self.socket.handle, is_secure)
+    /// Both ends, as requests carry them; those that a proxy has named, if it has.
+    pub(crate) fn peer(&self, is_secure: bool, named: Option<Rc<Ends>>) -> Peer {
+        Peer::new(self.socket.shard.clone(), self.socket.handle, is_secure, named)
     }
 
     /// The shard that the stream belongs to.
@@ -266,21 +268,41 @@ impl Listener {
 
     /// [`accept`](Listener::accept) as a poll.
     pub fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<TcpStream>> {
-        let shard = &self.socket.shard;
-        let accepting = match &mut self.accepting {
-            Some(accepting) => accepting,
-            none => none.insert(start(shard, Op::Accept { listener: self.socket.handle })?),
-        };
+        if self.accepting.is_none() {
+            self.accepting = Some(start(&self.socket.shard, Op::Accept { listener: self.socket.handle })?);
+        }
+        self.poll_rest(cx).map(|accepted| accepted.unwrap_or(Err(Error::Io(platform::Error::Cancelled))))
+    }
+
+    /// Asks for no more connections. The kernel may have accepted some already, which [`poll_rest`](Listener::poll_rest) gives;
+    /// to drop the listener instead would close them.
+    pub(crate) fn stop(&mut self) {
+        if let Some(accepting) = &mut self.accepting {
+            accepting.cancel();
+        }
+    }
+
+    /// The next connection of those that were asked for; `None` when no more come, until
+    /// [`poll_accept`](Listener::poll_accept) asks again.
+    pub(crate) fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<TcpStream>>> {
+        let Some(accepting) = &mut self.accepting else { return Poll::Ready(None) };
         let completion = ready!(accepting.poll_next(cx));
         if !completion.more {
-            // The stream of accepts has ended with an error; the next call starts another.
+            // Stopped, or ended by an error.
             self.accepting = None;
         }
-        match completion.result {
-            Ok(Outcome::Accepted(handle)) => Poll::Ready(Ok(TcpStream::adopt(&self.socket.shard, handle))),
+        Poll::Ready(match completion.result {
+            Ok(Outcome::Accepted(handle)) => Some(Ok(TcpStream::adopt(&self.socket.shard, handle))),
             Ok(other) => unreachable!("an accept gives {other:?}"),
-            Err(error) => Poll::Ready(Err(error.into())),
-        }
+            Err(platform::Error::Cancelled) => None,
+            Err(error) => Some(Err(error.into())),
+        })
+    }
+
+    /// Whether a connection waits to be accepted, as far as that can be told.
+    pub(crate) fn has_connection(&self) -> bool {
+        let handle = self.socket.handle;
+        self.socket.shard.with_reactor(|reactor| reactor.has_connection(handle))
     }
 
     /// The address listened on.
@@ -321,6 +343,14 @@ impl Outgoing {
 impl Default for Outgoing {
     fn default() -> Self {
         Outgoing::One(Buf::EMPTY)
+    }
+}
+
+/// How much the peer has taken of a send.
+pub(crate) fn sent_bytes(completion: &Completion) -> usize {
+    match completion.result {
+        Ok(Outcome::Sent { bytes, .. } | Outcome::SentList { bytes, .. }) => bytes,
+        _ => 0,
     }
 }
 

@@ -141,3 +141,16 @@ pub const GREEN_STACKS_MAX: usize = 1024;
 /// Bytes of the stack on which a thread learns that it has overflowed another, if it has none of its own: for a signal's frame,
 /// which is 12 KiB where registers are widest, and Rust's handler.
 pub const SIGNAL_STACK_BYTES: usize = 64 * 1024;
+
+/// Sockets that go with one message between a process and its successor: well below the kernel's SCM_MAX_FD, 253.
+pub const CORD_SOCKETS_MAX: usize = 64;
+
+/// Bytes of such a message. The longest says why a start has failed.
+pub const CORD_BYTES_MAX: usize = 4096;
+
+/// How long one end of it waits until the other reads, or a process that was just started until it is told what it inherits.
+/// Both are local and have nothing else to do.
+pub const CORD_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Sockets that a service manager may pass: more addresses than any program serves.
+pub const SERVICE_SOCKETS_MAX: usize = 256;

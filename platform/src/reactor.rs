@@ -250,6 +250,12 @@ impl Reactor {
         self.backend.listen(address, count, options)
     }
 
+    /// Whether a connection waits to be accepted, as far as the system tells without an accept (Linux, and a simulated machine;
+    /// `false` elsewhere).
+    pub fn has_connection(&self, listener: Handle) -> bool {
+        self.core.handles.open(listener).is_ok_and(|entry| self.backend.has_connection(&entry.resource))
+    }
+
     /// Opens a stream socket that can reach `peer`, to be connected by [`Op::Connect`].
     pub fn stream_socket(&mut self, peer: SocketAddr) -> Result<Handle> {
         let socket = self.backend.stream_socket(peer)?;

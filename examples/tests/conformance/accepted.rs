@@ -565,7 +565,7 @@ const CHUNKS: Table = &[
     ),
 ];
 
-/// Trailer fields are read and not given to handlers: what they mean is for those who know them (RFC 9110 §6.5.1).
+/// Trailer fields are read; what they mean is for a handler that knows them (RFC 9110 §6.5.1).
 const TRAILERS: Table = &[
     ("RFC 9112 §7.1.2", "a trailer field", "{C}2\r\nhi\r\n0\r\nx: y\r\n\r\n", "POST /request; 'hi'"),
     ("RFC 9112 §7.1.2", "a trailer field without content", "{C}0\r\nx: y\r\n\r\n", "POST /request"),

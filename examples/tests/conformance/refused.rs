@@ -883,10 +883,9 @@ const TRAILERS: Table = &[
     ("RFC 9112 §7.1.2", "NUL in a value", "{C}0\r\nx: \0\r\n\r\n", "400 control"),
     ("RFC 9112 §7.1.2", "LF for the empty line", "{C}0\r\nx: y\r\n\n", "400 LF without CR"),
     ("RFC 9112 §7.1.2", "CR CR LF for the empty line", "{C}0\r\nx: y\r\n\r\r\n", "400 CR"),
-    // The route reads the body, and tells all that is wrong with it as 400.
-    ("RFC 6585 §5", "a field that is too long", "{C}0\r\nx: {y*5000}\r\n\r\n", "400 trailer"),
-    ("RFC 6585 §5", "a field without end", "{C}0\r\nx: {y*20000}", "400 trailer"),
-    ("RFC 6585 §5", "too many fields", "{C}0\r\n{x: y\r\n*33}\r\n", "400 trailer"),
+    ("RFC 6585 §5", "a field that is too long", "{C}0\r\nx: {y*5000}\r\n\r\n", "431 trailer"),
+    ("RFC 6585 §5", "a field without end", "{C}0\r\nx: {y*20000}", "431 trailer"),
+    ("RFC 6585 §5", "too many fields", "{C}0\r\n{x: y\r\n*33}\r\n", "431 trailer"),
 ];
 
 /// What there may be too much of.

@@ -61,6 +61,7 @@ impl From<BodyError> for Rejection {
         let status = match error {
             BodyError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             BodyError::TimedOut => StatusCode::REQUEST_TIMEOUT,
+            BodyError::Malformed(error) => error.status(),
             _ => StatusCode::BAD_REQUEST,
         };
         Rejection::new(status, error.to_string())

@@ -18,7 +18,7 @@ use platform::{Buf, Chunk};
 
 pub use redirect::Redirect;
 pub use sse::{Event, EventError, Events, Sse};
-pub use stream::{Sink, Stream, StreamError};
+pub use stream::{Sink, Stream, StreamError, TrailerError};
 
 use crate::error::INTERNAL;
 

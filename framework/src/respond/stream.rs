@@ -11,9 +11,10 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use http::StatusCode;
-use net::{BodyStream, Content, Response};
+use http::{HeaderName, HeaderValue, StatusCode};
+use net::{BodyStream, Content, Headers, Response};
 use platform::Buf;
+use proto::head::Known;
 use shards::Shard;
 
 use super::Respond;
@@ -51,9 +52,14 @@ pub struct Sink(Rc<Slot>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamError;
 
+/// The field may not stand behind a body: it says what had to be known before (RFC 9110 section 6.5.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrailerError(HeaderName);
+
 #[derive(Debug, Default)]
 struct Slot {
     piece: RefCell<Option<Buf>>,
+    trailers: RefCell<Headers>,
     is_closed: Cell<bool>,
 }
 
@@ -97,6 +103,37 @@ impl Sink {
             false => Poll::Pending,
         })
         .await
+    }
+}
+
+impl Sink {
+    /// Adds a trailer field, which goes behind the last piece: a checksum, say, or how it went. A client gets it that has
+    /// said `TE: trailers`, of a stream without an announced length; for others it is left out.
+    ///
+    /// Errors: the field would have to be known before the body, as framing, routing and authentication are.
+    ///
+    /// ```
+    /// use shardwise::http::{HeaderName, HeaderValue};
+    /// use shardwise::{App, Stream, test};
+    ///
+    /// fn sum() -> Stream {
+    ///     Stream::new(async |mut sink| {
+    ///         sink.send("1 2 3").await?;
+    ///         sink.trailer(HeaderName::from_static("x-sum"), HeaderValue::from(6))?;
+    ///         Ok(())
+    ///     })
+    /// }
+    /// let server = test::run(App::new().get("/sum", sum));
+    /// let response = server.send(test::Request::get("/sum").header("TE", "trailers"));
+    /// assert_eq!((response.text(), &response.trailers()["x-sum"]), ("1 2 3", &HeaderValue::from(6)));
+    /// assert!(server.get("/sum").trailers().is_empty());
+    /// ```
+    pub fn trailer(&mut self, name: HeaderName, value: HeaderValue) -> Result<(), TrailerError> {
+        if !Known::of(name.as_str().as_bytes()).is_allowed_in_trailers() {
+            return Err(TrailerError(name));
+        }
+        self.0.trailers.borrow_mut().append(name, value);
+        Ok(())
     }
 }
 
@@ -153,6 +190,10 @@ impl BodyStream for Made {
             None => Poll::Ready(self.failure.take().map(Err)),
         }
     }
+
+    fn trailers(self: Pin<&mut Self>) -> Headers {
+        self.slot.trailers.take()
+    }
 }
 
 impl Drop for Made {
@@ -190,3 +231,11 @@ impl fmt::Display for StreamError {
 }
 
 impl StdError for StreamError {}
+
+impl fmt::Display for TrailerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` cannot be a trailer field: it has to be known before the body", self.0)
+    }
+}
+
+impl StdError for TrailerError {}

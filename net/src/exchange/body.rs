@@ -10,6 +10,9 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use platform::Chunk;
+use proto::h1;
+
+use super::Head;
 
 /// The reading end of a message's body.
 ///
@@ -20,7 +23,14 @@ pub struct Body {
     incoming: Option<Rc<Incoming>>,
     /// Length announced by the sender.
     length: Option<u64>,
+    /// What stood behind it, once it has been read to its end.
+    trailers: Option<Box<Trailers>>,
 }
+
+/// The trailer fields of a message: what its sender knew only when the body had been made (RFC 9110 section 6.5). Framing,
+/// routing and whatever else decides how a message is read are never among them.
+#[derive(Debug)]
+pub struct Trailers(Head);
 
 /// The feeding end of a message's body, held by the connection.
 #[derive(Debug)]
@@ -31,6 +41,7 @@ struct State {
     chunks: VecDeque<Chunk>,
     /// How it ended, once it has.
     end: Option<Result<(), BodyError>>,
+    trailers: Option<Box<Trailers>>,
     /// The reader waits for more.
     wanted: bool,
     waker: Option<Waker>,
@@ -50,8 +61,8 @@ pub enum BodyError {
     },
     /// The peer went away before the end.
     Truncated,
-    /// The peer broke the framing (400).
-    Malformed(&'static str),
+    /// The peer broke the framing (400), or a bound of it (431).
+    Malformed(h1::Error),
     /// The peer sent nothing for too long (408).
     TimedOut,
 }
@@ -59,7 +70,7 @@ pub enum BodyError {
 impl Body {
     /// A body without bytes.
     pub fn empty() -> Self {
-        Body { incoming: None, length: Some(0) }
+        Body { incoming: None, length: Some(0), trailers: None }
     }
 
     /// A body that a connection feeds, and the end to feed it by. `length` is what the sender announced.
@@ -71,7 +82,7 @@ impl Body {
 
     /// A body that this end feeds, which is new or has been renewed.
     pub(crate) fn fed_by(incoming: &Rc<Incoming>, length: Option<u64>) -> Self {
-        Body { incoming: Some(Rc::clone(incoming)), length }
+        Body { incoming: Some(Rc::clone(incoming)), length, trailers: None }
     }
 
     /// The length that the sender announced; `None` if the body ends when it ends.
@@ -95,6 +106,13 @@ impl Body {
         std::future::poll_fn(|cx| self.poll_chunk(cx)).await
     }
 
+    /// The trailer fields, if there are any and the body has been read to its end.
+    ///
+    /// A sender that announces nothing may still have some, and who is on the way may drop them.
+    pub fn trailers(&self) -> Option<&Trailers> {
+        self.trailers.as_deref()
+    }
+
     /// [`chunk`](Body::chunk) as a poll.
     pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>, BodyError>> {
         let Some(incoming) = &self.incoming else { return Poll::Ready(Ok(None)) };
@@ -111,7 +129,10 @@ impl Body {
             return Poll::Ready(Ok(Some(chunk)));
         }
         match state.end {
-            Some(end) => Poll::Ready(end.map(|()| None)),
+            Some(end) => {
+                self.trailers = self.trailers.take().or_else(|| state.trailers.take());
+                Poll::Ready(end.map(|()| None))
+            }
             None => {
                 state.wanted = true;
                 match &mut state.waker {
@@ -126,7 +147,24 @@ impl Body {
 
 impl State {
     fn new(chunks: VecDeque<Chunk>) -> Self {
-        State { chunks, end: None, wanted: false, waker: None, bytes: 0, bytes_max: u64::MAX }
+        State { chunks, end: None, trailers: None, wanted: false, waker: None, bytes: 0, bytes_max: u64::MAX }
+    }
+}
+
+impl Trailers {
+    /// The trailer section's bytes, with the table that an engine has filled.
+    pub(crate) fn new(head: Head) -> Self {
+        Trailers(head)
+    }
+
+    /// The first value of a name, in any case.
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        self.0.table().trailers().find(self.0.block(), name)
+    }
+
+    /// Names as sent, and values, in the order received.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> + Clone {
+        self.0.table().trailers().iter(self.0.block())
     }
 }
 
@@ -149,6 +187,11 @@ impl Incoming {
         state.bytes = state.bytes.saturating_add(chunk.len() as u64);
         state.chunks.push_back(chunk);
         state.wanted = false;
+    }
+
+    /// Has what stood behind the body ready for the reader; to be said before the end.
+    pub(crate) fn trail(&self, trailers: Trailers) {
+        self.0.borrow_mut().trailers = Some(Box::new(trailers));
     }
 
     /// Says that the body has ended, or why it will not. The first word stands. As for [`push`](Incoming::push), a reader
@@ -189,7 +232,7 @@ impl fmt::Display for BodyError {
         match self {
             BodyError::TooLarge { max } => write!(f, "the body is longer than the {max} bytes admitted here"),
             BodyError::Truncated => f.write_str("the connection ended before the body did"),
-            BodyError::Malformed(what) => f.write_str(what),
+            BodyError::Malformed(error) => write!(f, "{error}"),
             BodyError::TimedOut => f.write_str("the body did not arrive in time"),
         }
     }

@@ -12,7 +12,7 @@ mod tunnel;
 
 use shards::Leased;
 
-pub use body::{Body, BodyError, Incoming};
+pub use body::{Body, BodyError, Incoming, Trailers};
 pub use request::{Head, HeadSpares, Peer, Request};
 pub use response::{BodyStream, Content, Headers, Made, Piece, Response};
 pub use tunnel::{Tunnel, Upgraded};

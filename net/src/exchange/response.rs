@@ -3,13 +3,13 @@
 use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use http::{HeaderName, HeaderValue, StatusCode};
 use platform::{Buf, Pipe};
 use smallvec::SmallVec;
 
-use super::{Body, Tunnel};
+use super::{Body, Trailers, Tunnel};
 
 /// One response. Framing (`Content-Length`, `Transfer-Encoding`, `Connection`), `Date` and `Server` are the connection's
 /// to write; what is set here under those names, except `Server`, is ignored.
@@ -83,6 +83,11 @@ pub trait BodyStream {
     /// The number of bytes to come, if it is known: it becomes `Content-Length`, and is held to.
     fn length(&self) -> Option<u64> {
         None
+    }
+
+    /// The trailer fields, asked for once at its end. They are sent where the peer takes them; without a length, that is.
+    fn trailers(self: Pin<&mut Self>) -> Headers {
+        Headers::default()
     }
 }
 
@@ -207,6 +212,43 @@ impl Content {
             Content::Body(body) => body.length(),
             Content::Stream(stream) => stream.length(),
         }
+    }
+
+    /// The next piece of what comes bit by bit; nothing of what does not.
+    pub(crate) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, Box<dyn Error>>>> {
+        match self {
+            Content::Body(body) => match ready!(body.poll_chunk(cx)) {
+                Ok(chunk) => Poll::Ready(chunk.map(|chunk| Ok(Piece::Bytes(Buf::Chunk(chunk))))),
+                Err(error) => Poll::Ready(Some(Err(error.into()))),
+            },
+            Content::Stream(stream) => stream.as_mut().poll_piece(cx),
+            Content::Empty | Content::Full(_) | Content::Tunnel(_) => Poll::Ready(None),
+        }
+    }
+
+    /// What stands behind it, when its last piece has been taken.
+    pub(crate) fn trailers(&mut self) -> Headers {
+        match self {
+            Content::Body(body) => body.trailers().map(Headers::from).unwrap_or_default(),
+            Content::Stream(stream) => stream.as_mut().trailers(),
+            Content::Empty | Content::Full(_) | Content::Tunnel(_) => Headers::default(),
+        }
+    }
+}
+
+/// As they were received. What no type of ours admits is left out; an engine admits less.
+impl From<&Trailers> for Headers {
+    fn from(trailers: &Trailers) -> Self {
+        let lines = trailers.iter().filter_map(|(name, value)| {
+            Some((HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(value).ok()?))
+        });
+        Headers { made: None, lines: lines.collect() }
+    }
+}
+
+impl From<Body> for Content {
+    fn from(body: Body) -> Self {
+        Content::Body(body)
     }
 }
 

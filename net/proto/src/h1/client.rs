@@ -7,9 +7,9 @@
 use http::{Method, StatusCode};
 
 use super::body::{Decoder, Piece};
-use super::encode::{BodyLength, Field, Frame, Sending, WriteError, Writer};
+use super::encode::{BodyLength, Field, Frame, NO_FIELDS, Sending, WriteError, Writer};
 use super::lines::{self, Progress, Section};
-use super::{Body, Error, Event, Limits, Step, framing, target};
+use super::{Body, Error, Event, Limits, Step, framing, takes_trailers, target};
 use crate::head::{HeadTable, Known};
 
 /// The engine of one client connection.
@@ -59,7 +59,8 @@ impl Client {
     /// Writes the head of a request, decides how its body is framed, and says how many bytes that took.
     ///
     /// `Host`, `Content-Length`, `Transfer-Encoding`, `TE` and `Connection` are the engine's: what `fields` say of
-    /// them is left out, except that `Connection: close` closes. `Upgrade` among them offers to switch protocols.
+    /// them is left out, except that `Connection: close` closes, and that `TE` may say that trailer fields are taken.
+    /// `Upgrade` among them offers to switch protocols.
     pub fn request<F: Field>(
         &mut self,
         method: &Method,
@@ -84,8 +85,14 @@ impl Client {
         writer.put(target)?;
         writer.put(b" HTTP/1.1\r\n")?;
         writer.field(b"Host", host)?;
-        let is_ours = |field: &F| matches!(Known::of(field.name()), Known::Host | Known::Te);
-        let overridden = writer.fields(fields.into_iter().filter(|field| !is_ours(field)))?;
+        let mut trailers = false;
+        let overridden = writer.fields(fields.into_iter().filter(|field| match Known::of(field.name()) {
+            Known::Te => {
+                trailers |= takes_trailers([field.value()].into_iter());
+                false
+            }
+            known => known != Known::Host,
+        }))?;
         let sending = match body {
             BodyLength::None => Sending::Length(0),
             BodyLength::Known(count) => Sending::Length(count),
@@ -98,6 +105,8 @@ impl Client {
             Sending::Length(count) => writer.content_length(count)?,
             _ => writer.put(b"Transfer-Encoding: chunked\r\n")?,
         }
+        // RFC 9110 section 10.1.4: what `TE` says is for the next hop alone.
+        writer.put(if trailers { b"TE: trailers\r\nConnection: TE\r\n" } else { b"" })?;
         writer.put(match (overridden.close, overridden.has_upgrade) {
             (true, true) => b"Connection: close, upgrade\r\n",
             (true, false) => b"Connection: close\r\n",
@@ -127,7 +136,16 @@ impl Client {
     /// Ends the request; what was written to `out` ends its body. To be called for every request. If the body is
     /// shorter than declared, the connection must be closed: [`WriteError::BodyTooShort`].
     pub fn finish(&mut self, out: &mut [u8]) -> Result<usize, WriteError> {
-        let result = self.sending.finish(out);
+        self.finish_with(NO_FIELDS, out)
+    }
+
+    /// [`finish`](Self::finish) with trailer fields behind the body, which are left out if it does not go in chunks.
+    pub fn finish_with<F: Field>(
+        &mut self,
+        trailers: impl IntoIterator<Item = F>,
+        out: &mut [u8],
+    ) -> Result<usize, WriteError> {
+        let result = self.sending.finish(trailers, out);
         self.is_closing |= result == Err(WriteError::BodyTooShort);
         result
     }

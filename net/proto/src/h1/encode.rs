@@ -35,6 +35,8 @@ pub enum WriteError {
     FieldName,
     /// The field value holds CR, LF, NUL or another control character.
     FieldValue,
+    /// The field may not stand in a trailer section: it says what had to be known before the body.
+    TrailerField,
     /// The body is longer than declared, or there must be none.
     BodyTooLong,
     /// The body ended before its declared length. The connection must be closed.
@@ -51,6 +53,7 @@ impl fmt::Display for WriteError {
             WriteError::Target => "the request target holds a character that must be percent-encoded",
             WriteError::FieldName => "a field name is not a token",
             WriteError::FieldValue => "a field value holds a control character",
+            WriteError::TrailerField => "a trailer field says what had to be known before the body",
             WriteError::BodyTooLong => "the body is longer than declared",
             WriteError::BodyTooShort => "the body is shorter than declared",
             WriteError::Upgrade => "the request did not ask to switch protocols, or its body has not ended",
@@ -104,14 +107,21 @@ impl Sending {
         }
     }
 
-    /// Ends the body. A short one ends too, as an error.
-    pub(crate) fn finish(&mut self, out: &mut [u8]) -> Result<usize, WriteError> {
+    /// Ends the body. A short one ends too, as an error. Where there is no room for trailer fields, only behind chunks,
+    /// they are left out: RFC 9110 section 6.5 lets anyone on the way do so.
+    pub(crate) fn finish<F: Field>(
+        &mut self,
+        trailers: impl IntoIterator<Item = F>,
+        out: &mut [u8],
+    ) -> Result<usize, WriteError> {
         let mut writer = Writer::new(out);
         let result = match self {
             Sending::Idle | Sending::Head | Sending::Done => return Err(WriteError::NotExpected),
             Sending::Length(1..) => Err(WriteError::BodyTooShort),
             Sending::Chunked => {
-                writer.put(b"0\r\n\r\n")?;
+                writer.put(b"0\r\n")?;
+                writer.trailers(trailers)?;
+                writer.put(b"\r\n")?;
                 Ok(writer.count)
             }
             Sending::Length(0) | Sending::UntilClose => Ok(0),
@@ -130,6 +140,9 @@ pub(crate) struct Overridden {
     pub(crate) has_server: bool,
     pub(crate) length: Option<u64>,
 }
+
+/// No fields.
+pub(crate) const NO_FIELDS: [(&[u8], &[u8]); 0] = [];
 
 /// A header field to be written.
 pub trait Field {
@@ -174,6 +187,16 @@ impl Field for Checked<'_> {
     fn value(&self) -> &[u8] {
         self.1.as_bytes()
     }
+}
+
+#[inline(always)]
+fn is_name<F: Field>(field: &F) -> bool {
+    F::IS_CHECKED || !field.name().is_empty() && scan::all(TOKEN, field.name())
+}
+
+#[inline(always)]
+fn is_value<F: Field>(field: &F) -> bool {
+    F::IS_CHECKED || scan::end_of_text(field.value(), 0) == field.value().len()
 }
 
 /// Field lines made once for many responses: each whole, with its line end, or empty. They are trusted. A response that
@@ -240,16 +263,14 @@ impl<'o> Writer<'o> {
         for field in fields {
             let (name, value) = (field.name(), field.value());
             match Known::of(name) {
-                Known::Other if !F::IS_CHECKED && (name.is_empty() || !scan::all(TOKEN, name)) => {
-                    return Err(WriteError::FieldName);
-                }
+                Known::Other if !is_name(&field) => return Err(WriteError::FieldName),
                 Known::ContentLength => overridden.length = framing::length(value).ok(),
                 Known::Connection => {
                     overridden.close |= scan::list(value).any(|option| option.eq_ignore_ascii_case(b"close"));
                 }
                 Known::TransferEncoding | Known::KeepAlive | Known::ProxyConnection => {}
                 known => {
-                    if !F::IS_CHECKED && scan::end_of_text(value, 0) != value.len() {
+                    if !is_value(&field) {
                         return Err(WriteError::FieldValue);
                     }
                     overridden.has_upgrade |= known == Known::Upgrade;
@@ -260,6 +281,23 @@ impl<'o> Writer<'o> {
             }
         }
         Ok(overridden)
+    }
+
+    /// Writes the fields of a trailer section.
+    fn trailers<F: Field>(&mut self, fields: impl IntoIterator<Item = F>) -> Result<(), WriteError> {
+        for field in fields {
+            if !Known::of(field.name()).is_allowed_in_trailers() {
+                return Err(WriteError::TrailerField);
+            }
+            if !is_name(&field) {
+                return Err(WriteError::FieldName);
+            }
+            if !is_value(&field) {
+                return Err(WriteError::FieldValue);
+            }
+            self.field(field.name(), scan::trim(field.value()))?;
+        }
+        Ok(())
     }
 
     /// Writes the standing lines that the fields have not replaced.

@@ -13,11 +13,11 @@ mod body;
 mod client;
 mod encode;
 mod error;
-mod framing;
+pub(crate) mod framing;
 mod limits;
 mod lines;
 mod server;
-mod target;
+pub(crate) mod target;
 
 pub use client::Client;
 pub use encode::{BodyLength, Checked, Field, Frame, Standing, WriteError};
@@ -85,6 +85,11 @@ pub enum Body {
     Chunked,
     /// When the connection closes. Only a response's.
     UntilClose,
+}
+
+/// Whether one of these values of `TE` says that trailer fields are taken (RFC 9110 section 10.1.4).
+fn takes_trailers<'v>(mut values: impl Iterator<Item = &'v [u8]>) -> bool {
+    values.any(|value| crate::scan::list(value).any(|coding| coding.eq_ignore_ascii_case(b"trailers")))
 }
 
 #[cfg(test)]

@@ -12,10 +12,10 @@ use std::mem;
 use http::{Method, StatusCode, Version};
 
 use super::body::{Decoder, Piece};
-use super::encode::{BodyLength, Field, Frame, Sending, Standing, WriteError, Writer};
+use super::encode::{BodyLength, Field, Frame, NO_FIELDS, Sending, Standing, WriteError, Writer};
 use super::lines::{self, Progress, RequestLine, Section};
-use super::{Body, Error, Event, Limits, Step, framing};
-use crate::head::HeadTable;
+use super::{Body, Error, Event, Limits, Step, framing, takes_trailers};
+use crate::head::{HeadTable, Known};
 
 /// The engine of one server connection.
 #[derive(Debug)]
@@ -56,12 +56,20 @@ struct Request {
     upgrade: bool,
     /// The client waits for `100 Continue`, and has sent nothing of the body.
     expects_continue: bool,
+    /// The client takes trailer fields.
+    takes_trailers: bool,
 }
 
 impl Request {
     /// What an answer to something that never became a request may assume.
-    const NONE: Request =
-        Request { is_head: false, is_connect: false, is_old: false, upgrade: false, expects_continue: false };
+    const NONE: Request = Request {
+        is_head: false,
+        is_connect: false,
+        is_old: false,
+        upgrade: false,
+        expects_continue: false,
+        takes_trailers: false,
+    };
 }
 
 /// A head that was written, and what follows from it.
@@ -183,6 +191,7 @@ impl Server {
             is_old: table.version == Version::HTTP_10,
             upgrade: head.upgrade,
             expects_continue: head.expect_continue,
+            takes_trailers: takes_trailers(table.all(block, Known::Te)),
         };
         self.is_closing |= !head.keep_alive;
         self.sending = Sending::Head;
@@ -410,7 +419,21 @@ impl Server {
     /// can only learn that by the connection's end: [`WriteError::BodyTooShort`].
     #[inline]
     pub fn finish(&mut self, out: &mut [u8]) -> Result<usize, WriteError> {
-        let result = self.sending.finish(out);
+        self.finish_with(NO_FIELDS, out)
+    }
+
+    /// [`finish`](Self::finish) with trailer fields behind the body. They are left out where the client has not said that
+    /// it takes them (`TE: trailers`), or where the body does not go in chunks. An error changes nothing, but for
+    /// [`WriteError::BodyTooShort`].
+    pub fn finish_with<F: Field>(
+        &mut self,
+        trailers: impl IntoIterator<Item = F>,
+        out: &mut [u8],
+    ) -> Result<usize, WriteError> {
+        let result = match self.request.takes_trailers {
+            true => self.sending.finish(trailers, out),
+            false => self.sending.finish(NO_FIELDS, out),
+        };
         self.is_closing |= result == Err(WriteError::BodyTooShort);
         if self.is_closing && self.sending == Sending::Done {
             self.phase = Phase::Closed;

@@ -123,7 +123,7 @@ impl Known {
 
     /// Whether the field may stand in a trailer section. RFC 9110 section 6.5.1 forbids what is needed before the
     /// content: framing, routing, request modifiers, authentication, response controls and the content's format.
-    pub(crate) fn is_allowed_in_trailers(self) -> bool {
+    pub fn is_allowed_in_trailers(self) -> bool {
         use Known::*;
         self > Trailer
             && !matches!(self, Age | Authorization | CacheControl | ContentEncoding | ContentRange | ContentType)

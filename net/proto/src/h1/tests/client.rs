@@ -157,8 +157,12 @@ fn requests_are_written() {
         result.map(|count| String::from_utf8_lossy(&out[..count]).into_owned())
     };
     use BodyLength::{Known, None, Unknown};
-    let get = write(Method::GET, "/a?b", "h:1", &[("x", "y"), ("HOST", "other"), ("te", "trailers")], None);
+    let get = write(Method::GET, "/a?b", "h:1", &[("x", "y"), ("HOST", "other"), ("te", "gzip")], None);
     assert_eq!(get.unwrap(), "GET /a?b HTTP/1.1\r\nHost: h:1\r\nx: y\r\n\r\n");
+    // RFC 9110 section 10.1.4.
+    let te = write(Method::GET, "/", "h", &[("te", "gzip, Trailers"), ("connection", "close")], None);
+    let te_lines = "TE: trailers\r\nConnection: TE\r\nConnection: close\r\n";
+    assert_eq!(te.unwrap(), format!("GET / HTTP/1.1\r\nHost: h\r\n{te_lines}\r\n"));
     let post = write(Method::POST, "/", "h", &[("content-length", "9")], None);
     assert_eq!(post.unwrap(), "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n");
     let put = write(Method::PUT, "/", "h", &[("connection", "close")], Known(3));

@@ -117,6 +117,39 @@ fn closing_and_old_clients() {
 }
 
 #[test]
+fn trailers_go_behind_chunks_to_those_who_take_them() {
+    const TAKES: &str = "GET / HTTP/1.1\r\nHost: a\r\nTE: gzip;q=0.5, trailers\r\nConnection: TE\r\n\r\n";
+    let finish = |request: &str, body: BodyLength, trailers: &[(&str, &str)]| {
+        let (mut server, out) = (given(request), &mut [0; 200]);
+        server.respond(StatusCode::OK, NONE, Standing::default(), body, out).unwrap();
+        // Each attempt that finds no room changes nothing.
+        let mut write = |room: usize| server.finish_with(trailers.iter().copied(), &mut out[..room]);
+        let room = (0..).find(|&room| write(room) != Err(WriteError::Full));
+        String::from_utf8_lossy(&out[..room.unwrap()]).into_owned()
+    };
+    let trailers = [("x-sum", " 1 "), ("ETag", "\"2\"")];
+    assert_eq!(finish(TAKES, BodyLength::Unknown, &trailers), "0\r\nx-sum: 1\r\nETag: \"2\"\r\n\r\n");
+    assert_eq!(finish(TAKES, BodyLength::Unknown, &[]), "0\r\n\r\n");
+    assert_eq!(finish(TAKES, BodyLength::Known(0), &trailers), "");
+    assert_eq!(finish(GET, BodyLength::Unknown, &trailers), "0\r\n\r\n");
+
+    // RFC 9110 section 6.5.1, and what would end the line.
+    let refused = |trailer: (&str, &str)| {
+        let (mut server, out) = (given(TAKES), &mut [0; 200]);
+        server.respond(StatusCode::OK, NONE, Standing::default(), BodyLength::Unknown, out).unwrap();
+        let error = server.finish_with([trailer], out).unwrap_err();
+        assert_eq!(server.finish(out), Ok(5), "and the body can end without it");
+        error
+    };
+    for name in ["Content-Length", "transfer-encoding", "Host", "Trailer", "Set-Cookie", "Authorization"] {
+        assert_eq!(refused((name, "1")), WriteError::TrailerField, "{name}");
+    }
+    assert_eq!(refused(("x y", "1")), WriteError::FieldName);
+    assert_eq!(refused(("", "1")), WriteError::FieldName);
+    assert_eq!(refused(("x", "1\r\ny: 2")), WriteError::FieldValue);
+}
+
+#[test]
 fn fields_of_the_handler() {
     use BodyLength::None;
     let fields = [
