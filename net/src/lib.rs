@@ -29,8 +29,8 @@ pub mod ws {
 pub use conn::Config;
 pub use error::{Error, Fault, Result};
 pub use exchange::{
-    Body, BodyError, BodyStream, Content, Head, HeadSpares, Headers, Incoming, Made, Peer, Reply, Request, Response,
-    Service, Trailers, Tunnel, Upgraded,
+    Body, BodyError, BodyStream, Content, Head, HeadSpares, Headers, Incoming, Made, Peer, Piece, Reply, Request,
+    Response, Service, Trailers, Tunnel, Upgraded,
 };
 pub use server::{Server, serve};
 pub use spread::Spread;

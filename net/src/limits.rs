@@ -11,6 +11,9 @@ pub const HEAD_SPARES_MAX: usize = 1024;
 /// Send lists that a shard keeps for the next large answers, for the same reason.
 pub const SEND_LIST_SPARES_MAX: usize = 1024;
 
+/// Feeding ends of bodies that a shard keeps for the next, for the same reason.
+pub const BODY_SPARES_MAX: usize = 1024;
+
 /// Bytes of the chunk that answers are gathered in. Sixteen small answers fit; what is larger is sent from where it lies.
 pub const WRITE_CHUNK_BYTES: usize = 4096;
 

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, StatusCode};
 use platform::limits::CHUNK_BYTES_MAX;
-use platform::{Buf, Group, SocketOption};
+use platform::{Buf, Group, Pipe, SocketOption};
 use proto::h1::{self, BodyLength, Checked, Event, FRAME_BYTES_MAX, Standing, WriteError};
 use proto::head::{HeadTable, Known};
 use proto::proxy::{self, Ends};
@@ -37,8 +37,8 @@ use crate::limits::{
 };
 use crate::tcp::{sent, sent_bytes};
 use crate::{
-    Body, BodyError, Content, Head, Headers, Incoming, Made, Reply, Request, Response, Service, TcpStream, Trailers,
-    Tunnel, Upgraded,
+    Body, BodyError, Content, Head, Headers, Incoming, Made, Piece, Reply, Request, Response, Service, TcpStream,
+    Trailers, Tunnel, Upgraded,
 };
 
 /// Serves one connection until it ends. `number` tells it from the server's others; `pass` lets that wait for it.
@@ -538,7 +538,10 @@ impl<S: Service + 'static> Connection<S> {
                     (self.stage, self.incoming) = (stage, incoming);
                     return Poll::Pending;
                 }
-                Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(())) => {
+                    self.context.supplies.reclaim_body(incoming);
+                    return Poll::Ready(Ok(()));
+                }
                 Poll::Ready(Err(end)) => self.stage = self.give_up(cx, end, stage, incoming)?,
             }
         }
@@ -591,7 +594,7 @@ impl<S: Service + 'static> Connection<S> {
         let (incoming, body) = match head.body {
             h1::Body::None => (None, Body::empty()),
             _ => {
-                let (incoming, body) = Body::channel(length);
+                let (incoming, body) = self.context.supplies.body(length);
                 (Some(incoming), body)
             }
         };
@@ -1026,6 +1029,14 @@ impl<S: Service + 'static> Connection<S> {
         Ok(())
     }
 
+    fn write_pipe(&mut self, pipe: Pipe) -> Result<(), Refusal> {
+        let room = self.outbox.room(FRAME_BYTES_MAX, &self.context.supplies)?;
+        let frame = self.engine.data(pipe.bytes(), room)?;
+        assert!(frame.head == 0 && frame.tail.is_empty(), "a body that comes in pipes has a known length");
+        self.outbox.push_pipe(pipe);
+        Ok(())
+    }
+
     fn write_end(&mut self, trailers: &Headers) -> Result<(), Refusal> {
         let bytes = if trailers.is_empty() { FRAME_BYTES_MAX } else { CHUNK_BYTES_MAX };
         let room = self.outbox.room(bytes, &self.context.supplies)?;
@@ -1049,8 +1060,9 @@ impl<S: Service + 'static> Connection<S> {
             let mut waits = false;
             while !self.outbox.is_full(self.context.config.gather_bytes_max) && !waits {
                 match self.in_request(|| content.poll_piece(cx)) {
-                    Poll::Ready(Some(Ok(buf))) if buf.is_empty() => {}
-                    Poll::Ready(Some(Ok(buf))) => self.write_piece(buf).map_err(Refusal::fatal)?,
+                    Poll::Ready(Some(Ok(Piece::Bytes(buf)))) if buf.is_empty() => {}
+                    Poll::Ready(Some(Ok(Piece::Pipe(pipe)))) => self.write_pipe(pipe).map_err(Refusal::fatal)?,
+                    Poll::Ready(Some(Ok(Piece::Bytes(buf)))) => self.write_piece(buf).map_err(Refusal::fatal)?,
                     Poll::Ready(None) => {
                         let trailers = content.trailers();
                         return Poll::Ready(self.write_end(&trailers).map_err(Refusal::fatal));
