@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod client;
 mod conn;
 
 mod error;
@@ -25,6 +26,7 @@ pub mod ws {
     };
 }
 
+pub use client::Client;
 pub use conn::Config;
 pub use error::{Error, Fault, Result};
 pub use exchange::{
