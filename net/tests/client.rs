@@ -1,19 +1,24 @@
 //! The client against servers that follow a script: good ones, slow ones, and those that say what no server should. On a
-//! simulated machine, under many seeds; after each, nothing is left behind.
+//! simulated machine, under many seeds; after each, nothing is left behind. And over real sockets.
+
+#![allow(clippy::disallowed_methods, reason = "a server outside of any shard: a real thread")]
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
-use std::io;
+use std::io::{self, BufRead, Read, Write};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, StatusCode};
 use platform::sim::Plan;
-use platform::{Buf, ListenOptions, SocketOption};
-use shards::{Shard, Simulation};
+use platform::{BackendKind, Buf, Choice, ListenOptions, SocketOption, select};
+use shards::{Runtime, Shard, Simulation};
 use shardwise_net::client::{Config, Error, Resolver, Response, Step};
 use shardwise_net::{BodyStream, Client, Content, Fault, Headers, Listener, TcpStream};
 
@@ -687,4 +692,89 @@ fn a_status_is_a_status() {
         StatusCode::INTERNAL_SERVER_ERROR,
         &[ASKED],
     );
+}
+
+// ---- real sockets --------------------------------------------------------------------------------------------------------
+
+#[test]
+fn on_uring() {
+    over_real_sockets(BackendKind::Uring);
+}
+
+#[test]
+fn on_epoll() {
+    over_real_sockets(BackendKind::Epoll);
+}
+
+#[test]
+fn on_polling() {
+    over_real_sockets(BackendKind::Polling);
+}
+
+/// Asks a server of plain threads by its name, which the system looks up: over a connection that is kept, with a long body
+/// both ways, to the end of a connection, and where nobody listens.
+fn over_real_sockets(kind: BackendKind) {
+    if let Err(error) = select(Choice::Force(kind), &platform::Config::default()) {
+        println!("skipped: {error}");
+        return;
+    }
+    let connections = Arc::new(AtomicUsize::new(0));
+    let port = echo_server(&connections);
+    let runtime = Runtime::builder().shards(1).backend(Choice::Force(kind)).handle_signals(false).announce(false);
+    let ask = async move |shard: Shard| {
+        let (client, url) = (Client::new(&shard), format!("http://localhost:{port}/"));
+        for size in [0, 5, 100_000, 3_000_000] {
+            let body: Vec<u8> = (0..size).map(|number: usize| (number * 7) as u8).collect();
+            let mut response = client.post(&url).body(body.clone()).send().await?;
+            assert!(response.bytes().await? == body, "{size} bytes");
+            assert_eq!(client.idle(), 1);
+        }
+        let mut last = client.post(&url).header("connection", "close").body("last").send().await?;
+        assert_eq!((last.text().await?.as_str(), client.idle()), ("last", 0));
+        let nobody = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
+        let error = client.get(format!("http://{nobody}/")).send().await.expect_err("nobody listens there");
+        assert!(matches!(error, Error::Connect { .. }) && error.can_retry(), "{error}");
+        Ok::<_, Error>(())
+    };
+    let main = async move |shard: Shard| ask(shard).await.map_err(|error| error.to_string());
+    runtime.run(main).expect("every answer is right");
+    assert_eq!(connections.load(Relaxed), 1, "one connection is kept for all");
+}
+
+/// Sends bodies back, with their length, until the client says that it closes. Gives its port.
+fn echo_server(connections: &Arc<AtomicUsize>) -> u16 {
+    let listener = std::net::TcpListener::bind("localhost:0").expect("a port is free");
+    let (port, connections) = (listener.local_addr().expect("it is bound").port(), Arc::clone(connections));
+    let serve = move |stream: std::net::TcpStream| -> io::Result<()> {
+        let (mut reader, mut writer) = (io::BufReader::new(stream.try_clone()?), stream);
+        loop {
+            let (mut length, mut closes, mut line) = (0, false, String::new());
+            while line != "\r\n" {
+                line.clear();
+                if reader.read_line(&mut line)? == 0 {
+                    return Ok(());
+                }
+                if let Some(digits) = line.strip_prefix("Content-Length: ") {
+                    length = digits.trim().parse().expect("a number");
+                }
+                closes |= line == "Connection: close\r\n";
+            }
+            let mut body = vec![0; length];
+            reader.read_exact(&mut body)?;
+            let end = if closes { String::new() } else { format!("Content-Length: {length}\r\n") };
+            writer.write_all(format!("HTTP/1.1 200 OK\r\n{end}\r\n").as_bytes())?;
+            writer.write_all(&body)?;
+            if closes {
+                return Ok(());
+            }
+        }
+    };
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            connections.fetch_add(1, Relaxed);
+            // The client may go at any time.
+            let _ = serve(stream);
+        }
+    });
+    port
 }
