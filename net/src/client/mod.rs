@@ -1,7 +1,7 @@
 //! The client: requests to other servers, over connections that are kept for the next.
 //!
-//! Three parts, each without the others. A [connection](crate::conn::client) serves one exchange at a time, driven by whoever
-//! waits for it. The [pool](pool) keeps those that are idle, a few for each server. [`Request`] and [`Response`] are what
+//! Three parts, each without the others. A connection (`conn/client.rs`) serves one exchange at a time, driven by whoever
+//! waits for it. The pool (`pool.rs`) keeps those that are idle, a few for each server. [`Request`] and [`Response`] are what
 //! code sees. What chooses among several servers, watches their health and gives up on them is to stand on top.
 
 mod error;
