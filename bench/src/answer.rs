@@ -1,4 +1,5 @@
-//! The bytes a ceiling answers with: exactly those of the real server's `/plaintext`, the date renewed every second.
+//! The bytes a ceiling answers with: exactly those of the real server's `/plaintext`, or of its `/echo` of a body whose length
+//! is known beforehand, the date renewed every second.
 //!
 //! All answers within a second are the same, so one block holds many of them end to end and a gathered send is a
 //! slice of it: no copy per request. A connection keeps the block it is sending from alive until the last byte has
@@ -8,11 +9,21 @@ use std::rc::Rc;
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::limits::ANSWERS_PER_SEND;
+use crate::limits::{ANSWER_BLOCK_BYTES_MAX, ANSWERS_PER_SEND};
+
+/// What a ceiling is told of the requests it will get, since it does not look at them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Requests {
+    /// Of each, sent back if there are any.
+    pub body: usize,
+    /// Whether each asks for the connection to be closed behind its answer.
+    pub close: bool,
+}
 
 /// The answers of the current second.
 #[derive(Clone, Debug)]
 pub struct Answers {
+    requests: Requests,
     block: Rc<Block>,
     second: i64,
 }
@@ -22,6 +33,7 @@ pub struct Answers {
 struct Block {
     bytes: Vec<u8>,
     answer_bytes: usize,
+    count: usize,
 }
 
 /// What a connection still has to send.
@@ -34,40 +46,52 @@ pub struct Outbox {
 }
 
 impl Answers {
-    /// Answers dated now.
-    pub fn new() -> Self {
+    /// Answers to such requests, dated now.
+    pub fn new(requests: Requests) -> Self {
         let second = now();
-        Self { block: Rc::new(Block::dated(second)), second }
+        Self { requests, block: Rc::new(Block::dated(second, requests)), second }
+    }
+
+    /// The requests that are answered.
+    pub fn requests(&self) -> Requests {
+        self.requests
     }
 
     /// Called once a turn. Reads the coarse clock (9 ns) and makes a new block when the second has changed.
     pub fn renew(&mut self) {
         let second = now();
         if second != self.second {
-            *self = Self { block: Rc::new(Block::dated(second)), second };
+            *self = Self { requests: self.requests, block: Rc::new(Block::dated(second, self.requests)), second };
         }
     }
 }
 
 impl Default for Answers {
     fn default() -> Self {
-        Self::new()
+        Self::new(Requests::default())
     }
 }
 
 impl Block {
-    fn dated(second: i64) -> Self {
+    fn dated(second: i64, Requests { body, close }: Requests) -> Self {
+        let (content_type, body) = match body {
+            0 => ("text/plain; charset=utf-8", "Hello, World!".to_owned()),
+            bytes => ("application/octet-stream", "x".repeat(bytes)),
+        };
         let answer = format!(
             "HTTP/1.1 200 OK\r\n\
-             Content-Type: text/plain; charset=utf-8\r\n\
-             Content-Length: 13\r\n\
+             Content-Type: {content_type}\r\n\
+             Content-Length: {}\r\n\
              Server: shardwise\r\n\
              Date: {}\r\n\
-             \r\n\
-             Hello, World!",
-            http_date(second)
+             {}\r\n\
+             {body}",
+            body.len(),
+            http_date(second),
+            if close { "Connection: close\r\n" } else { "" }
         );
-        Self { bytes: answer.repeat(ANSWERS_PER_SEND).into_bytes(), answer_bytes: answer.len() }
+        let count = (ANSWER_BLOCK_BYTES_MAX / answer.len()).clamp(1, ANSWERS_PER_SEND);
+        Self { bytes: answer.repeat(count).into_bytes(), answer_bytes: answer.len(), count }
     }
 }
 
@@ -84,7 +108,7 @@ impl Outbox {
             if self.owed == 0 {
                 return None;
             }
-            let count = self.owed.min(ANSWERS_PER_SEND as u64) as usize;
+            let count = self.owed.min(answers.block.count as u64) as usize;
             self.owed -= count as u64;
             (self.from, self.to) = (0, count * answers.block.answer_bytes);
             self.sending = Some(Rc::clone(&answers.block));

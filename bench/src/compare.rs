@@ -32,12 +32,8 @@ pub struct Contest {
 pub struct Run {
     /// Of the measured part.
     pub time: Duration,
-    /// Open at a time.
-    pub connections: usize,
-    /// Requests in flight on each.
-    pub pipeline: usize,
-    /// Of every request.
-    pub path: String,
+    /// What is asked.
+    pub plan: Plan,
     /// The server's.
     pub server_cpu: usize,
     /// The load's.
@@ -73,9 +69,7 @@ impl Run {
     pub fn from_args(args: &mut Args) -> Result<Self> {
         Ok(Self {
             time: Duration::try_from_secs_f64(args.value("--seconds", 2.0)?)?,
-            connections: args.value("--connections", 64)?,
-            pipeline: args.value("--pipeline", 1)?,
-            path: args.value("--path", "/plaintext".to_owned())?,
+            plan: Plan::from_args(args)?,
             server_cpu: args.value("--server-cpu", 0)?,
             load_cpu: args.value("--load-cpu", 1)?,
         })
@@ -108,9 +102,7 @@ impl Run {
 
     fn start(&self, command: &str) -> Result<(Server, Load)> {
         let server = Server::start(command, self.server_cpu, self.load_cpu)?;
-        let plan =
-            Plan { addr: server.addr, path: self.path.clone(), connections: self.connections, pipeline: self.pipeline };
-        let mut load = Load::connect(&plan).map_err(|error| format!("{command}: {error}"))?;
+        let mut load = Load::connect(server.addr, &self.plan).map_err(|error| format!("{command}: {error}"))?;
         load.run(limits::WARM_UP).map_err(|error| format!("{command}: {error}"))?;
         Ok((server, load))
     }
@@ -149,8 +141,39 @@ impl Disturbance {
 
 impl Sample {
     /// CPU microseconds per request.
-    fn cpu_micros(&self) -> f64 {
+    pub fn cpu_micros(&self) -> f64 {
         self.per_request(self.server.cpu.as_secs_f64() * 1e6)
+    }
+
+    /// What the server spent in user space and in the kernel, in ticks: so coarse that one takes the sum of many runs.
+    pub fn ticks(&self) -> (Duration, Duration) {
+        (self.server.user, self.server.system)
+    }
+
+    /// Requests answered in a second.
+    pub fn rate(&self) -> f64 {
+        self.report.requests as f64 / self.report.elapsed.as_secs_f64()
+    }
+
+    /// Head and body.
+    pub fn answer_bytes(&self) -> usize {
+        self.report.answer_bytes
+    }
+
+    /// Requests that failed.
+    pub fn errors(&self) -> u64 {
+        self.report.errors
+    }
+
+    /// The part of the time for which the server ran.
+    pub fn busy(&self) -> f64 {
+        self.part(self.server.cpu)
+    }
+
+    /// The part of the time for which either CPU was not to be had: taken by other processes or by the host.
+    pub fn disturbed(&self) -> f64 {
+        let [server, load] = [&self.on_server_cpu, &self.on_load_cpu].map(|on| on.others + on.steal);
+        server.max(load)
     }
 
     fn per_request(&self, amount: f64) -> f64 {
@@ -167,7 +190,8 @@ impl Sample {
         time.as_secs_f64() / self.report.elapsed.as_secs_f64()
     }
 
-    fn latency_micros(&self, quantile: f64) -> f64 {
+    /// Microseconds within which such a part of the requests was answered.
+    pub fn latency_micros(&self, quantile: f64) -> f64 {
         self.report.latency.value_at_quantile(quantile) as f64 / 1000.0
     }
 }
@@ -216,11 +240,12 @@ impl fmt::Display for Outcome {
         };
         row("CPU us per request", 3, &Sample::cpu_micros)?;
         row("  user part, % (coarse)", 1, &|run| 100.0 * run.user_part())?;
-        row("requests per second", 0, &|run| run.report.requests as f64 / run.report.elapsed.as_secs_f64())?;
+        row("requests per second", 0, &Sample::rate)?;
         row("latency p50, us", 1, &|run| run.latency_micros(0.5))?;
         row("latency p99, us", 1, &|run| run.latency_micros(0.99))?;
+        row("latency p99.9, us", 1, &|run| run.latency_micros(0.999))?;
         row("answer bytes", 0, &|run| run.report.answer_bytes as f64)?;
-        row("server's CPU busy with it, %", 1, &|run| 100.0 * run.part(run.server.cpu))?;
+        row("server's CPU busy with it, %", 1, &|run| 100.0 * run.busy())?;
         row("load's CPU busy with it, %", 1, &|run| 100.0 * run.part(run.report.cpu))?;
         row("waits per 1000 requests", 2, &|run| run.per_request(1000.0 * run.server.switches as f64))?;
         row("preemptions per second", 1, &|run| run.server.preemptions as f64 / run.report.elapsed.as_secs_f64())?;

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 pub mod answer;
 pub mod args;
+pub mod built;
 pub mod compare;
 pub mod limits;
 pub mod listen;

@@ -9,15 +9,27 @@ pub const BACKLOG: i32 = 1024;
 /// Answers in one send of a ceiling. A client that pipelines deeper gets more than one send.
 pub const ANSWERS_PER_SEND: usize = 64;
 
+/// Bytes of a ceiling's answers that lie ready. Answers with bodies are fewer to a send, and at least one.
+pub const ANSWER_BLOCK_BYTES_MAX: usize = 1024 * 1024;
+
 /// Events taken from one wait on epoll: as many as a figure has connections, a few times over.
 pub const EVENTS_PER_WAIT: usize = 256;
 
 /// What one read takes. Sixteen pipelined requests or answers of usual size fit several times.
 pub const READ_BYTES: usize = 64 * 1024;
 
-/// Requests in flight on one connection of the load. A batch goes out in one write, so it must fit into an empty send
-/// buffer.
+/// Requests in flight on one connection of the load: deeper than any client goes.
 pub const PIPELINE_MAX: usize = 128;
+
+/// Bytes of a batch of requests, bodies included: the load keeps one batch in memory for all its connections.
+pub const BATCH_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Requests a second of an open load. The load's thread cannot send more.
+pub const RATE_MAX: f64 = 1_000_000.0;
+
+/// Source addresses of connections that each serve one request, in turn: a port that has been used rests for as long as
+/// the other addresses' ports last, 200,000 connections, so no connection meets the rests of an earlier one.
+pub const CLOSE_SOURCES: usize = 8;
 
 /// Head of an answer. Larger ones are a broken server.
 pub const ANSWER_HEAD_BYTES_MAX: usize = 16 * 1024;

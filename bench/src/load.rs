@@ -1,12 +1,20 @@
-//! The closed-loop load: each connection sends a batch of requests, waits for all its answers, and sends the next.
+//! The load: one thread on epoll that asks and checks every answer.
 //!
-//! One thread on epoll. It has to be cheap, or it and not the server is the bottleneck: one read and one write per
+//! *Closed*, each connection sends a batch of requests, waits for all its answers, and sends the next. *Open*, batches have
+//! fixed times at which they are to be sent, whatever has been answered by then; a batch whose time comes while all
+//! connections wait goes out late, and its latency counts from its time all the same, so a server that stalls cannot hide it by
+//! being asked less.
+//!
+//! It has to be cheap, or it and not the server is the bottleneck: one read and one write per
 //! batch, one clock reading per event, and an answer's head is compared with the last good one before it is parsed, so
 //! that every answer is checked for little more than a comparison.
 
 mod head;
+mod schedule;
 
-use std::io::{Read, Write};
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -18,28 +26,37 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketType, bind, connect, recv, send, socket};
 
+use crate::args::Args;
 use crate::{Result, limits, machine};
 use head::Head;
+use schedule::Schedule;
 
-/// What to ask of which server.
+/// What to ask of a server.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The server.
-    pub addr: SocketAddr,
     /// Of every request.
     pub path: String,
+    /// Bytes of every request's body. None makes it a `GET`, some a `POST`.
+    pub body: usize,
+    /// Each request is the only one on its connection.
+    pub close: bool,
     /// Open at a time.
     pub connections: usize,
     /// Requests in a batch.
     pub pipeline: usize,
+    /// Requests a second, whatever is answered: an open load. Without, as many as are answered: a closed one.
+    pub rate: Option<f64>,
 }
 
 /// Open connections, ready to run.
 #[derive(Debug)]
 pub struct Load {
+    addr: SocketAddr,
     plan: Plan,
     epoll: OwnedFd,
     connections: Vec<Connection>,
+    /// Connections opened so far.
+    opened: usize,
     batch: Vec<u8>,
     expect: Expect,
     buffer: Vec<u8>,
@@ -54,7 +71,7 @@ pub struct Report {
     pub errors: u64,
     /// From the first request to the last answer.
     pub elapsed: Duration,
-    /// Nanoseconds from a batch's write to each of its answers.
+    /// Nanoseconds to each answer from when its batch was sent, or was to be sent.
     pub latency: Histogram<u64>,
     /// CPU time of the load itself.
     pub cpu: Duration,
@@ -65,9 +82,14 @@ pub struct Report {
 #[derive(Debug)]
 struct Connection {
     socket: TcpStream,
-    sent: Instant,
+    /// When its batch was sent or was to be sent.
+    since: Instant,
+    /// Bytes of the batch that the socket had no room for yet.
+    unsent: usize,
     /// Requests without a whole answer.
     due: usize,
+    /// From its batch's beginning until it may have the next.
+    busy: bool,
     /// Of an answer whose head is in.
     body: Option<Body>,
     /// The beginning of a head whose end has not come yet.
@@ -92,26 +114,91 @@ struct Expect {
 struct Answered {
     rightly: usize,
     wrongly: usize,
+    /// The server closed the connection.
+    closed: bool,
+}
+
+impl Plan {
+    /// The options that every program with a load has in common.
+    pub fn from_args(args: &mut Args) -> Result<Self> {
+        let body = args.value("--body", 0)?;
+        let path = if body > 0 { "/echo" } else { "/plaintext" };
+        Ok(Self {
+            path: args.value("--path", path.to_owned())?,
+            body,
+            close: args.flag("--close"),
+            connections: args.value("--connections", 64)?,
+            pipeline: args.value("--pipeline", 1)?,
+            rate: args.optional("--rate")?,
+        })
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.connections == 0 || !(1..=limits::PIPELINE_MAX).contains(&self.pipeline) {
+            return Err(format!("at least 1 connection and 1 to {} requests in flight", limits::PIPELINE_MAX).into());
+        }
+        if self.body > limits::BATCH_BYTES_MAX / self.pipeline {
+            return Err(format!("a batch has at most {} bytes", limits::BATCH_BYTES_MAX).into());
+        }
+        if self.close && self.pipeline > 1 {
+            return Err("a connection that closes behind its first answer takes one request".into());
+        }
+        if self.rate.is_some_and(|rate| !(1.0..=limits::RATE_MAX).contains(&rate)) {
+            return Err(format!("a rate is 1 to {} requests a second", limits::RATE_MAX).into());
+        }
+        Ok(())
+    }
+
+    fn request(&self, addr: SocketAddr) -> Vec<u8> {
+        let mut request = format!("{} {} HTTP/1.1\r\nHost: {addr}\r\n", self.method(), self.path);
+        if self.close {
+            request += "Connection: close\r\n";
+        }
+        if self.body > 0 {
+            request += &format!("Content-Type: application/octet-stream\r\nContent-Length: {}\r\n", self.body);
+        }
+        request += "\r\n";
+        request += &"x".repeat(self.body);
+        request.into_bytes()
+    }
+
+    fn method(&self) -> &'static str {
+        if self.body > 0 { "POST" } else { "GET" }
+    }
+}
+
+/// For the line above the figures.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} connections, {} in flight on each, ", self.connections, self.pipeline)?;
+        write!(f, "{} {}", self.method(), self.path)?;
+        if self.body > 0 {
+            write!(f, " of {} bytes", self.body)?;
+        }
+        if self.close {
+            f.write_str(", each request on a new connection")?;
+        }
+        if let Some(rate) = self.rate {
+            write!(f, ", {rate} requests/s at fixed times")?;
+        }
+        Ok(())
+    }
 }
 
 impl Load {
     /// Asks once, to learn what a right answer is, then opens all connections.
-    pub fn connect(plan: &Plan) -> Result<Self> {
-        if plan.connections == 0 || !(1..=limits::PIPELINE_MAX).contains(&plan.pipeline) {
-            return Err(format!("at least 1 connection and 1 to {} requests in flight", limits::PIPELINE_MAX).into());
-        }
+    pub fn connect(addr: SocketAddr, plan: &Plan) -> Result<Self> {
+        plan.check()?;
         machine::raise_descriptor_limit()?;
-        let request = request(plan.addr, &plan.path);
-        let (head, bytes) = fetch(&mut TcpStream::connect_timeout(&plan.addr, limits::FETCH_TIMEOUT)?, &request)?;
-        if head.status != 200 {
-            return Err(format!("GET {} answers {}", plan.path, head.status).into());
-        }
+        let answer = ask(addr, plan)?;
         let mut load = Self {
+            addr,
             plan: plan.clone(),
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             connections: Vec::with_capacity(plan.connections),
-            batch: request.repeat(plan.pipeline),
-            expect: Expect { body_bytes: head.body_bytes, head: bytes },
+            opened: 0,
+            batch: plan.request(addr).repeat(plan.pipeline),
+            expect: Expect { body_bytes: answer.body.len(), head: answer.head },
             buffer: vec![0; limits::READ_BYTES],
         };
         for index in 0..plan.connections {
@@ -125,18 +212,22 @@ impl Load {
     /// at rest when this returns.
     pub fn run(&mut self, time: Duration) -> Result<Report> {
         let mut latency = Histogram::new_with_bounds(1, 60_000_000_000, 3)?;
-        let (mut requests, mut errors, mut busy) = (0, 0, 0);
+        let (mut requests, mut errors) = (0, 0);
         let (cpu, start) = (machine::own_cpu(), Instant::now());
         let (stop, give_up) = (start + time, start + time + limits::DRAIN_TIMEOUT);
-        for connection in &mut self.connections {
-            connection.send_batch(&self.batch, self.plan.pipeline, start)?;
-            busy += 1;
-        }
+        let mut schedule = Schedule::new(start, stop, self.plan.rate.map(|rate| rate / self.plan.pipeline as f64));
+        let mut idle: VecDeque<usize> = (0..self.connections.len()).collect();
         let mut events = Vec::with_capacity(limits::EVENTS_PER_WAIT);
         let mut now = start;
-        while busy > 0 && now < give_up {
-            let tick = Timespec { tv_sec: 0, tv_nsec: 100_000_000 }; // so that a silent server is noticed
-            match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&tick)) {
+        loop {
+            self.send_due(&mut idle, &mut schedule, now)?;
+            if idle.len() == self.connections.len() && schedule.is_over(now) || now >= give_up {
+                break;
+            }
+            // An open load looks at the clock all the time, since a sleep would end too late; a closed one wakes now and then,
+            // so that a silent server is noticed.
+            let wait = if self.plan.rate.is_some() { 0 } else { 100_000_000 };
+            match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&Timespec { tv_sec: 0, tv_nsec: wait })) {
                 Ok(0) | Err(Errno::INTR) => now = Instant::now(),
                 Ok(_) => {}
                 Err(error) => return Err(error.into()),
@@ -144,15 +235,18 @@ impl Load {
             for event in events.drain(..) {
                 let index = event.data.u64() as usize;
                 let connection = &mut self.connections[index];
-                let due = connection.due;
-                let received = connection.receive(&mut self.buffer, &mut self.expect);
+                let (was_busy, due) = (connection.busy, connection.due);
+                let received = connection.turn(&self.batch, &mut self.buffer, &mut self.expect, self.plan.close);
                 now = Instant::now();
                 match received {
                     Ok(answered) => {
-                        let taken = now.duration_since(connection.sent).as_nanos() as u64;
+                        let taken = now.saturating_duration_since(connection.since).as_nanos() as u64;
                         latency.saturating_record_n(taken, answered.rightly as u64);
                         requests += answered.rightly as u64;
                         errors += answered.wrongly as u64;
+                        if answered.closed {
+                            self.connections[index] = self.open(index)?;
+                        }
                     }
                     Err(_) => {
                         errors += due as u64;
@@ -162,52 +256,89 @@ impl Load {
                 if errors > limits::ERRORS_MAX {
                     return Err(format!("{errors} errors after {requests} right answers").into());
                 }
-                if due == 0 || self.connections[index].due > 0 {
-                    continue;
-                }
-                if now < stop {
-                    self.connections[index].send_batch(&self.batch, self.plan.pipeline, now)?;
-                } else {
-                    busy -= 1;
+                if was_busy && !self.connections[index].busy {
+                    idle.push_back(index);
+                    self.send_due(&mut idle, &mut schedule, now)?;
                 }
             }
         }
         errors += self.connections.iter().map(|connection| connection.due as u64).sum::<u64>();
+        errors += schedule.left() * self.plan.pipeline as u64;
         let answer_bytes = self.expect.head.len() + self.expect.body_bytes;
         Ok(Report { requests, errors, elapsed: now - start, latency, cpu: machine::own_cpu() - cpu, answer_bytes })
     }
 
-    fn open(&self, index: usize) -> Result<Connection> {
-        let socket = TcpStream::connect_timeout(&self.plan.addr, limits::FETCH_TIMEOUT)?;
-        socket.set_nonblocking(true)?;
+    /// Sends the batches whose time has come, as far as there are connections without one.
+    fn send_due(&mut self, idle: &mut VecDeque<usize>, schedule: &mut Schedule, now: Instant) -> Result<()> {
+        while !idle.is_empty()
+            && let Some(since) = schedule.next(now)
+            && let Some(index) = idle.pop_front()
+        {
+            self.connections[index].begin(&self.batch, self.plan.pipeline, since)?;
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, index: usize) -> Result<Connection> {
+        let socket = if self.plan.close && self.addr.is_ipv4() && self.addr.ip().is_loopback() {
+            connect_from(2 + (self.opened % limits::CLOSE_SOURCES) as u8, self.addr)?
+        } else {
+            TcpStream::connect_timeout(&self.addr, limits::FETCH_TIMEOUT)?
+        };
+        self.opened += 1;
         socket.set_nodelay(true)?;
-        epoll::add(&self.epoll, &socket, EventData::new_u64(index as u64), EventFlags::IN | EventFlags::ET)?;
-        Ok(Connection { socket, sent: Instant::now(), due: 0, body: None, carry: Vec::new() })
+        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::ET;
+        epoll::add(&self.epoll, &socket, EventData::new_u64(index as u64), flags)?;
+        let since = Instant::now();
+        Ok(Connection { socket, since, unsent: 0, due: 0, busy: false, body: None, carry: Vec::new() })
     }
 }
 
 impl Connection {
-    /// The whole batch goes in one write: all answers have come, so the send buffer is empty.
-    fn send_batch(&mut self, batch: &[u8], requests: usize, now: Instant) -> Result<()> {
-        (self.sent, self.due) = (now, requests);
-        match send(&self.socket, batch, SendFlags::NOSIGNAL) {
-            Ok(count) if count == batch.len() => Ok(()),
-            Ok(_) => Err("a batch does not fit into the send buffer: ask for less pipelining".into()),
-            // The server has closed; the event that says so is on its way and counts the error.
-            Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+    fn begin(&mut self, batch: &[u8], requests: usize, since: Instant) -> Result<()> {
+        (self.since, self.unsent, self.due, self.busy) = (since, batch.len(), requests, true);
+        self.send(batch)
     }
 
-    /// Reads until the socket is empty, which a short read tells.
-    fn receive(&mut self, buffer: &mut [u8], expect: &mut Expect) -> Result<Answered> {
+    /// What does not fit into the socket goes out when an event says that there is room again.
+    fn send(&mut self, batch: &[u8]) -> Result<()> {
+        while self.unsent > 0 {
+            match send(&self.socket, &batch[batch.len() - self.unsent..], SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+                Ok(count) => self.unsent -= count,
+                Err(Errno::AGAIN) => break,
+                Err(Errno::INTR) => {}
+                // The server has closed; the event that says so is on its way and counts the error.
+                Err(Errno::PIPE | Errno::CONNRESET) => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// What an event asks for: sends on and reads what has come.
+    fn turn(&mut self, batch: &[u8], buffer: &mut [u8], expect: &mut Expect, close: bool) -> Result<Answered> {
+        self.send(batch)?;
+        let answered = self.receive(buffer, expect, close)?;
+        // A connection that is to close has no next batch: another takes its place when the server has closed it.
+        if self.due == 0 && self.unsent == 0 && !close {
+            self.busy = false;
+        }
+        Ok(answered)
+    }
+
+    /// Reads until the socket is empty, which a short read tells; the end, where it is awaited, may be behind it.
+    fn receive(&mut self, buffer: &mut [u8], expect: &mut Expect, close: bool) -> Result<Answered> {
         let mut answered = Answered::default();
         loop {
-            match recv(&self.socket, &mut *buffer, RecvFlags::empty()) {
+            match recv(&self.socket, &mut *buffer, RecvFlags::DONTWAIT) {
+                Ok((0, _)) if self.due == 0 => {
+                    answered.closed = true;
+                    return Ok(answered);
+                }
                 Ok((0, _)) => return Err("closed by the server".into()),
                 Ok((count, _)) => {
                     self.take(&buffer[..count], expect, &mut answered)?;
-                    if count < buffer.len() {
+                    if count < buffer.len() && !close {
                         return Ok(answered);
                     }
                 }
@@ -280,7 +411,7 @@ pub fn open_idle(addr: SocketAddr, path: &str, count: usize) -> Result<Vec<TcpSt
     if count + limits::DESCRIPTORS_BESIDE > limit {
         return Err(format!("{count} connections want more descriptors than the {limit} allowed: ulimit -Hn").into());
     }
-    let request = request(addr, path);
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\n\r\n").into_bytes();
     let mut open = Vec::with_capacity(count);
     for index in 0..count {
         let mut stream = match addr.ip() {
@@ -304,25 +435,56 @@ fn connect_from(host: u8, addr: SocketAddr) -> Result<TcpStream> {
     Ok(stream.into())
 }
 
-fn request(addr: SocketAddr, path: &str) -> Vec<u8> {
-    format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\n\r\n").into_bytes()
+/// An answer as it came.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// To the empty line and with it.
+    pub head: Vec<u8>,
+    /// As long as the head says.
+    pub body: Vec<u8>,
 }
 
-/// Asks once and waits. Returns the answer's head, parsed and as it came.
+/// Asks once what a load would ask, on a connection of its own, and waits for the answer, and for the end of the connection
+/// where that was asked for.
+pub fn ask(addr: SocketAddr, plan: &Plan) -> Result<Answer> {
+    let mut stream = TcpStream::connect_timeout(&addr, limits::FETCH_TIMEOUT)?;
+    let (head, mut answer) = fetch(&mut stream, &plan.request(addr))?;
+    if head.status != 200 {
+        return Err(format!("{} {} answers {}", plan.method(), plan.path, head.status).into());
+    }
+    if plan.close && read(&mut stream, &mut [0]).map_err(|error| format!("it does not close: {error}"))? > 0 {
+        return Err("more than one answer came".into());
+    }
+    let body = answer.split_off(head.bytes);
+    Ok(Answer { head: answer, body })
+}
+
+/// Asks once and waits. Returns the answer's head as parsed, and the answer.
 fn fetch(stream: &mut TcpStream, request: &[u8]) -> Result<(Head, Vec<u8>)> {
     stream.set_read_timeout(Some(limits::FETCH_TIMEOUT))?;
+    stream.set_write_timeout(Some(limits::FETCH_TIMEOUT))?;
     stream.write_all(request)?;
     let (mut answer, mut buffer) = (Vec::new(), vec![0; limits::READ_BYTES]);
     loop {
-        match stream.read(&mut buffer)? {
+        match read(stream, &mut buffer)? {
             0 => return Err("the server closed before it had answered".into()),
             count => answer.extend_from_slice(&buffer[..count]),
         }
         if let Some(head) = Head::parse(&answer)?
             && answer.len() >= head.bytes + head.body_bytes
         {
-            answer.truncate(head.bytes);
+            answer.truncate(head.bytes + head.body_bytes);
             return Ok((head, answer));
+        }
+    }
+}
+
+/// A read with a timeout is not begun again by the kernel when something wakes the thread in between.
+fn read(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match stream.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
         }
     }
 }

@@ -15,8 +15,11 @@ use std::time::{Duration, Instant};
 use http::{Method, StatusCode};
 use proto::h1::{BodyLength, Event, Limits, Server, Standing};
 use proto::head::HeadTable;
+use shards::Outside;
 
-use crate::limits::{ADMIN_EXCHANGE_TIME_MAX, ADMIN_HEAD_BYTES_MAX, ADMIN_THREADS};
+use crate::limits::{
+    ADMIN_END_PAUSE, ADMIN_END_TRIES_MAX, ADMIN_EXCHANGE_TIME_MAX, ADMIN_HEAD_BYTES_MAX, ADMIN_THREADS,
+};
 
 /// What the listener tells.
 pub(crate) trait Report: Send + Sync + 'static {
@@ -32,24 +35,31 @@ pub(crate) struct Admin {
     address: SocketAddr,
     is_ending: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
+    /// What its threads have names of.
+    socket: Outside,
 }
 
 impl Admin {
-    /// Listens and starts to answer.
+    /// Starts to answer on what `listen` gives.
     ///
     /// Errors: the address cannot be had; the text says what to do.
-    pub(crate) fn start(address: SocketAddr, report: Arc<dyn Report>) -> Result<Self, String> {
+    pub(crate) fn start(
+        address: SocketAddr,
+        listen: impl FnOnce() -> io::Result<Outside>,
+        report: Arc<dyn Report>,
+    ) -> Result<Self, String> {
         let fail = |error: io::Error| {
             format!("the admin listener cannot have {address}: {error}. Choose another address, or port 0 for any.")
         };
-        let listener = TcpListener::bind(address).map_err(fail)?;
+        let socket = listen().map_err(fail)?;
         let mut admin = Admin {
-            address: listener.local_addr().map_err(fail)?,
+            address: socket.listener.local_addr().map_err(fail)?,
             is_ending: Arc::default(),
             threads: Vec::with_capacity(ADMIN_THREADS),
+            socket,
         };
         for number in 0..ADMIN_THREADS {
-            let (listener, report) = (listener.try_clone().map_err(fail)?, Arc::clone(&report));
+            let (listener, report) = (admin.socket.listener.try_clone().map_err(fail)?, Arc::clone(&report));
             let is_ending = Arc::clone(&admin.is_ending);
             let thread = std::thread::Builder::new().name(format!("admin-{number}"));
             let run = move || accept(&listener, &*report, &is_ending);
@@ -74,12 +84,17 @@ impl Drop for Admin {
                 SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
             });
         }
-        // An accept ends only with a connection: one for each thread.
-        for _ in &self.threads {
-            let _ = TcpStream::connect_timeout(&address, ADMIN_EXCHANGE_TIME_MAX);
-        }
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
+        // An accept ends only with a connection: one for each thread. A successor that accepts from the same queue may get
+        // some of them, so it is tried until all have heard, or often enough: a thread that has not yet goes with the process.
+        for _ in 0..ADMIN_END_TRIES_MAX {
+            self.threads.retain(|thread| !thread.is_finished());
+            if self.threads.is_empty() {
+                return;
+            }
+            for _ in &self.threads {
+                let _ = TcpStream::connect_timeout(&address, ADMIN_EXCHANGE_TIME_MAX);
+            }
+            std::thread::sleep(ADMIN_END_PAUSE);
         }
     }
 }

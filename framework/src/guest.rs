@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use platform::Bell;
-use shards::{Host, Remote, Shard};
+use shards::{Host, Outside, Phase, Remote, Shard};
 
 use crate::admin::Admin;
 use crate::metrics::{self, ShardMetrics, Store};
@@ -78,8 +78,12 @@ impl Builder {
         let admin = match admin {
             Some(address) => {
                 let flag = Arc::clone(&is_draining);
-                let watch = Watch::new(&store, count, move || flag.load(Ordering::Acquire));
-                let admin = Admin::start(address, Arc::new(watch)).map_err(Error::new)?;
+                let watch = Watch::new(&store, count, move || match flag.load(Ordering::Acquire) {
+                    false => Phase::Serving,
+                    true => Phase::Draining,
+                });
+                let open = || std::net::TcpListener::bind(address).map(Outside::from);
+                let admin = Admin::start(address, open, Arc::new(watch)).map_err(Error::new)?;
                 tracing::info!("admin http://{}", admin.address());
                 Some(admin)
             }

@@ -39,6 +39,14 @@ pub const SCRAPE_WAIT_MAX: Duration = Duration::from_millis(250);
 /// How long the admin listener gives one client from its connection to the end of the answer.
 pub const ADMIN_EXCHANGE_TIME_MAX: Duration = Duration::from_secs(2);
 
+/// How often the end of the admin listener is told to threads that wait for a client: as long as they may take for one they
+/// have, at [`ADMIN_END_PAUSE`] each.
+pub const ADMIN_END_TRIES_MAX: u32 = 150;
+
+/// The pause between.
+pub const ADMIN_END_PAUSE: Duration = Duration::from_millis(20);
+const _: () = assert!(ADMIN_END_PAUSE.as_millis() * ADMIN_END_TRIES_MAX as u128 > ADMIN_EXCHANGE_TIME_MAX.as_millis());
+
 /// Bytes of a request head that the admin listener reads; scrapers send some two hundred.
 pub const ADMIN_HEAD_BYTES_MAX: usize = 8 * 1024;
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use platform::Choice;
-use shards::{Fleet, Shard};
+use shards::{Fleet, Phase, Shard};
 
 use crate::admin::{Admin, Report};
 use crate::metrics::{self, ShardMetrics, Store};
@@ -103,13 +103,25 @@ impl Builder {
         self
     }
 
-    /// How long a drain may take; 30 s by default.
+    /// How long the server goes on as before once it was told to end, while `/readyz` says that it is not ready: as long as
+    /// whoever sends requests its way takes to notice that. For Kubernetes that is the readiness probe's period times its
+    /// failures, and some seconds for the endpoints to spread: ten to twenty seconds. Not at all by default. The drain begins
+    /// after it; a hot restart does without.
+    pub fn drain_notice(mut self, time: Duration) -> Self {
+        self.shards = self.shards.drain_notice(time);
+        self
+    }
+
+    /// How long a drain may take; 30 s by default. What is not finished by then is dropped. How long it takes at the least is
+    /// the app's: [`Config::drain_time_min`](crate::Config::drain_time_min).
     pub fn drain_time_max(mut self, time: Duration) -> Self {
         self.shards = self.shards.drain_time_max(time);
         self
     }
 
-    /// Whether SIGTERM and SIGINT begin the drain; they do by default.
+    /// Whether SIGTERM and SIGINT begin the drain, and SIGUSR2 a hot restart (Linux): this process starts its own program
+    /// again, leaves it the listening sockets, and drains once the other serves; if it fails, this one serves on and says why.
+    /// They do by default.
     pub fn handle_signals(mut self, yes: bool) -> Self {
         self.shards = self.shards.handle_signals(yes);
         self
@@ -136,16 +148,14 @@ impl Builder {
         let store = Store::new();
         metrics::install(&store);
         let Builder { shards, admin } = self;
-        let mut listener = None;
         let reported = Arc::clone(&store);
         let started = |fleet: &Fleet| {
-            if let Some(address) = admin {
-                let watched = fleet.clone();
-                let report = Watch::new(&reported, fleet.remotes.len(), move || watched.is_draining());
-                let admin = listener.insert(Admin::start(address, Arc::new(report))?);
-                tracing::info!("admin http://{}", admin.address());
-            }
-            Ok(())
+            let Some(address) = admin else { return Ok(None) };
+            let watched = fleet.clone();
+            let report = Watch::new(&reported, fleet.remotes.len(), move || watched.phase());
+            let admin = Admin::start(address, || fleet.listen(address), Arc::new(report))?;
+            tracing::info!("admin http://{}", admin.address());
+            Ok(Some(admin))
         };
         let main = async move |shard: Shard| {
             ShardMetrics::join(&shard, &store);
@@ -161,28 +171,24 @@ pub(crate) struct Watch {
     store: Arc<Store>,
     /// How many shards are to serve.
     count: usize,
-    is_draining: Box<dyn Fn() -> bool + Send + Sync>,
+    phase: Box<dyn Fn() -> Phase + Send + Sync>,
 }
 
 impl Watch {
-    pub(crate) fn new(
-        store: &Arc<Store>,
-        count: usize,
-        is_draining: impl Fn() -> bool + Send + Sync + 'static,
-    ) -> Self {
-        Watch { store: Arc::clone(store), count, is_draining: Box::new(is_draining) }
+    pub(crate) fn new(store: &Arc<Store>, count: usize, phase: impl Fn() -> Phase + Send + Sync + 'static) -> Self {
+        Watch { store: Arc::clone(store), count, phase: Box::new(phase) }
     }
 }
 
 impl Report for Watch {
     fn metrics(&self) -> String {
-        self.store.scrape()
+        self.store.scrape((self.phase)())
     }
 
     fn unready(&self) -> Option<String> {
         let (serving, count) = (self.store.serving_count(), self.count);
         match serving {
-            _ if (self.is_draining)() => Some("draining".to_owned()),
+            _ if (self.phase)() > Phase::Serving => Some("draining".to_owned()),
             _ if serving < count => Some(format!("{serving} of {count} shards serve")),
             _ => None,
         }

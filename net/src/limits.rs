@@ -18,7 +18,12 @@ pub const WRITE_CHUNK_BYTES: usize = 4096;
 /// the same send. A copy of 1 KiB costs less than a buffer more in a vectored send.
 pub const COPY_BODY_BYTES_MAX: usize = 1024;
 
-/// Answers of a pipeline that are gathered before they are sent, in bytes. Beyond it the peer must read first.
+/// A request of whose body so much is still to come receives into large buffers until it has ended. To change over and back
+/// costs two cancels, some 2 us; that much is sixteen small buffers.
+pub const BULK_BODY_BYTES_MIN: u64 = 64 * 1024;
+
+/// Answers of a pipeline that are gathered before they are sent, in bytes. Beyond it the peer must read first, and no further
+/// request of it is taken in hand: a peer that asks and does not read has so much done for it in vain, and no more.
 pub const GATHER_BYTES_MAX: usize = 64 * 1024;
 
 /// Bytes of a request's body that nobody reads and that are read over so that the connection can go on; a longer rest
@@ -37,26 +42,80 @@ pub const IDLE_TIME_MAX: Duration = Duration::from_secs(75);
 /// How long a request's head may take from its first byte to its last: 408.
 pub const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// How long a peer may send nothing of a body that is waited for: 408.
+/// How long a peer may send nothing of a body that is waited for, and how far it may fall behind [`BODY_RATE_MIN`]: 408.
 pub const BODY_PAUSE_MAX: Duration = Duration::from_secs(30);
 
-/// How long a peer may take nothing of what is sent to it; then the connection is closed.
+/// Bytes of a body that a peer must send for each second that it is waited for, or the wait counts as a pause: 408. The
+/// slowest lines that people still use carry a hundred times as much, and one byte now and then would hold a handler for ever.
+pub const BODY_RATE_MIN: u32 = 240;
+
+/// How long a peer may take nothing of what is sent to it, and how far it may fall behind [`WRITE_RATE_MIN`]; then the
+/// connection is closed.
 pub const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
+
+/// Bytes that a peer must take for each second that it is waited for, or the wait counts as a stall: as for a body.
+pub const WRITE_RATE_MIN: u32 = 240;
+
+/// Requests of one connection; the answer to the last says `Connection: close`. A load balancer that spreads connections can
+/// only spread those that begin. At a million, and one each 100 µs, it does so every other minute, which costs nothing.
+pub const CONNECTION_REQUESTS_MAX: u32 = 1_000_000;
+
+/// How old a connection may get: the first answer after that says `Connection: close`; one that is idle is closed when it has
+/// been so for [`IDLE_TIME_MAX`]. An hour after a server has left a load balancer, nobody speaks to it any more.
+pub const CONNECTION_TIME_MAX: Duration = Duration::from_secs(3600);
+
+/// Connections of one client on one shard: no limit unless one is set. Behind a proxy or a shared address all clients look
+/// like one, and only the operator knows; who sets one pays a system call for each connection.
+pub const CONNECTIONS_PER_CLIENT_MAX: Option<usize> = None;
+
+/// The share of the pool's bytes, in parts of [`WATERMARK_PARTS`], above which each request and each new connection costs
+/// the peer that is furthest behind its own: the first step of the order of shedding. A quarter of the pool is
+/// left, which is what a thousand full outboxes hold.
+pub const WATERMARK_READERS: usize = 12;
+
+/// How long after one such connection the next may be cut: what it held comes home when its send has been cancelled, a turn or
+/// two later. At a full outbox each, some 64 MB a second.
+pub const SHED_PAUSE: Duration = Duration::from_millis(1);
+
+/// A peer that has taken nothing for so long is behind, and may be cut. Most take what they are sent within a turn or two, and
+/// the slowest line's acknowledgement is here by then.
+pub const BEHIND_TIME_MIN: Duration = Duration::from_secs(1);
+
+/// The second step: above this share no connections are accepted. They wait in the kernel's queue and lose nothing.
+pub const WATERMARK_CONNECTIONS: usize = 14;
+
+/// The third step: above this share requests are answered 503 and their connections closed. What is left is for these
+/// answers, and for those that have begun.
+pub const WATERMARK_REQUESTS: usize = 15;
+
+/// What the watermarks are parts of.
+pub const WATERMARK_PARTS: usize = 16;
+const _: () = assert!(
+    WATERMARK_READERS < WATERMARK_CONNECTIONS
+        && WATERMARK_CONNECTIONS < WATERMARK_REQUESTS
+        && WATERMARK_REQUESTS < WATERMARK_PARTS
+);
 
 /// Connections that one shard serves at a time; beyond it new ones wait in the kernel's queue.
 pub const CONNECTIONS_MAX: usize = 262_144;
 
 /// When a drain begins, an idle connection waits this long for a request that was already on its way, and a listener for
-/// connections that wait in the kernel's queue.
-pub const DRAIN_GRACE: Duration = Duration::from_millis(250);
+/// connections that come all the same: a round trip round the world.
+pub const DRAIN_TIME_MIN: Duration = Duration::from_millis(250);
+
+/// When accepting ends, how long a listener in whose queue a connection is left goes on for it. What waits is accepted at once.
+pub const LAST_ACCEPT_TIME: Duration = Duration::from_millis(1);
+
+/// How often it does so. Where connections never stop coming, the last of them find nobody whatever is done.
+pub const LAST_ACCEPTS_MAX: u32 = 16;
 
 /// How long accepting pauses when descriptors or memory have run out.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// When a drain begins, how long a shard waits for the one that accepts to say that it hands over no more connections. That
-/// one goes on for [`DRAIN_GRACE`], and may be in the middle of a long turn.
+/// When accepting should have ended in a drain, how long a shard waits for the one that accepts to say that it hands over no
+/// more connections. That one may be in the middle of a long turn.
 pub const HAND_OVER_WAIT_MAX: Duration = Duration::from_secs(1);
-const _: () = assert!(HAND_OVER_WAIT_MAX.as_millis() >= 4 * DRAIN_GRACE.as_millis());
+const _: () = assert!(HAND_OVER_WAIT_MAX.as_millis() >= 4 * LAST_ACCEPTS_MAX as u128 * LAST_ACCEPT_TIME.as_millis());
 
 /// Bytes that are received of what follows a request while its handler is at work, to learn whether the client has left:
 /// the next requests of most pipelines, or the beginning of a body. Beyond it nothing is received, and so a client that says

@@ -1,19 +1,19 @@
 //! Serving an address: all shards listen on it and each accepts its own connections, or one accepts for all; each runs one task
 //! for each of its connections.
 
-use std::cell::Cell;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
+use std::time::{Duration, Instant};
 
 use platform::ListenOptions;
-use shards::{Alarm, Listening, OneListening, Scope, Shard, SpawnError, Tally};
+use shards::{Alarm, Kept, Listening, Scope, Shard, SpawnError, Tally};
 
-use crate::conn::{Config, Context, h1};
-use crate::limits::{ACCEPT_PAUSE, DRAIN_GRACE};
+use crate::conn::{Config, Context, Counted, h1};
+use crate::limits::{ACCEPT_PAUSE, LAST_ACCEPT_TIME, LAST_ACCEPTS_MAX};
 use crate::spread::{Arrivals, Seat, Seated, Spread, Spreader};
 use crate::stats::NetStats;
 use crate::{Error, Listener, Result, Service, TcpStream};
@@ -30,12 +30,20 @@ pub struct Server {
 /// Where a shard's connections come from.
 #[derive(Debug)]
 enum Source {
-    /// A socket of its own.
-    Own(Listener),
-    /// The one socket, whose connections it assigns to all.
-    ForAll { listener: Listener, number: usize, tallies: Arc<[Tally]> },
-    /// The shard that has the socket.
+    /// Sockets of its own; one, unless another process has left more.
+    Own(Listeners),
+    /// All sockets, whose connections it assigns to all.
+    ForAll { listeners: Listeners, number: usize, tallies: Arc<[Tally]> },
+    /// The shard that has the sockets.
     Another(Arrivals),
+}
+
+/// What one shard accepts from.
+#[derive(Debug)]
+struct Listeners {
+    all: Vec<Listener>,
+    /// What a successor gets of them, as long as this process accepts.
+    kept: Kept,
 }
 
 impl Server {
@@ -48,9 +56,7 @@ impl Server {
         options: &ListenOptions,
         location: &'static Location<'static>,
     ) -> Result<Self> {
-        let Listening { socket, address, is_speaker } = shards::listen(shard, address, options, location).await?;
-        let source = Source::Own(Listener::adopt(shard, socket)?);
-        Ok(Server { shard: shard.clone(), source, address, is_speaker })
+        Server::bind_spread(shard, address, options, Spread::ByKernel, location).await
     }
 
     /// [`bind`](Server::bind), with the connections spread in this way.
@@ -61,14 +67,16 @@ impl Server {
         spread: Spread,
         location: &'static Location<'static>,
     ) -> Result<Self> {
-        if spread == Spread::ByKernel {
-            return Server::bind(shard, address, options, location).await;
-        }
-        let OneListening { socket, address, is_speaker, number, tallies } =
-            shards::listen_on_one(shard, address, options, location).await?;
-        let source = match socket {
-            Some(socket) => Source::ForAll { listener: Listener::adopt(shard, socket)?, number, tallies },
-            None => Source::Another(Arrivals::new(shard, number, tallies)),
+        let listening = match spread {
+            Spread::ByKernel => shards::listen(shard, address, options, location).await?,
+            Spread::ByLoad => shards::listen_on_one(shard, address, options, location).await?,
+        };
+        let Listening { sockets, on_one, address, is_speaker, number, tallies, kept } = listening;
+        let all = sockets.into_iter().map(|socket| Listener::adopt(shard, socket)).collect::<Result<Vec<_>>>()?;
+        let source = match (on_one, all.is_empty()) {
+            (false, _) => Source::Own(Listeners { all, kept }),
+            (true, false) => Source::ForAll { listeners: Listeners { all, kept }, number, tallies },
+            (true, true) => Source::Another(Arrivals::new(shard, number, tallies)),
         };
         Ok(Server { shard: shard.clone(), source, address, is_speaker })
     }
@@ -88,15 +96,18 @@ impl Server {
         let Server { shard, source, .. } = self;
         let context = Context::new(service, config, stats, shard.pool().clone());
         let connections = shard.scope().child("connections").map_err(|_| Error::Spawn(SpawnError::Full))?;
+        shard.serves();
         match source {
-            Source::Own(listener) => accept(&shard, listener, None, &connections, &context).await,
-            Source::ForAll { listener, number, tallies } => {
+            Source::Own(listeners) => accept(&shard, listeners, None, &connections, &context).await,
+            Source::ForAll { listeners, number, tallies } => {
                 let spreader = Spreader::new(&shard, number, tallies, Arc::clone(&context.stats));
-                accept(&shard, listener, Some(spreader), &connections, &context).await;
+                accept(&shard, listeners, Some(spreader), &connections, &context).await;
             }
             Source::Another(mut arrivals) => {
-                let mut number = 0;
-                while let Some((stream, seat)) = poll_fn(|cx| arrivals.poll_next(cx, &context.stats)).await {
+                let (mut number, drain_time_min) = (0, context.config.drain_time_min);
+                while let Some((stream, seat)) =
+                    poll_fn(|cx| arrivals.poll_next(cx, drain_time_min, &context.stats)).await
+                {
                     number = u32::wrapping_add(number, 1);
                     begin(&connections, &context, stream, Some(seat), number);
                 }
@@ -110,7 +121,7 @@ impl Server {
 /// Accepts until no more are taken.
 async fn accept<S: Service + 'static>(
     shard: &Shard,
-    listener: Listener,
+    listeners: Listeners,
     spreader: Option<Spreader>,
     connections: &Scope,
     context: &Rc<Context<S>>,
@@ -118,18 +129,20 @@ async fn accept<S: Service + 'static>(
     let mut accepting = Accepting {
         alarm: shard.alarm(shard.now()),
         shard,
-        listener,
+        listeners,
+        first: 0,
         spreader,
         is_pausing: false,
-        drain: Cell::new(false),
+        leave: Leave::NotYet,
+        last_accepts: 0,
     };
     let mut number = 0;
     while let Some((stream, seat)) = poll_fn(|cx| accepting.poll_accept(cx, context)).await {
         number = u32::wrapping_add(number, 1);
         begin(connections, context, stream, seat, number);
     }
-    let Accepting { listener, spreader, .. } = accepting;
-    drop(listener);
+    let Accepting { listeners, spreader, .. } = accepting;
+    drop(listeners);
     if let Some(mut spreader) = spreader {
         spreader.end().await;
     }
@@ -144,7 +157,12 @@ fn begin<S: Service + 'static>(
     number: u32,
 ) {
     let shard = stream.shard().clone();
-    let work = h1::serve(Rc::clone(context), stream, connections.pass(), number);
+    let mut context = Counted::new(context);
+    // Behind a proxy it is not known yet whose it is.
+    if !context.config.proxy_protocol && !context.admit(|| Some(stream.peer_address().ok()?.ip())) {
+        return;
+    }
+    let work = h1::serve(context, stream, connections.pass(), number);
     let spawned = match seat {
         None => shard.spawn(work).map(|task| task.detach()),
         Some(seat) => shard.spawn(Seated::new(work, seat)).map(|task| task.detach()),
@@ -167,14 +185,28 @@ pub async fn serve<S: Service + 'static>(
 
 struct Accepting<'s> {
     shard: &'s Shard,
-    listener: Listener,
+    listeners: Listeners,
+    /// Which listener is asked first: each in turn.
+    first: usize,
     /// Assigns what is accepted, if that is for all.
     spreader: Option<Spreader>,
     alarm: Alarm,
     /// The alarm rings when accepting may go on.
     is_pausing: bool,
-    /// The alarm rings when the accept queue has had its last chance.
-    drain: Cell<bool>,
+    leave: Leave,
+    /// How often a connection was found in a queue after accepting had stopped.
+    last_accepts: u32,
+}
+
+/// How far the end of accepting has come. Closing one socket of a group resets what waits in its queue, and what the kernel
+/// has accepted already would be closed unseen: so the queue is emptied first, and every answer of the kernel's awaited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leave {
+    NotYet,
+    /// Accepting goes on until then.
+    At(Instant),
+    /// No more are asked for; those that the kernel has accepted are still to come.
+    Stopped,
 }
 
 impl Accepting<'_> {
@@ -185,21 +217,25 @@ impl Accepting<'_> {
         context: &Context<S>,
     ) -> Poll<Option<(TcpStream, Option<Seat>)>> {
         loop {
-            if self.shard.is_draining() && !self.drain.replace(true) {
-                // Closing one socket of a group resets what waits in its queue, so the queue is emptied first.
+            if self.shard.is_draining() && self.leave == Leave::NotYet {
+                // A successor accepts from the same queue.
+                let goes_on = !self.listeners.kept.is_taken();
                 self.is_pausing = false;
-                self.alarm.set(self.shard.now() + DRAIN_GRACE);
+                self.leave_after(if goes_on { context.config.drain_time_min } else { Duration::ZERO });
             }
             if self.is_pausing {
                 ready!(self.alarm.poll_rung(cx));
                 self.is_pausing = false;
+                if let Leave::At(at) = self.leave {
+                    self.alarm.set(at);
+                }
             }
-            if self.is_full(context) && !self.drain.get() {
+            if self.leave == Leave::NotYet && (self.is_full(context) || self.is_shed(context)) {
                 self.pause(context);
                 continue;
             }
-            match self.listener.poll_accept(cx) {
-                Poll::Ready(Ok(stream)) => match &mut self.spreader {
+            match self.poll_listeners(cx) {
+                Poll::Ready(Some(Ok(stream))) => match &mut self.spreader {
                     None => return Poll::Ready(Some((stream, None))),
                     Some(spreader) => {
                         if let Some((stream, seat)) = spreader.assign(stream) {
@@ -207,20 +243,62 @@ impl Accepting<'_> {
                         }
                     }
                 },
-                Poll::Ready(Err(Error::Io(error))) if error.is_scarcity() => {
+                Poll::Ready(Some(Err(Error::Io(error)))) if error.is_scarcity() => {
                     tracing::warn!("accepting pauses: {error}");
                     self.pause(context);
                 }
                 // A connection that was gone before it was accepted.
-                Poll::Ready(Err(Error::Io(platform::Error::Aborted | platform::Error::Reset))) => {}
-                Poll::Ready(Err(error)) => {
+                Poll::Ready(Some(Err(Error::Io(platform::Error::Aborted | platform::Error::Reset)))) => {}
+                Poll::Ready(Some(Err(error))) => {
                     tracing::error!("accepting pauses: {error}");
                     self.pause(context);
                 }
-                Poll::Pending if self.drain.get() => return self.alarm.poll_rung(cx).map(|()| None),
-                Poll::Pending => return Poll::Pending,
+                Poll::Ready(None) if self.last_accepts < LAST_ACCEPTS_MAX && self.has_connection() => {
+                    // One that came as accepting stopped. Its coming may have woken nobody else who accepts from this queue.
+                    self.last_accepts += 1;
+                    self.leave_after(LAST_ACCEPT_TIME);
+                }
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending => {
+                    let Leave::At(_) = self.leave else { return Poll::Pending };
+                    ready!(self.alarm.poll_rung(cx));
+                    self.leave = Leave::Stopped;
+                    self.listeners.all.iter_mut().for_each(Listener::stop);
+                }
             }
         }
+    }
+
+    /// What comes of any listener; `None` when nothing more does.
+    fn poll_listeners(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<Result<TcpStream>>> {
+        let (count, has_stopped) = (self.listeners.all.len(), self.leave == Leave::Stopped);
+        let mut have_ended = true;
+        for place in (0..count).map(|offset| (self.first + offset) % count) {
+            let listener = &mut self.listeners.all[place];
+            let polled = match has_stopped {
+                true => listener.poll_rest(cx),
+                false => listener.poll_accept(cx).map(Some),
+            };
+            match polled {
+                Poll::Ready(Some(accepted)) => {
+                    self.first = place + 1;
+                    return Poll::Ready(Some(accepted));
+                }
+                Poll::Ready(None) => {}
+                Poll::Pending => have_ended = false,
+            }
+        }
+        if have_ended { Poll::Ready(None) } else { Poll::Pending }
+    }
+
+    fn leave_after(&mut self, time: Duration) {
+        let at = self.shard.now() + time;
+        self.leave = Leave::At(at);
+        self.alarm.set(at);
+    }
+
+    fn has_connection(&self) -> bool {
+        self.listeners.all.iter().any(Listener::has_connection)
     }
 
     fn is_full<S>(&self, context: &Context<S>) -> bool {
@@ -229,6 +307,16 @@ impl Accepting<'_> {
             None => context.connections.get() >= connections_max,
             Some(spreader) => spreader.is_full(connections_max),
         }
+    }
+
+    /// The order of shedding, for a connection more.
+    fn is_shed<S>(&self, context: &Context<S>) -> bool {
+        context.shed(self.shard.now());
+        let is_shed = context.shedding.holds_connections();
+        if is_shed {
+            context.stats.shed_accepts.add(1);
+        }
+        is_shed
     }
 
     fn pause<S>(&mut self, context: &Context<S>) {

@@ -14,6 +14,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use pin_project_lite::pin_project;
 use platform::Socket;
@@ -300,7 +301,13 @@ impl Arrivals {
     }
 
     /// The next connection; `None` when no more come.
-    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>, stats: &NetStats) -> Poll<Option<(TcpStream, Seat)>> {
+    /// Once the drain has begun, accepting goes on for `drain_time_min`.
+    pub(crate) fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+        drain_time_min: Duration,
+        stats: &NetStats,
+    ) -> Poll<Option<(TcpStream, Seat)>> {
         loop {
             let letter = self.inbound.letters.borrow_mut().pop_front();
             if let Some(letter) = letter {
@@ -319,7 +326,7 @@ impl Arrivals {
             self.inbound.waker.replace(Some(cx.waker().clone()));
             if self.shard.is_draining() {
                 let shard = &self.shard;
-                let patience = self.patience.get_or_insert_with(|| shard.sleep(HAND_OVER_WAIT_MAX));
+                let patience = self.patience.get_or_insert_with(|| shard.sleep(drain_time_min + HAND_OVER_WAIT_MAX));
                 return patience.poll_rung(cx).map(|()| None);
             }
             return Poll::Pending;

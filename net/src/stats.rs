@@ -19,6 +19,26 @@ pub struct NetStats {
     pub refused: Counter,
     /// Connections closed because a time limit passed.
     pub timed_out: Counter,
+    /// Bodies that came too slowly.
+    pub slow_bodies: Counter,
+    /// Connections closed because their peers took too little.
+    pub slow_readers: Counter,
+    /// Connections that have had as many requests, or lasted as long, as they may.
+    pub retired: Counter,
+    /// Times that a pipeline waited for its peer to read.
+    pub pipelines_held: Counter,
+    /// Connections closed because their client had as many as it may have.
+    pub clients_refused: Counter,
+    /// Connections closed because they did not begin with a PROXY header.
+    pub proxy_refused: Counter,
+    /// Connections closed before their time limit because the pool ran low: the first step of the order of shedding.
+    pub shed_readers: Counter,
+    /// Pauses of accepting because the pool ran low: the second step.
+    pub shed_accepts: Counter,
+    /// Requests answered 503 because the pool ran low: the third step.
+    pub shed_requests: Counter,
+    /// Connections closed because the pool was exhausted.
+    pub exhausted: Counter,
     /// Requests whose handlers took too long.
     pub overdue: Counter,
     /// Requests that have ended and left tasks that do not.

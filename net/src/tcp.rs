@@ -4,9 +4,11 @@
 //! it is given from where it lies. Dropping one at any point gives everything back.
 
 use std::net::{Shutdown, SocketAddr};
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use platform::{Buf, BufList, Chunk, Completion, Group, Handle, Op, Outcome, Socket, SocketOption};
+use proto::proxy::Ends;
 use shards::{Operation, Shard};
 
 use crate::{Error, Peer, Result};
@@ -17,6 +19,8 @@ pub struct TcpStream {
     // In this order: the receive is given up before its handle is closed.
     receiving: Receive,
     socket: Owned,
+    /// What it receives into.
+    group: Group,
 }
 
 /// What has become of a stream's receive. Its end stays what it was, however often it is asked for: a reset must not be
@@ -41,6 +45,7 @@ struct Owned {
 pub struct Receiving<'a> {
     receive: &'a mut Receive,
     socket: &'a Owned,
+    group: Group,
 }
 
 /// The direction of a [`TcpStream`] that goes out: see [`TcpStream::split`].
@@ -64,7 +69,7 @@ impl TcpStream {
         let handle = shard.with_reactor(|reactor| reactor.stream_socket(peer))?;
         let socket = Owned { shard: shard.clone(), handle };
         match start(shard, Op::Connect { socket: handle, peer })?.await.result? {
-            Outcome::Connected => Ok(TcpStream { receiving: Receive::NotStarted, socket }),
+            Outcome::Connected => Ok(TcpStream { receiving: Receive::NotStarted, socket, group: Group::Heads }),
             other => unreachable!("a connect ends with {other:?}"),
         }
     }
@@ -86,7 +91,8 @@ impl TcpStream {
     }
 
     fn adopt(shard: &Shard, handle: Handle) -> Self {
-        TcpStream { receiving: Receive::NotStarted, socket: Owned { shard: shard.clone(), handle } }
+        let socket = Owned { shard: shard.clone(), handle };
+        TcpStream { receiving: Receive::NotStarted, socket, group: Group::Heads }
     }
 
     /// The next bytes, as a lease on the shard's buffers; `None` once the peer has ended its side.
@@ -103,9 +109,21 @@ impl TcpStream {
         self.split().0.poll_recv(cx)
     }
 
+    /// Receives into large buffers from now on, while a large body comes, or into small ones.
+    pub(crate) fn draw_from(&mut self, group: Group) {
+        if self.group == group {
+            return;
+        }
+        self.group = group;
+        if let Receive::Armed(operation) = &mut self.receiving {
+            operation.draw_from(group);
+        }
+    }
+
     /// Its two directions, so that one task can receive while it sends.
     pub fn split(&mut self) -> (Receiving<'_>, Sending<'_>) {
-        (Receiving { receive: &mut self.receiving, socket: &self.socket }, Sending(&self.socket))
+        let receiving = Receiving { receive: &mut self.receiving, socket: &self.socket, group: self.group };
+        (receiving, Sending(&self.socket))
     }
 
     /// Sends one buffer, whole.
@@ -155,9 +173,9 @@ impl TcpStream {
         Ok(self.socket.shard.with_reactor(|reactor| reactor.set_option(handle, option))?)
     }
 
-    /// Both ends, as requests carry them.
-    pub(crate) fn peer(&self, is_secure: bool) -> Peer {
-        Peer::new(self.socket.shard.clone(), self.socket.handle, is_secure)
+    /// Both ends, as requests carry them; those that a proxy has named, if it has.
+    pub(crate) fn peer(&self, is_secure: bool, named: Option<Rc<Ends>>) -> Peer {
+        Peer::new(self.socket.shard.clone(), self.socket.handle, is_secure, named)
     }
 
     /// The shard that the stream belongs to.
@@ -176,7 +194,7 @@ impl Receiving<'_> {
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>>> {
         let receive = &mut *self.receive;
         if let Receive::NotStarted = receive {
-            let op = Op::Receive { socket: self.socket.handle, group: Group::Heads };
+            let op = Op::Receive { socket: self.socket.handle, group: self.group };
             *receive = Receive::Armed(start(&self.socket.shard, op)?);
         }
         if let Receive::Armed(operation) = receive {
@@ -249,21 +267,41 @@ impl Listener {
 
     /// [`accept`](Listener::accept) as a poll.
     pub fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<TcpStream>> {
-        let shard = &self.socket.shard;
-        let accepting = match &mut self.accepting {
-            Some(accepting) => accepting,
-            none => none.insert(start(shard, Op::Accept { listener: self.socket.handle })?),
-        };
+        if self.accepting.is_none() {
+            self.accepting = Some(start(&self.socket.shard, Op::Accept { listener: self.socket.handle })?);
+        }
+        self.poll_rest(cx).map(|accepted| accepted.unwrap_or(Err(Error::Io(platform::Error::Cancelled))))
+    }
+
+    /// Asks for no more connections. The kernel may have accepted some already, which [`poll_rest`](Listener::poll_rest) gives;
+    /// to drop the listener instead would close them.
+    pub(crate) fn stop(&mut self) {
+        if let Some(accepting) = &mut self.accepting {
+            accepting.cancel();
+        }
+    }
+
+    /// The next connection of those that were asked for; `None` when no more come, until
+    /// [`poll_accept`](Listener::poll_accept) asks again.
+    pub(crate) fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<TcpStream>>> {
+        let Some(accepting) = &mut self.accepting else { return Poll::Ready(None) };
         let completion = ready!(accepting.poll_next(cx));
         if !completion.more {
-            // The stream of accepts has ended with an error; the next call starts another.
+            // Stopped, or ended by an error.
             self.accepting = None;
         }
-        match completion.result {
-            Ok(Outcome::Accepted(handle)) => Poll::Ready(Ok(TcpStream::adopt(&self.socket.shard, handle))),
+        Poll::Ready(match completion.result {
+            Ok(Outcome::Accepted(handle)) => Some(Ok(TcpStream::adopt(&self.socket.shard, handle))),
             Ok(other) => unreachable!("an accept gives {other:?}"),
-            Err(error) => Poll::Ready(Err(error.into())),
-        }
+            Err(platform::Error::Cancelled) => None,
+            Err(error) => Some(Err(error.into())),
+        })
+    }
+
+    /// Whether a connection waits to be accepted, as far as that can be told.
+    pub(crate) fn has_connection(&self) -> bool {
+        let handle = self.socket.handle;
+        self.socket.shard.with_reactor(|reactor| reactor.has_connection(handle))
     }
 
     /// The address listened on.
@@ -302,6 +340,14 @@ impl Outgoing {
 impl Default for Outgoing {
     fn default() -> Self {
         Outgoing::One(Buf::EMPTY)
+    }
+}
+
+/// How much the peer has taken of a send.
+pub(crate) fn sent_bytes(completion: &Completion) -> usize {
+    match completion.result {
+        Ok(Outcome::Sent { bytes, .. } | Outcome::SentList { bytes, .. }) => bytes,
+        _ => 0,
     }
 }
 

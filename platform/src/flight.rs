@@ -52,6 +52,16 @@ enum Stage {
     Ended,
 }
 
+/// What the owner of an operation has asked for, besides its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wish {
+    Nothing,
+    /// Success needs no telling: the slot is given up with the operation's end, and only a failure is delivered.
+    Hush,
+    /// The stream draws from this group when it starts again.
+    DrawFrom(Group),
+}
+
 /// The slot of one operation.
 pub(crate) struct Flight {
     /// Owned here from start to the kernel's last completion.
@@ -72,13 +82,22 @@ pub(crate) struct Flight {
     cancelled: bool,
     /// A cancel is on its way only to pause the stream.
     pausing: bool,
-    /// Success needs no telling: the slot is given up with the operation's end, and only a failure is delivered.
-    is_hushed: bool,
+    wish: Wish,
     /// The caller's last completion has been queued; the kernel may still hold the memory (zero-copy).
     answered: bool,
 }
 
 const _: () = assert!(size_of::<Flight>() <= 128);
+
+impl Flight {
+    /// The kernel does not hold the stream.
+    fn change_group(&mut self) {
+        if let (Wish::DrawFrom(next), Op::Receive { group, .. }) = (self.wish, &mut self.op) {
+            *group = next;
+            self.wish = Wish::Nothing;
+        }
+    }
+}
 
 /// A result that waits to be taken.
 struct Unread {
@@ -137,7 +156,7 @@ impl Core {
             abandoned: false,
             cancelled: false,
             pausing: false,
-            is_hushed: false,
+            wish: Wish::Nothing,
             answered: false,
         };
         let key = self.flights.insert(flight).map_err(|flight| (flight.op, Error::Full))?;
@@ -155,7 +174,9 @@ impl Core {
         };
         let Some(first) = flight.first else {
             flight.waiter = waiter;
-            flight.is_hushed = false;
+            if flight.wish == Wish::Hush {
+                flight.wish = Wish::Nothing;
+            }
             return None;
         };
         let Unread { completion, next } = self.results.remove(first).expect("a queued result is in the table");
@@ -176,7 +197,7 @@ impl Core {
     /// delivered to `waiter`; asking for a completion takes the wish back. True if a completion waits to be taken.
     pub(crate) fn hush(&mut self, token: &Token, waiter: u64) -> bool {
         let Some(flight) = self.flights.get_mut(token.0) else { return false };
-        flight.is_hushed = true;
+        flight.wish = Wish::Hush;
         flight.waiter = waiter;
         let Some(first) = flight.first else { return false };
         let unread = self.results.get(first).expect("a queued result is in the table");
@@ -192,6 +213,26 @@ impl Core {
     /// Whether an operation has ended and all of it has been told, or need not be.
     pub(crate) fn is_spent(&self, token: &Token) -> bool {
         !self.flights.contains(token.0)
+    }
+
+    /// Has a receiving stream draw from a group from now on. If the kernel holds it, it stops and starts again: what comes
+    /// meanwhile waits there, so nothing is lost or told twice.
+    pub(crate) fn draw_from(&mut self, token: &Token, group: Group) {
+        let Some(flight) = self.flights.get_mut(token.0) else { return };
+        if flight.op.group() == Some(group) {
+            flight.wish = Wish::Nothing;
+            return;
+        }
+        flight.wish = Wish::DrawFrom(group);
+        match flight.stage {
+            Stage::Queued => flight.change_group(),
+            Stage::Running if !flight.pausing && !flight.cancelled => {
+                flight.pausing = true;
+                self.queue.push_back(Entry::Cancel(token.0));
+            }
+            Stage::Starved => self.restart(token.0),
+            Stage::Running | Stage::Idle | Stage::Ended => {}
+        }
     }
 
     /// Asks for the operation's end; its last completion still comes.
@@ -308,7 +349,7 @@ impl Core {
     /// Lands the end of a send or write, with the buffer that the slot has kept.
     pub(crate) fn land_sent(&mut self, key: Key, bytes: usize) {
         if let Some(flight) = self.flights.get_mut(key)
-            && flight.is_hushed
+            && flight.wish == Wish::Hush
             && matches!(&flight.op, Op::Send { data, .. } if data.len() == bytes)
         {
             flight.abandoned = true;
@@ -381,8 +422,8 @@ impl Core {
     pub(crate) fn stream_starved(&mut self, key: Key) {
         self.stats.starved += 1;
         let Some(flight) = self.flights.get_mut(key) else { return };
-        if u32::from(flight.unread) >= STREAM_QUEUE_MAX {
-            // It was to be paused anyway. The next buffer is not for one whose reader has not caught up.
+        if u32::from(flight.unread) >= STREAM_QUEUE_MAX || flight.wish != Wish::Nothing {
+            // It was to be paused anyway. The next buffer is not for one whose reader has not caught up, or of another group.
             return self.stream_stopped(key);
         }
         flight.pausing = false;
@@ -468,6 +509,7 @@ impl Core {
     fn restart(&mut self, key: Key) {
         if let Some(flight) = self.flights.get_mut(key) {
             flight.stage = Stage::Queued;
+            flight.change_group();
             self.stats.restarts += 1;
             self.queue.push_back(Entry::Start(key));
         }

@@ -36,6 +36,7 @@ pub use error::{Error, Result};
 pub use flight::{NOBODY, Refused, Token};
 pub use handle::Handle;
 pub use op::{Completion, Datagram, Group, Message, Op, OpenFile, Outcome, Stat, Wait};
+pub use os::{Cord, Manager, keep_from, service_sockets};
 pub use reactor::{Holdings, Reactor, Stats};
-pub use socket::{ListenError, ListenOptions, Socket, SocketOption, listen};
+pub use socket::{ListenError, ListenOptions, Socket, SocketOption, listen, listen_beside};
 pub use unpark::Unparker;

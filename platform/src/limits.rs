@@ -10,8 +10,9 @@ pub const OPERATIONS_MAX: u32 = 1 << 20;
 pub const HANDLES_MAX: u32 = 1 << 20;
 
 /// Completions of one stream (accepts, receives) that wait unread before the stream is paused. A peer that sends faster
-/// than its handler reads pins this many receive buffers and no more; on io_uring up to 33, since the kernel gives a
-/// multishot receive that many in one go before anybody can ask it to stop, and of datagrams on readiness three more.
+/// than its handler reads pins this many receive buffers and little more: on readiness by epoll up to seven, since one call
+/// fills several. On io_uring one go of a multishot receive may fill all head buffers that are free, before anybody can ask it
+/// to stop; those that make them scarce are copied ([`SCARCE_SHARE`]) and home at once.
 pub const STREAM_QUEUE_MAX: u32 = 8;
 
 /// Entries of the submission queue. A turn that starts more operations enters the kernel more than once.
@@ -86,6 +87,10 @@ const _: () =
 /// for the next turn, so a flooding peer gets no more of a turn than a polite one.
 pub const TRANSFERS_PER_TURN_MAX: u32 = 4;
 
+/// Readiness by epoll: buffers that one receive fills when the last one has shown that there is more than one holds. A post
+/// of 16 KiB and its head lie in five of 4 KiB; twice that much is as good as it gets.
+pub const RECEIVE_BUFFERS_MAX: usize = 8;
+
 /// Readiness: datagrams taken by one system call (recvmmsg), or sent by one (sendmmsg) if as many wait on their socket. Four cost a quarter less than one by one (580 ns instead of
 /// 790 for each of 1,200 bytes, loopback), eight would save little more and fill a stream's queue at once. Fewer than asked
 /// for mean that there are no more, which saves the look that finds nothing.
@@ -127,3 +132,16 @@ pub const GREEN_STACKS_MAX: usize = 1024;
 /// Bytes of the stack on which a thread learns that it has overflowed another, if it has none of its own: for a signal's frame,
 /// which is 12 KiB where registers are widest, and Rust's handler.
 pub const SIGNAL_STACK_BYTES: usize = 64 * 1024;
+
+/// Sockets that go with one message between a process and its successor: well below the kernel's SCM_MAX_FD, 253.
+pub const CORD_SOCKETS_MAX: usize = 64;
+
+/// Bytes of such a message. The longest says why a start has failed.
+pub const CORD_BYTES_MAX: usize = 4096;
+
+/// How long one end of it waits until the other reads, or a process that was just started until it is told what it inherits.
+/// Both are local and have nothing else to do.
+pub const CORD_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Sockets that a service manager may pass: more addresses than any program serves.
+pub const SERVICE_SOCKETS_MAX: usize = 256;

@@ -15,7 +15,7 @@ use crate::limits::{TEARDOWN_LOOKS_MAX, TEARDOWN_WAIT_MAX};
 use crate::op::{Completion, Op, Wait};
 use crate::socket::{ListenError, ListenOptions, Socket, SocketOption};
 use crate::unpark::Unparker;
-use crate::{Bell, Error, Result};
+use crate::{Bell, Error, Group, Result};
 
 /// One shard's connection to the machine: a backend, the operations it has in flight, the handles and buffers they use.
 pub struct Reactor {
@@ -137,6 +137,12 @@ impl Reactor {
         self.core.is_spent(token)
     }
 
+    /// Has a stream of [`Op::Receive`] draw from this group from now on: large buffers while a large body
+    /// comes, small ones otherwise. What was received before stays where it is.
+    pub fn draw_from(&mut self, token: &Token, group: Group) {
+        self.core.draw_from(token, group);
+    }
+
     /// Asks for an operation's end. Its last completion comes as always: what it still achieved, or `Cancelled`.
     pub fn cancel(&mut self, token: &Token) {
         self.core.cancel(token.0);
@@ -228,6 +234,12 @@ impl Reactor {
         options: &ListenOptions,
     ) -> std::result::Result<Vec<Socket>, ListenError> {
         self.backend.listen(address, count, options)
+    }
+
+    /// Whether a connection waits to be accepted, as far as the system tells without an accept (Linux, and a simulated machine;
+    /// `false` elsewhere).
+    pub fn has_connection(&self, listener: Handle) -> bool {
+        self.core.handles.open(listener).is_ok_and(|entry| self.backend.has_connection(&entry.resource))
     }
 
     /// Opens a stream socket that can reach `peer`, to be connected by [`Op::Connect`].

@@ -22,6 +22,29 @@ impl Socket {
         Socket(Resource::Sim(socket))
     }
 
+    /// The descriptor, if it is one of the operating system's.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only there do sockets pass between processes"))]
+    pub(crate) fn descriptor(&self) -> Option<&Descriptor> {
+        self.0.socket()
+    }
+
+    /// A second name of the same socket, which lives as long as any.
+    ///
+    /// Errors: `OutOfDescriptors`; `Unsupported` on a simulated machine.
+    pub fn second_name(&self) -> Result<Socket> {
+        let descriptor = self.0.socket().ok_or(Error::Unsupported)?;
+        Ok(Socket(Resource::Os(descriptor.try_clone()?)))
+    }
+
+    /// A listening socket for threads that wait in the system's calls.
+    ///
+    /// Errors: `Unsupported` for a socket of a simulated machine, or of a shard.
+    pub fn into_listener(self) -> Result<std::net::TcpListener> {
+        let Resource::Os(descriptor) = self.0 else { return Err(Error::Unsupported) };
+        os::set_nonblocking(&descriptor, false)?;
+        Ok(socket2::Socket::from(descriptor).into())
+    }
+
     /// The address of this side.
     pub fn local_address(&self) -> Result<SocketAddr> {
         match (&self.0, self.0.socket()) {
@@ -35,6 +58,12 @@ impl Socket {
 impl From<socket2::Socket> for Socket {
     fn from(socket: socket2::Socket) -> Self {
         Socket(Resource::Os(Descriptor::from(socket)))
+    }
+}
+
+impl From<std::net::TcpListener> for Socket {
+    fn from(listener: std::net::TcpListener) -> Self {
+        socket2::Socket::from(listener).into()
     }
 }
 
@@ -127,6 +156,20 @@ pub fn listen(
 ) -> std::result::Result<Vec<Socket>, ListenError> {
     let sockets = os::listeners(address, count, options).map_err(|error| ListenError { address, error })?;
     Ok(sockets.into_iter().map(Socket::from).collect())
+}
+
+/// Opens `count` more listening sockets in the group of one that listens already, as another process has left it: the kernel
+/// spreads connections over all of them.
+///
+/// Errors: `Unsupported` where the socket is in no group (SO_REUSEPORT is not set, or is not there); what binding gives.
+pub fn listen_beside(socket: &Socket, count: usize, options: &ListenOptions) -> Result<Vec<Socket>> {
+    let descriptor = socket.0.socket().ok_or(Error::Unsupported)?;
+    if !os::is_in_group(descriptor) {
+        return Err(Error::Unsupported);
+    }
+    let address = os::local_address(descriptor)?;
+    let open = |_| open_listener(address, options, os::join_group).map(Socket::from);
+    (0..count).map(open).collect()
 }
 
 /// Opens one listening socket, after what is still to be said to it.

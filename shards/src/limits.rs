@@ -178,3 +178,21 @@ pub const SIMULATED_THREAD_STACK_BYTES: usize = 2 * 1024 * 1024;
 
 /// CPUs of a simulated machine, as far as the pool of threads goes: two, so that jobs overtake each other and also wait.
 pub const SIMULATED_CPUS: usize = 2;
+
+/// How long a successor may take until it serves: an application that reads much before it does. The process before it serves
+/// meanwhile.
+pub const SUCCESSOR_START_TIME_MAX: Duration = Duration::from_secs(120);
+
+/// How long a successor that has failed may take to end before it is killed: a drain's usual limit, and some.
+pub const SUCCESSOR_END_TIME_MAX: Duration = Duration::from_secs(60);
+const _: () = assert!(SUCCESSOR_END_TIME_MAX.as_secs() > DRAIN_TIME_MAX.as_secs() + STOP_TIME_MAX.as_secs());
+
+/// How often it is looked whether it has.
+pub const SUCCESSOR_LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// How long a process that serves on all shards waits for further addresses to be served, while it was left sockets that none has
+/// claimed. Only who drops an address from a configuration waits so long, while the process before it serves.
+pub const CLAIM_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// Sockets that a process may be left: as many addresses as shards on a large machine, several times.
+pub const LEFT_SOCKETS_MAX: usize = 4096;

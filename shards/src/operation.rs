@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use platform::arena::Key;
-use platform::{Completion, Error, NOBODY, Op, Refused, Token};
+use platform::{Completion, Error, Group, NOBODY, Op, Refused, Token};
 
 use crate::Shard;
 use crate::budget;
@@ -73,6 +73,13 @@ impl Operation {
     /// Whether it has ended and nothing of it is left to take. Of a hushed send: whether all of it has left.
     pub fn is_spent(&self) -> bool {
         self.token.as_ref().is_none_or(|token| self.shard.with_reactor(|reactor| reactor.is_spent(token)))
+    }
+
+    /// Has a receiving stream draw from this group: see [`Reactor::draw_from`](platform::Reactor::draw_from).
+    pub fn draw_from(&mut self, group: Group) {
+        if let Some(token) = &self.token {
+            self.shard.with_reactor(|reactor| reactor.draw_from(token, group));
+        }
     }
 
     /// Asks for the operation's end. Its last completion still comes: what it achieved, or `Cancelled`.

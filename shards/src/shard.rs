@@ -527,6 +527,12 @@ impl Shard {
         self.0.is_draining.get()
     }
 
+    /// Tells the runtime that this shard serves. When all do, the process is ready: its service manager is told, and a
+    /// predecessor may go. A server says so by itself; this is for programs without one.
+    pub fn serves(&self) {
+        self.0.start.serves(self.number());
+    }
+
     /// Waits until the drain begins.
     pub async fn drained(&self) {
         std::future::poll_fn(|_| match self.is_draining() {

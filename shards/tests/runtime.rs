@@ -98,7 +98,7 @@ fn every_shard_gets_its_own_socket_of_one_port() {
     let seen = Arc::clone(&ports);
     let run = shards(4).run(async move |shard: Shard| {
         let listening = listen(&shard, any_port(), &ListenOptions::default(), Location::caller()).await?;
-        let own = listening.socket.local_address().unwrap();
+        let own = listening.sockets[0].local_address().unwrap();
         assert_eq!(own, listening.address);
         seen.lock().unwrap().push((listening.address.port(), listening.is_speaker));
         Ok::<_, StartError>(())

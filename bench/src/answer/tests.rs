@@ -1,5 +1,5 @@
-use super::{Answers, Block, Outbox, http_date};
-use crate::limits::ANSWERS_PER_SEND;
+use super::{Answers, Block, Outbox, Requests, http_date};
+use crate::limits::{ANSWER_BLOCK_BYTES_MAX, ANSWERS_PER_SEND};
 
 #[track_caller]
 fn check_date(second: i64, expect: &str) {
@@ -19,17 +19,27 @@ fn dates() {
 
 #[test]
 fn the_answer_is_the_servers() {
-    let block = Block::dated(784_111_777);
+    let block = Block::dated(784_111_777, Requests::default());
     let expect = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 13\r\n\
                   Server: shardwise\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\nHello, World!";
     assert_eq!(&block.bytes[..block.answer_bytes], expect.as_bytes());
     assert_eq!(block.bytes, expect.repeat(ANSWERS_PER_SEND).as_bytes());
 }
 
+#[test]
+fn an_echo_is_as_long_as_its_request_and_says_that_it_is_the_last() {
+    let block = Block::dated(784_111_777, Requests { body: 3, close: true });
+    let expect = "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: 3\r\nServer: shardwise\r\n\
+                  Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nConnection: close\r\n\r\nxxx";
+    assert_eq!(block.bytes, expect.repeat(ANSWERS_PER_SEND).as_bytes());
+    let large = Block::dated(784_111_777, Requests { body: ANSWER_BLOCK_BYTES_MAX, close: false });
+    assert_eq!(large.count, 1);
+}
+
 /// Owes answers, then sends at most `step` bytes at a time: all owed bytes go, once.
 #[track_caller]
 fn check_outbox(owed: u64, step: usize) {
-    let answers = Answers::new();
+    let answers = Answers::default();
     let mut outbox = Outbox::default();
     outbox.owe(owed);
     let mut sent = Vec::new();
@@ -54,12 +64,12 @@ fn everything_owed_is_sent_once() {
 
 #[test]
 fn a_renewed_date_does_not_change_what_is_being_sent() {
-    let mut answers = Answers::new();
+    let mut answers = Answers::default();
     let mut outbox = Outbox::default();
     outbox.owe(1);
     let before = outbox.next(&answers).unwrap().to_vec();
     outbox.advance(10);
     answers.second = 0;
-    answers.block = std::rc::Rc::new(Block::dated(0));
+    answers.block = std::rc::Rc::new(Block::dated(0, Requests::default()));
     assert_eq!(outbox.next(&answers).unwrap(), &before[10..]);
 }

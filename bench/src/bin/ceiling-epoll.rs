@@ -2,7 +2,7 @@
 //!
 //! One thread, edge-triggered, so that a socket is registered once and never again: a wait, then for every ready
 //! connection one read (more only if the buffer came back full) and one write of all answers owed. It answers every
-//! request as if it were `GET /plaintext`.
+//! request as if it were `GET /plaintext`, or a post to `/echo` of as many bytes as it was told.
 
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -16,10 +16,13 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags, accept_with, recv, send};
 
-const USAGE: &str = "usage: ceiling-epoll [--addr 127.0.0.1:0] [--cpu N]";
+const USAGE: &str = "usage: ceiling-epoll [--addr 127.0.0.1:0] [--cpu N] [--body BYTES] [--close]";
 
 fn main() -> ExitCode {
-    bench::run(|| Server::new(listen::start(USAGE)?)?.serve())
+    bench::run(|| {
+        let (listener, answers) = listen::start(USAGE)?;
+        Server::new(listener, answers)?.serve()
+    })
 }
 
 struct Server {
@@ -36,6 +39,8 @@ struct Connection {
     socket: OwnedFd,
     heads: Heads,
     outbox: Outbox,
+    /// Nothing more is read from it; it closes once all is sent.
+    ended: bool,
 }
 
 enum Life {
@@ -44,12 +49,12 @@ enum Life {
 }
 
 impl Server {
-    fn new(listener: TcpListener) -> Result<Self> {
+    fn new(listener: TcpListener, answers: Answers) -> Result<Self> {
         listener.set_nonblocking(true)?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &listener, EventData::new_u64(listener.as_raw_fd() as u64), EventFlags::IN)?;
         let buffer = vec![0; limits::READ_BYTES];
-        Ok(Self { epoll, listener, connections: Vec::new(), answers: Answers::new(), buffer })
+        Ok(Self { epoll, listener, connections: Vec::new(), answers, buffer })
     }
 
     fn serve(&mut self) -> Result<()> {
@@ -84,17 +89,17 @@ impl Server {
             if self.connections.len() <= number {
                 self.connections.resize_with(number + 1, || None);
             }
-            self.connections[number] = Some(Connection { socket, heads: Heads::default(), outbox: Outbox::default() });
+            let heads = Heads::with_bodies(self.answers.requests().body);
+            self.connections[number] = Some(Connection { socket, heads, outbox: Outbox::default(), ended: false });
         }
     }
 
     fn turn(&mut self, number: usize, flags: EventFlags) {
         let Some(connection) = &mut self.connections[number] else { return };
         let hung_up = flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
-        let received = connection.receive(&mut self.buffer, hung_up);
+        connection.receive(&mut self.buffer, hung_up, self.answers.requests().close);
         let sent = connection.answer(&self.answers);
-        let done = matches!(received, Life::Ended) && connection.outbox.is_empty();
-        if done || matches!(sent, Life::Ended) {
+        if matches!(sent, Life::Ended) || connection.ended && connection.outbox.is_empty() {
             self.connections[number] = None;
         }
     }
@@ -102,20 +107,21 @@ impl Server {
 
 impl Connection {
     /// A short read has emptied the socket, so there is no second read to learn that. A hang-up is part of the same
-    /// edge: there the reading goes on to the end.
-    fn receive(&mut self, buffer: &mut [u8], hung_up: bool) -> Life {
-        loop {
+    /// edge: there the reading goes on to the end, which comes with the first request if the requests ask to close.
+    fn receive(&mut self, buffer: &mut [u8], hung_up: bool, close: bool) {
+        while !self.ended {
             match recv(&self.socket, &mut *buffer, RecvFlags::empty()) {
-                Ok((0, _)) => return Life::Ended,
-                Ok((count, _)) => {
-                    self.outbox.owe(self.heads.count(&buffer[..count]));
+                Ok((count @ 1.., _)) => {
+                    let requests = self.heads.count(&buffer[..count]);
+                    self.outbox.owe(requests);
+                    self.ended = close && requests > 0;
                     if count < buffer.len() && !hung_up {
-                        return Life::Open;
+                        return;
                     }
                 }
-                Err(Errno::AGAIN) => return Life::Open,
+                Err(Errno::AGAIN) => return,
                 Err(Errno::INTR) => {}
-                Err(_) => return Life::Ended,
+                Ok((0, _)) | Err(_) => self.ended = true,
             }
         }
     }

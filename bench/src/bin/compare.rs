@@ -8,7 +8,10 @@ use bench::compare::{Contest, Run};
 
 const USAGE: &str = "\
 usage: compare --a 'COMMAND' --b 'COMMAND' [--pairs 20] [--seconds 2] [--connections 64] [--pipeline 1]
-               [--path /plaintext] [--server-cpu 0] [--load-cpu 1] [--syscalls]
+               [--path /plaintext] [--body BYTES] [--close] [--rate PER_SECOND]
+               [--server-cpu 0] [--load-cpu 1] [--syscalls]
+--body posts so many bytes, to /echo if no path is given; --close asks on a new connection each time, which the server is to
+close; --rate sends at fixed times, whatever is answered, and counts latency from these.
 A command's words are split at white space. The server it starts must print `listening http://ADDR:PORT`.";
 
 fn main() -> ExitCode {
@@ -26,8 +29,7 @@ fn compare() -> Result<()> {
     let syscalls = args.flag("--syscalls");
     args.finish()?;
     println!("A: {}\nB: {}", contest.a, contest.b);
-    let Run { time, connections, pipeline, path, .. } = &contest.run;
-    println!("{connections} connections, {pipeline} in flight on each, {time:?} a run, GET {path}\n");
+    println!("{}, {:?} a run\n", contest.run.plan, contest.run.time);
     let outcome = contest.run()?;
     println!("\n{outcome}");
     if syscalls {

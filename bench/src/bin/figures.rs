@@ -2,14 +2,14 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use bench::args::Args;
 use bench::compare::{Contest, Run};
-use bench::load::open_idle;
+use bench::load::{Plan, open_idle};
 use bench::server::Server;
-use bench::{Result, machine};
+use bench::{Result, built, machine};
 
 const USAGE: &str = "\
 usage: figures [--pairs 20] [--seconds 2] [--connections 64] [--idle 10000] [--server-cpu 0] [--load-cpu 1]
@@ -39,15 +39,8 @@ fn figures() -> Result<()> {
     let run = Run::from_args(&mut args)?;
     args.finish()?;
 
-    let bench = Path::new(env!("CARGO_MANIFEST_DIR"));
-    build(&bench.join("Cargo.toml"), "--bins")?;
-    let showcase = match showcase {
-        Some(path) => path,
-        None => {
-            build(&bench.join("../Cargo.toml"), "--bin=showcase")?;
-            std::env::var_os("CARGO_TARGET_DIR").map_or(bench.join("../target"), PathBuf::from).join("release/showcase")
-        }
-    };
+    built::build(&Path::new(built::BENCH).join("Cargo.toml"), &["--bins"])?;
+    let showcase = built::showcase(showcase)?;
     let beside = std::env::current_exe()?;
     let ceiling = |name| format!("{} --addr 127.0.0.1:0", beside.with_file_name(name).display());
     let server = |backend| format!("{} --addr 127.0.0.1:0 --shards 1 --backend {backend}", showcase.display());
@@ -55,7 +48,7 @@ fn figures() -> Result<()> {
         a: server(backend),
         b: ceiling(rival),
         pairs,
-        run: Run { pipeline, ..run.clone() },
+        run: Run { plan: Plan { pipeline, ..run.plan.clone() }, ..run.clone() },
     };
 
     let figures = [
@@ -67,11 +60,6 @@ fn figures() -> Result<()> {
     ];
     println!("{}", table(&figures));
     Ok(())
-}
-
-fn build(manifest: &Path, what: &str) -> Result<()> {
-    let status = Command::new("cargo").args(["build", "--release", what, "--manifest-path"]).arg(manifest).status()?;
-    if status.success() { Ok(()) } else { Err(format!("cargo build {what} failed").into()) }
 }
 
 /// CPU per request, as a ratio to a ceiling's.
@@ -107,10 +95,10 @@ fn enters(name: &'static str, server: &str, run: &Run, aim: f64) -> Result<Figur
 fn idle_memory(name: &'static str, command: &str, run: &Run, count: usize, aim: f64) -> Result<Figure> {
     machine::raise_descriptor_limit()?; // the server inherits it
     let server = Server::start(command, run.server_cpu, run.load_cpu)?;
-    drop(open_idle(server.addr, &run.path, 1)?);
+    drop(open_idle(server.addr, &run.plan.path, 1)?);
     std::thread::sleep(SETTLE);
     let before = machine::anonymous_bytes(server.pid())?;
-    let open = open_idle(server.addr, &run.path, count)?;
+    let open = open_idle(server.addr, &run.plan.path, count)?;
     std::thread::sleep(SETTLE);
     let grown = machine::anonymous_bytes(server.pid())?.saturating_sub(before);
     let each = grown as f64 / open.len() as f64;

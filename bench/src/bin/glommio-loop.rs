@@ -32,7 +32,7 @@ fn main() -> ExitCode {
 async fn serve(addr: String) -> Result<()> {
     let listener = TcpListener::bind(&*addr).map_err(|error| error.to_string())?;
     println!("listening http://{}", listener.local_addr().map_err(|error| error.to_string())?);
-    let answers = Rc::new(RefCell::new(Answers::new()));
+    let answers = Rc::new(RefCell::new(Answers::default()));
     loop {
         let stream = listener.accept().await.map_err(|error| error.to_string())?;
         stream.set_nodelay(true).map_err(|error| error.to_string())?;

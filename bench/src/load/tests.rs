@@ -1,10 +1,11 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::head::Head;
-use super::{Load, Plan, open_idle};
+use super::schedule::Schedule;
+use super::{Load, Plan, ask, open_idle};
 use crate::scan::Heads;
 
 #[track_caller]
@@ -28,8 +29,13 @@ fn heads() {
     check_head(&"x".repeat(20_000), Err("an answer's head has no end"));
 }
 
-/// A server that gives its n-th answer in pieces of `piece` bytes.
+/// A server of requests without a body that gives its n-th answer in pieces of `piece` bytes.
 fn serve(answer: fn(u64) -> String, piece: usize) -> SocketAddr {
+    serve_requests(answer, piece, 0, false)
+}
+
+/// The same for requests with so many bytes of body, and one that closes behind its first answer.
+fn serve_requests(answer: fn(u64) -> String, piece: usize, body: usize, close: bool) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     thread::spawn(move || {
@@ -37,7 +43,7 @@ fn serve(answer: fn(u64) -> String, piece: usize) -> SocketAddr {
             thread::spawn(move || {
                 let mut stream = stream.unwrap();
                 stream.set_nodelay(true).unwrap();
-                let (mut heads, mut number, mut buffer) = (Heads::default(), 0, [0; 4096]);
+                let (mut heads, mut number, mut buffer) = (Heads::with_bodies(body), 0, [0; 4096]);
                 while let Ok(count @ 1..) = stream.read(&mut buffer) {
                     for _ in 0..heads.count(&buffer[..count]) {
                         number += 1;
@@ -45,6 +51,9 @@ fn serve(answer: fn(u64) -> String, piece: usize) -> SocketAddr {
                             if stream.write_all(part).is_err() {
                                 return;
                             }
+                        }
+                        if close {
+                            return;
                         }
                     }
                 }
@@ -58,11 +67,16 @@ fn hello(number: u64) -> String {
     format!("HTTP/1.1 200 OK\r\nDate: {number}\r\nContent-Length: 13\r\n\r\nHello, World!")
 }
 
+/// Three connections, one request in flight on each.
+fn plan() -> Plan {
+    Plan { path: "/".into(), body: 0, close: false, connections: 3, pipeline: 1, rate: None }
+}
+
 /// Runs shortly against such a server; the report must have right answers, and wrong ones as told.
 #[track_caller]
 fn check(answer: fn(u64) -> String, piece: usize, pipeline: usize, expect_errors: bool) {
-    let plan = Plan { addr: serve(answer, piece), path: "/".into(), connections: 3, pipeline };
-    let report = Load::connect(&plan).unwrap().run(Duration::from_millis(30)).unwrap();
+    let plan = Plan { pipeline, ..plan() };
+    let report = Load::connect(serve(answer, piece), &plan).unwrap().run(Duration::from_millis(30)).unwrap();
     assert!(report.requests > 0);
     assert_eq!(report.errors > 0, expect_errors, "{} errors", report.errors);
     assert_eq!(report.latency.len(), report.requests);
@@ -91,11 +105,85 @@ fn counts_wrong_status_and_wrong_length() {
 
 #[test]
 fn refuses_what_it_cannot_measure() {
-    let plan = |answer, pipeline| Plan { addr: serve(answer, 4096), path: "/x".into(), connections: 1, pipeline };
-    let missing = Load::connect(&plan(|_| "HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n".into(), 1));
-    assert_eq!(missing.unwrap_err().to_string(), "GET /x answers 404");
-    let deep = Load::connect(&plan(hello, 1000));
-    assert!(deep.unwrap_err().to_string().contains("requests in flight"));
+    let refuse = |plan: Plan, expect: &str| {
+        let error = Load::connect(serve(hello, 4096), &plan).unwrap_err().to_string();
+        assert!(error.contains(expect), "{error}");
+    };
+    refuse(Plan { pipeline: 1000, ..plan() }, "requests in flight");
+    refuse(Plan { pipeline: 2, close: true, ..plan() }, "takes one request");
+    refuse(Plan { body: usize::MAX, ..plan() }, "a batch has at most");
+    refuse(Plan { rate: Some(0.0), ..plan() }, "a rate is");
+    refuse(Plan { rate: Some(f64::NAN), ..plan() }, "a rate is");
+    let missing = serve(|_| "HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n".into(), 4096);
+    let plan = Plan { path: "/x".into(), ..plan() };
+    assert_eq!(Load::connect(missing, &plan).unwrap_err().to_string(), "GET /x answers 404");
+}
+
+#[test]
+fn posts_more_than_a_socket_takes_at_once() {
+    for body in [1, 5000, 8 * 1024 * 1024] {
+        let plan = Plan { body, ..plan() };
+        let addr = serve_requests(hello, 4096, body, false);
+        let report = Load::connect(addr, &plan).unwrap().run(Duration::from_millis(30)).unwrap();
+        assert!(report.requests >= 3, "{} requests", report.requests);
+        assert_eq!(report.errors, 0);
+    }
+}
+
+#[test]
+fn each_request_on_a_connection_of_its_own() {
+    let plan = Plan { close: true, ..plan() };
+    let addr = serve_requests(hello, 4096, 0, true);
+    let report = Load::connect(addr, &plan).unwrap().run(Duration::from_millis(100)).unwrap();
+    assert!(report.requests > 3, "{} requests", report.requests);
+    assert_eq!(report.errors, 0);
+    assert_eq!(ask(addr, &plan).unwrap().body, b"Hello, World!");
+}
+
+/// The times are fixed: so many requests whatever the server does.
+#[test]
+fn an_open_load_asks_as_often_as_it_was_told() {
+    let plan = Plan { rate: Some(1000.0), ..plan() };
+    let report = Load::connect(serve(hello, 4096), &plan).unwrap().run(Duration::from_millis(200)).unwrap();
+    assert_eq!((report.requests, report.errors), (200, 0));
+    assert_eq!(report.latency.len(), 200);
+}
+
+/// A server that stalls once for a tenth of a second delays a hundred requests, though there is one connection to ask on.
+#[test]
+fn an_open_load_counts_the_wait_of_requests_that_could_not_be_sent() {
+    let stalls_once = |number| {
+        if number == 50 {
+            thread::sleep(Duration::from_millis(100));
+        }
+        hello(number)
+    };
+    let plan = Plan { rate: Some(1000.0), connections: 1, ..plan() };
+    let report = Load::connect(serve(stalls_once, 4096), &plan).unwrap().run(Duration::from_millis(200)).unwrap();
+    assert_eq!((report.requests, report.errors), (200, 0));
+    let waited = report.latency.count_between(40_000_000, u64::MAX);
+    assert!(waited >= 50, "{waited} requests waited for 40 ms");
+}
+
+#[test]
+fn a_schedule_is_counted_from_its_start() {
+    let start = Instant::now();
+    let at = |millis| start + Duration::from_millis(millis);
+    let mut schedule = Schedule::new(start, at(100), Some(100.0));
+    assert_eq!(schedule.next(start), Some(start));
+    assert_eq!(schedule.next(at(9)), None);
+    assert_eq!(schedule.next(at(25)), Some(at(10)));
+    assert_eq!(schedule.next(at(25)), Some(at(20)));
+    assert_eq!(schedule.next(at(25)), None);
+    assert_eq!((schedule.left(), schedule.is_over(at(500))), (7, false));
+    for number in 3..10 {
+        assert_eq!(schedule.next(at(500)), Some(at(10 * number)));
+    }
+    assert_eq!((schedule.next(at(500)), schedule.left(), schedule.is_over(at(500))), (None, 0, true));
+
+    let mut closed = Schedule::new(start, at(100), None);
+    assert_eq!((closed.next(at(99)), closed.is_over(at(99))), (Some(at(99)), false));
+    assert_eq!((closed.next(at(100)), closed.left(), closed.is_over(at(100))), (None, 0, true));
 }
 
 #[test]

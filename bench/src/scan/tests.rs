@@ -50,3 +50,15 @@ fn agrees_with_a_plain_search_on_every_short_string() {
         }
     }
 }
+
+#[test]
+fn bodies_are_passed_over_whatever_the_reads() {
+    let request = "POST / HTTP/1.1\r\n\r\nab\r\n\r\n";
+    let all = request.repeat(3);
+    for cut in 0..=all.len() {
+        let mut heads = Heads::with_bodies(6);
+        let before = heads.count(&all.as_bytes()[..cut]);
+        assert_eq!(before, (cut / request.len()) as u64, "cut at {cut}");
+        assert_eq!(before + heads.count(&all.as_bytes()[cut..]), 3, "cut at {cut}");
+    }
+}

@@ -15,7 +15,11 @@ impl Report for Told {
 }
 
 fn start() -> Admin {
-    Admin::start(([127, 0, 0, 1], 0).into(), Arc::new(Told)).expect("the kernel has a port")
+    start_at(([127, 0, 0, 1], 0).into()).expect("the kernel has a port")
+}
+
+fn start_at(address: SocketAddr) -> Result<Admin, String> {
+    Admin::start(address, || TcpListener::bind(address).map(Outside::from), Arc::new(Told))
 }
 
 fn ask(address: SocketAddr, request: &[u8]) -> String {
@@ -67,7 +71,7 @@ fn a_silent_client_is_given_up() {
 #[test]
 fn an_address_in_use_is_an_error_with_a_remedy() {
     let admin = start();
-    let error = Admin::start(admin.address(), Arc::new(Told)).err().expect("the address is taken");
+    let error = start_at(admin.address()).err().expect("the address is taken");
     assert!(error.contains(&admin.address().to_string()) && error.contains("Choose another address"), "{error}");
 }
 

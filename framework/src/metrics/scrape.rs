@@ -14,7 +14,7 @@ use std::time::Instant;
 use metrics::Key;
 use metrics_exporter_prometheus::LabelSet;
 use metrics_exporter_prometheus::formatting::{write_help_line, write_metric_line, write_type_line};
-use shards::Shard;
+use shards::{Phase, Shard};
 
 use super::durations::Snapshot;
 use super::store::{Family, Kind, Series, ShardEntry, ShardMetrics, State, Store};
@@ -22,10 +22,13 @@ use crate::limits::SCRAPE_WAIT_MAX;
 
 impl Store {
     /// Everything, as text. Waits for the shards' histograms up to [`SCRAPE_WAIT_MAX`].
-    pub(crate) fn scrape(&self) -> String {
+    pub(crate) fn scrape(&self, phase: Phase) -> String {
         self.gather();
         let state = self.lock();
         let mut text = Text { out: String::new(), families: &state.families, family: String::new() };
+        for each in Phase::ALL {
+            text.line(&Key::from_parts(PHASE, &[("phase", each.name())]), None, u8::from(each == phase));
+        }
         text.shards(&state);
         text.durations(&state);
         for (key, series) in &state.series {
@@ -209,6 +212,7 @@ fn shard(number: usize) -> (&'static str, String) {
 
 const SHARDS: &str = "shardwise_shards";
 const BACKEND: &str = "shardwise_backend_info";
+const PHASE: &str = "shardwise_phase";
 const STALE: &str = "shardwise_snapshot_stale";
 const REFUSED: &str = "shardwise_metrics_refused_total";
 
@@ -357,6 +361,63 @@ const STATS: &[Stat] = &[
         |entry| entry.net.timed_out.get() as f64,
     ),
     (
+        "shardwise_bodies_slow_total",
+        Kind::Counter,
+        "Bodies given up because they came too slowly, or not at all.",
+        |entry| entry.net.slow_bodies.get() as f64,
+    ),
+    (
+        "shardwise_readers_slow_total",
+        Kind::Counter,
+        "Connections closed because their peers took too little of what was sent.",
+        |entry| entry.net.slow_readers.get() as f64,
+    ),
+    (
+        "shardwise_connections_retired_total",
+        Kind::Counter,
+        "Connections closed because they had had as many requests, or lasted as long, as they may.",
+        |entry| entry.net.retired.get() as f64,
+    ),
+    ("shardwise_pipelines_held_total", Kind::Counter, "Times that a pipeline waited for its peer to read.", |entry| {
+        entry.net.pipelines_held.get() as f64
+    }),
+    (
+        "shardwise_clients_refused_total",
+        Kind::Counter,
+        "Connections closed because their client had as many as it may have.",
+        |entry| entry.net.clients_refused.get() as f64,
+    ),
+    (
+        "shardwise_proxy_headers_refused_total",
+        Kind::Counter,
+        "Connections closed because they did not begin with a PROXY header.",
+        |entry| entry.net.proxy_refused.get() as f64,
+    ),
+    (
+        "shardwise_shed_readers_total",
+        Kind::Counter,
+        "Connections closed before their time limit because the pool ran low: the first step of shedding.",
+        |entry| entry.net.shed_readers.get() as f64,
+    ),
+    (
+        "shardwise_shed_accept_pauses_total",
+        Kind::Counter,
+        "Pauses of accepting because the pool ran low: the second step.",
+        |entry| entry.net.shed_accepts.get() as f64,
+    ),
+    (
+        "shardwise_shed_requests_total",
+        Kind::Counter,
+        "Requests answered 503 because the pool ran low: the third step.",
+        |entry| entry.net.shed_requests.get() as f64,
+    ),
+    (
+        "shardwise_connections_exhausted_total",
+        Kind::Counter,
+        "Connections closed because the pool was exhausted.",
+        |entry| entry.net.exhausted.get() as f64,
+    ),
+    (
         "shardwise_requests_overdue_total",
         Kind::Counter,
         "Requests whose handlers took longer than admitted.",
@@ -385,6 +446,11 @@ fn seconds(nanoseconds: u64) -> f64 {
 
 pub(super) fn describe(families: &mut BTreeMap<String, Family>) {
     let own = [
+        (
+            PHASE,
+            Kind::Gauge,
+            "1 for how far the process has come: serving, noticed (not ready any more), draining, stopping.",
+        ),
         (SHARDS, Kind::Gauge, "Shards of this process."),
         (BACKEND, Kind::Gauge, "What talks to the kernel for the shard, and why that was chosen."),
         (STALE, Kind::Gauge, "1 if the shard did not answer in time: its histograms are those of an earlier scrape."),

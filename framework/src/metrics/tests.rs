@@ -8,6 +8,8 @@ use std::time::Duration;
 use ::http::{Method, StatusCode};
 use ::metrics::{Key, Label};
 
+use shards::Phase;
+
 use super::durations::{BOUNDS, Durations};
 use super::*;
 use crate::testing::{ask, on_a_shard};
@@ -16,7 +18,7 @@ use crate::{App, Path};
 /// Scrapes from a thread that is no shard, while this one runs on.
 async fn scraped(store: &Arc<Store>) -> String {
     let store = Arc::clone(store);
-    let thread = std::thread::spawn(move || store.scrape());
+    let thread = std::thread::spawn(move || store.scrape(Phase::Serving));
     while !thread.is_finished() {
         shards::yield_now().await;
     }
@@ -80,7 +82,7 @@ fn a_shard_that_stalls_is_reported_as_stale_with_what_it_last_said() {
         assert_eq!(value(&scraped(&store).await, count), 1.0);
         ask(&service, &shard, "GET /").await;
         // This thread is the shard's: while it waits for the scrape, the shard stalls.
-        let stalled = store.scrape();
+        let stalled = store.scrape(Phase::Serving);
         assert_eq!(value(&stalled, "shardwise_snapshot_stale{shard=\"0\"}"), 1.0);
         assert_eq!(value(&stalled, count), 1.0, "the histogram is the last one");
         let counter = count.replace("request_duration_seconds_count", "requests_total");
@@ -94,7 +96,7 @@ fn an_ended_shard_does_not_hold_up_a_scrape() {
     let store = Store::new();
     let joined = Arc::clone(&store);
     on_a_shard(async move |shard| ShardMetrics::join(&shard, &joined));
-    assert_eq!(value(&store.scrape(), "shardwise_snapshot_stale{shard=\"0\"}"), 1.0);
+    assert_eq!(value(&store.scrape(Phase::Serving), "shardwise_snapshot_stale{shard=\"0\"}"), 1.0);
 }
 
 #[test]
@@ -119,7 +121,7 @@ fn what_other_crates_count_lands_in_the_same_store() {
             ::metrics::histogram!("test.seconds").record(f64::from(sample) / 1000.0);
         }
     });
-    let text = store.scrape();
+    let text = store.scrape(Phase::Serving);
     assert!(text.contains("# HELP test_jobs Jobs done.\n# TYPE test_jobs counter\n"), "{text}");
     assert_eq!(value(&text, "test_jobs{kind=\"off\"}"), 3.0);
     assert_eq!(value(&text, "test_jobs{kind=\"on\",shard=\"0\"}"), 2.0);
@@ -137,7 +139,7 @@ fn a_full_store_refuses_and_says_so() {
         let key = Key::from_parts("many", vec![Label::new("number", number.to_string())]);
         store.own(key).add(1);
     }
-    assert_eq!(value(&store.scrape(), "shardwise_metrics_refused_total"), 5.0);
+    assert_eq!(value(&store.scrape(Phase::Serving), "shardwise_metrics_refused_total"), 5.0);
 }
 
 #[test]

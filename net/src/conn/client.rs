@@ -20,7 +20,7 @@ use shards::{Alarm, Operation, Shard};
 use super::input::{self, Input};
 use super::outbox::{self, Outbox, Supplies};
 use crate::client::{Config, Error, Step};
-use crate::limits::COPY_BODY_BYTES_MAX;
+use crate::limits::{COPY_BODY_BYTES_MAX, GATHER_BYTES_MAX};
 use crate::tcp::{Outgoing, sent};
 use crate::{Content, Head, HeadSpares, Headers, TcpStream, Trailers};
 
@@ -246,7 +246,7 @@ impl Connection {
             self.write_piece(Piece::Moved(buf))?;
             return self.write_end(&Headers::default());
         }
-        while !self.outbox.is_full() {
+        while !self.outbox.is_full(GATHER_BYTES_MAX) {
             match self.content.poll_piece(cx) {
                 Poll::Ready(Some(Ok(buf))) if buf.is_empty() => {}
                 Poll::Ready(Some(Ok(buf))) if buf.len() <= COPY_BODY_BYTES_MAX => {

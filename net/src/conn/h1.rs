@@ -13,28 +13,29 @@
 
 use std::future::{Future, poll_fn};
 use std::net::Shutdown;
-use std::ops::Deref;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, StatusCode};
-use platform::Buf;
 use platform::limits::CHUNK_BYTES_MAX;
+use platform::{Buf, Group};
 use proto::h1::{self, BodyLength, Checked, Event, FRAME_BYTES_MAX, Standing, WriteError};
 use proto::head::{HeadTable, Known};
+use proto::proxy::{self, Ends};
 use shards::{Alarm, Demand, Entered, Leased, Operation, Pass, Scope, Shard};
 
-use super::Context;
+use super::Counted;
 use super::input::{self, Input};
 use super::outbox::{self, Outbox};
+use super::shed::Place;
 use crate::limits::{
-    COPY_BODY_BYTES_MAX, DRAIN_BODY_BYTES_MAX, DRAIN_GRACE, LINGER_BYTES_MAX, LINGER_TIME_MAX, READ_AHEAD_BYTES_MAX,
-    REQUEST_TASKS_TIME_MAX,
+    BEHIND_TIME_MIN, BULK_BODY_BYTES_MIN, COPY_BODY_BYTES_MAX, DRAIN_BODY_BYTES_MAX, LINGER_BYTES_MAX, LINGER_TIME_MAX,
+    READ_AHEAD_BYTES_MAX, REQUEST_TASKS_TIME_MAX,
 };
-use crate::tcp::sent;
+use crate::tcp::{sent, sent_bytes};
 use crate::{
     Body, BodyError, Content, Head, Headers, Incoming, Made, Reply, Request, Response, Service, TcpStream, Trailers,
     Tunnel, Upgraded,
@@ -43,16 +44,21 @@ use crate::{
 /// Serves one connection until it ends. `number` tells it from the server's others; `pass` lets that wait for it.
 // Not an `async fn`: that would keep its arguments a second time, next to what they have moved into.
 pub(crate) fn serve<S: Service + 'static>(
-    context: Rc<Context<S>>,
+    context: Counted<S>,
     stream: TcpStream,
     pass: Pass,
     number: u32,
 ) -> impl Future<Output = ()> + use<S> {
     let shard = stream.shard().clone();
-    let context = Counted::new(context);
+    let begun = shard.clock();
     let mut connection = Connection {
         sending: None,
-        alarm: shard.alarm(shard.clock() + context.config.idle_time_max),
+        alarm: shard.alarm(begun + context.config.idle_time_max),
+        retires: begun.checked_add(context.config.connection_time_max),
+        named: None,
+        awaits_name: context.config.proxy_protocol,
+        fallen: [0; 2],
+        is_behind: false,
         stream,
         context,
         waits: Waits::Nothing,
@@ -73,6 +79,7 @@ pub(crate) fn serve<S: Service + 'static>(
     };
     async move {
         let ended = connection.run().await;
+        connection.stop_waiting();
         poll_fn(|cx| connection.poll_settled(cx)).await;
         let stats = &connection.context.stats;
         match ended {
@@ -80,7 +87,10 @@ pub(crate) fn serve<S: Service + 'static>(
             Ok(()) => {}
             Err(End::TimedOut | End::Overdue) => stats.timed_out.add(1),
             Err(End::Broken | End::Unfinished) => stats.broken.add(1),
-            Err(End::Exhausted) => tracing::warn!("a connection was closed: the shard's buffer pool is exhausted"),
+            Err(End::Exhausted) => {
+                stats.exhausted.add(1);
+                tracing::warn!("a connection was closed: the shard's buffer pool is exhausted");
+            }
         }
     }
 }
@@ -93,6 +103,15 @@ struct Connection<S> {
     context: Counted<S>,
     alarm: Alarm,
     waits: Waits,
+    /// The peer has a place among those who are behind: the alarm's time.
+    is_behind: bool,
+    /// How far the peer has fallen behind with the present exchange, in microseconds, by [`Side`].
+    fallen: [u32; 2],
+    /// After this the connection takes no further request.
+    retires: Option<Instant>,
+    /// Whose connection it is, if a proxy has said so; and whether it has yet to.
+    named: Option<Rc<Ends>>,
+    awaits_name: bool,
     engine: h1::Server,
     /// Leased from a head's first byte until its request is handed out.
     table: Option<Box<HeadTable>>,
@@ -136,6 +155,25 @@ enum Waits {
     Linger,
     /// What a request has left running to end.
     Tasks,
+}
+
+/// What a peer is slow to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    /// Send a body.
+    Body,
+    /// Take what is sent.
+    Write,
+}
+
+impl Waits {
+    fn side(self) -> Option<Side> {
+        match self {
+            Waits::Body => Some(Side::Body),
+            Waits::Write => Some(Side::Write),
+            _ => None,
+        }
+    }
 }
 
 /// Why a connection ends before its time. There is nobody left to tell.
@@ -203,7 +241,7 @@ impl<S: Service + 'static> Connection<S> {
                 Then::Exchange => {
                     poll_fn(|cx| self.poll_exchange(cx)).await?;
                     if !self.engine.keep_alive() {
-                        break !self.engine.is_request_ended();
+                        break self.may_be_sending();
                     }
                 }
                 Then::Flush => poll_fn(|cx| self.poll_flush_all(cx)).await?,
@@ -227,6 +265,11 @@ impl<S: Service + 'static> Connection<S> {
     /// Takes what is in hand as far as it goes without waiting. A pipeline that is answered on the spot is answered here,
     /// away from any future.
     fn advance(&mut self) -> Result<Then, End> {
+        if self.awaits_name
+            && let Some(then) = self.take_name()
+        {
+            return Ok(then);
+        }
         // For all requests that are answered here, of which few ask for their scope: a number is all that each costs.
         let entered = self.pass.scope().entered_on_demand(self.demand());
         let then = self.advance_in(&entered);
@@ -239,7 +282,8 @@ impl<S: Service + 'static> Connection<S> {
     #[inline(always)]
     fn advance_in(&mut self, entered: &Entered) -> Result<Then, End> {
         loop {
-            if self.outbox.is_full() {
+            if self.outbox.is_full(self.context.config.gather_bytes_max) {
+                self.context.stats.pipelines_held.add(1);
                 return Ok(Then::Flush);
             }
             if self.input.is_empty() && self.engine.is_idle() {
@@ -257,7 +301,7 @@ impl<S: Service + 'static> Connection<S> {
                 }
                 Event::Head(head) => match self.begin(head, step.consumed, entered)? {
                     Begun::Ended if self.engine.keep_alive() => continue,
-                    Begun::Ended => return Ok(Then::Finish { linger: !self.engine.is_request_ended() }),
+                    Begun::Ended => return Ok(Then::Finish { linger: self.may_be_sending() }),
                     Begun::GoesOn => return Ok(Then::Exchange),
                 },
                 Event::NeedMore => {
@@ -277,6 +321,29 @@ impl<S: Service + 'static> Connection<S> {
         }
     }
 
+    /// Takes the header by which a proxy says whose connection this is. Gives what there is to do instead, if it has not come
+    /// or is none.
+    #[cold]
+    fn take_name(&mut self) -> Option<Then> {
+        match proxy::parse(self.input.as_slice()) {
+            Ok(None) => return Some(Then::More),
+            Ok(Some(header)) => {
+                self.awaits_name = false;
+                self.input.skip(header.bytes);
+                let ends = header.ends?;
+                self.named = Some(Rc::new(ends));
+                if self.context.admit(|| Some(ends.source.ip())) {
+                    return None;
+                }
+            }
+            Err(error) => {
+                self.context.stats.proxy_refused.add(1);
+                tracing::debug!("a connection was closed: {error}");
+            }
+        }
+        Some(Then::Finish { linger: false })
+    }
+
     // ---- waiting between requests ------------------------------------------------------------------------------------
 
     /// Sends what is gathered and waits for input.
@@ -286,7 +353,10 @@ impl<S: Service + 'static> Connection<S> {
         if let Poll::Ready(received) = self.poll_input(cx)? {
             return Poll::Ready(Ok(if received { More::Input } else { More::End }));
         }
-        let is_idle = self.engine.is_idle();
+        let is_idle = self.engine.is_idle() && !self.awaits_name;
+        if is_idle {
+            self.stream.draw_from(Group::Heads);
+        }
         if is_idle && let Some(table) = self.table.take() {
             self.context.spares.put(table);
         }
@@ -299,7 +369,7 @@ impl<S: Service + 'static> Connection<S> {
         };
         match self.poll_alarm(cx, waits) {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(()) if !is_sent => Poll::Ready(Err(End::TimedOut)),
+            Poll::Ready(()) if !is_sent || self.awaits_name => Poll::Ready(Err(End::TimedOut)),
             Poll::Ready(()) if is_idle => Poll::Ready(Ok(More::End)),
             Poll::Ready(()) => Poll::Ready(Ok(More::TooSlow)),
         }
@@ -321,21 +391,88 @@ impl<S: Service + 'static> Connection<S> {
     /// Ready when what is waited for has taken too long. The time counts from the first call for the same thing.
     fn poll_alarm(&mut self, cx: &mut TaskContext<'_>, waits: Waits) -> Poll<()> {
         if self.waits != waits {
+            self.stop_waiting();
             self.waits = waits;
             // A handler may have blocked since this turn began, for longer than the limit.
-            self.alarm.set(self.shard().clock() + self.limit(waits));
+            self.alarm.set(self.shard().clock() + self.limit(waits) - self.later());
         }
+        if self.is_behind && self.context.shedding.is_cut(self.place()) {
+            return Poll::Ready(());
+        }
+        ready!(self.alarm.poll_rung(cx));
+        let later = self.later();
+        if later.is_zero() {
+            return Poll::Ready(());
+        }
+        self.alarm.set(self.alarm.deadline() + later);
+        self.is_behind = true;
+        self.context.shedding.enter(self.place(), cx.waker());
         self.alarm.poll_rung(cx)
+    }
+
+    /// From the alarm's time to the end of the limit. A peer that takes nothing is looked at before that, to take its place
+    /// among those who are behind: most take what they are sent within a turn or two, and need none.
+    fn later(&self) -> Duration {
+        match self.waits {
+            Waits::Write if !self.is_behind => self.limit(Waits::Write).saturating_sub(BEHIND_TIME_MIN),
+            _ => Duration::ZERO,
+        }
+    }
+
+    fn place(&self) -> Place {
+        (self.alarm.deadline(), self.number)
+    }
+
+    /// Ends a wait. What it has taken of a peer's time counts until the peer has made up for it, or the exchange has ended.
+    fn stop_waiting(&mut self) {
+        if let Some(side) = self.waits.side() {
+            let end = self.alarm.deadline() + self.later();
+            let left = end.saturating_duration_since(self.shard().now());
+            let fallen = self.patience(side).saturating_sub(left).as_micros();
+            self.fallen[side as usize] = u32::try_from(fallen).unwrap_or(u32::MAX);
+        }
+        if std::mem::take(&mut self.is_behind) {
+            self.context.shedding.leave(self.place());
+        }
+        self.waits = Waits::Nothing;
+    }
+
+    /// The peer has sent, or taken, so much: each second's worth makes up for a second.
+    fn made_up(&mut self, side: Side, bytes: usize) {
+        if self.waits.side() == Some(side) {
+            self.stop_waiting();
+        }
+        let fallen = self.fallen[side as usize];
+        if fallen > 0 {
+            let rate = match side {
+                Side::Body => self.context.config.body_rate_min,
+                Side::Write => self.context.config.write_rate_min,
+            };
+            let worth = (bytes as u64 * 1_000_000).checked_div(rate.into()).unwrap_or(u64::MAX);
+            self.fallen[side as usize] = u64::from(fallen).saturating_sub(worth) as u32;
+        }
+    }
+
+    /// How far a peer may fall behind in all.
+    fn patience(&self, side: Side) -> Duration {
+        match side {
+            Side::Body => self.context.config.body_pause_max,
+            Side::Write => self.context.config.write_stall_max,
+        }
+    }
+
+    fn patience_left(&self, side: Side) -> Duration {
+        self.patience(side).saturating_sub(Duration::from_micros(self.fallen[side as usize].into()))
     }
 
     fn limit(&self, waits: Waits) -> Duration {
         let config = &self.context.config;
         match waits {
             Waits::Nothing | Waits::Idle => config.idle_time_max,
-            Waits::LastRequest => DRAIN_GRACE,
+            Waits::LastRequest => config.drain_time_min,
             Waits::Head => config.head_time_max,
-            Waits::Body => config.body_pause_max,
-            Waits::Write => config.write_stall_max,
+            Waits::Body => self.patience_left(Side::Body),
+            Waits::Write => self.patience_left(Side::Write),
             Waits::Linger => LINGER_TIME_MAX,
             Waits::Tasks => REQUEST_TASKS_TIME_MAX,
         }
@@ -351,7 +488,11 @@ impl<S: Service + 'static> Connection<S> {
         if request.known(Known::TraceParent).is_some() {
             self.trace(&request);
         }
-        self.stage = match self.context.service.call(request) {
+        let reply = match self.context.shedding.is_low() && self.must_shed() {
+            false => self.context.service.call(request),
+            true => Reply::Ready(unavailable("the server is short of memory\n")),
+        };
+        self.stage = match reply {
             Reply::Ready(response) => match self.respond(response)? {
                 None if !entered.has_made() => return Ok(Begun::Ended),
                 rest => rest.into(),
@@ -360,6 +501,18 @@ impl<S: Service + 'static> Connection<S> {
         };
         self.incoming = incoming;
         Ok(Begun::GoesOn)
+    }
+
+    /// The order of shedding, before a request is taken in hand. Whether it is refused, and the connection with it.
+    #[cold]
+    fn must_shed(&mut self) -> bool {
+        self.context.shed(self.shard().now());
+        let is_refused = self.context.shedding.refuses_requests();
+        if is_refused {
+            self.context.stats.shed_requests.add(1);
+            self.engine.close_after_response();
+        }
+        is_refused
     }
 
     /// Sees an exchange through that did not end at once.
@@ -413,7 +566,8 @@ impl<S: Service + 'static> Connection<S> {
     }
 
     fn request(&mut self, head: &h1::Head, bytes: usize) -> (Request, Option<Rc<Incoming>>) {
-        self.waits = Waits::Nothing;
+        self.stop_waiting();
+        self.fallen = [0; 2];
         self.unread = 0;
         self.requests = self.requests.wrapping_add(1);
         if let Some(time) = self.context.config.request_time_max {
@@ -433,7 +587,7 @@ impl<S: Service + 'static> Connection<S> {
         };
         let table = self.table.take().expect("the engine has filled it");
         let head = Head::new(self.input.take(bytes), table, Rc::clone(&self.context.spares));
-        (Request::new(head, body, self.stream.peer(false)), incoming)
+        (Request::new(head, body, self.stream.peer(false, self.named.clone())), incoming)
     }
 
     fn poll_handler(
@@ -489,9 +643,13 @@ impl<S: Service + 'static> Connection<S> {
                 _ => self.input.skip(step.consumed),
             }
             self.outbox.put(self.engine.continue_line(), &self.context.supplies)?;
-            let _ = self.poll_flush(cx)?;
+            // Of a body in chunks, what has come says how much may be expected.
+            if self.engine.body_left().unwrap_or(incoming.bytes()) >= BULK_BODY_BYTES_MIN {
+                self.stream.draw_from(Group::Bulk);
+            }
+            let bytes = self.input.as_slice().len();
             match self.poll_input(cx)? {
-                Poll::Ready(true) => self.waits = Waits::Nothing,
+                Poll::Ready(true) => self.made_up(Side::Body, self.input.as_slice().len() - bytes),
                 Poll::Ready(false) => {
                     self.engine.close_after_response();
                     incoming.finish(Err(BodyError::Truncated));
@@ -500,7 +658,10 @@ impl<S: Service + 'static> Connection<S> {
                     return Poll::Ready(Ok(()));
                 }
                 Poll::Pending => {
+                    // Not before: an answer made of what has come by now leaves as one send.
+                    let _ = self.poll_flush(cx)?;
                     ready!(self.poll_alarm(cx, Waits::Body));
+                    self.context.stats.slow_bodies.add(1);
                     self.engine.close_after_response();
                     incoming.finish(Err(BodyError::TimedOut));
                     return Poll::Ready(Ok(()));
@@ -640,7 +801,7 @@ impl<S: Service + 'static> Connection<S> {
         self.engine.close_after_response();
         // The handler's own word, unless that takes further time.
         let is_whole = |response: &Response| matches!(response.content, Content::Empty | Content::Full(_));
-        let answer = answer.filter(is_whole).unwrap_or_else(overdue);
+        let answer = answer.filter(is_whole).unwrap_or_else(|| unavailable("the request took too long\n"));
         Ok(self.respond(answer)?.into())
     }
 
@@ -767,12 +928,28 @@ impl<S: Service + 'static> Connection<S> {
             && self.engine.body_left().is_some_and(|left| left > DRAIN_BODY_BYTES_MAX);
         if self.shard().is_draining() || too_much_left {
             self.engine.close_after_response();
+        } else if self.is_retiring() && !matches!(content, Content::Tunnel(_)) {
+            self.context.stats.retired.add(1);
+            self.engine.close_after_response();
         }
         if is_echo && self.input.is_empty() {
             // The answer is made of the request's body: a client that waits to be asked for it must be asked first.
             self.outbox.put(self.engine.continue_line(), &self.context.supplies)?;
         }
         Ok(())
+    }
+
+    /// Whether the connection has had as many requests, or lasted as long, as it may.
+    #[inline]
+    fn is_retiring(&self) -> bool {
+        self.requests >= self.context.config.connection_requests_max
+            || self.retires.is_some_and(|retires| self.shard().now() >= retires)
+    }
+
+    /// Whether the peer may still be sending when the last answer is written: the rest of a request, or the next ones, as it
+    /// could not know that this was the last.
+    fn may_be_sending(&self) -> bool {
+        !self.engine.is_request_ended() || self.is_retiring()
     }
 
     /// A small answer, in one go.
@@ -861,7 +1038,7 @@ impl<S: Service + 'static> Connection<S> {
                 ready!(self.poll_flush_all(cx))?;
             }
             let mut waits = false;
-            while !self.outbox.is_full() && !waits {
+            while !self.outbox.is_full(self.context.config.gather_bytes_max) && !waits {
                 match self.in_request(|| content.poll_piece(cx)) {
                     Poll::Ready(Some(Ok(buf))) if buf.is_empty() => {}
                     Poll::Ready(Some(Ok(buf))) => self.write_piece(buf).map_err(Refusal::fatal)?,
@@ -896,10 +1073,9 @@ impl<S: Service + 'static> Connection<S> {
             {
                 let completion = ready!(sending.poll_next(cx));
                 self.sending = None;
+                let bytes = sent_bytes(&completion);
                 let rest = sent(completion).map_err(|_| End::Broken)?;
-                if self.waits == Waits::Write {
-                    self.waits = Waits::Nothing;
-                }
+                self.made_up(Side::Write, bytes);
                 if !rest.is_empty() {
                     self.sending = Some(self.stream.start_send(rest).map_err(|_| End::Broken)?);
                     continue;
@@ -947,6 +1123,7 @@ impl<S: Service + 'static> Connection<S> {
             return Poll::Ready(flushed);
         }
         ready!(self.poll_alarm(cx, Waits::Write));
+        self.context.stats.slow_readers.add(1);
         Poll::Ready(Err(End::TimedOut))
     }
 
@@ -975,34 +1152,6 @@ impl<S: Service + 'static> Connection<S> {
             }
         }
         self.poll_alarm(cx, Waits::Linger)
-    }
-}
-
-/// What a connection shares with the others of its server. It counts among them while this lives.
-struct Counted<S>(Rc<Context<S>>);
-
-impl<S> Counted<S> {
-    fn new(context: Rc<Context<S>>) -> Self {
-        context.connections.set(context.connections.get() + 1);
-        context.stats.connections.add(1);
-        context.stats.connections_open.add(1);
-        Counted(context)
-    }
-}
-
-impl<S> Deref for Counted<S> {
-    type Target = Context<S>;
-
-    #[inline(always)]
-    fn deref(&self) -> &Context<S> {
-        &self.0
-    }
-}
-
-impl<S> Drop for Counted<S> {
-    fn drop(&mut self) {
-        self.0.stats.connections_open.subtract(1);
-        self.0.connections.set(self.0.connections.get() - 1);
     }
 }
 
@@ -1049,11 +1198,11 @@ static TUNNEL_NAMES: [&str; 2] = ["connection", "tunnel"];
 /// Why a request's scope is cancelled, in most cases.
 const CLIENT_LEFT: &str = "client disconnected";
 
-/// What is answered in place of a handler that takes too long.
+/// What is answered in place of a handler that takes too long, or is not asked.
 #[cold]
-fn overdue() -> Response {
+fn unavailable(why: &'static str) -> Response {
     static TEXT: Made = Made::new(CONTENT_TYPE, HeaderValue::from_static("text/plain"), "Content-Type: text/plain\r\n");
-    let mut response = Response::with_type(&TEXT, Content::from("the request took too long\n"));
+    let mut response = Response::with_type(&TEXT, Content::from(why));
     response.status = StatusCode::SERVICE_UNAVAILABLE;
     response
 }

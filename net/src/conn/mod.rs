@@ -4,19 +4,28 @@ pub(crate) mod client;
 pub(crate) mod h1;
 mod input;
 mod outbox;
+mod shed;
 pub(crate) mod ws;
 
 use std::cell::Cell;
+use std::net::IpAddr;
+use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::HeaderValue;
 use outbox::Supplies;
 use platform::Pool;
 use proto::h1::Limits;
+use shed::Shedding;
 
-use crate::limits::{BODY_PAUSE_MAX, CONNECTIONS_MAX, HEAD_TIME_MAX, IDLE_TIME_MAX, WRITE_STALL_MAX};
+use crate::clients::{Client, Clients};
+use crate::limits::{
+    BODY_PAUSE_MAX, BODY_RATE_MIN, CONNECTION_REQUESTS_MAX, CONNECTION_TIME_MAX, CONNECTIONS_MAX,
+    CONNECTIONS_PER_CLIENT_MAX, DRAIN_TIME_MIN, GATHER_BYTES_MAX, HEAD_TIME_MAX, IDLE_TIME_MAX, WRITE_RATE_MIN,
+    WRITE_STALL_MAX,
+};
 use crate::standing::StandingLines;
 use crate::stats::NetStats;
 use crate::{HeadSpares, Service};
@@ -32,8 +41,14 @@ pub struct Config {
     pub head_time_max: Duration,
     /// How long a peer may send nothing of a body that is waited for.
     pub body_pause_max: Duration,
+    /// Bytes of a body that a peer must send for each second that it is waited for; zero for any. What it falls behind adds up
+    /// to a pause: a body of one byte a second is given up after `body_pause_max` and a moment, however it is cut. The time in
+    /// which nobody reads does not count.
+    pub body_rate_min: u32,
     /// How long a peer may take nothing of what is sent to it.
     pub write_stall_max: Duration,
+    /// Bytes that a peer must take for each second that it is waited for; zero for any. As `body_rate_min`.
+    pub write_rate_min: u32,
     /// How long a request may take, from the end of its head to the end of its answer; `None` for as long as it likes. It is
     /// the deadline of the request's scope. A handler that has not answered by then is dropped, and the answer is 503; an
     /// answer that has begun is cut off.
@@ -42,8 +57,29 @@ pub struct Config {
     /// request's scope is cancelled (`client disconnected`). The handler goes on, and if it answers all the same, the
     /// answer is sent. With `false`, only a connection that is reset or takes no more cancels.
     pub end_cancels: bool,
+    /// When the drain begins, how long connections are still accepted, and idle ones kept for a request that is on its way.
+    /// Every answer says `Connection: close` from then on, so clients that ask within this time are told, and lose nothing.
+    /// It counts towards the drain's limit.
+    pub drain_time_min: Duration,
     /// Connections that one shard serves at a time.
     pub connections_max: usize,
+    /// Connections that one client may have on one shard; further ones are closed at once. A client is an IPv4 address, or the
+    /// 64 bits in front of an IPv6 address, which are one household's or one host's. With `proxy_protocol` it is the one that
+    /// the proxy names.
+    pub connections_per_client_max: Option<usize>,
+    /// Requests of one connection; the answer to the last says `Connection: close`.
+    pub connection_requests_max: u32,
+    /// How old a connection may get: the first answer after that says `Connection: close`. One that is idle is closed by
+    /// `idle_time_max`. It does not hold for a [`Tunnel`](crate::Tunnel).
+    pub connection_time_max: Duration,
+    /// Answers of a pipeline that are gathered before they are sent, in bytes. Beyond it no further request is taken in hand
+    /// until the peer has read.
+    pub gather_bytes_max: usize,
+    /// Whether each connection begins with a header of the PROXY protocol, version 1 or 2, that says whose it is: then
+    /// [`Peer`](crate::Peer) gives the addresses that it names. A connection that begins otherwise, or not within
+    /// `head_time_max`, is closed. Only for a server that nobody but a proxy you trust can reach: whoever else can may claim
+    /// to be anyone.
+    pub proxy_protocol: bool,
     /// The `Server` header of every response that does not bring its own; `None` sends none.
     pub server: Option<HeaderValue>,
 }
@@ -55,10 +91,18 @@ impl Default for Config {
             idle_time_max: IDLE_TIME_MAX,
             head_time_max: HEAD_TIME_MAX,
             body_pause_max: BODY_PAUSE_MAX,
+            body_rate_min: BODY_RATE_MIN,
             write_stall_max: WRITE_STALL_MAX,
+            write_rate_min: WRITE_RATE_MIN,
             request_time_max: None,
             end_cancels: true,
+            drain_time_min: DRAIN_TIME_MIN,
             connections_max: CONNECTIONS_MAX,
+            connections_per_client_max: CONNECTIONS_PER_CLIENT_MAX,
+            connection_requests_max: CONNECTION_REQUESTS_MAX,
+            connection_time_max: CONNECTION_TIME_MAX,
+            gather_bytes_max: GATHER_BYTES_MAX,
+            proxy_protocol: false,
             server: Some(HeaderValue::from_static("shardwise")),
         }
     }
@@ -72,14 +116,74 @@ pub(crate) struct Context<S> {
     pub(crate) supplies: Supplies,
     pub(crate) standing: StandingLines,
     pub(crate) stats: Arc<NetStats>,
-    /// How many there are at this moment.
+    /// How many there are at this moment, and whose.
     pub(crate) connections: Cell<usize>,
+    pub(crate) clients: Clients,
+    pub(crate) shedding: Shedding,
 }
 
 impl<S: Service> Context<S> {
     pub(crate) fn new(service: S, config: Config, stats: Arc<NetStats>, pool: Pool) -> Rc<Self> {
         let standing = StandingLines::new(config.server.as_ref());
-        let (spares, supplies, connections) = (Rc::default(), Supplies::new(pool), Cell::new(0));
-        Rc::new(Context { service, config, spares, supplies, standing, stats, connections })
+        let (spares, shedding, supplies) = (Rc::default(), Shedding::new(pool.clone()), Supplies::new(pool));
+        let (connections, clients) = Default::default();
+        Rc::new(Context { service, config, spares, supplies, standing, stats, connections, clients, shedding })
+    }
+}
+
+impl<S> Context<S> {
+    /// The first step of the order of shedding, for somebody who wants memory.
+    #[inline]
+    pub(crate) fn shed(&self, now: Instant) {
+        if self.shedding.is_low() && self.shedding.cut_one(now) {
+            self.stats.shed_readers.add(1);
+        }
+    }
+}
+
+/// What a connection shares with the others of its server. It counts among them while this lives.
+pub(crate) struct Counted<S> {
+    context: Rc<Context<S>>,
+    /// Whose it counts as, where clients are counted.
+    client: Option<Client>,
+}
+
+impl<S> Counted<S> {
+    pub(crate) fn new(context: &Rc<Context<S>>) -> Self {
+        context.connections.set(context.connections.get() + 1);
+        context.stats.connections.add(1);
+        context.stats.connections_open.add(1);
+        Counted { context: Rc::clone(context), client: None }
+    }
+
+    /// Counts it as its client's. False if that has as many as it may have, and is to have no further one.
+    pub(crate) fn admit(&mut self, address: impl FnOnce() -> Option<IpAddr>) -> bool {
+        let Some(count_max) = self.config.connections_per_client_max else { return true };
+        // Who has no address any more is gone.
+        let Some(address) = address() else { return true };
+        self.client = self.clients.enter(address, count_max);
+        if self.client.is_none() {
+            self.stats.clients_refused.add(1);
+        }
+        self.client.is_some()
+    }
+}
+
+impl<S> Deref for Counted<S> {
+    type Target = Context<S>;
+
+    #[inline(always)]
+    fn deref(&self) -> &Context<S> {
+        &self.context
+    }
+}
+
+impl<S> Drop for Counted<S> {
+    fn drop(&mut self) {
+        if let Some(client) = self.client {
+            self.clients.leave(client);
+        }
+        self.stats.connections_open.subtract(1);
+        self.connections.set(self.connections.get() - 1);
     }
 }

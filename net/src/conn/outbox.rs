@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use platform::limits::{CHUNK_BYTES_MAX, SEND_BUFFERS_MAX};
 use platform::{Buf, BufList, ChunkMut, Pool};
 
-use crate::limits::{GATHER_BYTES_MAX, SEND_LIST_SPARES_MAX, WRITE_CHUNK_BYTES};
+use crate::limits::{SEND_LIST_SPARES_MAX, WRITE_CHUNK_BYTES};
 use crate::tcp::Outgoing;
 
 /// Answers on their way out. An idle connection holds no memory here.
@@ -36,10 +36,10 @@ impl Outbox {
     }
 
     /// Whether so much is gathered that it must leave before more is added.
-    pub(super) fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self, bytes_max: usize) -> bool {
         self.list.as_ref().is_some_and(|list| {
             // An answer, or a piece of one, takes at most four buffers: what is gathered, head, body, what ends it.
-            list.len() + 4 > SEND_BUFFERS_MAX || list.bytes() >= GATHER_BYTES_MAX
+            list.len() + 4 > SEND_BUFFERS_MAX || list.bytes() >= bytes_max
         })
     }
 

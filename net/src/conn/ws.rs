@@ -36,9 +36,9 @@ use socket::{Inside, Shared};
 
 use super::outbox::{self, Outbox, Supplies};
 use crate::limits::{
-    COPY_BODY_BYTES_MAX, LINGER_BYTES_MAX, LINGER_TIME_MAX, WEB_SOCKET_CLOSE_TIME_MAX, WEB_SOCKET_COMPRESS_BYTES_MIN,
-    WEB_SOCKET_COMPRESSED_CHUNK_BYTES, WEB_SOCKET_INFLATED_BYTES_MAX, WEB_SOCKET_PING_PAUSE, WEB_SOCKET_PONG_TIME_MAX,
-    WRITE_STALL_MAX,
+    COPY_BODY_BYTES_MAX, GATHER_BYTES_MAX, LINGER_BYTES_MAX, LINGER_TIME_MAX, WEB_SOCKET_CLOSE_TIME_MAX,
+    WEB_SOCKET_COMPRESS_BYTES_MIN, WEB_SOCKET_COMPRESSED_CHUNK_BYTES, WEB_SOCKET_INFLATED_BYTES_MAX,
+    WEB_SOCKET_PING_PAUSE, WEB_SOCKET_PONG_TIME_MAX, WRITE_STALL_MAX,
 };
 use crate::tcp::sent;
 use crate::{TcpStream, Upgraded};
@@ -311,7 +311,7 @@ impl Link {
             Event::NeedMore | Event::Closed => self.has_more = false,
             Event::Data(piece) => self.piece(&piece, by),
             // Each is answered, as long as the peer takes the answers; then the latest.
-            Event::Ping if !self.outbox.is_full() => self.transmit()?,
+            Event::Ping if !self.outbox.is_full(GATHER_BYTES_MAX) => self.transmit()?,
             Event::Ping | Event::Pong => {}
             Event::Close(code) => {
                 self.peer_closed = Some(self.shard.now());
@@ -365,8 +365,8 @@ impl Link {
     /// Writes what there is to be said, and sends it. True if all of it has left.
     fn write(&mut self, cx: &mut TaskContext<'_>) -> Result<bool, Error> {
         loop {
-            while !self.outbox.is_full() && !self.gives_way && self.write_next(cx)? {}
-            let is_full = self.outbox.is_full();
+            while !self.outbox.is_full(GATHER_BYTES_MAX) && !self.gives_way && self.write_next(cx)? {}
+            let is_full = self.outbox.is_full(GATHER_BYTES_MAX);
             self.inside(|inside| inside.set_full(is_full, cx.waker()));
             let has_left = self.poll_send(cx)?;
             if !has_left || self.outbox.is_empty() {

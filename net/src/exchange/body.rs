@@ -201,6 +201,11 @@ impl Incoming {
         state.wanted && state.chunks.is_empty() && state.end.is_none()
     }
 
+    /// Bytes fed so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.0.borrow().bytes
+    }
+
     /// Whether nobody will read on.
     pub fn is_forsaken(self: &Rc<Self>) -> bool {
         Rc::strong_count(self) == 1

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use http::Method;
 use platform::{Chunk, Handle};
 use proto::head::{HeadTable, Known};
+use proto::proxy::Ends;
 use proto::ws::{Refusal, Upgrade};
 use shards::{Shard, TraceContext};
 
@@ -28,6 +29,8 @@ pub struct Peer {
     /// `None` for a request that came by no connection.
     handle: Option<Handle>,
     is_secure: bool,
+    /// What a proxy has said of the connection.
+    named: Option<Rc<Ends>>,
 }
 
 /// A head block with its table. The table goes back to the shard's spares when the head is dropped, so that a steady
@@ -144,22 +147,30 @@ impl Head {
 }
 
 impl Peer {
-    pub(crate) fn new(shard: Shard, handle: Handle, is_secure: bool) -> Self {
-        Peer { shard, handle: Some(handle), is_secure }
+    pub(crate) fn new(shard: Shard, handle: Handle, is_secure: bool, named: Option<Rc<Ends>>) -> Self {
+        Peer { shard, handle: Some(handle), is_secure, named }
     }
 
     /// The peer of a request that was made here and came by no connection, as tests make them.
     pub fn none(shard: &Shard) -> Self {
-        Peer { shard: shard.clone(), handle: None, is_secure: false }
+        Peer { shard: shard.clone(), handle: None, is_secure: false, named: None }
     }
 
-    /// The client's address; `None` once the connection is closed. One system call.
+    /// The client's address; `None` once the connection is closed. One system call, unless a proxy has named it
+    /// ([`Config::proxy_protocol`](crate::Config::proxy_protocol)).
     pub fn remote(&self) -> Option<SocketAddr> {
+        if let Some(ends) = &self.named {
+            return Some(ends.source);
+        }
         self.shard.with_reactor(|reactor| reactor.peer_address(self.handle?).ok())
     }
 
-    /// The server's address; `None` once the connection is closed. One system call.
+    /// The server's address, or the proxy's where the client connected to that; `None` once the connection is closed. One
+    /// system call, unless a proxy has named it.
     pub fn local(&self) -> Option<SocketAddr> {
+        if let Some(ends) = &self.named {
+            return Some(ends.destination);
+        }
         self.shard.with_reactor(|reactor| reactor.local_address(self.handle?).ok())
     }
 

@@ -5,10 +5,11 @@ use std::panic::Location;
 use std::time::Duration;
 
 use platform::ListenOptions;
-use shards::{OneListening, Simulation};
+use shards::{Listening, Simulation};
 
 use super::*;
 use crate::Listener;
+use crate::limits::DRAIN_TIME_MIN;
 
 #[test]
 fn the_least_is_chosen_and_equals_by_chance() {
@@ -31,8 +32,8 @@ fn check(
     let mut simulation = Simulation::new(1);
     let program = simulation.start(2, async move |shard| {
         let listening = shards::listen_on_one(&shard, address, &ListenOptions::default(), Location::caller()).await;
-        let OneListening { socket, number, tallies, .. } = listening.map_err(|error| error.to_string())?;
-        match socket {
+        let Listening { mut sockets, number, tallies, .. } = listening.map_err(|error| error.to_string())?;
+        match sockets.pop() {
             Some(socket) => {
                 let mut listener = Listener::adopt(&shard, socket).expect("it fits");
                 let mut streams = Vec::new();
@@ -80,7 +81,10 @@ fn what_a_full_lane_does_not_take_goes_to_the_next_best() {
     };
     check(first, async |_, mut arrivals| {
         let stats = NetStats::default();
-        assert!(std::future::poll_fn(|cx| arrivals.poll_next(cx, &stats)).await.is_none(), "it is told the end");
+        assert!(
+            std::future::poll_fn(|cx| arrivals.poll_next(cx, DRAIN_TIME_MIN, &stats)).await.is_none(),
+            "it is told the end"
+        );
     });
 }
 
@@ -110,7 +114,7 @@ fn a_shard_that_takes_no_more_is_passed_over_and_what_was_on_its_way_is_counted(
     };
     check(first, async |shard, mut arrivals| {
         let stats = NetStats::default();
-        let taken = std::future::poll_fn(|cx| arrivals.poll_next(cx, &stats)).await;
+        let taken = std::future::poll_fn(|cx| arrivals.poll_next(cx, DRAIN_TIME_MIN, &stats)).await;
         assert!(taken.is_some() && stats.taken_over.get() == 1);
         drop(taken);
         // Told, so that it ends between two connections.
@@ -134,10 +138,10 @@ fn who_waits_for_connections_ends_some_time_after_the_drain_although_nobody_says
             spreader.shard.sleep(Duration::from_millis(1)).await;
         }
         let waited = spreader.shard.now() - begin;
-        assert!(waited >= HAND_OVER_WAIT_MAX && waited < 2 * HAND_OVER_WAIT_MAX, "{waited:?}");
+        assert!(waited >= DRAIN_TIME_MIN + HAND_OVER_WAIT_MAX && waited < 2 * HAND_OVER_WAIT_MAX, "{waited:?}");
     };
     check(first, async |_, mut arrivals| {
         let stats = NetStats::default();
-        assert!(std::future::poll_fn(|cx| arrivals.poll_next(cx, &stats)).await.is_none());
+        assert!(std::future::poll_fn(|cx| arrivals.poll_next(cx, DRAIN_TIME_MIN, &stats)).await.is_none());
     });
 }

@@ -3,11 +3,11 @@
 //! A descriptor is registered once, edge-triggered, when something first has to wait for it, so that a steady connection costs
 //! a receive, a send and its share of a wait, and no other system call. Everything else is [`Readiness`]'s.
 
-use std::io::IoSlice;
+use std::io::{IoSlice, IoSliceMut};
 
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, readv};
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags, accept_with, connect, recv, send, sendmsg};
 
 use super::readiness::{Readiness, Ready, Tried, Watch, land_accepted, land_received, mark, now, starve};
@@ -15,17 +15,21 @@ use super::{BackendKind, SetupError};
 use crate::arena::Key;
 use crate::flight::Core;
 use crate::handle::{Handle, Resource};
-use crate::limits::{DATAGRAMS_PER_CALL_MAX, READINESS_EVENTS_MAX, READINESS_WAIT_MAX, SEND_BUFFERS_MAX};
+use crate::limits::{
+    DATAGRAMS_PER_CALL_MAX, READINESS_EVENTS_MAX, READINESS_WAIT_MAX, RECEIVE_BUFFERS_MAX, SEND_BUFFERS_MAX,
+};
 use crate::op::{Message, Op, Outcome, Wait};
 use crate::os::{self, Descriptor, error_of};
 use crate::unpark::{Unparker, Wake};
-use crate::{Bell, Error};
+use crate::{Bell, Chunk, Error, Group};
 
 /// The epoll file reports the descriptor's edges.
 const REGISTERED: u32 = mark::OWN;
 /// The peer sends no more, or the connection has failed. No further edge is certain to come, so from here on only the
 /// kernel's own word ends reading.
 const HUNG_UP: u32 = mark::OWN << 1;
+/// The last receive brought more than a head buffer holds, so the next is given several.
+const WIDE: u32 = mark::OWN << 2;
 
 /// Event data of the unparker. A key's index is never `u32::MAX`, so this is none.
 const WAKE: u64 = u64::MAX;
@@ -133,16 +137,42 @@ impl Watch for Epoll {
                 Ok(accepted) => return land_accepted(core, key, Resource::Os(accepted)),
                 Err(errno) => Err(errno),
             },
+            Op::Receive { group, .. } if entry.mark & WIDE == 0 || *group == Group::Bulk => {
+                let receive = core.receive(*group);
+                let buffer_bytes = receive.buffer_bytes() as usize;
+                let drained_by = if entry.mark & HUNG_UP == 0 { buffer_bytes } else { 0 };
+                match receive.fill(|buffer| Ok((recv(descriptor, buffer, RecvFlags::empty())?.1, ()))) {
+                    None => return starve(core, key),
+                    Some(Ok((chunk, ()))) => {
+                        set_wide(core, handle, chunk.len() == buffer_bytes);
+                        return land_received(core, key, chunk, drained_by);
+                    }
+                    Some(Err(errno)) => Err(errno),
+                }
+            }
             Op::Receive { group, .. } => {
-                let filled =
-                    core.receive(*group).fill(|buffer| Ok((recv(descriptor, buffer, RecvFlags::empty())?.1, ())));
-                let drained_by = match entry.mark & HUNG_UP {
-                    0 => core.receive(*group).buffer_bytes() as usize,
-                    _ => 0,
-                };
+                let edges_tell = entry.mark & HUNG_UP == 0;
+                let (mut room, mut bytes) = (0, 0);
+                let mut chunks: [Option<Chunk>; RECEIVE_BUFFERS_MAX] = [const { None }; RECEIVE_BUFFERS_MAX];
+                let mut place = chunks.iter_mut();
+                let filled = core.receive(*group).fill_some(
+                    |rooms, told: &mut [_; RECEIVE_BUFFERS_MAX]| {
+                        room = rooms.iter().map(|room| room.len()).sum();
+                        bytes = receive_into(descriptor, rooms, told)?;
+                        Ok(())
+                    },
+                    |chunk, ()| {
+                        if let Some(place) = place.next() {
+                            *place = Some(chunk);
+                        }
+                    },
+                );
                 match filled {
                     None => return starve(core, key),
-                    Some(Ok((chunk, ()))) => return land_received(core, key, chunk, drained_by),
+                    Some(Ok(_)) => {
+                        set_wide(core, handle, chunks[1].is_some());
+                        return land_chunks(core, key, chunks, bytes < room && edges_tell);
+                    }
                     Some(Err(errno)) => Err(errno),
                 }
             }
@@ -229,6 +259,43 @@ fn timeout(wait: Wait) -> Option<Timespec> {
             Some(Timespec { tv_sec: time.as_secs() as i64, tv_nsec: time.subsec_nanos().into() })
         }
     }
+}
+
+fn set_wide(core: &mut Core, handle: Handle, is_wide: bool) {
+    if let Some(entry) = core.handles.entry_mut(handle) {
+        entry.mark = if is_wide { entry.mark | WIDE } else { entry.mark & !WIDE };
+    }
+}
+
+/// Receives into several buffers, tells how many bytes lie in each that has some, and gives the bytes in all.
+fn receive_into(
+    descriptor: &Descriptor,
+    rooms: &mut [&mut [u8]],
+    told: &mut [Option<(usize, ())>; RECEIVE_BUFFERS_MAX],
+) -> Result<usize, Errno> {
+    let mut room = rooms.iter_mut();
+    let mut slices: [_; RECEIVE_BUFFERS_MAX] =
+        std::array::from_fn(|_| IoSliceMut::new(room.next().map_or(&mut [], |room| room)));
+    let bytes = readv(descriptor, &mut slices)?;
+    let mut left = bytes;
+    for (told, room) in told.iter_mut().zip(&slices) {
+        let filled = left.min(room.len());
+        left -= filled;
+        *told = (filled > 0).then_some((filled, ()));
+    }
+    Ok(bytes)
+}
+
+/// Lands received bytes that lie in several buffers, and says whether there were no more.
+fn land_chunks(core: &mut Core, key: Key, chunks: [Option<Chunk>; RECEIVE_BUFFERS_MAX], drained: bool) -> Tried {
+    if chunks[0].is_none() {
+        core.land(key, Ok(Outcome::EndOfInput));
+        return Tried::Ended;
+    }
+    for chunk in chunks.into_iter().flatten() {
+        core.land_part(key, Outcome::Received(chunk));
+    }
+    if drained { Tried::Blocked } else { Tried::Advanced }
 }
 
 /// Lands received datagrams, and says whether there were no more.

@@ -10,10 +10,12 @@
 //! | `SINGLE_ISSUER`, zero-copy send | 6.0 | locks in the kernel; copying send |
 //! | `DEFER_TASKRUN` | 6.1 | completions land when the kernel likes (5 to 10 % more CPU) |
 //! | `NO_SQARRAY` | 6.6 | an indirection for each submission |
+//! | several head buffers by one receive | 6.16 | a receive and a completion for each |
 //!
 //! Known defects that the code keeps clear of: `DEFER_TASKRUN` with linked, silent entries never completes (we link
 //! nothing); a receive that finds no buffer ends its multishot, also as a positive completion without "more" (expected and
-//! re-armed); `IORING_OP_SHUTDOWN` goes through the worker pool (we call shutdown inline).
+//! re-armed); receives into several buffers came with 6.10 and give them in another order from 6.13.11 on, until 6.16
+//! (liburing issue 1409); `IORING_OP_SHUTDOWN` goes through the worker pool (we call shutdown inline).
 
 use std::str::FromStr;
 
@@ -55,6 +57,8 @@ impl Features {
     pub const MULTISHOT_RECEIVE: Features = Features(1 << 8);
     /// Sends may read from our memory until notified (6.0).
     pub const ZERO_COPY: Features = Features(1 << 9);
+    /// One receive fills as many head buffers as there are bytes for (6.16).
+    pub const RECEIVE_BUNDLE: Features = Features(1 << 10);
 
     /// Whether all of `other` are in the set.
     pub fn has(self, other: Features) -> bool {
@@ -72,7 +76,7 @@ impl Features {
     }
 }
 
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "single_issuer",
     "defer_taskrun",
     "coop_taskrun",
@@ -83,6 +87,7 @@ const NAMES: [&str; 10] = [
     "multishot_accept",
     "multishot_receive",
     "zero_copy",
+    "receive_bundle",
 ];
 
 impl Default for Features {

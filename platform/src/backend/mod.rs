@@ -283,6 +283,13 @@ impl Backend {
         }
     }
 
+    pub(crate) fn has_connection(&self, resource: &Resource) -> bool {
+        match (self, resource) {
+            (Backend::Sim(sim), Resource::Sim(descriptor)) => sim.has_connection(descriptor),
+            (_, resource) => resource.socket().is_some_and(os::has_connection),
+        }
+    }
+
     pub(crate) fn stream_socket(&mut self, peer: SocketAddr) -> Result<Socket> {
         match self {
             Backend::Kernel(_) => socket::stream_socket(peer).map(Socket::from),

@@ -43,6 +43,9 @@ const _: () = assert!((OPERATIONS_MAX as u64) <= CANCEL);
 /// How long a failed entry into the kernel (EAGAIN, ENOMEM) keeps the shard from trying again.
 const BACK_OFF: Duration = Duration::from_millis(1);
 
+/// The kernel from which on a receive fills several buffers in the order in which they were given to it.
+const BUNDLE_RELEASE: (u32, u32) = (6, 16);
+
 /// Room for the name and control messages before the payload of a received datagram.
 const MESSAGE_NAME_BYTES: u32 = 28;
 const MESSAGE_CONTROL_BYTES: u32 = 64;
@@ -147,6 +150,9 @@ fn build_ring(wanted: Features) -> Result<(IoUring, Features), SetupError> {
     }
     if features.has(Features::REGISTERED_RING) && ring.submitter().register_ring_fd().is_err() {
         features = features.without(Features::REGISTERED_RING);
+    }
+    if !ring.params().is_feature_recvsend_bundle() || os::kernel_release() < BUNDLE_RELEASE {
+        features = features.without(Features::RECEIVE_BUNDLE);
     }
     if !features.has(Features::SINGLE_ISSUER) && wanted.has(Features::SINGLE_ISSUER) {
         // The kernel does not know the flag of 6.0, so it has no multishot receive either.
@@ -386,8 +392,12 @@ impl Uring {
                 self.keep(key, Aux::Address(address));
                 entry
             }
-            Op::Receive { group, .. } if features.has(Features::MULTISHOT_RECEIVE) => {
-                opcode::RecvMulti::new(fd, *group as u16).build()
+            // Of bulk buffers one at a time: each is large beside an entry, and so no upload takes more than its share of them.
+            Op::Receive { group: Group::Heads, .. } if features.has(Features::MULTISHOT_RECEIVE) => {
+                match features.has(Features::RECEIVE_BUNDLE) {
+                    true => opcode::RecvMultiBundle::new(fd, Group::Heads as u16).build(),
+                    false => opcode::RecvMulti::new(fd, Group::Heads as u16).build(),
+                }
             }
             Op::Receive { group, .. } => opcode::Recv::new(fd, std::ptr::null_mut(), 0)
                 .buf_group(*group as u16)
@@ -574,11 +584,21 @@ impl Uring {
     fn land_received(&mut self, core: &mut Core, key: Key, group: Group, result: i32, flags: u32) {
         let more = cqueue::more(flags);
         if result > 0 {
-            let buffer = cqueue::buffer_select(flags).expect("received bytes lie in a buffer");
-            // SAFETY: the kernel has taken this buffer out of the ring, to which `publish` gave it, and has filled
-            // `result` bytes; without incremental consumption it writes there no more.
-            let chunk = unsafe { core.receive(group).lease(buffer, 0, result as u32) };
-            core.land_part(key, Outcome::Received(chunk));
+            let mut buffer = cqueue::buffer_select(flags).expect("received bytes lie in a buffer");
+            let mut left = result as u32;
+            loop {
+                let bytes = left.min(core.receive(group).buffer_bytes());
+                // SAFETY: the kernel has taken this buffer out of the ring, to which `publish` gave it, and has filled
+                // `bytes` of it; without incremental consumption it writes there no more. What did not fit one buffer
+                // went on in those that were published next.
+                let chunk = unsafe { core.receive(group).lease(buffer, 0, bytes) };
+                core.land_part(key, Outcome::Received(chunk));
+                left -= bytes;
+                if left == 0 {
+                    break;
+                }
+                buffer = self.groups[group as usize].after(buffer);
+            }
             if !more {
                 core.stream_stopped(key);
             }
@@ -748,6 +768,9 @@ struct BufferRing {
     layout: Layout,
     count: u16,
     tail: u16,
+    /// Of each buffer, the one that was published after it. It stays so until the buffer itself is published again.
+    next: Box<[u16]>,
+    last: u16,
     group: u16,
     leaked: bool,
 }
@@ -759,7 +782,8 @@ impl BufferRing {
             .expect("a ring of at most 32,768 entries");
         // SAFETY: the layout's size is not zero: a group has at least one buffer.
         let Some(entries) = NonNull::new(unsafe { alloc_zeroed(layout) }.cast()) else { handle_alloc_error(layout) };
-        let this = BufferRing { entries, layout, count, tail: 0, group, leaked: false };
+        let next = vec![0; usize::from(count)].into_boxed_slice();
+        let this = BufferRing { entries, layout, count, tail: 0, next, last: 0, group, leaked: false };
         // SAFETY: the memory is page-aligned, as large as `count` entries, and is freed only in `drop`, which runs after
         // the ring itself is gone (fields of `Uring` drop in order, `ring` first; a probe closes the group before).
         unsafe { ring.submitter().register_buf_ring_with_flags(entries.as_ptr() as u64, count, group, 0) }
@@ -779,6 +803,8 @@ impl BufferRing {
             return;
         }
         while let Some(buffer) = receive.take() {
+            self.next[usize::from(self.last)] = buffer;
+            self.last = buffer;
             // SAFETY: the index is masked by the ring's power-of-two size; the kernel reads an entry only after the tail
             // has passed it, which happens below.
             let entry = unsafe { &mut *self.entries.as_ptr().add(usize::from(self.tail & (self.count - 1))) };
@@ -791,6 +817,11 @@ impl BufferRing {
         // semantics; only this thread writes it.
         unsafe { AtomicU16::from_ptr(BufRingEntry::tail(self.entries.as_ptr()).cast_mut()) }
             .store(self.tail, Ordering::Release);
+    }
+
+    /// The buffer that was published after this one, in which the kernel goes on.
+    fn after(&self, buffer: u16) -> u16 {
+        self.next[usize::from(buffer)]
     }
 
     fn leak(&mut self) {

@@ -393,6 +393,18 @@ impl Pool {
         PoolCore::lease(&self.0, bytes)
     }
 
+    /// Bytes of pooled chunks that are leased now: one load. What was shared and has come home still counts until somebody
+    /// [looks](Pool::stats).
+    #[inline]
+    pub fn bytes(&self) -> usize {
+        self.0.bytes.get()
+    }
+
+    /// The most that may be leased at a time.
+    pub fn bytes_max(&self) -> usize {
+        self.0.bytes_max
+    }
+
     /// What it holds and what has happened to it. What was shared and has been dropped is home.
     pub fn stats(&self) -> PoolStats {
         let core = &self.0;

@@ -1,10 +1,13 @@
 //! What all systems but Linux have in common, or do without.
 
+use std::io;
 use std::net::SocketAddr;
+use std::process::Command;
+use std::time::Duration;
 
 use super::Descriptor;
 use crate::socket::{self, ListenOptions};
-use crate::{Error, Result};
+use crate::{Error, Result, Socket};
 
 /// A number in the kernel that wake-ups go through. There is none: pollers have wake-ups of their own.
 #[derive(Debug)]
@@ -39,7 +42,21 @@ pub(crate) fn random() -> u64 {
 /// the sockets (macOS). Whichever shard is awake first takes a connection.
 pub(crate) fn listeners(address: SocketAddr, count: usize, options: &ListenOptions) -> Result<Vec<socket2::Socket>> {
     let socket = socket::open_listener(address, options, |_| Ok(()))?;
-    Ok((0..count).map(|_| socket.try_clone()).collect::<std::io::Result<_>>()?)
+    Ok((0..count).map(|_| socket.try_clone()).collect::<io::Result<_>>()?)
+}
+
+/// Whether a connection waits to be accepted: not known without an accept.
+pub(crate) fn has_connection(_listener: &Descriptor) -> bool {
+    false
+}
+
+/// There are no groups: nothing spreads connections over several sockets of one address.
+pub(crate) fn join_group(_socket: &socket2::Socket) -> io::Result<()> {
+    Ok(())
+}
+
+pub(crate) fn is_in_group(_socket: &Descriptor) -> bool {
+    false
 }
 
 /// How to find out who listens on a port.
@@ -55,3 +72,64 @@ pub(crate) fn pin(cpu: usize) -> bool {
     }
     true
 }
+
+/// The connection between a process and its successor. There is none here: no process can be started that takes over another's
+/// sockets.
+#[derive(Debug)]
+pub enum Cord {}
+
+impl Cord {
+    /// Errors: always `Unsupported`.
+    pub fn tie(_successor: &mut Command) -> io::Result<Cord> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "only Linux passes listening sockets on here"))
+    }
+
+    /// None.
+    pub fn of_predecessor() -> io::Result<Option<Cord>> {
+        Ok(None)
+    }
+
+    /// Never called.
+    pub fn send(&self, _text: &str, _sockets: &[Socket]) -> io::Result<()> {
+        match *self {}
+    }
+
+    /// Never called.
+    pub fn receive(&self, _time_max: Option<Duration>) -> io::Result<Option<(String, Vec<Socket>)>> {
+        match *self {}
+    }
+}
+
+/// The service manager. None speaks as systemd does.
+#[derive(Debug)]
+pub enum Manager {}
+
+impl Manager {
+    /// None.
+    pub fn of_process() -> io::Result<Option<Manager>> {
+        Ok(None)
+    }
+
+    /// Never called.
+    pub fn tell(&self, _state: &str) -> io::Result<()> {
+        match *self {}
+    }
+
+    /// Never called.
+    pub fn watchdog_time(&self) -> Option<Duration> {
+        match *self {}
+    }
+
+    /// Nobody asks.
+    pub fn monotonic_time() -> Duration {
+        Duration::ZERO
+    }
+}
+
+/// None.
+pub fn service_sockets() -> std::result::Result<Vec<(String, Socket)>, String> {
+    Ok(Vec::new())
+}
+
+/// There is nothing to keep.
+pub fn keep_from(_successor: &mut Command) {}

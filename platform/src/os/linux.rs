@@ -11,6 +11,13 @@ use super::{Descriptor, Received, error_of};
 use crate::socket::{self, ListenOptions};
 use crate::{OpenFile, Result};
 
+/// The kernel's version, major and minor; zeroes if it does not say.
+pub(crate) fn kernel_release() -> (u32, u32) {
+    let name = rustix::system::uname();
+    let mut numbers = name.release().to_str().unwrap_or_default().split('.').map_while(|number| number.parse().ok());
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
 /// Whether datagrams come with their ECN bits. An IPv6 socket may receive from IPv4 as well, and has two switches then.
 pub(crate) fn tell_ecn(descriptor: &Descriptor, on: bool) -> Result<()> {
     use rustix::net::sockopt::{set_ip_recvtos, set_ipv6_recvtclass};
@@ -114,7 +121,16 @@ pub(crate) fn open_beneath(directory: &File, file: &OpenFile) -> io::Result<File
 /// The address is probed first without SO_REUSEPORT, so that a port in use is an error and not a silent share.
 pub(crate) fn listeners(address: SocketAddr, count: usize, options: &ListenOptions) -> Result<Vec<socket2::Socket>> {
     let probed = probe(address)?;
-    (0..count).map(|_| socket::open_listener(probed, options, |socket| socket.set_reuse_port(true))).collect()
+    (0..count).map(|_| socket::open_listener(probed, options, join_group)).collect()
+}
+
+/// Lets a socket share its address with others of this user: what the kernel calls a group.
+pub(crate) fn join_group(socket: &socket2::Socket) -> io::Result<()> {
+    socket.set_reuse_port(true)
+}
+
+pub(crate) fn is_in_group(socket: &Descriptor) -> bool {
+    socket2::SockRef::from(socket).reuse_port().unwrap_or(false)
 }
 
 /// Binds and listens without sharing, to learn whether the address is free and which port zero means, and lets go again.
@@ -125,6 +141,13 @@ fn probe(address: SocketAddr) -> Result<SocketAddr> {
     // With SO_REUSEADDR a second bind passes while nobody listens; listening is what tells.
     socket.listen(1)?;
     Ok(socket.local_addr()?.as_socket().unwrap_or(address))
+}
+
+/// Whether a connection waits to be accepted.
+pub(crate) fn has_connection(listener: &Descriptor) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut asked = [PollFd::new(listener, PollFlags::IN)];
+    poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|count| count > 0)
 }
 
 /// How to find out who listens on a port.

@@ -1,6 +1,8 @@
 //! What differs between operating systems. This file, the one of this package with `cfg(target_os)` besides the choice of
 //! `backend/mod.rs`, picks from its plain neighbours, and holds what is the same everywhere.
 
+#[cfg(target_os = "linux")]
+mod cord;
 #[cfg(not(target_os = "linux"))]
 mod elsewhere;
 #[cfg(target_os = "linux")]
@@ -8,6 +10,8 @@ mod linux;
 mod message;
 #[cfg(unix)]
 mod overflow;
+#[cfg(target_os = "linux")]
+mod service;
 #[cfg(unix)]
 mod steps;
 #[cfg(any(
@@ -32,13 +36,19 @@ mod unix;
 #[cfg(windows)]
 mod windows;
 
+#[cfg(target_os = "linux")]
+pub use cord::Cord;
 #[cfg(not(target_os = "linux"))]
 pub(crate) use elsewhere::*;
+#[cfg(not(target_os = "linux"))]
+pub use elsewhere::{Cord, Manager, keep_from, service_sockets};
 #[cfg(target_os = "linux")]
 pub(crate) use linux::*;
 pub(crate) use message::{Received, receive_from};
 #[cfg(unix)]
 pub(crate) use overflow::{SignalStack, name_overflows};
+#[cfg(target_os = "linux")]
+pub use service::{Manager, keep_from, service_sockets};
 #[cfg(all(unix, not(target_os = "linux")))]
 pub(crate) use steps::open_by_steps as open_beneath;
 #[cfg(target_os = "linux")]

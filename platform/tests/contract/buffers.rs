@@ -429,3 +429,106 @@ pub(crate) fn bulk_and_heads_do_not_share(bed: &mut Bed) {
     bed.close_all([uploader, upload, client, server]);
     bed.finish();
 }
+
+/// A receive that fills several buffers gives them in their order, however they have gone round before.
+pub(crate) fn what_spans_buffers_keeps_its_order(bed: &mut Bed) {
+    let mut bed = tiny(bed, 8);
+    let pairs: Vec<_> = (0..3).map(|_| bed.pair()).collect();
+    let tokens: Vec<_> = pairs.iter().map(|&(_, server)| bed.receive(server)).collect();
+    let mut held = Vec::new();
+    for round in 0..40 {
+        let data = pattern(2 * HEAD_BUFFER_BYTES as usize + 100 * round);
+        for &(client, _) in &pairs {
+            bed.send(client, &data);
+        }
+        for received in read_all(&mut bed, &tokens, data.len()) {
+            assert_eq!(hash(&received), hash(&data), "{}: round {round}", bed.rung.name);
+        }
+        // One buffer stays out for a while, so that they do not come home in the order in which they left.
+        bed.send(pairs[0].0, &[round as u8; PINNING_BYTES]);
+        let mut left = PINNING_BYTES;
+        while left > 0 {
+            let chunk = chunk(&mut bed, &tokens[0]);
+            left -= chunk.len();
+            held.push(chunk);
+        }
+        if round % 3 == 2 {
+            held.clear();
+        }
+    }
+    drop(held);
+    bed.abandon_all(tokens);
+    pairs.into_iter().for_each(|(client, server)| bed.close_all([client, server]));
+    bed.finish();
+}
+
+/// A stream changes over to large buffers and back at any distance from the bytes that arrive, and loses none.
+pub(crate) fn a_stream_changes_its_buffers_and_loses_nothing(bed: &mut Bed) {
+    let (client, server) = bed.pair();
+    let token = bed.receive(server);
+    for round in 0..60u32 {
+        let group = if round % 2 == 0 { Group::Bulk } else { Group::Heads };
+        let data = pattern(1 + 700 * round as usize);
+        if round % 3 == 0 {
+            bed.enter(Wait::No);
+        }
+        if round % 5 < 3 {
+            bed.draw_from(&token, group);
+        }
+        let send = bed.start(Op::Send { socket: client, data: data.clone().into(), zero_copy: false });
+        if round % 4 == 0 {
+            bed.enter(Wait::No);
+        }
+        bed.draw_from(&token, group);
+        if round % 7 == 0 {
+            // Taken back before the kernel has heard of it, and wished again.
+            bed.draw_from(&token, Group::Heads);
+            bed.draw_from(&token, group);
+        }
+        let received = bed.read(&token, data.len());
+        assert_eq!(hash(&received), hash(&data), "{}: round {round}", bed.rung.name);
+        bed.abandon(send);
+    }
+    // It draws from what it was told to.
+    for (group, counts) in [(Group::Bulk, [0, 1]), (Group::Heads, [1, 0])] {
+        bed.draw_from(&token, group);
+        bed.enter_for(Duration::from_millis(2));
+        bed.send(client, b"x");
+        let chunk = chunk(bed, &token);
+        let stats = bed.pool().stats();
+        assert_eq!([stats.heads_leased, stats.bulk_leased], counts, "{}: {chunk:?}", bed.rung.name);
+    }
+    bed.draw_from(&token, Group::Bulk);
+    bed.cancel(&token);
+    assert_eq!(bed.end(token).unwrap_err(), Error::Cancelled);
+    bed.close_all([client, server]);
+}
+
+/// A stream that waits for a buffer does not wait for it any more when it is to draw from others.
+pub(crate) fn a_starved_stream_changes_its_buffers(bed: &mut Bed) {
+    let mut bed = tiny(bed, 1);
+    let (token, pinned, handles) = starved(&mut bed);
+    bed.draw_from(&token, Group::Bulk);
+    assert_eq!(hash(&bed.read(&token, 2 * PINNING_BYTES)), hash(&pattern(2 * PINNING_BYTES)));
+    drop(pinned);
+    bed.abandon(token);
+    bed.close_all(handles);
+    bed.finish();
+}
+
+/// An upload whose reader is slow takes its share of the large buffers, and leaves some for others.
+pub(crate) fn a_slow_upload_leaves_buffers_for_others(bed: &mut Bed) {
+    let mut bed = bed.with_pool(PoolSize { head_buffers: 4, bulk_buffers: 32, bytes: 4 << 20 });
+    let (uploader, upload) = bed.pair();
+    let at_upload = bed.start(Op::Receive { socket: upload, group: Group::Bulk });
+    let sends: Vec<_> = (0..8)
+        .map(|_| bed.start(Op::Send { socket: uploader, data: pattern(1 << 20).into(), zero_copy: false }))
+        .collect();
+    bed.enter_for(Duration::from_millis(20));
+    let leased = bed.pool().stats().bulk_leased;
+    assert!((1..=STREAM_QUEUE_MAX).contains(&leased), "{}: {leased} buffers", bed.rung.name);
+    bed.abandon_all(sends);
+    bed.abandon(at_upload);
+    bed.close_all([uploader, upload]);
+    bed.finish();
+}

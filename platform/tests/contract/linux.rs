@@ -165,26 +165,33 @@ pub(crate) fn an_overflow_of_the_completion_queue_loses_nothing(bed: &mut Bed) {
 /// ring does without threads of ours, and mostly without any.)
 pub(crate) fn a_few_threads_queue_any_number_of_jobs(bed: &mut Bed) {
     const COUNT: u64 = 500;
+    /// On a busy machine the threads may have done all before this one cancels any. It does not lose every time.
+    const ROUNDS_MAX: usize = 50;
     let (_folder, path) = bed.scratch();
     let file = open(bed, OpenFile { write: true, create: true, ..open_file(&path) }).unwrap();
     let data = bytes::Bytes::from(pattern(10_000));
-    let start = |place| bed.start(Op::Write { file, offset: place * 10_000, data: data.clone().into() });
-    let mut writes: Vec<_> = (0..COUNT).map(start).collect();
-    bed.enter(Wait::No);
-    assert!(file_threads() <= FILE_THREADS_MAX, "{} threads", file_threads());
-    let last = writes.split_off(COUNT as usize / 2);
-    for write in &last {
-        bed.cancel(write);
+    for round in 1..=ROUNDS_MAX {
+        let start = |place| bed.start(Op::Write { file, offset: place * 10_000, data: data.clone().into() });
+        let mut writes: Vec<_> = (0..COUNT).map(start).collect();
+        bed.enter(Wait::No);
+        let last = writes.split_off(COUNT as usize / 2);
+        for write in &last {
+            bed.cancel(write);
+        }
+        bed.enter(Wait::No);
+        assert!(file_threads() <= FILE_THREADS_MAX, "{} threads", file_threads());
+        for write in writes {
+            assert!(matches!(bed.end(write), Ok(Outcome::Sent { bytes: 10_000, .. })));
+        }
+        let ended: Vec<_> = last.into_iter().map(|write| bed.end(write)).collect();
+        let done = ended.iter().filter(|ended| matches!(ended, Ok(Outcome::Sent { bytes: 10_000, .. }))).count();
+        let cancelled = ended.iter().filter(|ended| matches!(ended, Err(Error::Cancelled))).count();
+        assert_eq!(done + cancelled, ended.len(), "done or not begun");
+        if bed.rung.name != "epoll" || cancelled > 0 {
+            break;
+        }
+        assert!(round < ROUNDS_MAX, "some were still in line");
     }
-    for write in writes {
-        assert!(matches!(bed.end(write), Ok(Outcome::Sent { bytes: 10_000, .. })));
-    }
-    let ended: Vec<_> = last.into_iter().map(|write| bed.end(write)).collect();
-    let done = ended.iter().filter(|ended| matches!(ended, Ok(Outcome::Sent { bytes: 10_000, .. }))).count();
-    let cancelled = ended.iter().filter(|ended| matches!(ended, Err(Error::Cancelled))).count();
-    assert_eq!(done + cancelled, ended.len(), "done or not begun");
-    assert!(bed.rung.name != "epoll" || cancelled > 0, "some were still in line");
-    assert!(file_threads() <= FILE_THREADS_MAX);
     bed.close(file);
 }
 

@@ -16,6 +16,7 @@
 //! | a descriptor closed or reused while an entry is pending | `slots::closing_cancels_what_is_in_flight_first`, `slots::a_reused_descriptor_sees_nothing_of_its_past`, `slots::a_stale_handle_is_closed_for_everything` |
 //! | the completion queue overflows and hangs | `linux::an_overflow_of_the_completion_queue_loses_nothing`, `slots::ten_thousand_operations_overflow_no_queue` |
 //! | ENOBUFS ends a multishot receive | `buffers::enobufs_with_a_pool_of_one_buffer`, `buffers::a_starved_stream_waits_as_long_as_it_must` |
+//! | a receive into several buffers gives them in another order | `buffers::what_spans_buffers_keeps_its_order` |
 //! | a zero-copy notification late, early or missing | `streams::zero_copy_gives_its_buffer_back_once`, `endings`; late ones in the machine's own `a_zero_copy_send_keeps_its_memory_and_handle_until_notified` |
 //! | short or unordered sends corrupt the stream | `streams::short_sends_keep_the_stream_whole`, `streams::sends_started_together_leave_in_order` |
 //! | a link of silent entries never completes | `links::no_entry_is_linked_or_silent` |
@@ -168,6 +169,9 @@ contract! {
         buffers::a_paused_stream_can_be_abandoned,
         buffers::a_cancelled_receive_loses_no_buffer,
         buffers::a_lease_outlives_the_reactor,
+        buffers::what_spans_buffers_keeps_its_order,
+        buffers::a_stream_changes_its_buffers_and_loses_nothing,
+        buffers::a_starved_stream_changes_its_buffers,
         #[cfg(unix)]
         bell::a_simulated_machine_has_no_bell,
         clock::a_wait_ends_at_its_time,
@@ -205,6 +209,7 @@ contract! {
     ],
     kernels: [
         buffers::a_sleeping_shard_is_woken_for_the_buffer_it_waits_for,
+        buffers::a_slow_upload_leaves_buffers_for_others,
         buffers::a_stream_that_is_cancelled_as_it_starves_ends,
         #[cfg(target_os = "linux")]
         linux::where_no_way_leads_is_unreachable,

@@ -2,9 +2,14 @@
 //! order.
 //!
 //! The thread that calls [`run`](Builder::run) becomes the coordinator: it decides where shards run and on which backend,
-//! waits for signals and for shards to end, and serves nobody. The first SIGTERM or SIGINT begins the drain: shards take on
-//! no new work and finish what they have, within the drain limit; a second one ends the process at once.
+//! waits for signals and for shards to end, and serves nobody. The first SIGTERM or SIGINT begins the drain: for a notice's
+//! time the process only says that it is not ready, then shards take on no new work and finish what they have, within the
+//! drain limit; a second one ends the process at once. SIGUSR2 starts a successor, which is left the listening sockets; once
+//! that serves, this process drains.
 
+pub(crate) mod heritage;
+mod manager;
+mod restart;
 mod signals;
 pub mod simulation;
 pub(crate) mod start;
@@ -12,9 +17,10 @@ pub(crate) mod start;
 use std::any::Any;
 use std::fmt;
 use std::future::Future;
+use std::net::{SocketAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -23,12 +29,15 @@ use platform::topology::{CpuId, Placement, Topology};
 use platform::{BackendKind, Choice, Config, Features, Reactor, Selection, Unparker};
 
 use crate::inbox::Remote;
-use crate::limits::{DRAIN_TIME_MAX, OFFLOAD_LOOK_EVERY, SPIN_TIME_MAX, START_TIME_MAX, STOP_TIME_MAX};
+use crate::limits::{CLAIM_TIME_MAX, DRAIN_TIME_MAX, OFFLOAD_LOOK_EVERY, SPIN_TIME_MAX, START_TIME_MAX, STOP_TIME_MAX};
 use crate::models::offload::{Bounds, Offloader, Pool};
 use crate::scope::Cause;
 use crate::shard::{Running, Seed, panic_text};
 use crate::stats::ShardStats;
 use crate::{JoinHandle, Shard};
+use heritage::{Heritage, Kept, Left, Purpose};
+use manager::Managed;
+use restart::{Predecessor, Program, Successor};
 use start::Start;
 
 /// A set of shards that run one program. See [`Runtime::builder`].
@@ -42,6 +51,7 @@ pub struct Builder {
     choice: Option<Choice>,
     oversubscribe: bool,
     config: Config,
+    drain_notice: Duration,
     pub(crate) drain_time_max: Duration,
     handle_signals: bool,
     announce: bool,
@@ -85,13 +95,70 @@ pub struct Fleet {
     pub cpus: Vec<Option<CpuId>>,
     /// Which backend, and why.
     pub selection: Selection,
-    is_draining: Arc<AtomicBool>,
+    phase: Arc<AtomicU8>,
+    heritage: Arc<Heritage>,
+}
+
+/// How far a runtime's life has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// It starts or serves.
+    Serving,
+    /// It serves as before, and says that it is not ready, so that no more is sent its way.
+    Noticed,
+    /// It takes on nothing new and finishes what is in hand.
+    Draining,
+    /// The drain limit has passed: what is left is dropped.
+    Stopping,
+}
+
+impl Phase {
+    /// All, in their order.
+    pub const ALL: [Phase; 4] = [Phase::Serving, Phase::Noticed, Phase::Draining, Phase::Stopping];
+
+    /// What it is called in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Phase::Serving => "serving",
+            Phase::Noticed => "noticed",
+            Phase::Draining => "draining",
+            Phase::Stopping => "stopping",
+        }
+    }
+}
+
+/// A listening socket for threads beside the shards, which a successor gets with the others.
+#[derive(Debug)]
+pub struct Outside {
+    /// The socket; calls on it wait.
+    pub listener: TcpListener,
+    _kept: Vec<Kept>,
+}
+
+impl From<TcpListener> for Outside {
+    /// One that no successor gets.
+    fn from(listener: TcpListener) -> Self {
+        Outside { listener, _kept: Vec::new() }
+    }
 }
 
 impl Fleet {
-    /// Whether the drain has begun.
-    pub fn is_draining(&self) -> bool {
-        self.is_draining.load(Ordering::Acquire)
+    /// How far its life has come.
+    pub fn phase(&self) -> Phase {
+        Phase::ALL[usize::from(self.phase.load(Ordering::Acquire))]
+    }
+
+    /// Listens for threads beside the shards: on a socket that another process has left for this address, or a new one.
+    ///
+    /// Errors: the address cannot be had.
+    pub fn listen(&self, address: SocketAddr) -> std::io::Result<Outside> {
+        let socket = match self.heritage.claim(Purpose::Outside, address).into_iter().next() {
+            Some(socket) => socket,
+            None => TcpListener::bind(address)?.into(),
+        };
+        let _kept = self.heritage.hold(Purpose::Outside, address, std::slice::from_ref(&socket));
+        let listener = socket.into_listener().map_err(std::io::Error::other)?;
+        Ok(Outside { listener, _kept })
     }
 }
 
@@ -107,8 +174,14 @@ enum Event<E> {
     Gone { shard: usize },
     /// Offloaded jobs wait that no thread is there for.
     ThreadWanted,
-    /// The process was told to end.
+    /// The process was told to end, or to restart.
     Signal(i32),
+    /// All shards serve.
+    AllServe,
+    /// What has become of the successor: it serves, with these of what it was left; or it does not, and why.
+    Successor(Result<Vec<usize>, String>),
+    /// The predecessor was told to end, and takes this process with it.
+    Stop,
 }
 
 impl Runtime {
@@ -120,6 +193,7 @@ impl Runtime {
             choice: None,
             oversubscribe: false,
             config: Config::default(),
+            drain_notice: Duration::ZERO,
             drain_time_max: DRAIN_TIME_MAX,
             handle_signals: true,
             announce: true,
@@ -155,13 +229,21 @@ impl Builder {
         self
     }
 
-    /// How long a drain may take; 30 s by default.
+    /// How long it serves as before once it was told to end, and only says that it is not ready: as long as whoever sends
+    /// requests its way (a load balancer, Kubernetes) takes to notice that. Not at all by default. The drain begins after it.
+    /// A successor that serves makes it needless: a hot restart does without.
+    pub fn drain_notice(mut self, time: Duration) -> Self {
+        self.drain_notice = time;
+        self
+    }
+
+    /// How long a drain may take; 30 s by default. What is not finished by then is dropped.
     pub fn drain_time_max(mut self, time: Duration) -> Self {
         self.drain_time_max = time;
         self
     }
 
-    /// Whether SIGTERM and SIGINT begin the drain; they do by default.
+    /// Whether SIGTERM and SIGINT begin the drain, and SIGUSR2 a hot restart; they do by default.
     pub fn handle_signals(mut self, yes: bool) -> Self {
         self.handle_signals = yes;
         self
@@ -226,16 +308,45 @@ impl Builder {
     }
 
     /// Like [`run`](Builder::run), and calls `started` once all shards stand, before any `main` runs: for what watches them
-    /// from outside.
-    pub fn run_with<E, F>(self, started: impl FnOnce(&Fleet) -> Result<(), String>, main: F) -> Result<(), RunError<E>>
+    /// from outside. What it gives is dropped when the shards have ended, or a successor has taken over.
+    pub fn run_with<E, F, W>(
+        self,
+        started: impl FnOnce(&Fleet) -> Result<W, String>,
+        main: F,
+    ) -> Result<(), RunError<E>>
     where
         E: Send + 'static,
         F: AsyncFn(Shard) -> Result<(), E> + Send + Sync + 'static,
     {
-        let plan = self.plan().map_err(RunError::Setup)?;
+        let predecessor = Predecessor::find().map_err(RunError::Setup)?;
+        let outcome = self.run_after(predecessor.as_ref(), started, main);
+        if let (Some(predecessor), Err(error)) = (predecessor, &outcome) {
+            predecessor.failed(&error.in_short());
+        }
+        outcome
+    }
+
+    fn run_after<E, F, W>(
+        self,
+        predecessor: Option<&Predecessor>,
+        started: impl FnOnce(&Fleet) -> Result<W, String>,
+        main: F,
+    ) -> Result<(), RunError<E>>
+    where
+        E: Send + 'static,
+        F: AsyncFn(Shard) -> Result<(), E> + Send + Sync + 'static,
+    {
+        let program = Program::of_process();
+        let plan = self.plan(predecessor).map_err(RunError::Setup)?;
+        let managed = Managed::of_process(now());
         let main = Arc::new(main);
         let (events, inbox) = channel();
-        let is_draining = Arc::new(AtomicBool::new(false));
+        let serving = events.clone();
+        // Without a coordinator nobody wants to know.
+        plan.start.when_all_serve(move || _ = serving.send(Event::AllServe));
+        if let Some(predecessor) = predecessor {
+            predecessor.listen(events.clone()).map_err(RunError::Setup)?;
+        }
         let signals = match self.handle_signals {
             true => Some(signals::watch(events.clone()).map_err(RunError::Setup)?),
             false => None,
@@ -261,14 +372,23 @@ impl Builder {
                 .spawn(thread)
                 .map_err(|error| RunError::Setup(format!("no thread for shard {number}: {error}")))?;
         }
-        drop(events);
         let mut coordinator = Coordinator {
             plan: &plan,
             inbox,
+            events,
             remotes: Vec::new(),
-            is_draining,
+            phase: Arc::default(),
+            drain_notice: self.drain_notice,
             drain_time_max: self.drain_time_max,
+            notice_end: None,
+            drain_end: None,
+            claim_end: None,
             threads_started: 0,
+            managed,
+            program,
+            predecessor,
+            successor: None,
+            watcher: None,
         };
         let outcome = coordinator.conduct(gates, self.announce, started);
         if let Some(signals) = signals {
@@ -278,14 +398,21 @@ impl Builder {
     }
 
     /// Decides what can be decided before any thread starts.
-    fn plan(&self) -> Result<Plan, String> {
+    fn plan(&self, predecessor: Option<&Predecessor>) -> Result<Plan, String> {
         let topology = Topology::read();
         let placement = topology.place(self.shards, self.oversubscribe).map_err(|error| error.to_string())?;
         let (selection, config) = self.select()?;
         let count = placement.shards.len();
+        let mut left = match predecessor {
+            Some(predecessor) => predecessor.leaves(selection.kind)?,
+            None => Vec::new(),
+        };
+        left.extend(of_service_manager()?);
+        let heritage = Heritage::new(self.handle_signals, left);
         Ok(Plan {
             why: Arc::from(selection.why.as_str()),
-            start: Start::new(count),
+            start: Start::with(count, Arc::clone(&heritage)),
+            heritage,
             stats: (0..count).map(|_| Arc::default()).collect(),
             pool: Pool::new(count, self.offload_bounds(&topology)),
             placement,
@@ -319,42 +446,57 @@ struct Plan {
     config: Config,
     why: Arc<str>,
     start: Arc<Start>,
+    heritage: Arc<Heritage>,
     stats: Vec<Arc<ShardStats>>,
     pool: Arc<Pool>,
 }
 
-struct Coordinator<'a, E> {
+struct Coordinator<'a, E, W> {
     plan: &'a Plan,
     inbox: Receiver<Event<E>>,
+    events: Sender<Event<E>>,
     /// Those that stand, by number.
     remotes: Vec<Option<Remote>>,
-    is_draining: Arc<AtomicBool>,
+    phase: Arc<AtomicU8>,
+    drain_notice: Duration,
     drain_time_max: Duration,
+    /// When the notice is over.
+    notice_end: Option<Instant>,
+    /// When the drain must have ended, once it has begun; then, when the stop must.
+    drain_end: Option<Instant>,
+    /// When what nobody has claimed of what was left is let go.
+    claim_end: Option<Instant>,
     /// Of the pool, so far.
     threads_started: usize,
+    managed: Managed,
+    program: std::io::Result<Program>,
+    predecessor: Option<&'a Predecessor>,
+    /// One that was started and has not said what has become of it.
+    successor: Option<Successor>,
+    /// What watches the shards from outside.
+    watcher: Option<W>,
 }
 
-impl<E> Coordinator<'_, E> {
+impl<E: Send + 'static, W> Coordinator<'_, E, W> {
     /// Sees the shards through their life.
     fn conduct(
         &mut self,
         gates: Vec<Sender<()>>,
         announce: bool,
-        started: impl FnOnce(&Fleet) -> Result<(), String>,
+        started: impl FnOnce(&Fleet) -> Result<W, String>,
     ) -> Result<(), RunError<E>> {
         self.gather()?;
         let fleet = self.fleet();
         if announce {
             self.announce();
         }
-        started(&fleet).map_err(RunError::Setup)?;
+        self.watcher = Some(started(&fleet).map_err(RunError::Setup)?);
         for gate in gates {
             // A shard that has ended meanwhile reports it.
             let _ = gate.send(());
         }
-        let mut deadline = None;
-        let outcome = self.attend(&mut deadline);
-        outcome.and(self.end_jobs(deadline))
+        let outcome = self.attend();
+        outcome.and(self.end_jobs())
     }
 
     /// Waits until all shards stand. Without their gate's word, those that do end again when the gates are dropped.
@@ -369,26 +511,26 @@ impl<E> Coordinator<'_, E> {
                 Ok(Event::Ended { shard, .. } | Event::Gone { shard }) => {
                     return Err(RunError::Setup(format!("shard {shard} ended while it started")));
                 }
-                Ok(Event::Signal(_)) => return Err(RunError::Setup("told to end while starting".to_owned())),
-                // No shard runs anything yet.
-                Ok(Event::ThreadWanted) => {}
+                Ok(Event::Signal(signal)) if Some(signal) == signals::RESTART => {
+                    tracing::warn!("no restart: this process is starting");
+                }
+                Ok(Event::Signal(_) | Event::Stop) => {
+                    return Err(RunError::Setup("told to end while starting".to_owned()));
+                }
+                // No shard runs anything yet, and none is told of a successor.
+                Ok(Event::ThreadWanted | Event::AllServe | Event::Successor(_)) => {}
                 Err(_) => return Err(RunError::Setup("the shards did not start in time".to_owned())),
             }
         }
         Ok(())
     }
 
-    /// Waits until all shards have ended, and begins the drain when a signal or a failure says so.
-    fn attend(&mut self, deadline: &mut Option<Instant>) -> Result<(), RunError<E>> {
+    /// Waits until all shards have ended, and begins the drain when a signal, a failure or a successor says so.
+    fn attend(&mut self) -> Result<(), RunError<E>> {
         let mut running = self.remotes.len();
         let mut outcome = Ok(());
-        let mut is_stopping = false;
         while running > 0 {
-            let event = match *deadline {
-                None => self.inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(at) => self.inbox.recv_timeout(at.saturating_duration_since(now())),
-            };
-            match event {
+            match self.next_event() {
                 Ok(Event::Gone { shard }) => {
                     running -= 1;
                     self.plan.start.ended(shard);
@@ -401,30 +543,178 @@ impl<E> Coordinator<'_, E> {
                         Err(panic) => RunError::Panicked { shard, text: panic_text(&*panic).to_owned() },
                     };
                     outcome = outcome.and(Err(failure));
-                    deadline.get_or_insert_with(|| now() + self.drain_time_max);
-                    self.begin_drain();
+                    self.drain();
                 }
-                Ok(Event::Signal(signal)) if deadline.is_some() => end_at_once(signal),
-                Ok(Event::Signal(signal)) => {
-                    tracing::info!(signal, limit = ?self.drain_time_max, "draining; a second signal ends at once");
-                    *deadline = Some(now() + self.drain_time_max);
-                    self.begin_drain();
+                Ok(Event::Signal(signal)) if Some(signal) == signals::RESTART => self.restart(),
+                Ok(Event::Signal(signal)) if self.phase() > Phase::Serving => end_at_once(signal),
+                Ok(Event::Signal(signal)) => self.end_in_order(signal),
+                Ok(Event::Stop) if self.phase() == Phase::Serving => {
+                    tracing::info!("draining: the process before this one was told to end");
+                    self.drain();
                 }
+                Ok(Event::AllServe) => {
+                    self.claim_end = Some(now() + CLAIM_TIME_MAX);
+                    self.look_whether_ready();
+                }
+                Ok(Event::Successor(told)) => self.hear_of_successor(told),
                 Ok(Event::ThreadWanted) => self.start_thread(),
-                Ok(Event::Started { .. } | Event::Failed(_)) => {}
-                Err(RecvTimeoutError::Timeout) if !is_stopping => {
-                    is_stopping = true;
-                    tracing::warn!(shards = running, "the drain limit has passed: what is left is dropped");
-                    outcome = outcome.and(Err(RunError::DrainTimedOut));
-                    *deadline = Some(now() + STOP_TIME_MAX);
-                    self.stop();
-                }
-                // A shard whose code never yields cannot be stopped; the process ends without it.
-                Err(_) => return outcome.and(Err(RunError::DrainTimedOut)),
+                Ok(Event::Started { .. } | Event::Failed(_) | Event::Stop) => {}
+                Err(RecvTimeoutError::Timeout) => match self.phase() {
+                    _ if self.has_passed(self.drain_end) && self.phase() == Phase::Stopping => {
+                        // A shard whose code never yields cannot be stopped; the process ends without it.
+                        return outcome.and(Err(RunError::DrainTimedOut));
+                    }
+                    _ if self.has_passed(self.drain_end) => {
+                        tracing::warn!(shards = running, "the drain limit has passed: what is left is dropped");
+                        outcome = outcome.and(Err(RunError::DrainTimedOut));
+                        self.enter(Phase::Stopping);
+                        self.drain_end = Some(now() + STOP_TIME_MAX);
+                        self.stop();
+                    }
+                    Phase::Noticed if self.has_passed(self.notice_end) => self.drain(),
+                    _ => {
+                        self.look_whether_ready();
+                        self.managed.look(now(), &self.remotes);
+                    }
+                },
+                Err(RecvTimeoutError::Disconnected) => unreachable!("this thread has a sender"),
             }
+        }
+        if self.phase() > Phase::Serving {
+            tracing::info!("drained");
         }
         outcome
     }
+
+    /// Waits for what comes next, until something is due at the longest.
+    fn next_event(&self) -> Result<Event<E>, RecvTimeoutError> {
+        let ends = [self.notice_end, self.drain_end, self.claim_end, self.managed.due()];
+        match ends.into_iter().flatten().min() {
+            None => self.inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(at) => self.inbox.recv_timeout(at.saturating_duration_since(now())),
+        }
+    }
+
+    fn phase(&self) -> Phase {
+        Phase::ALL[usize::from(self.phase.load(Ordering::Acquire))]
+    }
+
+    fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Release);
+    }
+
+    fn has_passed(&self, end: Option<Instant>) -> bool {
+        end.is_some_and(|end| now() >= end)
+    }
+
+    /// All shards serve: whoever waits for that is told once everything that was left is claimed, or has waited long enough.
+    fn look_whether_ready(&mut self) {
+        let Some(end) = self.claim_end else { return };
+        if !self.plan.heritage.is_claimed() && now() < end {
+            return;
+        }
+        self.claim_end = None;
+        let (claimed, unclaimed) = self.plan.heritage.settle();
+        for address in unclaimed {
+            tracing::warn!("no shard serves {address}, for which another process has left sockets");
+        }
+        match self.predecessor {
+            Some(predecessor) => predecessor.ready(&claimed),
+            None => self.managed.ready(),
+        }
+    }
+
+    // ---- the end -----------------------------------------------------------------------------------------------------
+
+    /// The first signal.
+    fn end_in_order(&mut self, signal: i32) {
+        if let Some(successor) = self.successor.take() {
+            successor.stop();
+        }
+        self.managed.stopping();
+        if self.drain_notice.is_zero() {
+            tracing::info!(signal, limit = ?self.drain_time_max, "draining; a second signal ends at once");
+            return self.drain();
+        }
+        let notice = self.drain_notice;
+        tracing::info!(signal, ?notice, "not ready any more, and serving as before; a second signal ends at once");
+        self.enter(Phase::Noticed);
+        self.notice_end = Some(now() + notice);
+    }
+
+    /// Begins the drain.
+    fn drain(&mut self) {
+        if self.phase() >= Phase::Draining {
+            return;
+        }
+        if self.notice_end.take().is_some() {
+            tracing::info!(limit = ?self.drain_time_max, "draining");
+        }
+        self.enter(Phase::Draining);
+        self.drain_end = Some(now() + self.drain_time_max);
+        for remote in self.remotes.iter().flatten() {
+            // A shard that has stopped has nothing to drain.
+            let _ = remote.send(Shard::drain);
+        }
+    }
+
+    fn stop(&self) {
+        for remote in self.remotes.iter().flatten() {
+            let _ = remote.send(|shard| shard.scope().cancel_for(Cause::ShardEnded));
+        }
+    }
+
+    // ---- the hot restart ---------------------------------------------------------------------------------------------
+
+    /// Starts a successor.
+    fn restart(&mut self) {
+        if self.phase() > Phase::Serving {
+            return tracing::warn!("no restart: this process is ending");
+        }
+        if self.successor.is_some() {
+            return tracing::warn!("no restart: one is under way");
+        }
+        let started = match &self.program {
+            Ok(program) => {
+                self.managed.reloading();
+                let left = self.plan.heritage.bequeath();
+                Successor::start(program, left, self.plan.selection.kind, self.events.clone())
+            }
+            Err(error) => Err(std::io::Error::new(error.kind(), error.to_string())),
+        };
+        match started {
+            Ok(successor) => {
+                tracing::info!(id = successor.id, "a successor starts");
+                self.successor = Some(successor);
+            }
+            Err(error) => {
+                tracing::error!("no successor, and this process serves on: {error}");
+                self.managed.ready();
+            }
+        }
+    }
+
+    fn hear_of_successor(&mut self, told: Result<Vec<usize>, String>) {
+        // This process was told to end meanwhile, and has told the successor.
+        let Some(successor) = self.successor.take() else { return };
+        match told {
+            Ok(claimed) => {
+                tracing::info!(id = successor.id, limit = ?self.drain_time_max, "draining: the successor serves");
+                self.plan.heritage.taken(&claimed);
+                self.managed.succeeded_by(successor.id);
+                successor.go();
+                self.drain();
+                // The successor answers there now.
+                self.watcher = None;
+            }
+            Err(why) => {
+                tracing::error!(id = successor.id, "the successor has failed, and this process serves on: {why}");
+                self.managed.ready();
+            }
+        }
+    }
+
+    // ---- offloaded jobs ----------------------------------------------------------------------------------------------
 
     /// One more thread for the pool. This thread is not pinned, so that one is not either.
     fn start_thread(&mut self) {
@@ -439,11 +729,11 @@ impl<E> Coordinator<'_, E> {
 
     /// All shards have ended, and nobody waits any more for what they have offloaded; but what runs is given the rest of the
     /// drain's time to finish.
-    fn end_jobs(&mut self, deadline: Option<Instant>) -> Result<(), RunError<E>> {
+    fn end_jobs(&mut self) -> Result<(), RunError<E>> {
         let pool = &self.plan.pool;
         pool.close();
-        let mut is_told = deadline.is_some();
-        let deadline = deadline.unwrap_or_else(|| now() + self.drain_time_max);
+        let mut is_told = self.drain_end.is_some();
+        let deadline = self.drain_end.unwrap_or_else(|| now() + self.drain_time_max);
         loop {
             let left = deadline.saturating_duration_since(now());
             match pool.wait_for_threads(left.min(OFFLOAD_LOOK_EVERY)) {
@@ -469,27 +759,14 @@ impl<E> Coordinator<'_, E> {
         }
     }
 
-    fn begin_drain(&self) {
-        self.is_draining.store(true, Ordering::Release);
-        for remote in self.remotes.iter().flatten() {
-            // A shard that has stopped has nothing to drain.
-            let _ = remote.send(Shard::drain);
-        }
-    }
-
-    fn stop(&self) {
-        for remote in self.remotes.iter().flatten() {
-            let _ = remote.send(|shard| shard.scope().cancel_for(Cause::ShardEnded));
-        }
-    }
-
     fn fleet(&self) -> Fleet {
         Fleet {
             remotes: self.remotes.iter().flatten().cloned().collect(),
             stats: self.plan.stats.clone(),
             cpus: self.plan.placement.shards.clone(),
             selection: self.plan.selection.clone(),
-            is_draining: Arc::clone(&self.is_draining),
+            phase: Arc::clone(&self.phase),
+            heritage: Arc::clone(&self.plan.heritage),
         }
     }
 
@@ -623,13 +900,41 @@ fn end_at_once(signal: i32) -> ! {
     std::process::exit(128 + signal)
 }
 
+/// What a service manager has opened for this process.
+fn of_service_manager() -> Result<Vec<Left>, String> {
+    let sockets = platform::service_sockets()?;
+    let mut all = Vec::<Left>::new();
+    for (name, socket) in sockets {
+        let address = socket.local_address().map_err(|error| format!("the socket \"{name}\": {error}"))?;
+        tracing::info!("the service manager has opened {address} (\"{name}\")");
+        match all.iter_mut().find(|left| left.address == address) {
+            Some(left) => left.sockets.push(socket),
+            // No predecessor numbers as high.
+            None => all.push(Left { number: usize::MAX, purpose: None, address, sockets: vec![socket] }),
+        }
+    }
+    Ok(all)
+}
+
+impl<E> RunError<E> {
+    /// For whoever does not know the program's own errors.
+    fn in_short(&self) -> String {
+        match self {
+            RunError::Setup(reason) => reason.clone(),
+            RunError::Main { shard, .. } => {
+                format!("`main` failed on shard {shard}; what it has said stands before this")
+            }
+            RunError::Panicked { shard, text } => format!("`main` panicked on shard {shard}: {text}"),
+            RunError::DrainTimedOut => "the drain limit passed before all work was finished".to_owned(),
+        }
+    }
+}
+
 impl<E: fmt::Display> fmt::Display for RunError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            RunError::Setup(reason) => f.write_str(reason),
             RunError::Main { error, .. } => write!(f, "{error}"),
-            RunError::Panicked { shard, text } => write!(f, "`main` panicked on shard {shard}: {text}"),
-            RunError::DrainTimedOut => f.write_str("the drain limit passed before all work was finished"),
+            other => f.write_str(&other.in_short()),
         }
     }
 }

@@ -2,8 +2,10 @@
 //!
 //! Every shard calls [`listen`] as its own `main` comes to it; the n-th call on one shard belongs with the n-th call on all
 //! others. When the last has come, the declarations are compared, all sockets are opened in shard order, and each shard is
-//! handed its own. So a port in use, or shards that disagree, is one clear error for all of them.
+//! handed its own. So a port in use, or shards that disagree, is one clear error for all of them. Sockets that another process
+//! has left, a predecessor or the service manager, enter here.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::panic::Location;
@@ -13,33 +15,29 @@ use std::task::{Poll, Waker};
 
 use platform::{ListenError, ListenOptions, Socket};
 
+use super::heritage::{Heritage, Kept, Purpose};
 use crate::mesh::fabric::Fabric;
 use crate::{Counter, Shard};
 
 /// What one shard got from a barrier.
 #[derive(Debug)]
 pub struct Listening {
-    /// This shard's listening socket.
-    pub socket: Socket,
+    /// This shard's listening sockets: one, or more where another process has left more than there are shards. None if one
+    /// shard accepts for all, and it is another.
+    pub sockets: Vec<Socket>,
+    /// One shard accepts for all: since the shards asked for it, or since what another process has left is a single socket
+    /// that no other can join.
+    pub on_one: bool,
     /// The address, with the port that the kernel chose for port zero.
     pub address: SocketAddr,
     /// Whether this shard is the one that speaks for all (in a log line, say).
-    pub is_speaker: bool,
-}
-
-/// What one shard got from a barrier after which one of them accepts for all.
-#[derive(Debug)]
-pub struct OneListening {
-    /// The listening socket, for the shard that accepts.
-    pub socket: Option<Socket>,
-    /// The address, with the port that the kernel chose for port zero.
-    pub address: SocketAddr,
-    /// Whether this shard is the one that speaks for all.
     pub is_speaker: bool,
     /// Tells this address from others: the same number on every shard.
     pub number: usize,
     /// One for each shard.
     pub tallies: Arc<[Tally]>,
+    /// What a successor gets of this shard's sockets; to be dropped with them.
+    pub kept: Kept,
 }
 
 /// What one shard tells the others of an address that one of them accepts for, in memory that it alone writes and all read.
@@ -95,18 +93,22 @@ pub struct Declaration {
 }
 
 /// What all shards of a runtime share while they start.
-#[derive(Debug)]
 pub(crate) struct Start {
     count: usize,
     fabric: Arc<Fabric>,
+    heritage: Arc<Heritage>,
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     rounds: Vec<Round>,
     /// Shards that have ended.
     ended: Vec<usize>,
+    /// Shards that serve.
+    serving: BTreeSet<usize>,
+    /// Told once that all do.
+    when_all_serve: Option<Box<dyn FnOnce() + Send>>,
 }
 
 /// The n-th call of all shards.
@@ -123,12 +125,19 @@ struct Round {
 struct Opened {
     tallies: Arc<[Tally]>,
     address: SocketAddr,
-    sockets: Vec<Option<Socket>>,
+    on_one: bool,
+    /// Of each shard, until it takes them.
+    dealt: Vec<(Vec<Socket>, Kept)>,
 }
 
 impl Start {
     pub(crate) fn new(count: usize) -> Arc<Self> {
-        Arc::new(Start { count, fabric: Fabric::new(count), state: Mutex::default() })
+        Start::with(count, Arc::default())
+    }
+
+    /// With what other processes have left.
+    pub(crate) fn with(count: usize, heritage: Arc<Heritage>) -> Arc<Self> {
+        Arc::new(Start { count, fabric: Fabric::new(count), heritage, state: Mutex::default() })
     }
 
     /// Where the shards find each other.
@@ -142,6 +151,22 @@ impl Start {
         state.ended.push(shard);
         for round in &mut state.rounds {
             round.fail_if_absent(shard);
+        }
+    }
+
+    /// Has `act` called when all shards serve.
+    pub(crate) fn when_all_serve(&self, act: impl FnOnce() + Send + 'static) {
+        self.lock().when_all_serve = Some(Box::new(act));
+    }
+
+    /// A shard serves.
+    pub(crate) fn serves(&self, shard: usize) {
+        let mut state = self.lock();
+        state.serving.insert(shard);
+        if state.serving.len() == self.count
+            && let Some(act) = state.when_all_serve.take()
+        {
+            act();
         }
     }
 
@@ -169,24 +194,14 @@ impl Start {
         }
         if is_last && round.outcome.is_none() {
             // Every shard waits for this one, so holding the lock meanwhile holds up nobody.
-            let count = if declaration.on_one { 1 } else { self.count };
-            let opened =
-                shard.with_reactor(|reactor| reactor.listen(declaration.address, count, options)).map(|sockets| {
-                    let tallies = (0..self.count).map(|_| Tally::default()).collect();
-                    let first = sockets.first().map(Socket::local_address);
-                    let address = first.and_then(Result::ok).unwrap_or(declaration.address);
-                    let mut sockets: Vec<_> = sockets.into_iter().map(Some).collect();
-                    sockets.resize_with(self.count, || None);
-                    Opened { tallies, address, sockets }
-                });
-            round.conclude(opened.map_err(StartError::Listen));
+            round.conclude(self.open(shard, &declaration, options).map_err(StartError::Listen));
         }
         for shard in ended {
             round.fail_if_absent(shard);
         }
     }
 
-    fn poll_outcome(&self, shard: usize, ordinal: usize, waker: &Waker) -> Poll<Result<OneListening, StartError>> {
+    fn poll_outcome(&self, shard: usize, ordinal: usize, waker: &Waker) -> Poll<Result<Listening, StartError>> {
         let mut state = self.lock();
         let round = &mut state.rounds[ordinal];
         match &mut round.outcome {
@@ -195,14 +210,49 @@ impl Start {
                 Poll::Pending
             }
             Some(Err(error)) => Poll::Ready(Err(error.clone())),
-            Some(Ok(opened)) => Poll::Ready(Ok(OneListening {
-                socket: opened.sockets[shard].take(),
-                address: opened.address,
-                is_speaker: shard == 0,
-                number: ordinal,
-                tallies: Arc::clone(&opened.tallies),
-            })),
+            Some(Ok(opened)) => {
+                let (sockets, kept) = std::mem::take(&mut opened.dealt[shard]);
+                Poll::Ready(Ok(Listening {
+                    sockets,
+                    on_one: opened.on_one,
+                    address: opened.address,
+                    is_speaker: shard == 0,
+                    number: ordinal,
+                    tallies: Arc::clone(&opened.tallies),
+                    kept,
+                }))
+            }
         }
+    }
+
+    /// Takes the sockets that another process has left for this address, and opens what is missing.
+    fn open(&self, shard: &Shard, declaration: &Declaration, options: &ListenOptions) -> Result<Opened, ListenError> {
+        let address = declaration.address;
+        let mut on_one = declaration.on_one;
+        let wanted = if on_one { 1 } else { self.count };
+        let mut sockets = self.heritage.claim(Purpose::Serve, address);
+        match sockets.first() {
+            None => sockets = shard.with_reactor(|reactor| reactor.listen(address, wanted, options))?,
+            // All are taken, however many: closing one would reset what waits in its queue.
+            Some(_) if sockets.len() >= wanted => {}
+            Some(first) => match platform::listen_beside(first, wanted - sockets.len(), options) {
+                Ok(more) => sockets.extend(more),
+                Err(error) => {
+                    tracing::info!("shard 0 accepts for all at {address}: no other socket can join it ({error})");
+                    on_one = true;
+                }
+            },
+        }
+        let kept = self.heritage.hold(Purpose::Serve, address, &sockets);
+        let local = sockets.first().map(Socket::local_address).and_then(Result::ok).unwrap_or(address);
+        let mut dealt: Vec<(Vec<Socket>, Kept)> = (0..self.count).map(|_| Default::default()).collect();
+        for (place, (socket, kept)) in sockets.into_iter().zip(kept).enumerate() {
+            let (sockets, all_kept) = &mut dealt[if on_one { 0 } else { place % self.count }];
+            sockets.push(socket);
+            all_kept.join(kept);
+        }
+        let tallies = (0..self.count).map(|_| Tally::default()).collect();
+        Ok(Opened { tallies, address: local, on_one, dealt })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -245,9 +295,7 @@ pub async fn listen(
     options: &ListenOptions,
     location: &'static Location<'static>,
 ) -> Result<Listening, StartError> {
-    let declaration = Declaration { address, location, on_one: false };
-    let OneListening { socket, address, is_speaker, .. } = come(shard, declaration, options).await?;
-    Ok(Listening { socket: socket.expect("each shard takes its socket once"), address, is_speaker })
+    come(shard, Declaration { address, location, on_one: false }, options).await
 }
 
 /// [`listen`] for an address that one shard accepts for: the first, which is the only one to get a socket. All get what they
@@ -257,12 +305,12 @@ pub async fn listen_on_one(
     address: SocketAddr,
     options: &ListenOptions,
     location: &'static Location<'static>,
-) -> Result<OneListening, StartError> {
+) -> Result<Listening, StartError> {
     come(shard, Declaration { address, location, on_one: true }, options).await
 }
 
 /// Comes to the barrier.
-async fn come(shard: &Shard, declaration: Declaration, options: &ListenOptions) -> Result<OneListening, StartError> {
+async fn come(shard: &Shard, declaration: Declaration, options: &ListenOptions) -> Result<Listening, StartError> {
     let start = shard.start_state();
     let ordinal = shard.next_declaration();
     start.declare(shard, ordinal, declaration, options);
@@ -300,3 +348,9 @@ impl fmt::Display for StartError {
 }
 
 impl std::error::Error for StartError {}
+
+impl fmt::Debug for Start {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Start").field("count", &self.count).finish_non_exhaustive()
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! One thread, one ring, one enter a turn. Accepting is one multishot operation, receiving one per connection, into a
 //! provided-buffer ring; all answers a connection owes in a turn go out in one send. It answers every request as if
-//! it were `GET /plaintext`.
+//! it were `GET /plaintext`, or a post to `/echo` of as many bytes as it was told.
 //!
 //! A slot in the table is used again only after the kernel's last completion for it, so tokens need no generation.
 
@@ -22,7 +22,7 @@ use io_uring::{CompletionQueue, IoUring, SubmissionQueue, Submitter, cqueue, opc
 use rustix::io::Errno;
 use rustix::net::{SendFlags, Shutdown, SocketFlags, shutdown};
 
-const USAGE: &str = "usage: ceiling-uring [--addr 127.0.0.1:0] [--cpu N]";
+const USAGE: &str = "usage: ceiling-uring [--addr 127.0.0.1:0] [--cpu N] [--body BYTES] [--close]";
 
 /// Entries of the submission queue: one turn's sends for many more connections than a figure has. A full queue is
 /// submitted at once and filled again.
@@ -34,10 +34,10 @@ const COMPLETIONS: u32 = 4096;
 
 fn main() -> ExitCode {
     bench::run(|| {
-        let listener = listen::start(USAGE)?;
+        let (listener, answers) = listen::start(USAGE)?;
         // Both stay until the process ends: the kernel may read from a connection's answers until the ring is gone.
         let ring = Box::leak(Box::new(open_ring()?));
-        let server = Box::leak(Box::new(Server::new(listener.as_raw_fd(), ring)?));
+        let server = Box::leak(Box::new(Server::new(listener.as_raw_fd(), ring, answers)?));
         match server.serve()? {}
     })
 }
@@ -95,7 +95,7 @@ enum Token {
 }
 
 impl Server {
-    fn new(listener: RawFd, ring: &'static mut IoUring) -> Result<Self> {
+    fn new(listener: RawFd, ring: &'static mut IoUring, answers: Answers) -> Result<Self> {
         let (mut submitter, submissions, completions) = ring.split();
         submitter.register_ring_fd()?;
         let buffers = Buffers::register(&submitter)?;
@@ -104,7 +104,7 @@ impl Server {
             queue: Queue { submitter, submissions },
             completions,
             buffers,
-            answers: Answers::new(),
+            answers,
             connections: Vec::new(),
             free: Vec::new(),
             owing: Vec::new(),
@@ -149,7 +149,8 @@ impl Server {
                 // SAFETY: the kernel opened this descriptor for us in this accept; no one else knows its number.
                 let socket = unsafe { OwnedFd::from_raw_fd(number as RawFd) };
                 let slot = self.free.pop().unwrap_or(self.connections.len() as u32);
-                let connection = Connection { socket: Some(socket), ..Connection::default() };
+                let heads = Heads::with_bodies(self.answers.requests().body);
+                let connection = Connection { socket: Some(socket), heads, ..Connection::default() };
                 match self.connections.get_mut(slot as usize) {
                     Some(free) => *free = connection,
                     None => self.connections.push(connection),
@@ -166,8 +167,17 @@ impl Server {
         let connection = &mut self.connections[slot as usize];
         let Some(socket) = &connection.socket else { return Ok(()) };
         connection.receiving = true;
-        self.queue
-            .push(opcode::RecvMulti::new(types::Fd(socket.as_raw_fd()), buffers::GROUP).build(), Token::Receive(slot))
+        let socket = types::Fd(socket.as_raw_fd());
+        let entry = if self.answers.requests().close {
+            // One receive for one request; nothing is left in the kernel that would have to end before the socket closes.
+            opcode::Recv::new(socket, std::ptr::null_mut(), 0)
+                .buf_group(buffers::GROUP)
+                .build()
+                .flags(squeue::Flags::BUFFER_SELECT)
+        } else {
+            opcode::RecvMulti::new(socket, buffers::GROUP).build()
+        };
+        self.queue.push(entry, Token::Receive(slot))
     }
 
     fn received(&mut self, slot: u32, result: Outcome, more: bool, buffer: Option<u16>) -> Result<()> {
@@ -181,6 +191,7 @@ impl Server {
         connection.receiving = more;
         match result {
             Ok(0) => Ok(()), // the client is done; what it is owed still goes out
+            Ok(_) if self.answers.requests().close && !connection.outbox.is_empty() => Ok(()),
             Ok(_) | Err(Errno::NOBUFS | Errno::INTR | Errno::AGAIN) if !more => self.receive(slot),
             _ => Ok(()),
         }

@@ -1,4 +1,4 @@
-//! What is asked of the HTTP/1.1 engines for any input: no panic, one verdict whatever the cuts, and agreement with peers
+//! What is asked of the HTTP/1.1 engines, and of what comes before them, for any input: no panic, one verdict whatever the cuts, and agreement with peers
 //! that others wrote.
 //!
 //! The one idea: a target is a plain function of bytes that panics when something is wrong. `cargo test` here replays what
@@ -8,12 +8,14 @@
 //! - [`h1_chunked`]: the chunked coding, beside a decoder that reads the whole of it at once.
 //! - [`h1_head_vs_httparse`], [`h1_server_vs_hyper`]: heads and whole connections, beside independent peers. Each
 //!   disagreement that we understand stands in a list with its clause; any other is a finding.
+//! - [`proxy`]: the header that a proxy sends first, beside a writer of such headers.
 
 mod chunked;
 mod client;
 mod cut;
 mod heads;
 mod peer;
+mod proxy;
 mod replay;
 pub mod seeds;
 mod server;
@@ -33,6 +35,7 @@ pub use chunked::h1_chunked;
 pub use client::h1_client;
 pub use heads::h1_head_vs_httparse;
 pub use peer::h1_server_vs_hyper;
+pub use proxy::proxy;
 pub use replay::replay;
 pub use server::h1_server;
 
@@ -40,12 +43,13 @@ pub use server::h1_server;
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 5] = [
+pub const TARGETS: [(&str, Target); 6] = [
     ("h1_server", h1_server),
     ("h1_client", h1_client),
     ("h1_chunked", h1_chunked),
     ("h1_head_vs_httparse", h1_head_vs_httparse),
     ("h1_server_vs_hyper", h1_server_vs_hyper),
+    ("proxy", proxy),
 ];
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ pub fn of(name: &str) -> Vec<Vec<u8>> {
     let mut seeds: Vec<Vec<u8>> = match name {
         "h1_client" => RESPONSES.iter().flat_map(|response| (0..4).map(|asked| asked_for(asked, response))).collect(),
         "h1_chunked" => requests.filter_map(|bytes| bytes.strip_prefix(CHUNKED).map(<[u8]>::to_vec)).collect(),
+        "proxy" => proxy_headers(),
         _ => requests.collect(),
     };
     seeds.extend(FOUND.iter().filter(|(known, _)| *known == name).map(|(_, bytes)| bytes.to_vec()));
@@ -21,6 +22,34 @@ pub fn of(name: &str) -> Vec<Vec<u8>> {
 fn asked_for(asked: u8, response: &str) -> Vec<u8> {
     [&[asked], response.as_bytes()].concat()
 }
+
+/// PROXY headers of both versions, with a request behind each.
+fn proxy_headers() -> Vec<Vec<u8>> {
+    let lines = PROXY_LINES.iter().map(|line| format!("PROXY {line}\r\n").into_bytes());
+    let rests: [&[u8]; 4] = [b"", b"\x04\0\x02xx", b"\x03\0\x04\0\0\0\0", b"\x01\0\x02h2\x20\0\x05\x07\0\0\0\0"];
+    let binary = |command, family, addresses: usize, rest: &[u8]| {
+        let said = [&PROXY_ADDRESSES.repeat(18)[..addresses], rest].concat();
+        [b"\r\n\r\n\0\r\nQUIT\n", &[command, family, 0, said.len() as u8][..], &said].concat()
+    };
+    let binaries =
+        [(0x20, 0, 0), (0x21, 0, 0), (0x21, 0x11, 12), (0x21, 0x12, 12), (0x21, 0x21, 36), (0x21, 0x31, 216)]
+            .into_iter()
+            .flat_map(|(command, family, addresses)| rests.map(|rest| binary(command, family, addresses, rest)));
+    lines.chain(binaries).map(|header| [&header[..], b"GET / HTTP/1.1\r\n"].concat()).collect()
+}
+
+const PROXY_LINES: &[&str] = &[
+    "TCP4 192.0.2.7 198.51.100.1 56324 443",
+    "TCP4 255.255.255.255 0.0.0.0 65535 0",
+    "TCP6 2001:db8::7 2001:db8::1 56324 443",
+    "TCP6 ::ffff:192.0.2.7 ::1 1 2",
+    "UNKNOWN",
+    "UNKNOWN ffff::1 1 2",
+    "TCP4 192.0.2.7 198.51.100.1 056324 443",
+    "TCP4 192.0.2.7 198.51.100.1 56324",
+];
+
+const PROXY_ADDRESSES: [u8; 12] = [192, 0, 2, 7, 198, 51, 100, 1, 0xdc, 0x04, 0x01, 0xbb];
 
 const SEED_BYTES_MAX: usize = 1024;
 
@@ -127,4 +156,9 @@ const PIECES: &[&str] = &[
     "%00",
     "%2f",
     "chunked, chunked",
+    "PROXY TCP4 ",
+    "PROXY TCP6 ::1 ",
+    "PROXY UNKNOWN",
+    " 1.2.3.4 5.6.7.8 1 2\r\n",
+    "\r\n\r\n\0\r\nQUIT\n!\x11\0\x0c",
 ];

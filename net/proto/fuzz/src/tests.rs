@@ -59,3 +59,8 @@ fn h1_head_vs_httparse() {
 fn h1_server_vs_hyper() {
     check("h1_server_vs_hyper");
 }
+
+#[test]
+fn proxy() {
+    check("proxy");
+}

@@ -13,11 +13,11 @@ mod body;
 mod client;
 mod encode;
 mod error;
-mod framing;
+pub(crate) mod framing;
 mod limits;
 mod lines;
 mod server;
-mod target;
+pub(crate) mod target;
 
 pub use client::Client;
 pub use encode::{BodyLength, Checked, Field, Frame, Standing, WriteError};

@@ -39,6 +39,9 @@ fn before_path(window: &[u8], at: usize, target: &mut Target) -> Result<usize, E
         |scheme: &&str| rest.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme.as_bytes()));
     let scheme = ["http://", "https://"].iter().find(|scheme| is_prefix(scheme)).map_or(0, |scheme| scheme.len());
     let start = at + scheme;
+    if scheme > 0 {
+        target.scheme = Span::between(at, start - "://".len());
+    }
     let count = window[start..].iter().take_while(|&&byte| scan::is(PATH, byte) && byte != b'/').count();
     target.authority = Span::between(start, start + count);
     Ok(start + count)

@@ -90,10 +90,9 @@ impl HeadTable {
     /// The scheme of the target, in the case it was sent in, if the target has one: `http` or `https`.
     #[inline]
     pub fn scheme<'b>(&self, block: &'b [u8]) -> Option<&'b [u8]> {
-        let Target { whole, authority, .. } = self.target;
-        match usize::from(authority.start).checked_sub(usize::from(whole.start) + "://".len()) {
-            None | Some(0) => None,
-            Some(count) => Some(&whole.of(block)[..count]),
+        match self.target.scheme {
+            Span { len: 0, .. } => None,
+            scheme => Some(scheme.of(block)),
         }
     }
 
@@ -224,6 +223,18 @@ impl Fields {
         self.list.clear();
         self.present = 0;
     }
+
+    /// Gives the first field of this name another value, and drops the others.
+    pub(crate) fn join(&mut self, known: Known, value: Span) {
+        let mut is_first = true;
+        self.list.retain_mut(|field| {
+            let keeps = field.known != known || std::mem::take(&mut is_first);
+            if field.known == known {
+                field.value = value;
+            }
+            keeps
+        });
+    }
 }
 
 /// One field of a head, as positions in its block.
@@ -269,6 +280,8 @@ impl Span {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) whole: Span,
+    /// Empty where it is not said.
+    pub(crate) scheme: Span,
     /// Empty in origin and asterisk form; the whole of it in authority form.
     pub(crate) authority: Span,
     pub(crate) path: Option<Span>,

@@ -154,6 +154,10 @@ impl Sim {
         self.machine.listen(address, count, options)
     }
 
+    pub(crate) fn has_connection(&self, descriptor: &SimDescriptor) -> bool {
+        self.machine.world(|world| world.has_connection(descriptor.node))
+    }
+
     /// Ends what only time would end: the clock does not move while a reactor is dropped.
     pub(crate) fn give_up(&mut self, core: &mut Core) {
         self.machine.world(|world| self.ongoing.give_up(core, world));

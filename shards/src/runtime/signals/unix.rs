@@ -1,6 +1,6 @@
 //! Where a thread can wait for signals.
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR2};
 use signal_hook::iterator::{Handle, Signals};
 use std::sync::mpsc::Sender;
 
@@ -17,7 +17,8 @@ impl Watch {
 
 /// Sends each signal as an event.
 pub(in super::super) fn watch<E: Send + 'static>(events: Sender<Event<E>>) -> Result<Watch, String> {
-    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| format!("cannot watch for signals: {error}"))?;
+    let mut signals =
+        Signals::new([SIGTERM, SIGINT, SIGUSR2]).map_err(|error| format!("cannot watch for signals: {error}"))?;
     let handle = signals.handle();
     let forward = move || {
         for signal in signals.forever() {

@@ -1,0 +1,190 @@
+//! Listening sockets that pass from process to process: what this one was left by another, until its shards claim it, and what
+//! it keeps of its own for a successor.
+//!
+//! A socket lives as long as any process has a name of it. So the runtime keeps a second name of each, and drops that when
+//! the shard has stopped accepting from it: until then a successor can have it, and what waits in its queue.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use platform::Socket;
+
+/// What passes between processes, seen from this one.
+#[derive(Debug, Default)]
+pub(crate) struct Heritage {
+    /// Whether it keeps anything for a successor.
+    keeps: bool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// In the order of their number with whoever left them.
+    left: Vec<Left>,
+    /// Numbers of what was left and claimed.
+    claimed: Vec<usize>,
+    /// By number.
+    held: Vec<Held>,
+}
+
+/// What the sockets of an address are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Shards accept from them.
+    Serve,
+    /// Threads beside the shards do.
+    Outside,
+}
+
+/// The sockets of one address, as another process has left them.
+#[derive(Debug)]
+pub(crate) struct Left {
+    pub(crate) number: usize,
+    /// Unless known, they serve any.
+    pub(crate) purpose: Option<Purpose>,
+    /// As the program declares it.
+    pub(crate) address: SocketAddr,
+    pub(crate) sockets: Vec<Socket>,
+}
+
+/// The sockets of one address that this process has opened or claimed.
+#[derive(Debug)]
+struct Held {
+    purpose: Purpose,
+    address: SocketAddr,
+    /// Each until its shard has stopped accepting.
+    sockets: Vec<Option<Socket>>,
+    is_taken: Arc<AtomicBool>,
+}
+
+/// What the runtime keeps of some listening sockets for a successor. Dropping it, once accepting from them has ended, lets
+/// them close.
+#[derive(Default)]
+pub struct Kept(Vec<Place>);
+
+/// Where a kept socket lies.
+struct Place {
+    heritage: Arc<Heritage>,
+    held: usize,
+    index: usize,
+    is_taken: Arc<AtomicBool>,
+}
+
+impl Heritage {
+    pub(crate) fn new(keeps: bool, left: Vec<Left>) -> Arc<Self> {
+        Arc::new(Heritage { keeps, state: Mutex::new(State { left, ..State::default() }) })
+    }
+
+    // ---- what this process was left ----------------------------------------------------------------------------------
+
+    /// The sockets that were left for an address: the first that were declared with it, and else those of a dual-stack socket
+    /// that covers it.
+    pub(crate) fn claim(&self, purpose: Purpose, address: SocketAddr) -> Vec<Socket> {
+        let mut state = self.lock();
+        let fits = |left: &Left| left.purpose.is_none_or(|of| of == purpose);
+        let same = state.left.iter().position(|left| fits(left) && left.address == address);
+        let covers = |left: &Left| {
+            fits(left)
+                && address.ip().is_unspecified()
+                && left.address.port() == address.port()
+                && left.address.is_ipv6()
+                && left.address.ip().is_unspecified()
+        };
+        let Some(index) = same.or_else(|| state.left.iter().position(covers)) else { return Vec::new() };
+        let left = state.left.remove(index);
+        state.claimed.push(left.number);
+        left.sockets
+    }
+
+    pub(crate) fn is_claimed(&self) -> bool {
+        self.lock().left.is_empty()
+    }
+
+    /// Lets go of what nobody has claimed: the addresses. Gives the numbers of what was claimed with them.
+    pub(crate) fn settle(&self) -> (Vec<usize>, Vec<SocketAddr>) {
+        let mut state = self.lock();
+        let unclaimed = std::mem::take(&mut state.left).iter().map(|left| left.address).collect();
+        (state.claimed.clone(), unclaimed)
+    }
+
+    // ---- what it keeps for a successor -------------------------------------------------------------------------------
+
+    /// Keeps the sockets of an address: what each is kept by.
+    pub(crate) fn hold(self: &Arc<Self>, purpose: Purpose, address: SocketAddr, sockets: &[Socket]) -> Vec<Kept> {
+        let mut state = self.lock();
+        let is_taken = Arc::new(AtomicBool::new(false));
+        // One that has no second name (a simulated one; no descriptor is left) closes with its shard's.
+        let second = |socket: &Socket| self.keeps.then(|| socket.second_name().ok()).flatten();
+        let names = sockets.iter().map(second).collect();
+        let held = state.held.len();
+        state.held.push(Held { purpose, address, sockets: names, is_taken: Arc::clone(&is_taken) });
+        let place = |index| Place { heritage: Arc::clone(self), held, index, is_taken: Arc::clone(&is_taken) };
+        (0..sockets.len()).map(|index| Kept(vec![place(index)])).collect()
+    }
+
+    /// Second names of all that can be left at this moment.
+    pub(crate) fn bequeath(&self) -> Vec<Left> {
+        let state = self.lock();
+        let leave = |(number, held): (usize, &Held)| {
+            let names = held.sockets.iter().flatten().filter_map(|socket| socket.second_name().ok());
+            let left = Left { number, purpose: Some(held.purpose), address: held.address, sockets: names.collect() };
+            (!left.sockets.is_empty()).then_some(left)
+        };
+        state.held.iter().enumerate().filter_map(leave).collect()
+    }
+
+    /// A successor has these.
+    pub(crate) fn taken(&self, numbers: &[usize]) {
+        let state = self.lock();
+        for held in numbers.iter().filter_map(|number| state.held.get(*number)) {
+            held.is_taken.store(true, Ordering::Release);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    /// Whether a successor accepts from these sockets.
+    pub fn is_taken(&self) -> bool {
+        self.0.first().is_some_and(|place| place.is_taken.load(Ordering::Acquire))
+    }
+
+    /// Keeps what the other keeps as well; both are of one address.
+    pub(crate) fn join(&mut self, mut other: Kept) {
+        self.0.append(&mut other.0);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut state = self.heritage.lock();
+        state.held[self.held].sockets[self.index] = None;
+    }
+}
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Kept({})", self.0.len())
+    }
+}
+
+impl Purpose {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Purpose::Serve => "serve",
+            Purpose::Outside => "outside",
+        }
+    }
+
+    pub(crate) fn of(name: &str) -> Option<Self> {
+        [Purpose::Serve, Purpose::Outside].into_iter().find(|purpose| purpose.name() == name)
+    }
+}
+
+#[cfg(test)]
+mod tests;
