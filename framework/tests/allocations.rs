@@ -9,7 +9,11 @@ mod counting;
 mod served;
 mod wire;
 
+use std::cell::OnceCell;
+use std::rc::Rc;
+
 use shardwise::BackendKind::{self, Epoll, Uring};
+use shardwise::Client;
 use shardwise::http;
 use shardwise::prelude::*;
 
@@ -47,9 +51,23 @@ fn app() -> App {
         })
         .post("/echo", |mut request: Request| request.take_body().respond())
         .get("/sleep", async |shard: Shard| shard.sleep(std::time::Duration::from_micros(10)).await)
+        .state(Rc::<OnceCell<String>>::default())
+        .get("/upstream", upstream)
         .get("/allocate", || drop(std::hint::black_box(Box::new(1))))
         .get("/begin", || COUNT.set(Some(0)))
         .get("/end", || COUNT.take().expect("it has begun").to_string())
+}
+
+/// Asks this same server for plaintext, over a connection that is kept, and reads the answer.
+async fn upstream(client: Client, State(url): State<Rc<OnceCell<String>>>, request: Request) -> Result<String> {
+    let here = || format!("http://{}/plaintext", request.peer().local().expect("it is connected"));
+    let mut response = client.get(url.get_or_init(here)).send().await?;
+    let mut bytes = 0;
+    while let Some(chunk) = response.chunk().await? {
+        bytes += chunk.len();
+    }
+    assert_eq!((response.status(), bytes), (StatusCode::OK, 13));
+    Ok(String::new())
 }
 
 /// The same, with three layers around everything.
@@ -128,6 +146,7 @@ fn check_backend(kind: BackendKind) {
         }
         // Each takes a turn of the timer wheel, so these are fewer.
         assert_eq!(allocations(served, "/sleep", REQUESTS / 10, 1), 0, "/sleep");
+        assert_eq!(allocations(served, "/upstream", REQUESTS / 10, 1), 0, "/upstream");
         assert_eq!(allocations(served, "/allocate", 100, 1), 100, "what allocates is counted");
     });
     check(kind, layered, |served| {

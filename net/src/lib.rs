@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod client;
 mod clients;
 mod conn;
 
@@ -26,6 +27,7 @@ pub mod ws {
     };
 }
 
+pub use client::Client;
 pub use conn::Config;
 pub use error::{Error, Fault, Result};
 pub use exchange::{

@@ -163,3 +163,32 @@ pub const WEB_SOCKET_PONG_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// How long each half of the closing hand-shake may take. Less than a drain may, so that it ends in order.
 pub const WEB_SOCKET_CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// The client: how long a server may take to be found and to accept a connection. A lost packet is sent again after one
+/// second, and once more after two.
+pub const CLIENT_CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// How long a server may take to answer. Slower ones are asked with a limit of one's own.
+pub const CLIENT_HEAD_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// How long a body waits to be asked for: a round trip to the other side of the world, several times. Many servers never ask.
+pub const CLIENT_CONTINUE_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// How long a connection waits for its next request. Less than most servers wait, so that they seldom close one as a request
+/// begins.
+pub const CLIENT_IDLE_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// Connections of one client that wait, in all: a descriptor each.
+pub const CLIENT_IDLE_MAX: usize = 256;
+
+/// Connections that wait for each server.
+pub const CLIENT_IDLE_PER_ORIGIN_MAX: usize = 32;
+
+/// Connections to each server that are in use at a time. Further requests wait, as long as for a connection.
+pub const CLIENT_IN_USE_PER_ORIGIN_MAX: usize = 256;
+
+/// Bytes of a response's body that are gathered in memory unless a limit is said.
+pub const CLIENT_BODY_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
+/// Addresses of one name that are tried.
+pub const CLIENT_ADDRESSES_MAX: usize = 8;

@@ -23,6 +23,7 @@ mod shards;
 mod web_sockets;
 #[path = "../../../framework/tests/wire/mod.rs"]
 mod wire;
+mod ws_cases;
 
 /// Instantiates each test on both backends.
 macro_rules! on_each_backend {
@@ -76,4 +77,8 @@ on_each_backend! {
     web_sockets::compression_is_agreed_on_and_works,
     web_sockets::a_slow_reader_gets_all,
     web_sockets::sigterm_closes_with_1001,
+    ws_cases::sections_1_to_4,
+    ws_cases::sections_5_and_6,
+    ws_cases::sections_7_to_10,
+    ws_cases::sections_12_and_13,
 }

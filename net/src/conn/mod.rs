@@ -1,5 +1,6 @@
 //! Connection loops: one per protocol, each between a stream, an engine of `proto` and a service.
 
+pub(crate) mod client;
 pub(crate) mod h1;
 mod input;
 mod outbox;

@@ -248,7 +248,7 @@ impl From<&Trailers> for Headers {
 
 impl From<Body> for Content {
     fn from(body: Body) -> Self {
-        Content::Body(body)
+        if body.length() == Some(0) { Content::Empty } else { Content::Body(body) }
     }
 }
 
