@@ -247,7 +247,7 @@ impl Connection {
             return self.write_end(&Headers::default());
         }
         while !self.outbox.is_full(GATHER_BYTES_MAX) {
-            match self.content.poll_piece(cx) {
+            match self.content.poll_buf(cx) {
                 Poll::Ready(Some(Ok(buf))) if buf.is_empty() => {}
                 Poll::Ready(Some(Ok(buf))) if buf.len() <= COPY_BODY_BYTES_MAX => {
                     self.write_piece(Piece::Copied(&buf))?

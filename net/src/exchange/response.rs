@@ -217,11 +217,19 @@ impl Content {
     /// The next piece of what comes bit by bit; nothing of what does not.
     pub(crate) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, Box<dyn Error>>>> {
         match self {
+            Content::Stream(stream) => stream.as_mut().poll_piece(cx),
+            _ => self.poll_buf(cx).map(|next| next.map(|piece| piece.map(Piece::Bytes))),
+        }
+    }
+
+    /// The same for a connection that takes no pipes.
+    pub(crate) fn poll_buf(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Buf, Box<dyn Error>>>> {
+        match self {
             Content::Body(body) => match ready!(body.poll_chunk(cx)) {
-                Ok(chunk) => Poll::Ready(chunk.map(|chunk| Ok(Piece::Bytes(Buf::Chunk(chunk))))),
+                Ok(chunk) => Poll::Ready(chunk.map(|chunk| Ok(Buf::Chunk(chunk)))),
                 Err(error) => Poll::Ready(Some(Err(error.into()))),
             },
-            Content::Stream(stream) => stream.as_mut().poll_piece(cx),
+            Content::Stream(stream) => stream.as_mut().poll_next(cx),
             Content::Empty | Content::Full(_) | Content::Tunnel(_) => Poll::Ready(None),
         }
     }
