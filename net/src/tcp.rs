@@ -348,8 +348,10 @@ impl Default for Outgoing {
 
 /// How much the peer has taken of a send.
 pub(crate) fn sent_bytes(completion: &Completion) -> usize {
-    match completion.result {
-        Ok(Outcome::Sent { bytes, .. } | Outcome::SentList { bytes, .. }) => bytes,
+    match &completion.result {
+        Ok(Outcome::Sent { bytes, .. } | Outcome::SentList { bytes, .. }) => *bytes,
+        // All that was in it, which is as much as it holds but for a file's end.
+        Ok(Outcome::SentPipe(pipe)) => pipe.room(),
         _ => 0,
     }
 }
