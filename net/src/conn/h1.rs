@@ -16,7 +16,7 @@ use std::net::Shutdown;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -54,7 +54,7 @@ pub(crate) fn serve<S: Service + 'static>(
     let mut connection = Connection {
         sending: None,
         alarm: shard.alarm(begun + context.config.idle_time_max),
-        retires: begun.checked_add(context.config.connection_time_max),
+        retires: context.age(begun).saturating_add(super::nanoseconds(context.config.connection_time_max)),
         named: None,
         awaits_name: context.config.proxy_protocol,
         fallen: [0; 2],
@@ -107,8 +107,8 @@ struct Connection<S> {
     is_behind: bool,
     /// How far the peer has fallen behind with the present exchange, in microseconds, by [`Side`].
     fallen: [u32; 2],
-    /// After this the connection takes no further request.
-    retires: Option<Instant>,
+    /// At which age of the server's the connection takes no further request.
+    retires: u64,
     /// Whose connection it is, if a proxy has said so; and whether it has yet to.
     named: Option<Rc<Ends>>,
     awaits_name: bool,
@@ -386,6 +386,9 @@ impl<S: Service + 'static> Connection<S> {
 
     /// Receives what there is. Ready with false at the end of input.
     fn poll_input(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<bool, End>> {
+        if self.input.draw(self.context.supplies.pool())? {
+            return Poll::Ready(Ok(true));
+        }
         match ready!(self.stream.poll_recv(cx)) {
             Ok(Some(chunk)) => {
                 self.context.stats.bytes_received.add(chunk.len() as u64);
@@ -660,9 +663,9 @@ impl<S: Service + 'static> Connection<S> {
             if self.engine.body_left().unwrap_or(incoming.bytes()) >= BULK_BODY_BYTES_MIN {
                 self.stream.draw_from(Group::Bulk);
             }
-            let bytes = self.input.as_slice().len();
+            let bytes = self.input.len();
             match self.poll_input(cx)? {
-                Poll::Ready(true) => self.made_up(Side::Body, self.input.as_slice().len() - bytes),
+                Poll::Ready(true) => self.made_up(Side::Body, self.input.len() - bytes),
                 Poll::Ready(false) => {
                     self.engine.close_after_response();
                     incoming.finish(Err(BodyError::Truncated));
@@ -745,7 +748,7 @@ impl<S: Service + 'static> Connection<S> {
             return Poll::Ready(Err(End::Overdue));
         }
         // Who is there, says what comes next, or nothing.
-        while !self.has_left && self.input.as_slice().len() < READ_AHEAD_BYTES_MAX {
+        while !self.has_left && self.input.len() < READ_AHEAD_BYTES_MAX {
             match self.poll_input(cx)? {
                 Poll::Ready(true) => {}
                 Poll::Ready(false) => self.client_left(false),
@@ -869,9 +872,13 @@ impl<S: Service + 'static> Connection<S> {
         if let Some(table) = self.table.take() {
             self.context.spares.put(table);
         }
-        let received = match self.input.as_slice().len() {
+        let received = match self.input.len() {
             0 => None,
-            bytes => Some(self.input.take(bytes)),
+            bytes if bytes == self.input.as_slice().len() => Some(self.input.take(bytes)),
+            bytes => {
+                tracing::warn!("a tunnel was closed: its client sent {bytes} bytes ahead");
+                return self.shard().lease(async {});
+            }
         };
         let tunnel = self.tunnel.take().expect("there is one");
         let demand = Demand { names: &TUNNEL_NAMES, numbers: [self.number, self.requests], deadline: None };
@@ -956,7 +963,7 @@ impl<S: Service + 'static> Connection<S> {
     #[inline]
     fn is_retiring(&self) -> bool {
         self.requests >= self.context.config.connection_requests_max
-            || self.retires.is_some_and(|retires| self.shard().now() >= retires)
+            || self.context.age(self.shard().now()) >= self.retires
     }
 
     /// Whether the peer may still be sending when the last answer is written, or has sent what nobody has looked at.
