@@ -329,6 +329,7 @@ impl Engine {
         if self.streams.len() >= usize::from(with.limits.streams_max) {
             self.decode(Kind::Ignored, end, block, with)?.ok();
             self.idle_work(1, with.now, with.limits, "too many streams that were refused")?;
+            self.refused = self.refused.wrapping_add(1);
             self.say_reset(id, Code::REFUSED_STREAM);
             return Ok(None);
         }
@@ -414,7 +415,7 @@ impl Engine {
         self.decoder
             .decode(block, &mut arena, &mut filling)
             .map_err(|_| Error { code: Code::COMPRESSION_ERROR, what: "a field block cannot be decoded" })?;
-        let verdict = filling.finish(&mut arena, end, self.role == Role::Server);
+        let verdict = filling.finish(&mut arena, end, with.limits.connects);
         with.scratch.count = arena.len();
         Ok(verdict)
     }

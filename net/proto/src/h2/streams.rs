@@ -15,6 +15,11 @@ impl Key {
     pub fn id(self) -> u32 {
         self.id
     }
+
+    /// Its place among the streams of its connection: less than as many as were ever open at once, and used again.
+    pub fn place(self) -> usize {
+        self.slot.into()
+    }
 }
 
 /// How far one direction of a stream has come.
