@@ -130,6 +130,7 @@ struct Streams {
 impl Streams {
     fn open(served: &Served) -> Streams {
         let mut socket = std::net::TcpStream::connect(served.address).expect("a connection");
+        socket.set_nodelay(true).expect("an option");
         socket.set_read_timeout(Some(wire::WAIT_MAX)).expect("a time limit");
         socket.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").expect("it is sent");
         Streams { socket, next: 1, received: Vec::new() }

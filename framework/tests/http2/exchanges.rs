@@ -227,6 +227,19 @@ fn an_idle_connection_is_told_and_closed() {
     });
 }
 
+/// A connection was once as good as idle when each of its requests was answered on the spot.
+#[test]
+fn a_connection_that_asks_now_and_then_is_not_idle() {
+    with(async |client, kit| {
+        for _ in 0..10 {
+            kit.sleep(Duration::from_secs(60)).await;
+            let id = client.get("/");
+            assert_eq!(client.answer(id).await.text(), "hello");
+        }
+        assert_eq!(client.goaways, []);
+    });
+}
+
 #[test]
 fn who_has_had_as_many_requests_as_it_may_is_told() {
     with_config(

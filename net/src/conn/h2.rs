@@ -344,6 +344,9 @@ impl<S: Service + 'static> Connection<S> {
         let shared = Rc::clone(&self.shared);
         let context = &shared.context;
         context.stats.requests.add(1);
+        if self.patience.waits() == Waits::Idle {
+            self.stop_waiting();
+        }
         self.requests = self.requests.wrapping_add(1);
         if self.requests >= context.config.connection_requests_max {
             context.stats.retired.add(u64::from(self.requests == context.config.connection_requests_max));
