@@ -30,8 +30,9 @@ pub struct Engine {
     pub(super) block: Option<Box<Block>>,
     /// A frame of data that is being received.
     pub(super) data: Option<Receiving>,
-    /// The last stream that the peer has opened.
+    /// The last stream that the peer has opened, and the one before.
     pub(super) last_id: u32,
+    pub(super) before_last_id: u32,
     /// The next that we open.
     pub(super) next_id: u32,
     pub(super) peer: Peer,
@@ -143,6 +144,7 @@ impl Engine {
             block: None,
             data: None,
             last_id: 0,
+            before_last_id: 0,
             next_id: 1,
             peer: Peer { stream_window: 65_535, frame_bytes_max: 16_384, streams_max: u32::MAX, connects: false },
             send_window: 65_535,
@@ -167,6 +169,11 @@ impl Engine {
     /// Whether something can still be sent on this stream: it has neither ended here nor been reset.
     pub fn can_send(&self, key: Key) -> bool {
         self.streams.get(key).is_some_and(|stream| !stream.is_reset && stream.sent != Side::Ended)
+    }
+
+    /// Whether more of the peer's message may come.
+    pub fn is_receiving(&self, key: Key) -> bool {
+        self.streams.get(key).is_some_and(|stream| !stream.is_reset && stream.received != Side::Ended)
     }
 
     /// Whether something that was [offered](Engine::offer) waits for the peer to open a window.
