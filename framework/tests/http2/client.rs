@@ -53,6 +53,7 @@ pub(crate) struct Client {
     /// Data that has come and whose reader is slow, if readers are.
     pub(crate) unread: Vec<(Key, usize)>,
     pub(crate) reads_at_once: bool,
+    pub(crate) resets: Vec<(u32, Code)>,
     pub(crate) goaways: Vec<(u32, Code)>,
     pub(crate) is_closed: bool,
 }
@@ -72,6 +73,7 @@ impl Client {
             keys: BTreeMap::new(),
             unread: Vec::new(),
             reads_at_once: true,
+            resets: Vec::new(),
             goaways: Vec::new(),
             is_closed: false,
         }
@@ -122,6 +124,10 @@ impl Client {
         self.engine.reset(self.keys[&id], code);
         self.answers.get_mut(&id).expect("it was asked").reset = Some(code);
         self.done(id);
+    }
+
+    pub(crate) fn is_sending(&self, id: u32) -> bool {
+        self.sending.contains_key(&id)
     }
 
     fn done(&mut self, id: u32) {
@@ -230,8 +236,10 @@ impl Client {
                     over = Some(key.id());
                 }
                 Event::Reset { key, code } => {
-                    let answer = self.answers.get_mut(&key.id()).expect("it was asked");
-                    answer.reset = Some(*code);
+                    self.resets.push((key.id(), *code));
+                    if let Some(answer) = self.answers.get_mut(&key.id()) {
+                        answer.reset = Some(*code);
+                    }
                     over = Some(key.id());
                 }
                 Event::GoAway { last, code } => self.goaways.push((*last, *code)),
@@ -239,7 +247,7 @@ impl Client {
             }
             self.input.drain(..step.consumed);
             if let Some(id) = over
-                && (!self.sending.contains_key(&id) || self.answers[&id].reset.is_some())
+                && (!self.is_sending(id) || self.resets.iter().any(|(reset, _)| *reset == id))
             {
                 self.done(id);
             }

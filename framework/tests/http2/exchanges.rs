@@ -98,14 +98,34 @@ fn bodies_are_read_whole() {
 }
 
 #[test]
-fn a_body_that_nobody_reads_is_not_waited_for() {
-    let answer = post("/ignored", pattern(300_000));
-    assert_eq!((answer.status, answer.text()), (200, "ignored"));
-    with(async |client, _| {
-        let ids = [client.post("/ignored", &pattern(200_000)), client.get("/")];
-        for id in ids {
-            assert_eq!(client.answer(id).await.status, 200);
+fn a_body_that_nobody_reads_is_read_over_up_to_a_bound() {
+    for (count, resets) in [(1, vec![]), (200_000, vec![]), (600_000, vec![(1, Code::NO_ERROR)])] {
+        with(async move |client, _| {
+            let id = client.post("/ignored", &pattern(count));
+            let next = client.post("/count", &pattern(100_000));
+            assert_eq!(client.answer(id).await.text(), "ignored");
+            while client.is_sending(id) {
+                assert!(client.receive().await);
+                client.flush().await;
+            }
+            assert_eq!(client.resets, resets, "{count} bytes");
+            assert_eq!(client.answer(next).await.text(), "100000 bytes, true, 0 trailers");
+        });
+    }
+}
+
+/// What nobody reads does not hold its stream for ever, if it does not come.
+#[test]
+fn the_rest_of_a_body_is_not_waited_for_without_end() {
+    with(async move |client, kit| {
+        let begun = kit.now();
+        let id = client.post("/ignored", b"hello");
+        client.wire.send(std::mem::take(&mut client.out)).await.unwrap();
+        while client.resets.is_empty() {
+            assert!(client.receive().await);
         }
+        assert_eq!((client.answers[&id].text(), &client.resets[..]), ("ignored", &[(1, Code::NO_ERROR)][..]));
+        assert_eq!((kit.now() - begun).as_secs(), 30);
     });
 }
 

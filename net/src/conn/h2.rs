@@ -30,9 +30,9 @@ use super::input::{self, Input};
 use super::outbox;
 use super::patience::{Patience, Side, Waits, Whose};
 use super::{Counted, unavailable};
-use crate::limits::{DRAIN_BODY_BYTES_MAX, LINGER_BYTES_MAX};
+use crate::limits::LINGER_BYTES_MAX;
 use crate::tcp::{sent, sent_bytes};
-use crate::{Body, BodyError, Content, Head, Incoming, Reply, Request, Response, Service, TcpStream, Trailers};
+use crate::{Body, Content, Head, Reply, Request, Response, Service, TcpStream, Trailers};
 
 /// A connection that the loop of HTTP/1.1 has seen to be one of HTTP/2.
 pub(super) struct Handed<S> {
@@ -94,9 +94,6 @@ pub(super) fn serve<S: Service + 'static>(handed: Handed<S>) -> impl Future<Outp
             connection.input = Input::default();
             let mut bytes = 0;
             poll_fn(|cx| connection.poll_linger(cx, &mut bytes)).await;
-        }
-        if let Some(table) = connection.table.take() {
-            connection.shared.context.spares.put(table);
         }
     }
 }
@@ -379,11 +376,11 @@ impl<S: Service + 'static> Connection<S> {
         let stage = match reply {
             Reply::Ready(response) if scope.is_none() && is_whole(&response.content) && shared.has_room() => {
                 match shared.respond(key, response)? {
-                    None => {
+                    None if said.end => {
                         shared.release(key);
-                        forsake(incoming);
                         return Ok(());
                     }
+                    None => Stage::Done,
                     Some(content) => Stage::Content(content),
                 }
             }
@@ -407,10 +404,11 @@ impl<S: Service + 'static> Connection<S> {
     fn answer(&mut self, key: Key, response: Response) -> Result<(), End> {
         let stage = match self.shared.has_room() {
             true => match self.shared.respond(key, response)? {
-                None => {
+                None if !self.shared.state.borrow().engine.is_receiving(key) => {
                     self.shared.release(key);
                     return Ok(());
                 }
+                None => Stage::Done,
                 Some(content) => Stage::Content(content),
             },
             false => Stage::Response(response),
@@ -510,23 +508,25 @@ impl<S: Service + 'static> Connection<S> {
     }
 }
 
+/// Also when it panics: no exchange waits for a connection that has gone.
+impl<S: Service + 'static> Drop for Connection<S> {
+    fn drop(&mut self) {
+        self.shared.end_all("its connection has ended");
+        if let Some(table) = self.table.take() {
+            self.shared.context.spares.put(table);
+        }
+    }
+}
+
 /// Whether nothing of it is still to come.
 fn is_whole(content: &Content) -> bool {
     matches!(content, Content::Empty | Content::Full(_) | Content::Tunnel(_))
 }
 
-/// Tells whoever still reads a body that no more of it comes.
-fn forsake(incoming: Option<Rc<Incoming>>) {
-    if let Some(incoming) = incoming {
-        incoming.finish(Err(BodyError::Truncated));
-        incoming.wake();
-    }
-}
-
 /// The block that the engine has decoded, as a lease of its own.
 fn take_block<S>(context: &super::Context<S>, scratch: &proto::h2::Scratch) -> Result<platform::Chunk, End> {
     let block = scratch.block();
-    let mut chunk = context.supplies.pool().lease(block.len()).ok_or(End::Exhausted)?;
+    let mut chunk = context.supplies.pool().lease(block.len().max(1)).ok_or(End::Exhausted)?;
     chunk.put(block);
     Ok(chunk.freeze())
 }

@@ -10,10 +10,10 @@ use proto::h2::{Code, Key};
 use shards::{Alarm, Demand, Entered, Leased, Scope};
 
 use super::shared::{Refusal, Shared};
-use super::{CLIENT_LEFT, forsake, is_whole};
+use super::{CLIENT_LEFT, is_whole};
 use crate::conn::patience::{Patience, Side, Waits, Whose};
 use crate::conn::unavailable;
-use crate::limits::REQUEST_TASKS_TIME_MAX;
+use crate::limits::{DRAIN_BODY_BYTES_MAX, REQUEST_TASKS_TIME_MAX};
 use crate::{BodyError, Content, Response, Service};
 
 /// An exchange, and the right to its stream: dropping it releases that.
@@ -43,6 +43,7 @@ pub(super) enum Stage {
     Content(Content),
     /// All of the content is offered, or written; its end is to follow, by itself.
     End(Content),
+    /// All is written; of the request's body there may be a rest.
     Done,
 }
 
@@ -73,6 +74,23 @@ impl<S: Service + 'static> Exchange<S> {
                 );
             }
         }
+        self.shared.forsake(self.key);
+        poll_fn(|cx| self.poll_rest(cx)).await;
+    }
+
+    /// Reads over what is left of the request's body, as HTTP/1.1 does: most clients send it to its end before they look at
+    /// the answer, and to some a reset is a failure. Ready when it has ended, or is not worth it.
+    fn poll_rest(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
+        self.shared.watch(self.key, cx.waker());
+        self.see_peer(cx);
+        let mut state = self.shared.state.borrow_mut();
+        let is_coming = state.engine.is_receiving(self.key) && state.ended(self.key).is_none() && !state.has_left;
+        if !is_coming || state.slot(self.key).is_none_or(|slot| slot.unread > DRAIN_BODY_BYTES_MAX) {
+            return Poll::Ready(());
+        }
+        drop(state);
+        let (patience, whose) = self.patience();
+        patience.poll(cx, Waits::Body, &whose)
     }
 
     /// Ready when the exchange has ended, however it has.
@@ -367,7 +385,8 @@ impl<S: Service + 'static> Exchange<S> {
 
 impl<S: Service + 'static> Drop for Exchange<S> {
     fn drop(&mut self) {
-        forsake(self.shared.release(self.key));
+        self.shared.forsake(self.key);
+        self.shared.release(self.key);
     }
 }
 

@@ -12,12 +12,11 @@ use proto::h1::{BodyLength, Checked, WriteError};
 use proto::h2::{CONTROL_BYTES_MIN, Code, Engine, Key, Limits};
 use shards::{Pass, Shard};
 
-use super::DRAIN_BODY_BYTES_MAX;
 use crate::conn::outbox::{Exhausted, Outbox};
 use crate::conn::{Counted, HEAD_BYTES_USUAL};
-use crate::limits::COPY_BODY_BYTES_MAX;
+use crate::limits::{COPY_BODY_BYTES_MAX, DRAIN_BODY_BYTES_MAX};
 use crate::tcp::Outgoing;
-use crate::{Content, Headers, Incoming, Peer, Response, Service};
+use crate::{BodyError, Content, Headers, Incoming, Peer, Response, Service};
 
 pub(super) struct Shared<S: Service + 'static> {
     pub(super) state: RefCell<State>,
@@ -52,7 +51,7 @@ pub(super) struct Slot {
     /// The client waits to be asked for the body.
     pub(super) expects_continue: bool,
     /// Bytes of the body that were read over.
-    unread: u64,
+    pub(super) unread: u64,
     /// What has been offered and not all been written yet, and whether the stream ends with it.
     piece: Option<(Buf, bool)>,
     /// What the peer has sent, and been sent, since the task last looked.
@@ -319,7 +318,7 @@ impl<S: Service + 'static> Shared<S> {
                     state.outbox.commit(count);
                     return Ok(());
                 }
-                Err(WriteError::Full) if bytes < CHUNK_BYTES_MAX => bytes = CHUNK_BYTES_MAX,
+                Err(WriteError::Full) if bytes < CHUNK_BYTES_MAX => bytes = (4 * bytes).min(CHUNK_BYTES_MAX),
                 Err(error) => return Err(Refusal::Unwritable(error)),
             }
         }
@@ -399,21 +398,27 @@ impl<S: Service + 'static> Shared<S> {
         self.state.borrow().wake();
     }
 
-    /// Is done with a stream. Gives the feeding end of its body.
-    pub(super) fn release(&self, key: Key) -> Option<Rc<Incoming>> {
+    /// Nobody is to read on in a stream's body; what is there is as good as read.
+    pub(super) fn forsake(&self, key: Key) {
+        let incoming = self.state.borrow_mut().slot(key).and_then(|slot| slot.incoming.take());
+        if let Some(incoming) = incoming {
+            incoming.finish(Err(BodyError::Truncated));
+            incoming.wake();
+            self.consume(key, usize::MAX);
+        }
+    }
+
+    /// Is done with a stream.
+    pub(super) fn release(&self, key: Key) {
         let mut state = self.state.borrow_mut();
-        let slot = match state.slot(key) {
-            Some(_) => state.slots[key.place()].take(),
-            None => None,
-        };
-        state.engine.release(key, self.limits());
-        if let Some(slot) = &slot {
-            state.awaiting_room -= usize::from(slot.awaits_room);
+        if let Some(slot) = state.slot(key) {
+            let awaits_room = slot.awaits_room;
+            state.awaiting_room -= usize::from(awaits_room);
+            state.slots[key.place()] = None;
             self.context.stats.h2_streams_open.subtract(1);
             state.wake();
         }
-        drop(state);
-        slot.and_then(|mut slot| slot.incoming.take())
+        state.engine.release(key, self.limits());
     }
 
     /// Counts a stream that gets a task.
