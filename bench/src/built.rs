@@ -9,9 +9,10 @@ use crate::Result;
 pub const BENCH: &str = env!("CARGO_MANIFEST_DIR");
 
 /// Builds what Cargo calls `what` of a workspace, as it would be measured.
-pub fn build(manifest: &Path, what: &str) -> Result<()> {
-    let status = Command::new("cargo").args(["build", "--release", what, "--manifest-path"]).arg(manifest).status()?;
-    if status.success() { Ok(()) } else { Err(format!("cargo build {what} failed").into()) }
+pub fn build(manifest: &Path, what: &[&str]) -> Result<()> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["build", "--release", "--manifest-path"]).arg(manifest).args(what);
+    if cargo.status()?.success() { Ok(()) } else { Err(format!("cargo build {} failed", what.join(" ")).into()) }
 }
 
 /// The programs of a workspace, given its directory under the bench's.
@@ -25,6 +26,6 @@ pub fn showcase(given: Option<PathBuf>) -> Result<PathBuf> {
     if let Some(path) = given {
         return Ok(path);
     }
-    build(&Path::new(BENCH).join("../Cargo.toml"), "--bin=showcase")?;
+    build(&Path::new(BENCH).join("../Cargo.toml"), &["--bin=showcase"])?;
     Ok(programs("..").join("showcase"))
 }

@@ -101,15 +101,15 @@ impl Drop for Admin {
 
 fn accept(listener: &TcpListener, report: &dyn Report, is_ending: &AtomicBool) {
     loop {
-        let accepted = listener.accept();
-        if is_ending.load(Ordering::Acquire) {
-            return;
-        }
-        match accepted {
+        match listener.accept() {
             // A client that went away, or was too slow, is nobody's concern.
             Ok((stream, _)) => drop(exchange(stream, report)),
             // Mostly no descriptors: a pause lets others give some back.
             Err(_) => std::thread::sleep(ACCEPT_PAUSE),
+        }
+        // Only now: what was accepted may be a client's, whom a successor would have answered.
+        if is_ending.load(Ordering::Acquire) {
+            return;
         }
     }
 }

@@ -1,13 +1,14 @@
 //! [`Error`]: whatever went wrong in a handler or in `main`, kept with its causes until someone logs it.
 //!
 //! Any error converts into it by `?`. As an answer it is a 500 that tells the client nothing; the reason goes to the log.
-//! Errors that know better whose fault they are, a [`Rejection`] or a body that was too large, keep their status.
+//! Errors that know better whose fault they are keep their status: a [`Rejection`], a body that was too large, a server that
+//! was asked and did not answer (502, 504).
 
 use std::error::Error as StdError;
 use std::fmt;
 
 use http::StatusCode;
-use net::{BodyError, Response};
+use net::{BodyError, Fault, Response, client};
 
 use crate::extract::Rejection;
 use crate::respond::Respond;
@@ -58,13 +59,30 @@ impl Respond for Error {
             Ok(rejection) => return rejection.respond(),
             Err(error) => error,
         };
-        if let Some(&error) = error.downcast_ref::<BodyError>() {
+        let upstream = error.downcast_ref::<client::Error>();
+        // A request's body that is passed on may be what has failed.
+        let body = match upstream {
+            Some(client::Error::Body(error)) => error.downcast_ref::<BodyError>(),
+            _ => error.downcast_ref::<BodyError>(),
+        };
+        if let Some(&error) = body {
             return Rejection::from(error).respond();
         }
-        let mut response = INTERNAL.respond();
-        response.status = StatusCode::INTERNAL_SERVER_ERROR;
+        let (status, text) = upstream.map_or((StatusCode::INTERNAL_SERVER_ERROR, INTERNAL), of_upstream);
+        let mut response = text.respond();
+        response.status = status;
         response.cause = Some(error);
         response
+    }
+}
+
+/// What is answered where another server has not answered us as it should (RFC 9110 sections 15.6.3 to 15.6.5).
+fn of_upstream(error: &client::Error) -> (StatusCode, &'static str) {
+    match error.fault() {
+        Fault::Upstream if error.is_timeout() => (StatusCode::GATEWAY_TIMEOUT, UPSTREAM),
+        Fault::Upstream => (StatusCode::BAD_GATEWAY, UPSTREAM),
+        Fault::Operator => (StatusCode::SERVICE_UNAVAILABLE, UPSTREAM),
+        Fault::Us | Fault::Peer => (StatusCode::INTERNAL_SERVER_ERROR, INTERNAL),
     }
 }
 
@@ -96,6 +114,9 @@ impl fmt::Display for Chain<'_> {
         Ok(())
     }
 }
+
+/// What a client is told when the fault is a server's that we ask.
+const UPSTREAM: &str = "A server that this one asks has not answered as it should; the log says how.\n";
 
 /// What a client is told when the fault is ours.
 pub(crate) const INTERNAL: &str = "The server failed to answer this request; its log says why.\n";

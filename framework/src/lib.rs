@@ -105,7 +105,10 @@ pub use json::Json;
 pub use macros::{main, test};
 pub use middleware::{Middleware, Next};
 pub use mount::SetupError;
-pub use net::{Body, BodyError, Config, Content, Headers, Response, Spread, TcpStream, Trailers, Tunnel, Upgraded};
+pub use net::client;
+pub use net::{
+    Body, BodyError, Client, Config, Content, Headers, Response, Spread, TcpStream, Trailers, Tunnel, Upgraded,
+};
 pub use offload::{Offloaded, offload};
 pub use platform::{BackendKind, Bell, Buf, Choice, Chunk, Config as BackendConfig, Features, PoolSize};
 pub use request::Request;

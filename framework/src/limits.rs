@@ -19,6 +19,10 @@ pub const REQUEST_ID_BYTES_MAX: usize = 128;
 /// two of them, one being sent and one being read.
 pub const FILE_PIECE_BYTES: usize = CHUNK_BYTES_MAX;
 
+/// Where at least so much of a file is still to come, its pages go to the connection through a pipe, where there are any;
+/// what is less is read: the hand-over costs as much as the copies of some 64 KiB.
+pub const FILE_PIPE_BYTES_MIN: u64 = 128 * 1024;
+
 /// How long a stream of server-sent events says nothing before a comment is sent, unless it says so itself: what the HTML
 /// standard advises, since some proxies end a connection that is silent for longer.
 pub const SSE_SILENCE_MAX: Duration = Duration::from_secs(15);

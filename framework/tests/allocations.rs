@@ -9,9 +9,12 @@ mod counting;
 mod served;
 mod wire;
 
+use std::cell::OnceCell;
 use std::io::{Read, Write};
+use std::rc::Rc;
 
 use shardwise::BackendKind::{self, Epoll, Uring};
+use shardwise::Client;
 use shardwise::http;
 use shardwise::prelude::*;
 
@@ -47,10 +50,25 @@ fn app() -> App {
             shardwise::yield_now().await;
             Json(MESSAGE)
         })
+        .post("/echo", |mut request: Request| request.take_body().respond())
         .get("/sleep", async |shard: Shard| shard.sleep(std::time::Duration::from_micros(10)).await)
+        .state(Rc::<OnceCell<String>>::default())
+        .get("/upstream", upstream)
         .get("/allocate", || drop(std::hint::black_box(Box::new(1))))
         .get("/begin", || COUNT.set(Some(0)))
         .get("/end", || COUNT.take().expect("it has begun").to_string())
+}
+
+/// Asks this same server for plaintext, over a connection that is kept, and reads the answer.
+async fn upstream(client: Client, State(url): State<Rc<OnceCell<String>>>, request: Request) -> Result<String> {
+    let here = || format!("http://{}/plaintext", request.peer().local().expect("it is connected"));
+    let mut response = client.get(url.get_or_init(here)).send().await?;
+    let mut bytes = 0;
+    while let Some(chunk) = response.chunk().await? {
+        bytes += chunk.len();
+    }
+    assert_eq!((response.status(), bytes), (StatusCode::OK, 13));
+    Ok(String::new())
 }
 
 /// The same, with three layers around everything.
@@ -80,8 +98,19 @@ fn layered() -> App {
 
 /// What the shard allocates while it answers `count` requests for a path, asked one by one or in pipelines.
 fn allocations(served: &Served, path: &str, count: usize, depth: usize) -> u64 {
+    allocations_of(served, path, &request(&format!("GET {path}")), count, depth)
+}
+
+/// The same for posts of so many bytes, which are echoed.
+fn allocations_of_echo(served: &Served, bytes: usize, count: usize, depth: usize) -> u64 {
+    let body = "x".repeat(bytes);
+    let request = format!("POST /echo HTTP/1.1\r\nHost: here\r\nContent-Length: {bytes}\r\n\r\n{body}");
+    allocations_of(served, "/echo", &request, count, depth)
+}
+
+fn allocations_of(served: &Served, path: &str, request: &str, count: usize, depth: usize) -> u64 {
     let mut client = served.client();
-    let pipeline = request(&format!("GET {path}")).repeat(depth);
+    let pipeline = request.repeat(depth);
     let mut ask = |count: usize| {
         for _ in 0..count / depth {
             client.send(&pipeline);
@@ -90,7 +119,7 @@ fn allocations(served: &Served, path: &str, count: usize, depth: usize) -> u64 {
     };
     // What the shard keeps for the next requests is made for a crowd, so that one client never needs more of it.
     let mut crowd: Vec<_> = (0..CROWD).map(|_| served.client()).collect();
-    let busy = request(&format!("GET {path}")).repeat(DEPTH);
+    let busy = request.repeat(DEPTH);
     for _ in 0..10 {
         crowd.iter_mut().for_each(|client| client.send(&busy));
         crowd.iter_mut().for_each(|client| (0..DEPTH).for_each(|_| drop(client.answer())));
@@ -193,8 +222,12 @@ fn check_backend(kind: BackendKind) {
                 assert_eq!(count, 0, "{path} over HTTP/2, on {depth} streams");
             }
         }
+        for bytes in [1, 1000, 5000, 16 * 1024] {
+            assert_eq!(allocations_of_echo(served, bytes, REQUESTS / 5, 1), 0, "{bytes} bytes echoed");
+        }
         // Each takes a turn of the timer wheel, so these are fewer.
         assert_eq!(allocations(served, "/sleep", REQUESTS / 10, 1), 0, "/sleep");
+        assert_eq!(allocations(served, "/upstream", REQUESTS / 10, 1), 0, "/upstream");
         assert_eq!(allocations(served, "/allocate", 100, 1), 100, "what allocates is counted");
     });
     check(kind, layered, |served| {

@@ -1,5 +1,5 @@
 //! Real files over real sockets, on each backend: links that lead out, a pipe among the files, a file that shrinks, ranges
-//! beyond 4 GiB's half, many downloads at once.
+//! beyond 4 GiB's half, many downloads at once, beside clients that do not read.
 
 #![cfg(unix)]
 #![allow(clippy::disallowed_methods, reason = "clients outside of any shard: real threads and a real clock")]
@@ -43,6 +43,7 @@ on_each_backend! {
     ranges_reach_the_edges_of_numbers,
     a_file_that_shrinks_ends_the_connection,
     a_hundred_downloads_at_once,
+    clients_that_do_not_read_keep_nobody,
 }
 
 /// Bytes of the file that many ask for.
@@ -79,7 +80,8 @@ fn folder() -> &'static Path {
 }
 
 fn app() -> App {
-    App::new().get("/files/{*path}", Files::new(folder().join("root")))
+    let files = Files::new(folder().join("root"));
+    App::new().get("/files/{*path}", files.clone()).get("/unchanging/{*path}", files.unchanging())
 }
 
 /// A request with one more header.
@@ -155,18 +157,41 @@ fn a_file_that_shrinks_ends_the_connection(server: &Served) {
 
 fn a_hundred_downloads_at_once(server: &Served) {
     let expect = pattern(LARGE);
+    let paths = ["/files/large", "/unchanging/large"];
     thread::scope(|scope| {
         for at in 0..100usize {
             let (server, expect) = (&server, &expect);
             scope.spawn(move || {
                 let mut client = Client::connect(server.address);
-                let whole = client.ask("GET /files/large");
+                let whole = client.ask(&format!("GET {}", paths[at % 2]));
                 assert!(whole.status == 200 && whole.body == *expect);
                 let start = at * 10_000;
-                client.send(request("/files/large", &format!("Range: bytes={start}-")));
+                client.send(request(paths[at / 2 % 2], &format!("Range: bytes={start}-")));
                 let part = client.answer();
                 assert!(part.status == 206 && part.body == expect[start..], "from {start}");
             });
         }
     });
+}
+
+/// They may hold all pipes that a shard has; the others' files are read then.
+fn clients_that_do_not_read_keep_nobody(server: &Served) {
+    let expect = pattern(LARGE);
+    let stalled: Vec<_> = (0..40)
+        .map(|_| {
+            let mut client = TcpStream::connect(server.address).unwrap();
+            client.write_all(wire::request("GET /unchanging/sparse").as_bytes()).unwrap();
+            client.set_read_timeout(Some(WAIT_MAX)).unwrap();
+            client.read_exact(&mut [0; 1000]).unwrap();
+            client
+        })
+        .collect();
+    for start in [0, 1, 4097, 300_001] {
+        let mut client = server.client();
+        client.send(request("/unchanging/large", &format!("Range: bytes={start}-")));
+        let part = client.answer();
+        assert!(part.status == 206 && part.body == expect[start..], "from {start}");
+    }
+    drop(stalled);
+    assert_eq!(server.client().ask("GET /files/within/file").text(), "inside");
 }

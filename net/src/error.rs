@@ -26,6 +26,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum Fault {
     /// The other side of the connection.
     Peer,
+    /// A server that we asked.
+    Upstream,
     /// Whoever runs the server: an address, a limit, a permission.
     Operator,
     /// This program.

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod client;
 mod clients;
 mod conn;
 
@@ -26,11 +27,12 @@ pub mod ws {
     };
 }
 
+pub use client::Client;
 pub use conn::Config;
 pub use error::{Error, Fault, Result};
 pub use exchange::{
-    Body, BodyError, BodyStream, Content, Head, HeadSpares, Headers, Incoming, Made, Peer, Reply, Request, Response,
-    Service, Trailers, Tunnel, Upgraded,
+    Body, BodyError, BodyStream, Content, Head, HeadSpares, Headers, Incoming, Made, Peer, Piece, Reply, Request,
+    Response, Service, Trailers, Tunnel, Upgraded,
 };
 pub use server::{Server, serve};
 pub use spread::Spread;

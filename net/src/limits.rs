@@ -11,6 +11,9 @@ pub const HEAD_SPARES_MAX: usize = 1024;
 /// Send lists that a shard keeps for the next large answers, for the same reason.
 pub const SEND_LIST_SPARES_MAX: usize = 1024;
 
+/// Feeding ends of bodies that a shard keeps for the next, for the same reason.
+pub const BODY_SPARES_MAX: usize = 1024;
+
 /// Bytes of the chunk that answers are gathered in. Sixteen small answers fit; what is larger is sent from where it lies.
 pub const WRITE_CHUNK_BYTES: usize = 4096;
 
@@ -106,14 +109,21 @@ pub const CONNECTIONS_MAX: usize = 262_144;
 /// connections that come all the same: a round trip round the world.
 pub const DRAIN_TIME_MIN: Duration = Duration::from_millis(250);
 
+/// How much longer it waits when that time is over, for a request that has come to the kernel and not to the shard: a turn.
+pub const LAST_LOOK_TIME: Duration = Duration::from_millis(1);
+
 /// When accepting ends, how long a listener in whose queue a connection is left goes on for it. What waits is accepted at once.
 pub const LAST_ACCEPT_TIME: Duration = Duration::from_millis(1);
 
 /// How often it does so. Where connections never stop coming, the last of them find nobody whatever is done.
 pub const LAST_ACCEPTS_MAX: u32 = 16;
 
-/// How long accepting pauses when descriptors or memory have run out.
+/// How long accepting pauses when descriptors or memory have run out, and no connection ends.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long it pauses still when one has ended: its descriptor is closed a turn or two later. A queue of connections whose
+/// clients have left is gone through as fast as that, as many at a time as there are descriptors.
+pub const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(2);
 
 /// When accepting should have ended in a drain, how long a shard waits for the one that accepts to say that it hands over no
 /// more connections. That one may be in the middle of a long turn.
@@ -156,3 +166,32 @@ pub const WEB_SOCKET_PONG_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// How long each half of the closing hand-shake may take. Less than a drain may, so that it ends in order.
 pub const WEB_SOCKET_CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// The client: how long a server may take to be found and to accept a connection. A lost packet is sent again after one
+/// second, and once more after two.
+pub const CLIENT_CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// How long a server may take to answer. Slower ones are asked with a limit of one's own.
+pub const CLIENT_HEAD_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// How long a body waits to be asked for: a round trip to the other side of the world, several times. Many servers never ask.
+pub const CLIENT_CONTINUE_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// How long a connection waits for its next request. Less than most servers wait, so that they seldom close one as a request
+/// begins.
+pub const CLIENT_IDLE_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// Connections of one client that wait, in all: a descriptor each.
+pub const CLIENT_IDLE_MAX: usize = 256;
+
+/// Connections that wait for each server.
+pub const CLIENT_IDLE_PER_ORIGIN_MAX: usize = 32;
+
+/// Connections to each server that are in use at a time. Further requests wait, as long as for a connection.
+pub const CLIENT_IN_USE_PER_ORIGIN_MAX: usize = 256;
+
+/// Bytes of a response's body that are gathered in memory unless a limit is said.
+pub const CLIENT_BODY_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
+/// Addresses of one name that are tried.
+pub const CLIENT_ADDRESSES_MAX: usize = 8;

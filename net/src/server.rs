@@ -13,7 +13,7 @@ use platform::ListenOptions;
 use shards::{Alarm, Kept, Listening, Scope, Shard, SpawnError, Tally};
 
 use crate::conn::{Config, Context, Counted, h1};
-use crate::limits::{ACCEPT_PAUSE, LAST_ACCEPT_TIME, LAST_ACCEPTS_MAX};
+use crate::limits::{ACCEPT_PAUSE, ACCEPT_PAUSE_MIN, LAST_ACCEPT_TIME, LAST_ACCEPTS_MAX};
 use crate::spread::{Arrivals, Seat, Seated, Spread, Spreader};
 use crate::stats::NetStats;
 use crate::{Error, Listener, Result, Service, TcpStream};
@@ -224,6 +224,10 @@ impl Accepting<'_> {
                 self.leave_after(if goes_on { context.config.drain_time_min } else { Duration::ZERO });
             }
             if self.is_pausing {
+                if !context.paused.is_waited_for() {
+                    // One has ended: what it had is there in a moment.
+                    self.alarm.set(self.alarm.deadline().min(self.shard.now() + ACCEPT_PAUSE_MIN));
+                }
                 ready!(self.alarm.poll_rung(cx));
                 self.is_pausing = false;
                 if let Leave::At(at) = self.leave {
@@ -231,7 +235,7 @@ impl Accepting<'_> {
                 }
             }
             if self.leave == Leave::NotYet && (self.is_full(context) || self.is_shed(context)) {
-                self.pause(context);
+                self.pause(cx, context);
                 continue;
             }
             match self.poll_listeners(cx) {
@@ -245,13 +249,13 @@ impl Accepting<'_> {
                 },
                 Poll::Ready(Some(Err(Error::Io(error)))) if error.is_scarcity() => {
                     tracing::warn!("accepting pauses: {error}");
-                    self.pause(context);
+                    self.pause(cx, context);
                 }
                 // A connection that was gone before it was accepted.
                 Poll::Ready(Some(Err(Error::Io(platform::Error::Aborted | platform::Error::Reset)))) => {}
                 Poll::Ready(Some(Err(error))) => {
                     tracing::error!("accepting pauses: {error}");
-                    self.pause(context);
+                    self.pause(cx, context);
                 }
                 Poll::Ready(None) if self.last_accepts < LAST_ACCEPTS_MAX && self.has_connection() => {
                     // One that came as accepting stopped. Its coming may have woken nobody else who accepts from this queue.
@@ -319,8 +323,10 @@ impl Accepting<'_> {
         is_shed
     }
 
-    fn pause<S>(&mut self, context: &Context<S>) {
+    /// Accepts nothing for a while, or until a connection has ended.
+    fn pause<S>(&mut self, cx: &TaskContext<'_>, context: &Context<S>) {
         context.stats.accept_pauses.add(1);
+        context.paused.wait_for(cx.waker());
         self.is_pausing = true;
         self.alarm.set(self.shard.now() + ACCEPT_PAUSE);
     }

@@ -7,7 +7,7 @@ use std::net::{Shutdown, SocketAddr};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use platform::{Buf, BufList, Chunk, Completion, Group, Handle, Op, Outcome, Socket, SocketOption};
+use platform::{Buf, BufList, Chunk, Completion, Group, Handle, Op, Outcome, Pipe, Socket, SocketOption};
 use proto::proxy::Ends;
 use shards::{Operation, Shard};
 
@@ -225,7 +225,7 @@ impl Sending<'_> {
         self.send_outgoing(&mut outgoing).await?;
         match outgoing {
             Outgoing::Many(list) => Ok(list),
-            Outgoing::One(_) => unreachable!("a list comes back as a list"),
+            Outgoing::One(_) | Outgoing::Pipe(_) => unreachable!("a list comes back as a list"),
         }
     }
 
@@ -244,6 +244,7 @@ impl Owned {
         let op = match outgoing {
             Outgoing::One(data) => Op::Send { socket, data, zero_copy: false },
             Outgoing::Many(list) => Op::SendList { socket, list },
+            Outgoing::Pipe(pipe) => Op::SendPipe { socket, pipe },
         };
         start(&self.shard, op)
     }
@@ -322,6 +323,7 @@ impl Drop for Owned {
 pub(crate) enum Outgoing {
     One(Buf),
     Many(Box<BufList>),
+    Pipe(Pipe),
 }
 
 impl Outgoing {
@@ -329,6 +331,7 @@ impl Outgoing {
         match self {
             Outgoing::One(buf) => buf.len(),
             Outgoing::Many(list) => list.bytes(),
+            Outgoing::Pipe(pipe) => pipe.bytes(),
         }
     }
 
@@ -345,8 +348,10 @@ impl Default for Outgoing {
 
 /// How much the peer has taken of a send.
 pub(crate) fn sent_bytes(completion: &Completion) -> usize {
-    match completion.result {
-        Ok(Outcome::Sent { bytes, .. } | Outcome::SentList { bytes, .. }) => bytes,
+    match &completion.result {
+        Ok(Outcome::Sent { bytes, .. } | Outcome::SentList { bytes, .. }) => *bytes,
+        // All that was in it, which is as much as it holds but for a file's end.
+        Ok(Outcome::SentPipe(pipe)) => pipe.room(),
         _ => 0,
     }
 }
@@ -362,6 +367,7 @@ pub(crate) fn sent(completion: Completion) -> Result<Outgoing> {
             list.advance(bytes);
             Ok(Outgoing::Many(list))
         }
+        Outcome::SentPipe(pipe) => Ok(Outgoing::Pipe(pipe)),
         other => unreachable!("a send ends with {other:?}"),
     }
 }

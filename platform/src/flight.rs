@@ -12,12 +12,14 @@
 //! ```
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use crate::arena::{Arena, Key};
 use crate::buffer::Pool;
 use crate::handle::{Handle, Handles, Resource};
 use crate::limits::{OPERATIONS_MAX, STREAM_QUEUE_MAX};
 use crate::op::{Completion, Op, Outcome};
+use crate::pipe::Pipes;
 use crate::reactor::Stats;
 use crate::{Error, Group};
 
@@ -111,6 +113,7 @@ pub(crate) struct Core {
     results: Arena<Unread>,
     pub(crate) handles: Handles,
     pub(crate) pool: Pool,
+    pub(crate) pipes: Rc<Pipes>,
     pub(crate) queue: VecDeque<Entry>,
     pub(crate) woken: Vec<u64>,
     /// Streams that found no buffer and wait for one to come home.
@@ -128,6 +131,7 @@ impl Core {
             results: Arena::new(OPERATIONS_MAX),
             handles: Handles::new(),
             pool,
+            pipes: Rc::default(),
             queue: VecDeque::new(),
             woken: Vec::new(),
             starved: Vec::new(),
@@ -361,6 +365,7 @@ impl Core {
             Some(Op::Send { data, .. } | Op::Write { data, .. }) => Outcome::Sent { bytes, data },
             Some(Op::SendList { list, .. }) => Outcome::SentList { bytes, list },
             Some(Op::SendMessage { message, .. }) => Outcome::SentMessage { bytes, message },
+            Some(Op::SendPipe { pipe, .. }) => Outcome::SentPipe(pipe),
             _ => return,
         };
         self.land(key, Ok(outcome));
@@ -371,6 +376,31 @@ impl Core {
         let Some(Op::Read { into: mut chunk, .. }) = self.take_op(key) else { return };
         chunk.commit(bytes);
         self.land(key, Ok(Outcome::Read { bytes, chunk }));
+    }
+
+    /// Lands the end of a load, with the pipe that the slot has kept.
+    pub(crate) fn land_loaded(&mut self, key: Key, bytes: usize) {
+        let Some(Op::Load { mut pipe, .. }) = self.take_op(key) else { return };
+        pipe.filled(bytes);
+        self.land(key, Ok(Outcome::Loaded(pipe)));
+    }
+
+    /// Bytes of a pipe have left; those that are still in it.
+    pub(crate) fn emptied(&mut self, key: Key, bytes: usize) -> usize {
+        let Some(Op::SendPipe { pipe, .. }) = self.op_mut(key) else { return 0 };
+        pipe.emptied(bytes);
+        pipe.bytes()
+    }
+
+    /// What an operation has waited for has come: the backend is to look at it again.
+    #[allow(dead_code, reason = "readiness keeps what waits")]
+    pub(crate) fn go_on(&mut self, key: Key) {
+        let Some(flight) = self.flights.get_mut(key) else { return };
+        if flight.cancelled {
+            return self.land(key, Err(Error::Cancelled));
+        }
+        flight.stage = Stage::Queued;
+        self.queue.push_back(Entry::Start(key));
     }
 
     /// Takes the operation out of a slot that the kernel is done with. One without memory, on the same handle, stays.

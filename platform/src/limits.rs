@@ -91,6 +91,15 @@ pub const TRANSFERS_PER_TURN_MAX: u32 = 4;
 /// of 16 KiB and its head lie in five of 4 KiB; twice that much is as good as it gets.
 pub const RECEIVE_BUFFERS_MAX: usize = 8;
 
+/// Bytes of a file that a pipe is to hold: each load costs a hand-over to another thread, some 10 us. More would let a slow
+/// peer take longer over one send.
+pub const PIPE_BYTES: usize = 128 * 1024;
+
+/// Pipes of one shard. Linux lets a user without privileges have 64 MiB of them in all (fs.pipe-user-pages-soft), which is
+/// enough for eight shards; then they are given a page or two each, and do with that.
+pub const PIPES_MAX: usize = 64;
+const _: () = assert!(8 * PIPES_MAX * PIPE_BYTES <= 64 << 20);
+
 /// Readiness: datagrams taken by one system call (recvmmsg), or sent by one (sendmmsg) if as many wait on their socket. Four cost a quarter less than one by one (580 ns instead of
 /// 790 for each of 1,200 bytes, loopback), eight would save little more and fill a stream's queue at once. Fewer than asked
 /// for mean that there are no more, which saves the look that finds nothing.

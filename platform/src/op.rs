@@ -17,6 +17,7 @@ use std::time::{Instant, SystemTime};
 use crate::Error;
 use crate::buffer::{Buf, BufList, Chunk, ChunkMut};
 use crate::handle::Handle;
+use crate::pipe::Pipe;
 
 /// One request to the backend. At most 64 bytes, so that a queue of them stays dense.
 #[derive(Debug)]
@@ -108,6 +109,31 @@ pub enum Op {
         offset: u64,
         /// Where to; the bytes are appended.
         into: ChunkMut,
+    },
+    /// Puts references to a file's bytes into an empty pipe, as many as it takes and at most `bytes`: [`Outcome::Loaded`]. No
+    /// byte is the end of file.
+    ///
+    /// Errors: `Invalid` (the pipe is not empty; a file that has no pages), `Denied` (the file is not open for reading), `Os`
+    /// (EIO).
+    Load {
+        /// A file.
+        file: Handle,
+        /// Bytes from the file's start.
+        offset: u64,
+        /// How many at most.
+        bytes: u32,
+        /// Where to: see [`Reactor::pipe`](crate::Reactor::pipe).
+        pipe: Pipe,
+    },
+    /// Sends all that a pipe holds: [`Outcome::SentPipe`]. One at a time on each socket, and none beside it. When it fails,
+    /// any part may have left.
+    ///
+    /// Errors: as [`Send`](Op::Send).
+    SendPipe {
+        /// A connected stream socket.
+        socket: Handle,
+        /// What to send.
+        pipe: Pipe,
     },
     /// Writes a buffer to a file at an offset: [`Outcome::Sent`] with the number of bytes written, which may be fewer.
     ///
@@ -208,6 +234,10 @@ pub enum Outcome {
         /// The chunk.
         chunk: ChunkMut,
     },
+    /// The pipe, with what it holds now.
+    Loaded(Pipe),
+    /// The pipe, empty.
+    SentPipe(Pipe),
     /// All that was written is on the device.
     Synced,
     /// A file's facts.
@@ -301,6 +331,8 @@ impl Op {
             | Op::SendList { socket: handle, .. }
             | Op::ReceiveMessage { socket: handle, .. }
             | Op::SendMessage { socket: handle, .. }
+            | Op::SendPipe { socket: handle, .. }
+            | Op::Load { file: handle, .. }
             | Op::Read { file: handle, .. }
             | Op::Write { file: handle, .. }
             | Op::Sync { file: handle }
@@ -332,8 +364,10 @@ impl Op {
             | Op::Send { .. }
             | Op::SendList { .. }
             | Op::ReceiveMessage { .. }
-            | Op::SendMessage { .. } => true,
+            | Op::SendMessage { .. }
+            | Op::SendPipe { .. } => true,
             Op::Open { .. }
+            | Op::Load { .. }
             | Op::Read { .. }
             | Op::Write { .. }
             | Op::Sync { .. }
@@ -344,7 +378,7 @@ impl Op {
 
     /// Whether the operation works on an open file.
     pub(crate) fn is_on_file(&self) -> bool {
-        matches!(self, Op::Read { .. } | Op::Write { .. } | Op::Sync { .. } | Op::Stat { .. })
+        matches!(self, Op::Load { .. } | Op::Read { .. } | Op::Write { .. } | Op::Sync { .. } | Op::Stat { .. })
     }
 
     /// A short name for logs and metrics.
@@ -358,6 +392,8 @@ impl Op {
             Op::ReceiveMessage { .. } => "receive-message",
             Op::SendMessage { .. } => "send-message",
             Op::Open { .. } => "open",
+            Op::Load { .. } => "load",
+            Op::SendPipe { .. } => "send-pipe",
             Op::Read { .. } => "read",
             Op::Write { .. } => "write",
             Op::Sync { .. } => "sync",

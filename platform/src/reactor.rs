@@ -13,6 +13,7 @@ use crate::flight::{Core, Refused, Token};
 use crate::handle::Handle;
 use crate::limits::{TEARDOWN_LOOKS_MAX, TEARDOWN_WAIT_MAX};
 use crate::op::{Completion, Op, Wait};
+use crate::pipe::Pipe;
 use crate::socket::{ListenError, ListenOptions, Socket, SocketOption};
 use crate::unpark::Unparker;
 use crate::{Bell, Error, Group, Result};
@@ -54,6 +55,8 @@ pub struct Holdings {
     pub operations: usize,
     /// Open sockets and files.
     pub handles: usize,
+    /// Pipes that are leased.
+    pub pipes: usize,
 }
 
 impl Reactor {
@@ -98,6 +101,16 @@ impl Reactor {
         &self.core.pool
     }
 
+    /// A pipe for bytes of files on their way to sockets.
+    ///
+    /// Errors: `Unsupported` (this backend reads and sends), `Full` (as many are out as may be), `OutOfDescriptors`.
+    pub fn pipe(&mut self) -> Result<Pipe> {
+        match self.kind() {
+            BackendKind::Uring | BackendKind::Epoll => self.core.pipes.lease(),
+            BackendKind::Polling | BackendKind::Sim => Err(Error::Unsupported),
+        }
+    }
+
     /// What it has done so far.
     pub fn stats(&self) -> Stats {
         self.core.stats
@@ -105,7 +118,8 @@ impl Reactor {
 
     /// What it holds now.
     pub fn holdings(&self) -> Holdings {
-        Holdings { operations: self.core.in_flight(), handles: self.core.handles.len() }
+        let core = &self.core;
+        Holdings { operations: core.in_flight(), handles: core.handles.len(), pipes: core.pipes.leased() }
     }
 
     // ---- operations ------------------------------------------------------------------------------------------------

@@ -70,15 +70,17 @@ fn contest() -> Result<()> {
     if server_cpu == load_cpu {
         return Err("the server and the load want a CPU each".into());
     }
-    built::build(&Path::new(built::BENCH).join("Cargo.toml"), "--bins")?;
+    let disciplines = named("discipline", disciplines(), |discipline| discipline.name, only.as_deref())?;
+    let peers = named("peer", peers(), |peer| peer.name, against.as_deref())?;
+    let (peers, missing): (Vec<_>, Vec<_>) = peers.into_iter().partition(|peer| peer.is_there);
+    built::build(&Path::new(built::BENCH).join("Cargo.toml"), &["--bin=ceiling-uring", "--bin=ceiling-epoll"])?;
     let showcase = built::showcase(showcase)?;
 
-    let (peers, missing): (Vec<_>, Vec<_>) = peers(against.as_deref()).into_iter().partition(|peer| peer.is_there);
     for Peer { name, remedy, .. } in &missing {
         println!("{name} is missing: {remedy}");
     }
     let mut cheaper = Vec::new();
-    for discipline in disciplines(only.as_deref())? {
+    for discipline in disciplines {
         let run = Run { time, plan: discipline.plan.clone(), server_cpu, load_cpu };
         let contestants = contestants(&showcase, &run.plan, &peers);
         let entries = measure(discipline.name, &run, &contestants, rounds)?;
@@ -92,10 +94,19 @@ fn contest() -> Result<()> {
     Ok(())
 }
 
-/// All disciplines, or those that were named.
-fn disciplines(only: Option<&str>) -> Result<Vec<Discipline>> {
+/// Those of a list whose names were given, or all of it.
+fn named<T>(what: &str, mut all: Vec<T>, name: fn(&T) -> &'static str, names: Option<&str>) -> Result<Vec<T>> {
+    let Some(names) = names else { return Ok(all) };
+    if let Some(unknown) = names.split(',').find(|wanted| all.iter().all(|one| name(one) != *wanted)) {
+        return Err(format!("there is no {what} {unknown}\n{USAGE}").into());
+    }
+    all.retain(|one| names.split(',').any(|wanted| wanted == name(one)));
+    Ok(all)
+}
+
+fn disciplines() -> Vec<Discipline> {
     let plain = Plan { path: "/plaintext".into(), body: 0, close: false, connections: 64, pipeline: 1, rate: None };
-    let mut all = vec![
+    vec![
         Discipline { name: "plaintext", plan: plain.clone() },
         Discipline { name: "plaintext-256", plan: Plan { connections: 256, ..plain.clone() } },
         Discipline { name: "pipelined", plan: Plan { pipeline: 16, ..plain.clone() } },
@@ -103,18 +114,10 @@ fn disciplines(only: Option<&str>) -> Result<Vec<Discipline>> {
         Discipline { name: "post", plan: Plan { path: "/echo".into(), body: 16 * 1024, ..plain.clone() } },
         Discipline { name: "close", plan: Plan { close: true, ..plain.clone() } },
         Discipline { name: "open", plan: Plan { rate: Some(20_000.0), ..plain } },
-    ];
-    if let Some(only) = only {
-        if let Some(unknown) = only.split(',').find(|name| all.iter().all(|discipline| discipline.name != *name)) {
-            return Err(format!("there is no discipline {unknown}\n{USAGE}").into());
-        }
-        all.retain(|discipline| only.split(',').any(|name| name == discipline.name));
-    }
-    Ok(all)
+    ]
 }
 
-/// All peers, or those that were named.
-fn peers(against: Option<&str>) -> Vec<Peer> {
+fn peers() -> Vec<Peer> {
     let written_in_rust = PEERS.map(|name| {
         let program = built::programs("peers").join(format!("peer-{name}"));
         Peer {
@@ -133,8 +136,7 @@ fn peers(against: Option<&str>) -> Vec<Peer> {
             remedy: format!("apt-get install {package}"),
         }
     });
-    let wanted = |peer: &Peer| against.is_none_or(|names| names.split(',').any(|name| name == peer.name));
-    written_in_rust.into_iter().chain(others).filter(wanted).collect()
+    written_in_rust.into_iter().chain(others).collect()
 }
 
 /// The showcase first. The ceilings have to be told what they will be asked.

@@ -39,7 +39,7 @@ fn figures() -> Result<()> {
     let run = Run::from_args(&mut args)?;
     args.finish()?;
 
-    built::build(&Path::new(built::BENCH).join("Cargo.toml"), "--bins")?;
+    built::build(&Path::new(built::BENCH).join("Cargo.toml"), &["--bins"])?;
     let showcase = built::showcase(showcase)?;
     let beside = std::env::current_exe()?;
     let ceiling = |name| format!("{} --addr 127.0.0.1:0", beside.with_file_name(name).display());

@@ -42,7 +42,9 @@ pub(crate) fn showcase(arguments: &[&str]) -> Command {
 pub(crate) fn program(path: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(path);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    for name in ["SHARDWISE_BACKEND", "SHARDWISE_LOG", "SHARDWISE_URING_MASK", "RUST_LOG"] {
+    for name in
+        ["SHARDWISE_BACKEND", "SHARDWISE_LOG", "SHARDWISE_URING_MASK", "RUST_LOG", "NOTIFY_SOCKET", "WATCHDOG_USEC"]
+    {
         command.env_remove(name);
     }
     command
@@ -98,10 +100,16 @@ impl Served {
         Client::connect(self.address)
     }
 
-    /// A client of the admin listener, for a server that was told to have one. It has one, since it is there first.
+    /// A client of the admin listener, for a server that was told to have one.
     #[track_caller]
     pub(crate) fn admin_client(&self) -> Client {
-        Client::connect(self.admin.recv_timeout(WAIT_MAX).expect("the line that says where"))
+        Client::connect(self.admin_address())
+    }
+
+    /// Where the admin listener is; asked once. It has one, since it is there first.
+    #[track_caller]
+    pub(crate) fn admin_address(&self) -> SocketAddr {
+        self.admin.recv_timeout(WAIT_MAX).expect("the line that says where")
     }
 
     /// The process, where the kernel tells about it.

@@ -17,7 +17,7 @@ type Client = WebSocket<TcpStream>;
 
 /// A client that has opened its WebSocket.
 #[track_caller]
-fn open(served: &Served) -> Client {
+pub(crate) fn open(served: &Served) -> Client {
     let stream = TcpStream::connect_timeout(&served.address, WAIT_MAX).expect("the server accepts");
     stream.set_read_timeout(Some(WAIT_MAX)).expect("an option of a socket");
     stream.set_write_timeout(Some(WAIT_MAX)).expect("an option of a socket");
@@ -31,7 +31,7 @@ fn open(served: &Served) -> Client {
 
 /// Sends while the echo is read, as neither side holds a large message for the other.
 #[track_caller]
-fn check_echo(client: &mut Client, message: &Message) {
+pub(crate) fn check_echo(client: &mut Client, message: &Message) {
     if message.len() < 16 * 1024 {
         client.send(message.clone()).expect("the server takes it");
     } else {
@@ -56,7 +56,7 @@ fn check_end(client: &mut Client) {
 }
 
 #[track_caller]
-fn closed(client: &mut Client) -> Option<CloseFrame> {
+pub(crate) fn closed(client: &mut Client) -> Option<CloseFrame> {
     match client.read() {
         Ok(Message::Close(close)) => close,
         other => panic!("a close: {other:?}"),

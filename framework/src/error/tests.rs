@@ -45,4 +45,10 @@ fn an_answer_hides_the_reason_and_keeps_it_for_the_log() {
     check(BodyError::TooLarge { max: 3 }.into(), StatusCode::PAYLOAD_TOO_LARGE, false);
     check(BodyError::Truncated.into(), StatusCode::BAD_REQUEST, false);
     check(Rejection::new(StatusCode::CONFLICT, "taken").into(), StatusCode::CONFLICT, false);
+    check(client::Error::Closed.into(), StatusCode::BAD_GATEWAY, true);
+    check(client::Error::TimedOut(client::Step::Head).into(), StatusCode::GATEWAY_TIMEOUT, true);
+    check(client::Error::Busy.into(), StatusCode::SERVICE_UNAVAILABLE, true);
+    check(client::Error::Url { url: "x".into(), what: "no" }.into(), StatusCode::INTERNAL_SERVER_ERROR, true);
+    let body = BodyError::TooLarge { max: 3 };
+    check(client::Error::Body(body.into()).into(), StatusCode::PAYLOAD_TOO_LARGE, false);
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
-use net::Body;
+use net::{Body, Client};
 use shards::{ScopeHandle, Shard, TraceContext};
 
 use super::{FromHead, Rejection};
@@ -44,6 +44,32 @@ impl FromHead for HeaderMap {
 impl FromHead for Shard {
     fn from_head(request: &mut Request) -> Result<Self, Rejection> {
         Ok(request.shard().clone())
+    }
+}
+
+/// The shard's own client, as [`Client::new`] makes it: one for all handlers. One that is set up otherwise is a
+/// [`State`](crate::State).
+///
+/// ```
+/// use shardwise::prelude::*;
+/// use shardwise::{Client, client, test};
+///
+/// // What a server behind this one answers, passed on piece by piece, both ways.
+/// async fn pass_on(client: Client, mut request: Request) -> Result<client::Response> {
+///     let url = format!("http://10.0.0.1/inner{}", request.path());
+///     Ok(client.request(request.method().clone(), url).pass_on(&mut request).send().await?)
+/// }
+///
+/// let app = App::new()
+///     .post("/double", pass_on)
+///     .post("/inner/double", |Json(number): Json<u32>| Json(number * 2));
+/// let server = test::run(app);
+/// assert_eq!(server.send(test::Request::post("/double").json(&21)).json::<u32>(), 42);
+/// ```
+impl FromHead for Client {
+    fn from_head(request: &mut Request) -> Result<Self, Rejection> {
+        let shard = request.shard();
+        Ok((*shard.local(|| Client::new(shard))).clone())
     }
 }
 

@@ -53,7 +53,7 @@ use crate::request::Request;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be taken from a request's head",
     label = "not an extractor",
-    note = "extractors are `Path`, `Query`, `State`, `HeaderMap`, `Method`, `Uri`, `Shard`, `ScopeHandle`, `TraceContext`, `ConnectInfo`, `Extension`, `Body`, an `Option` or a `Result` of these, and what implements `FromHead`",
+    note = "extractors are `Path`, `Query`, `State`, `HeaderMap`, `Method`, `Uri`, `Shard`, `Client`, `ScopeHandle`, `TraceContext`, `ConnectInfo`, `Extension`, `Body`, an `Option` or a `Result` of these, and what implements `FromHead`",
     note = "`Json`, `Form`, `Bytes`, `String` and `Request` consume the request and must be the last argument"
 )]
 pub trait FromHead: Sized {

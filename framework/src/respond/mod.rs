@@ -13,7 +13,7 @@ use std::convert::Infallible;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, StatusCode};
-use net::{Body, Content, Headers, Made, Response};
+use net::{Body, Content, Headers, Made, Response, client};
 use platform::{Buf, Chunk};
 
 pub use redirect::Redirect;
@@ -54,6 +54,16 @@ impl Respond for Response {
     #[inline]
     fn respond(self) -> Response {
         self
+    }
+}
+
+/// What another server answers, passed on as it comes: its status, its headers but for those that were for its connection, its
+/// body and what stands behind that.
+impl Respond for client::Response {
+    fn respond(self) -> Response {
+        let mut response = Response::new(self.status());
+        response.headers = self.end_to_end();
+        response.with_content(self.into())
     }
 }
 

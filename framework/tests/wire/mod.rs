@@ -150,11 +150,15 @@ pub(crate) struct Client {
 impl Client {
     #[track_caller]
     pub(crate) fn connect(address: SocketAddr) -> Client {
-        let stream = TcpStream::connect_timeout(&address, WAIT_MAX).expect("the server accepts");
-        stream.set_read_timeout(Some(WAIT_MAX)).expect("an option of a socket");
-        stream.set_write_timeout(Some(WAIT_MAX)).expect("an option of a socket");
-        stream.set_nodelay(true).expect("an option of a socket");
-        Client { stream, input: Vec::new(), has_ended: false }
+        Client::try_connect(address).expect("the server accepts")
+    }
+
+    pub(crate) fn try_connect(address: SocketAddr) -> io::Result<Client> {
+        let stream = TcpStream::connect_timeout(&address, WAIT_MAX)?;
+        stream.set_read_timeout(Some(WAIT_MAX))?;
+        stream.set_write_timeout(Some(WAIT_MAX))?;
+        stream.set_nodelay(true)?;
+        Ok(Client { stream, input: Vec::new(), has_ended: false })
     }
 
     /// The socket, for another thread to write to.

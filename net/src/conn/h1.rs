@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderName, HeaderValue, StatusCode};
 use platform::limits::CHUNK_BYTES_MAX;
-use platform::{Buf, Group};
+use platform::{Buf, Group, Pipe, SocketOption};
 use proto::h1::{self, BodyLength, Checked, Event, FRAME_BYTES_MAX, Standing, WriteError};
 use proto::head::{HeadTable, Known};
 use proto::proxy::{self, Ends};
@@ -38,8 +38,8 @@ use crate::limits::{
 };
 use crate::tcp::{sent, sent_bytes};
 use crate::{
-    Body, BodyError, Content, Head, Headers, Incoming, Reply, Request, Response, Service, TcpStream, Trailers, Tunnel,
-    Upgraded,
+    Body, BodyError, Content, Head, Headers, Incoming, Piece, Reply, Request, Response, Service, TcpStream, Trailers,
+    Tunnel, Upgraded,
 };
 
 /// Serves one connection until it ends. `number` tells it from the server's others; `pass` lets that wait for it.
@@ -81,8 +81,7 @@ pub(crate) fn serve<S: Service + 'static>(
         poll_fn(|cx| connection.poll_settled(cx)).await;
         let stats = &connection.context.stats;
         match ended {
-            Ok(()) if connection.tunnel.is_some() => connection.hand_over().await,
-            Ok(()) if connection.is_h2 => connection.speak_h2().await,
+            Ok(()) if connection.is_h2 || connection.tunnel.is_some() => connection.hand_over().await,
             Ok(()) => {}
             Err(End::TimedOut | End::Overdue) => stats.timed_out.add(1),
             Err(End::Broken | End::Unfinished) => stats.broken.add(1),
@@ -322,14 +321,21 @@ impl<S: Service + 'static> Connection<S> {
         }
         self.input.settle(self.context.supplies.pool());
         let waits = match is_idle {
+            true if self.shard().is_draining() && self.patience.waits() == Waits::LastLook => Waits::LastLook,
             true if self.shard().is_draining() => Waits::LastRequest,
             true => Waits::Idle,
             false if self.engine.is_request_ended() || self.unread == 0 => Waits::Head,
             false => Waits::Body,
         };
-        match self.poll_alarm(cx, waits) {
+        let mut rung = self.poll_alarm(cx, waits);
+        if rung.is_ready() && waits == Waits::LastRequest {
+            // This thread may have been kept off its CPU, and the request be in the kernel, which is asked before that rings.
+            rung = self.poll_alarm(cx, Waits::LastLook);
+        }
+        match rung {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(()) if !is_sent || self.awaits_name => Poll::Ready(Err(End::TimedOut)),
+            Poll::Ready(()) if !is_sent => Poll::Ready(Err(self.takes_too_little())),
+            Poll::Ready(()) if self.awaits_name => Poll::Ready(Err(End::TimedOut)),
             Poll::Ready(()) if is_idle => Poll::Ready(Ok(More::End)),
             Poll::Ready(()) => Poll::Ready(Ok(More::TooSlow)),
         }
@@ -419,7 +425,10 @@ impl<S: Service + 'static> Connection<S> {
                     (self.stage, self.incoming) = (stage, incoming);
                     return Poll::Pending;
                 }
-                Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(())) => {
+                    self.context.supplies.reclaim_body(incoming);
+                    return Poll::Ready(Ok(()));
+                }
                 Poll::Ready(Err(end)) => self.stage = self.give_up(cx, end, stage, incoming)?,
             }
         }
@@ -472,7 +481,7 @@ impl<S: Service + 'static> Connection<S> {
         let (incoming, body) = match head.body {
             h1::Body::None => (None, Body::empty()),
             _ => {
-                let (incoming, body) = Body::channel(length);
+                let (incoming, body) = self.context.supplies.body(length);
                 (Some(incoming), body)
             }
         };
@@ -747,6 +756,9 @@ impl<S: Service + 'static> Connection<S> {
         if let Some(table) = self.table.take() {
             self.context.spares.put(table);
         }
+        if self.is_h2 {
+            return self.speak_h2();
+        }
         let received = match self.input.as_slice().len() {
             0 => None,
             bytes => Some(self.input.take(bytes)),
@@ -775,10 +787,7 @@ impl<S: Service + 'static> Connection<S> {
     }
 
     /// Gives the connection to the loop of HTTP/2, from its first byte.
-    fn speak_h2(mut self) -> Leased<'static, ()> {
-        if let Some(table) = self.table.take() {
-            self.context.spares.put(table);
-        }
+    fn speak_h2(self) -> Leased<'static, ()> {
         let shard = self.shard().clone();
         // The alarm goes with the rest.
         let number = self.patience.number();
@@ -849,10 +858,9 @@ impl<S: Service + 'static> Connection<S> {
             || self.retires.is_some_and(|retires| self.shard().now() >= retires)
     }
 
-    /// Whether the peer may still be sending when the last answer is written: the rest of a request, or the next ones, as it
-    /// could not know that this was the last.
+    /// Whether the peer may still be sending when the last answer is written, or has sent what nobody has looked at.
     fn may_be_sending(&self) -> bool {
-        !self.engine.is_request_ended() || self.is_retiring()
+        self.engine.may_be_sending() || !self.input.is_empty()
     }
 
     /// A small answer, in one go.
@@ -920,6 +928,14 @@ impl<S: Service + 'static> Connection<S> {
         Ok(())
     }
 
+    fn write_pipe(&mut self, pipe: Pipe) -> Result<(), Refusal> {
+        let room = self.outbox.room(FRAME_BYTES_MAX, &self.context.supplies)?;
+        let frame = self.engine.data(pipe.bytes(), room)?;
+        assert!(frame.head == 0 && frame.tail.is_empty(), "a body that comes in pipes has a known length");
+        self.outbox.push_pipe(pipe);
+        Ok(())
+    }
+
     fn write_end(&mut self, trailers: &Headers) -> Result<(), Refusal> {
         let bytes = if trailers.is_empty() { FRAME_BYTES_MAX } else { CHUNK_BYTES_MAX };
         let room = self.outbox.room(bytes, &self.context.supplies)?;
@@ -943,8 +959,9 @@ impl<S: Service + 'static> Connection<S> {
             let mut waits = false;
             while !self.outbox.is_full(self.context.config.gather_bytes_max) && !waits {
                 match self.in_request(|| content.poll_piece(cx)) {
-                    Poll::Ready(Some(Ok(buf))) if buf.is_empty() => {}
-                    Poll::Ready(Some(Ok(buf))) => self.write_piece(buf).map_err(Refusal::fatal)?,
+                    Poll::Ready(Some(Ok(Piece::Bytes(buf)))) if buf.is_empty() => {}
+                    Poll::Ready(Some(Ok(Piece::Pipe(pipe)))) => self.write_pipe(pipe).map_err(Refusal::fatal)?,
+                    Poll::Ready(Some(Ok(Piece::Bytes(buf)))) => self.write_piece(buf).map_err(Refusal::fatal)?,
                     Poll::Ready(None) => {
                         let trailers = content.trailers();
                         return Poll::Ready(self.write_end(&trailers).map_err(Refusal::fatal));
@@ -1026,8 +1043,17 @@ impl<S: Service + 'static> Connection<S> {
             return Poll::Ready(flushed);
         }
         ready!(self.poll_alarm(cx, Waits::Write));
+        Poll::Ready(Err(self.takes_too_little()))
+    }
+
+    /// The peer is given up. What it has not taken is in the kernel as well, megabytes perhaps, and would stay there for minutes
+    /// after the connection is closed in order: so it is reset.
+    #[cold]
+    fn takes_too_little(&self) -> End {
         self.context.stats.slow_readers.add(1);
-        Poll::Ready(Err(End::TimedOut))
+        // A connection that is gone holds nothing any more.
+        let _ = self.stream.set_option(SocketOption::Linger(Some(Duration::ZERO)));
+        End::TimedOut
     }
 
     // ---- the end -----------------------------------------------------------------------------------------------------

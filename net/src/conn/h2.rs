@@ -360,7 +360,7 @@ impl<S: Service + 'static> Connection<S> {
         let (incoming, body) = match said.end {
             true => (None, Body::empty()),
             false => {
-                let (incoming, body) = Body::channel(said.length);
+                let (incoming, body) = context.supplies.body(said.length);
                 (Some(incoming), body)
             }
         };

@@ -1,5 +1,6 @@
 //! Connection loops: one per protocol, each between a stream, an engine of `proto` and a service.
 
+pub(crate) mod client;
 pub(crate) mod h1;
 pub(crate) mod h2;
 mod input;
@@ -13,6 +14,7 @@ use std::net::IpAddr;
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use http::header::CONTENT_TYPE;
@@ -131,14 +133,51 @@ pub(crate) struct Context<S> {
     pub(crate) connections: Cell<usize>,
     pub(crate) clients: Clients,
     pub(crate) shedding: Shedding,
+    pub(crate) paused: Paused,
+}
+
+/// Accepting pauses until a connection has ended.
+#[derive(Default)]
+pub(crate) struct Paused(Cell<Option<Waker>>);
+
+impl Paused {
+    pub(crate) fn wait_for(&self, waker: &Waker) {
+        self.0.set(Some(waker.clone()));
+    }
+
+    /// Whether none has ended since then.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        let waker = self.0.take();
+        let is_waited_for = waker.is_some();
+        self.0.set(waker);
+        is_waited_for
+    }
+
+    fn one_has_ended(&self) {
+        if let Some(waker) = self.0.take() {
+            waker.wake();
+        }
+    }
 }
 
 impl<S: Service> Context<S> {
     pub(crate) fn new(service: S, config: Config, stats: Arc<NetStats>, pool: Pool) -> Rc<Self> {
         let standing = StandingLines::new(config.server.as_ref());
         let (spares, shedding, supplies) = (Rc::default(), Shedding::new(pool.clone()), Supplies::new(pool));
-        let (connections, clients, scratch) = Default::default();
-        Rc::new(Context { service, config, spares, supplies, standing, scratch, stats, connections, clients, shedding })
+        let (connections, clients, scratch, paused) = Default::default();
+        Rc::new(Context {
+            service,
+            config,
+            spares,
+            supplies,
+            standing,
+            scratch,
+            stats,
+            connections,
+            clients,
+            shedding,
+            paused,
+        })
     }
 }
 
@@ -196,6 +235,7 @@ impl<S> Drop for Counted<S> {
         }
         self.stats.connections_open.subtract(1);
         self.connections.set(self.connections.get() - 1);
+        self.paused.one_has_ended();
     }
 }
 

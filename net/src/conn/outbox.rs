@@ -1,13 +1,15 @@
 //! What a connection is about to send: answers gathered in one pooled chunk, and large bodies by reference between them.
-//! It leaves as one send.
+//! It leaves as one send, and a pipe behind it as another.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 
 use platform::limits::{CHUNK_BYTES_MAX, SEND_BUFFERS_MAX};
-use platform::{Buf, BufList, ChunkMut, Pool};
+use platform::{Buf, BufList, ChunkMut, Pipe, Pool};
 
-use crate::limits::{SEND_LIST_SPARES_MAX, WRITE_CHUNK_BYTES};
+use crate::limits::{BODY_SPARES_MAX, SEND_LIST_SPARES_MAX, WRITE_CHUNK_BYTES};
 use crate::tcp::Outgoing;
+use crate::{Body, Incoming};
 
 /// Answers on their way out. An idle connection holds no memory here.
 #[derive(Debug, Default)]
@@ -16,14 +18,18 @@ pub(super) struct Outbox {
     chunk: Option<ChunkMut>,
     /// What comes before `chunk`.
     list: Option<Box<BufList>>,
+    /// What comes after all.
+    pipe: Option<Pipe>,
 }
 
-/// Where all outboxes of a shard get their memory.
+/// Where all connections of a shard get the memory of what they hold for a moment.
 pub(crate) struct Supplies {
     pool: Pool,
     /// Lists that wait for the next large answer; boxed, as an operation takes them.
     #[allow(clippy::vec_box, reason = "the boxes themselves are what is kept")]
     lists: RefCell<Vec<Box<BufList>>>,
+    /// Feeding ends of bodies, with the memory of their queues.
+    incomings: RefCell<Vec<Rc<Incoming>>>,
 }
 
 /// The pool has no chunk to write to.
@@ -32,15 +38,16 @@ pub(super) struct Exhausted;
 
 impl Outbox {
     pub(super) fn is_empty(&self) -> bool {
-        self.list.is_none() && self.chunk.as_ref().is_none_or(ChunkMut::is_empty)
+        self.pipe.is_none() && !self.has_bytes()
     }
 
     /// Whether so much is gathered that it must leave before more is added.
     pub(super) fn is_full(&self, bytes_max: usize) -> bool {
-        self.list.as_ref().is_some_and(|list| {
-            // An answer, or a piece of one, takes at most four buffers: what is gathered, head, body, what ends it.
-            list.len() + 4 > SEND_BUFFERS_MAX || list.bytes() >= bytes_max
-        })
+        self.pipe.is_some()
+            || self.list.as_ref().is_some_and(|list| {
+                // An answer, or a piece of one, takes at most four buffers: what is gathered, head, body, what ends it.
+                list.len() + 4 > SEND_BUFFERS_MAX || list.bytes() >= bytes_max
+            })
     }
 
     /// Room to write to, at least `bytes`.
@@ -73,8 +80,22 @@ impl Outbox {
         self.list_push(buf, supplies);
     }
 
-    /// Takes everything, as one send.
+    /// Adds what a pipe holds. Nothing is added behind it.
+    pub(super) fn push_pipe(&mut self, pipe: Pipe) {
+        self.pipe = Some(pipe);
+    }
+
+    fn has_bytes(&self) -> bool {
+        self.list.is_some() || self.chunk.as_ref().is_some_and(|chunk| !chunk.is_empty())
+    }
+
+    /// Takes what leaves as one send: everything, but for a pipe behind it, which is the next.
     pub(super) fn take(&mut self, supplies: &Supplies) -> Outgoing {
+        if !self.has_bytes()
+            && let Some(pipe) = self.pipe.take()
+        {
+            return Outgoing::Pipe(pipe);
+        }
         if self.list.is_some() {
             self.seal(supplies);
         }
@@ -102,7 +123,7 @@ impl Outbox {
 
 impl Supplies {
     pub(super) fn new(pool: Pool) -> Self {
-        Supplies { pool, lists: RefCell::default() }
+        Supplies { pool, lists: RefCell::default(), incomings: RefCell::default() }
     }
 
     fn take_list(&self) -> Box<BufList> {
@@ -117,6 +138,28 @@ impl Supplies {
                 list.clear();
                 lists.push(list);
             }
+        }
+    }
+
+    /// Both ends of a body of that length, if it has one.
+    pub(super) fn body(&self, length: Option<u64>) -> (Rc<Incoming>, Body) {
+        match self.incomings.borrow_mut().pop() {
+            Some(incoming) => {
+                let body = Body::fed_by(&incoming, length);
+                (incoming, body)
+            }
+            None => Body::channel(length),
+        }
+    }
+
+    /// Keeps the feeding end of a body that is over for the next, unless somebody still reads.
+    pub(super) fn reclaim_body(&self, incoming: Option<Rc<Incoming>>) {
+        let mut incomings = self.incomings.borrow_mut();
+        if let Some(incoming) = incoming
+            && incomings.len() < BODY_SPARES_MAX
+            && incoming.renew()
+        {
+            incomings.push(incoming);
         }
     }
 

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use shards::{Alarm, Shard};
 
-use super::shed::Place;
+use super::shed::Rank;
 use super::{Config, Context};
-use crate::limits::{BEHIND_TIME_MIN, LINGER_TIME_MAX, REQUEST_TASKS_TIME_MAX};
+use crate::limits::{BEHIND_TIME_MIN, LAST_LOOK_TIME, LINGER_TIME_MAX, REQUEST_TASKS_TIME_MAX};
 
 /// What the alarm is set for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub(super) enum Waits {
     Idle,
     /// The same, once the drain has begun.
     LastRequest,
+    /// The same, for what the kernel has and the shard has not seen when that is over.
+    LastLook,
     /// The rest of a head.
     Head,
     /// More of a body.
@@ -62,7 +64,7 @@ pub(super) struct Whose<'a, S> {
 pub(super) struct Patience {
     alarm: Alarm,
     waits: Waits,
-    /// The peer has a place among those who are behind: the alarm's time.
+    /// The peer has a rank among those who are behind: by the alarm's time.
     is_behind: bool,
     /// How far the peer has fallen behind with the present exchange, in microseconds, by [`Side`].
     fallen: [u32; 2],
@@ -72,7 +74,7 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    /// With a connection, which takes a place among those who are behind. The number tells it from the server's others, and
+    /// With a connection, which is ranked among those who are behind. The number tells it from the server's others, and
     /// may come again some day.
     pub(super) fn new(shard: &Shard, number: u32, until: Instant) -> Self {
         Patience {
@@ -85,7 +87,7 @@ impl Patience {
         }
     }
 
-    /// With one stream of it, which takes none.
+    /// With one stream of it, which is not.
     pub(super) fn with_stream(shard: &Shard, number: u32) -> Self {
         Patience { is_stream: true, ..Patience::new(shard, number, shard.now()) }
     }
@@ -107,7 +109,7 @@ impl Patience {
             // A handler may have blocked since this turn began, for longer than the limit.
             self.alarm.set(whose.shard.clock() + self.limit(waits, config) - self.later(whose));
         }
-        if self.is_behind && whose.context.shedding.is_cut(self.place()) {
+        if self.is_behind && whose.context.shedding.is_cut(self.rank()) {
             return Poll::Ready(());
         }
         ready!(self.alarm.poll_rung(cx));
@@ -117,11 +119,11 @@ impl Patience {
         }
         self.alarm.set(self.alarm.deadline() + later);
         self.is_behind = true;
-        whose.context.shedding.enter(self.place(), cx.waker());
+        whose.context.shedding.enter(self.rank(), cx.waker());
         self.alarm.poll_rung(cx)
     }
 
-    /// From the alarm's time to the end of the limit. A peer that takes nothing is looked at before that, to take its place
+    /// From the alarm's time to the end of the limit. A peer that takes nothing is looked at before that, to be ranked
     /// among those who are behind: most take what they are sent within a turn or two, and need none.
     fn later<S>(&self, whose: &Whose<'_, S>) -> Duration {
         match self.waits {
@@ -132,7 +134,7 @@ impl Patience {
         }
     }
 
-    fn place(&self) -> Place {
+    fn rank(&self) -> Rank {
         (self.alarm.deadline(), self.number)
     }
 
@@ -145,7 +147,7 @@ impl Patience {
             self.fallen[side as usize] = u32::try_from(fallen).unwrap_or(u32::MAX);
         }
         if std::mem::take(&mut self.is_behind) {
-            whose.context.shedding.leave(self.place());
+            whose.context.shedding.leave(self.rank());
         }
         self.waits = Waits::Nothing;
     }
@@ -180,6 +182,7 @@ impl Patience {
         match waits {
             Waits::Nothing | Waits::Idle => config.idle_time_max,
             Waits::LastRequest => config.drain_time_min,
+            Waits::LastLook => LAST_LOOK_TIME,
             Waits::Head => config.head_time_max,
             Waits::Body => left(Side::Body),
             Waits::Write => left(Side::Write),

@@ -26,13 +26,13 @@ pub(crate) struct Shedding {
     requests_at: usize,
     /// Connections that hold memory and wait for their peers, by when they would be given up. No more than there are
     /// connections.
-    behind: RefCell<BTreeMap<Place, Waker>>,
+    behind: RefCell<BTreeMap<Rank, Waker>>,
     /// Before this no further one is cut: what the last one held is on its way home.
     rests_until: Cell<Option<Instant>>,
 }
 
-/// A connection's place in the order: when its limit passes, and its number.
-pub(crate) type Place = (Instant, u32);
+/// A connection's rank in the order: when its limit passes, and its number.
+pub(crate) type Rank = (Instant, u32);
 
 impl Shedding {
     pub(crate) fn new(pool: Pool) -> Self {
@@ -76,19 +76,19 @@ impl Shedding {
         self.bytes() > self.requests_at
     }
 
-    /// Takes a place in the order.
-    pub(crate) fn enter(&self, place: Place, waker: &Waker) {
-        self.behind.borrow_mut().insert(place, waker.clone());
+    /// Takes a rank in the order.
+    pub(crate) fn enter(&self, rank: Rank, waker: &Waker) {
+        self.behind.borrow_mut().insert(rank, waker.clone());
     }
 
     /// Gives it up.
-    pub(crate) fn leave(&self, place: Place) {
-        self.behind.borrow_mut().remove(&place);
+    pub(crate) fn leave(&self, rank: Rank) {
+        self.behind.borrow_mut().remove(&rank);
     }
 
-    /// Whether the connection of that place was cut.
-    pub(crate) fn is_cut(&self, place: Place) -> bool {
-        !self.behind.borrow().contains_key(&place)
+    /// Whether the connection of that rank was cut.
+    pub(crate) fn is_cut(&self, rank: Rank) -> bool {
+        !self.behind.borrow().contains_key(&rank)
     }
 
     /// What is leased, without what has come home.

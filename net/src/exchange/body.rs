@@ -82,20 +82,14 @@ impl Body {
 
     /// A body that a connection feeds, and the end to feed it by. `length` is what the sender announced.
     pub fn channel(length: Option<u64>) -> (Rc<Incoming>, Self) {
-        let state = State {
-            chunks: VecDeque::new(),
-            tail: None,
-            end: None,
-            trailers: None,
-            wanted: false,
-            waker: None,
-            bytes: 0,
-            bytes_max: u64::MAX,
-            taken: 0,
-            feeder: None,
-        };
-        let incoming = Rc::new(Incoming(RefCell::new(state)));
-        (Rc::clone(&incoming), Body { incoming: Some(incoming), length, trailers: None })
+        let incoming = Rc::new(Incoming(RefCell::new(State::new(VecDeque::new()))));
+        let body = Body::fed_by(&incoming, length);
+        (incoming, body)
+    }
+
+    /// A body that this end feeds, which is new or has been renewed.
+    pub(crate) fn fed_by(incoming: &Rc<Incoming>, length: Option<u64>) -> Self {
+        Body { incoming: Some(Rc::clone(incoming)), length, trailers: None }
     }
 
     /// The length that the sender announced; `None` if the body ends when it ends.
@@ -164,6 +158,27 @@ impl Body {
     }
 }
 
+impl State {
+    fn new(chunks: VecDeque<Chunk>) -> Self {
+        State {
+            chunks,
+            tail: None,
+            end: None,
+            trailers: None,
+            wanted: false,
+            waker: None,
+            bytes: 0,
+            bytes_max: u64::MAX,
+            taken: 0,
+            feeder: None,
+        }
+    }
+
+    fn next(&mut self) -> Option<Chunk> {
+        self.chunks.pop_front().or_else(|| self.tail.take().map(ChunkMut::freeze))
+    }
+}
+
 impl Trailers {
     /// The trailer section's bytes, with the table that an engine has filled.
     pub(crate) fn new(head: Head) -> Self {
@@ -181,13 +196,19 @@ impl Trailers {
     }
 }
 
-impl State {
-    fn next(&mut self) -> Option<Chunk> {
-        self.chunks.pop_front().or_else(|| self.tail.take().map(ChunkMut::freeze))
-    }
-}
-
 impl Incoming {
+    /// Makes it fit for another body, with the memory of its queue. False if somebody still has the reading end.
+    pub(crate) fn renew(self: &Rc<Self>) -> bool {
+        let is_alone = self.is_forsaken();
+        if is_alone {
+            let mut state = self.0.borrow_mut();
+            state.chunks.clear();
+            let chunks = std::mem::take(&mut state.chunks);
+            *state = State::new(chunks);
+        }
+        is_alone
+    }
+
     /// Has a chunk ready for the reader. A reader in another task is to be told by [`wake`](Incoming::wake).
     pub fn push(&self, chunk: Chunk) {
         let mut state = self.0.borrow_mut();

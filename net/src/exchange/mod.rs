@@ -14,7 +14,7 @@ use shards::Leased;
 
 pub use body::{Body, BodyError, Incoming, Trailers};
 pub use request::{Head, HeadSpares, Peer, Request};
-pub use response::{BodyStream, Content, Headers, Made, Response};
+pub use response::{BodyStream, Content, Headers, Made, Piece, Response};
 pub use tunnel::{Tunnel, Upgraded};
 
 /// Answers requests. One value per shard serves all of that shard's connections.

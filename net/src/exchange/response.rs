@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use http::{HeaderName, HeaderValue, StatusCode};
-use platform::Buf;
+use platform::{Buf, Pipe};
 use smallvec::SmallVec;
 
 use super::{Body, Trailers, Tunnel};
@@ -75,6 +75,11 @@ pub trait BodyStream {
     /// missing.
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Buf, Box<dyn Error>>>>;
 
+    /// [`poll_next`](BodyStream::poll_next) for a connection that takes pipes as well, as one without encryption does.
+    fn poll_piece(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, Box<dyn Error>>>> {
+        self.poll_next(cx).map(|next| next.map(|piece| piece.map(Piece::Bytes)))
+    }
+
     /// The number of bytes to come, if it is known: it becomes `Content-Length`, and is held to.
     fn length(&self) -> Option<u64> {
         None
@@ -84,6 +89,15 @@ pub trait BodyStream {
     fn trailers(self: Pin<&mut Self>) -> Headers {
         Headers::default()
     }
+}
+
+/// A piece of a body.
+#[derive(Debug)]
+pub enum Piece {
+    /// Bytes in memory.
+    Bytes(Buf),
+    /// Bytes of a file that no memory of ours holds. Only in a body whose length is known.
+    Pipe(Pipe),
 }
 
 impl Response {
@@ -201,7 +215,15 @@ impl Content {
     }
 
     /// The next piece of what comes bit by bit; nothing of what does not.
-    pub(crate) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Buf, Box<dyn Error>>>> {
+    pub(crate) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, Box<dyn Error>>>> {
+        match self {
+            Content::Stream(stream) => stream.as_mut().poll_piece(cx),
+            _ => self.poll_buf(cx).map(|next| next.map(|piece| piece.map(Piece::Bytes))),
+        }
+    }
+
+    /// The same for a connection that takes no pipes.
+    pub(crate) fn poll_buf(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Buf, Box<dyn Error>>>> {
         match self {
             Content::Body(body) => match ready!(body.poll_chunk(cx)) {
                 Ok(chunk) => Poll::Ready(chunk.map(|chunk| Ok(Buf::Chunk(chunk)))),
@@ -234,7 +256,7 @@ impl From<&Trailers> for Headers {
 
 impl From<Body> for Content {
     fn from(body: Body) -> Self {
-        Content::Body(body)
+        if body.length() == Some(0) { Content::Empty } else { Content::Body(body) }
     }
 }
 

@@ -223,6 +223,17 @@ impl Watch for Epoll {
                     }
                 }
             }
+            Op::SendPipe { pipe, .. } => match pipe.ends().send(descriptor, pipe.bytes()) {
+                Ok(0) if pipe.bytes() > 0 => return Tried::Failed(Error::BrokenPipe),
+                Ok(bytes) => {
+                    if core.emptied(key, bytes) > 0 {
+                        return Tried::Advanced;
+                    }
+                    core.land_sent(key, 0);
+                    return Tried::Ended;
+                }
+                Err(errno) => Err(errno),
+            },
             // A second call tells how the first has ended.
             Op::Connect { peer, .. } => match connect(descriptor, peer) {
                 Ok(()) => {
@@ -232,6 +243,7 @@ impl Watch for Epoll {
                 Err(errno) => Err(errno),
             },
             Op::Open { .. }
+            | Op::Load { .. }
             | Op::Read { .. }
             | Op::Write { .. }
             | Op::Sync { .. }

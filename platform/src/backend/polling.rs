@@ -170,7 +170,9 @@ impl Watch for Polling {
                 Err(error) if error.kind() == io::ErrorKind::NotConnected => return Tried::Blocked,
                 Err(error) => Err(error),
             },
+            Op::SendPipe { .. } => return Tried::Failed(Error::Unsupported),
             Op::Open { .. }
+            | Op::Load { .. }
             | Op::Read { .. }
             | Op::Write { .. }
             | Op::Sync { .. }

@@ -184,10 +184,19 @@ impl<W: Watch> Readiness<W> {
                 self.sleeps.remove(&(*until, key));
                 core.land(key, Err(Error::Cancelled));
             }
-            Op::Open { .. } | Op::Read { .. } | Op::Write { .. } | Op::Sync { .. } | Op::Stat { .. } => {
+            Op::Open { .. }
+            | Op::Load { .. }
+            | Op::Read { .. }
+            | Op::Write { .. }
+            | Op::Sync { .. }
+            | Op::Stat { .. } => {
                 self.files.cancel(core, key);
             }
-            Op::Connect { .. } | Op::Send { .. } | Op::SendList { .. } | Op::SendMessage { .. } => {
+            Op::Connect { .. }
+            | Op::Send { .. }
+            | Op::SendList { .. }
+            | Op::SendMessage { .. }
+            | Op::SendPipe { .. } => {
                 self.fail(core, key, Error::Cancelled);
             }
         }

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use io_uring::types::{BufRingEntry, Fd, FsyncFlags, OpenHow, RecvMsgOut, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
+use rustix::io::Errno;
 use socket2::SockAddr;
 
 use super::{BackendKind, Config, Features, SetupError, refusal};
@@ -355,6 +356,14 @@ impl Uring {
     // ---- building entries ------------------------------------------------------------------------------------------
 
     fn push(&mut self, core: &mut Core, entry: Entry) {
+        if let Entry::Start(key) = entry
+            && let Some(result) = send_pipe(core, key)
+        {
+            return match result {
+                Ok(()) => core.land_sent(key, 0),
+                Err(error) => core.land(key, Err(error)),
+            };
+        }
         let built = match entry {
             Entry::Cancel(key) => Ok(opcode::AsyncCancel::new(key.to_bits()).build().user_data(key.to_bits() | CANCEL)),
             Entry::Start(key) => self.build(core, key).map(|built| built.user_data(key.to_bits())),
@@ -456,6 +465,14 @@ impl Uring {
                 self.keep(key, Aux::Beneath(path, how));
                 entry
             }
+            Op::Load { pipe, .. } if pipe.bytes() > 0 => return Err(Error::Invalid),
+            Op::Load { offset, bytes, pipe, .. } => {
+                let offset = offset_of(*offset)? as i64;
+                opcode::Splice::new(fd, offset, Fd(pipe.ends().writing().as_raw_fd()), -1, *bytes).build()
+            }
+            // The kernel would give it to a thread, which a peer that does not read would keep. So it is waited for here,
+            // and then done in one call.
+            Op::SendPipe { .. } => opcode::PollAdd::new(fd, libc::POLLOUT as u32).build(),
             Op::Read { offset, into, .. } => {
                 let offset = offset_of(*offset)?;
                 let spare = into.spare();
@@ -551,6 +568,14 @@ impl Uring {
                     Some(error) => core.land(key, Err(error)),
                 }
             }
+            Op::SendPipe { .. } => match error_in(result) {
+                None => core.go_on(key),
+                Some(error) => core.land(key, Err(error)),
+            },
+            Op::Load { .. } => match error_in(result) {
+                None => core.land_loaded(key, result as usize),
+                Some(error) => core.land(key, Err(error)),
+            },
             Op::Read { .. } => match error_in(result) {
                 None => core.land_read(key, result as usize),
                 Some(error) => core.land(key, Err(error)),
@@ -676,6 +701,32 @@ impl Uring {
         std::mem::forget(std::mem::take(&mut self.aux));
         for group in &mut self.groups {
             group.leak();
+        }
+    }
+}
+
+/// Passes on to its socket what a pipe holds. `None` if the operation is another, or has to wait for room.
+fn send_pipe(core: &mut Core, key: Key) -> Option<Result<(), Error>> {
+    loop {
+        let Some(Op::SendPipe { socket, pipe }) = core.op(key) else { return None };
+        let Some(Resource::Os(socket)) = core.handles.entry(*socket).map(|entry| &entry.resource) else {
+            return Some(Err(Error::Unsupported));
+        };
+        if pipe.bytes() == 0 {
+            return Some(Ok(()));
+        }
+        // For this call alone: operations of the ring are to wait for what would block them.
+        let sent = os::set_nonblocking(socket, true).map(|()| pipe.ends().send(socket, pipe.bytes()));
+        let restored = os::set_nonblocking(socket, false);
+        match (sent, restored) {
+            (Ok(Ok(0)), Ok(())) => return Some(Err(Error::BrokenPipe)),
+            (Ok(Ok(bytes)), Ok(())) => {
+                core.emptied(key, bytes);
+            }
+            (Ok(Err(Errno::AGAIN)), Ok(())) => return None,
+            (Ok(Err(Errno::INTR)), Ok(())) => {}
+            (Ok(Err(errno)), Ok(())) => return Some(Err(error_of(errno.raw_os_error()))),
+            (Err(error), _) | (_, Err(error)) => return Some(Err(error)),
         }
     }
 }

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 
 use super::{Descriptor, Received, error_of};
+use crate::limits::PIPE_BYTES;
 use crate::socket::{self, ListenOptions};
 use crate::{OpenFile, Result};
 
@@ -43,6 +44,47 @@ pub(crate) fn join_datagrams(descriptor: &Descriptor, on: bool) -> Result<()> {
         )
     };
     if status == 0 { Ok(()) } else { Err(error_of(last_errno().raw_os_error())) }
+}
+
+/// Both ends of a pipe.
+#[derive(Debug)]
+pub(crate) struct PipeEnds {
+    reading: Descriptor,
+    writing: Descriptor,
+    room: usize,
+}
+
+impl PipeEnds {
+    pub(crate) fn open() -> Result<Self> {
+        let open = || {
+            let (reading, writing) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+            // A user who has as many as may be keeps what a pipe has at first.
+            let room = rustix::pipe::fcntl_setpipe_size(&writing, PIPE_BYTES)
+                .or_else(|_| rustix::pipe::fcntl_getpipe_size(&writing))?;
+            Ok(PipeEnds { reading, writing, room })
+        };
+        open().map_err(|errno: rustix::io::Errno| error_of(errno.raw_os_error()))
+    }
+
+    pub(crate) fn room(&self) -> usize {
+        self.room
+    }
+
+    pub(crate) fn writing(&self) -> &Descriptor {
+        &self.writing
+    }
+
+    /// Puts references to a file's bytes into the pipe, which is empty. May wait for a disk.
+    pub(crate) fn load(&self, file: &File, offset: u64, bytes: usize) -> io::Result<usize> {
+        let mut offset = offset;
+        let flags = rustix::pipe::SpliceFlags::empty();
+        Ok(rustix::pipe::splice(file, Some(&mut offset), &self.writing, None, bytes, flags)?)
+    }
+
+    /// Passes bytes on to a socket that does not block.
+    pub(crate) fn send(&self, socket: &Descriptor, bytes: usize) -> std::result::Result<usize, rustix::io::Errno> {
+        rustix::pipe::splice(&self.reading, None, socket, None, bytes, rustix::pipe::SpliceFlags::NONBLOCK)
+    }
 }
 
 /// The number that a shard's wake-ups go through: an eventfd. Each write is an edge, so its counter is read only where

@@ -385,7 +385,7 @@ impl Bed {
     /// Waits until nothing is in flight and as many handles are open as expected.
     #[track_caller]
     pub(crate) fn settle(&mut self, handles: usize) {
-        let expected = Holdings { operations: 0, handles };
+        let expected = Holdings { operations: 0, handles, pipes: 0 };
         let deadline = self.now() + WAIT_MAX;
         while self.holdings() != expected {
             let soon = self.now() + Duration::from_millis(5);

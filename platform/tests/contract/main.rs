@@ -52,6 +52,7 @@ mod links;
 #[cfg(target_os = "linux")]
 mod linux;
 mod moves;
+mod pipes;
 mod process;
 mod session;
 mod slots;
@@ -237,6 +238,10 @@ contract! {
         files::file_operations_can_be_abandoned,
         files::closing_a_file_waits_for_its_operations,
         files::an_offset_beyond_all_files_is_invalid,
+        pipes::a_file_goes_to_a_socket_through_a_pipe,
+        pipes::a_pipe_waits_for_its_peer,
+        pipes::every_pipe_comes_home_in_every_ending,
+        pipes::misuse_of_pipes_is_an_error,
         #[cfg(target_os = "linux")]
         linux::an_address_that_nothing_has_is_an_error_of_the_system,
         #[cfg(target_os = "linux")]

@@ -301,7 +301,7 @@ impl Builder {
     /// Errors: see [`RunError`].
     pub fn run<E, F>(self, main: F) -> Result<(), RunError<E>>
     where
-        E: Send + 'static,
+        E: fmt::Display + Send + 'static,
         F: AsyncFn(Shard) -> Result<(), E> + Send + Sync + 'static,
     {
         self.run_with(|_| Ok(()), main)
@@ -315,13 +315,13 @@ impl Builder {
         main: F,
     ) -> Result<(), RunError<E>>
     where
-        E: Send + 'static,
+        E: fmt::Display + Send + 'static,
         F: AsyncFn(Shard) -> Result<(), E> + Send + Sync + 'static,
     {
         let predecessor = Predecessor::find().map_err(RunError::Setup)?;
         let outcome = self.run_after(predecessor.as_ref(), started, main);
         if let (Some(predecessor), Err(error)) = (predecessor, &outcome) {
-            predecessor.failed(&error.in_short());
+            predecessor.failed(&error.to_string());
         }
         outcome
     }
@@ -333,7 +333,7 @@ impl Builder {
         main: F,
     ) -> Result<(), RunError<E>>
     where
-        E: Send + 'static,
+        E: fmt::Display + Send + 'static,
         F: AsyncFn(Shard) -> Result<(), E> + Send + Sync + 'static,
     {
         let program = Program::of_process();
@@ -699,13 +699,13 @@ impl<E: Send + 'static, W> Coordinator<'_, E, W> {
         let Some(successor) = self.successor.take() else { return };
         match told {
             Ok(claimed) => {
+                // It watches its own shards. What is asked here until then finds a process that serves.
+                self.watcher = None;
                 tracing::info!(id = successor.id, limit = ?self.drain_time_max, "draining: the successor serves");
                 self.plan.heritage.taken(&claimed);
                 self.managed.succeeded_by(successor.id);
                 successor.go();
                 self.drain();
-                // The successor answers there now.
-                self.watcher = None;
             }
             Err(why) => {
                 tracing::error!(id = successor.id, "the successor has failed, and this process serves on: {why}");
@@ -916,25 +916,13 @@ fn of_service_manager() -> Result<Vec<Left>, String> {
     Ok(all)
 }
 
-impl<E> RunError<E> {
-    /// For whoever does not know the program's own errors.
-    fn in_short(&self) -> String {
-        match self {
-            RunError::Setup(reason) => reason.clone(),
-            RunError::Main { shard, .. } => {
-                format!("`main` failed on shard {shard}; what it has said stands before this")
-            }
-            RunError::Panicked { shard, text } => format!("`main` panicked on shard {shard}: {text}"),
-            RunError::DrainTimedOut => "the drain limit passed before all work was finished".to_owned(),
-        }
-    }
-}
-
 impl<E: fmt::Display> fmt::Display for RunError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             RunError::Main { error, .. } => write!(f, "{error}"),
-            other => f.write_str(&other.in_short()),
+            RunError::Setup(reason) => f.write_str(reason),
+            RunError::Panicked { shard, text } => write!(f, "`main` panicked on shard {shard}: {text}"),
+            RunError::DrainTimedOut => f.write_str("the drain limit passed before all work was finished"),
         }
     }
 }

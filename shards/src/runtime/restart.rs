@@ -72,7 +72,9 @@ impl Successor {
         drop(command);
         let successor = Successor { cord: Arc::clone(&cord), id: child.id() };
         let see_through = move || {
-            let outcome = pass_on(&cord, &left, backend).and_then(|()| answer(&cord));
+            let passed = pass_on(&cord, &left, backend);
+            // One that does not take it may have said why, or has ended.
+            let outcome = answer(&cord).and_then(|claimed| passed.map(|()| claimed));
             drop(left);
             let has_failed = outcome.is_err();
             // Without a coordinator this process ends.

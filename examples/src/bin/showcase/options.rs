@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use shardwise::Choice;
 
@@ -20,6 +21,8 @@ pub(crate) struct Options {
     pub(crate) shards: Option<usize>,
     /// Unless given, the environment decides.
     pub(crate) backend: Option<Choice>,
+    /// How long it serves on, and says that it is not ready, before a drain.
+    pub(crate) drain_notice: Duration,
     /// The directory whose files are served.
     pub(crate) root: Option<PathBuf>,
 }
@@ -33,6 +36,7 @@ Usage: showcase --addr ADDR:PORT [OPTIONS]
   --admin ADDR:PORT   where to answer /metrics, /healthz and /readyz
   --shards N          how many shards; one for each CPU unless given
   --backend NAME      auto, uring or epoll; SHARDWISE_BACKEND decides unless given, and else auto
+  --drain-notice MS   how long to serve on, not ready any more, before a drain; not at all unless given
   --root DIR          the directory whose files are served at /files; none unless given
   --help              this text
 
@@ -44,7 +48,14 @@ impl Options {
     /// Reads the arguments that follow the program's name.
     pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Asked, String> {
         let usual = SocketAddr::from(([127, 0, 0, 1], 8080));
-        let mut options = Options { address: usual, admin: None, shards: None, backend: None, root: None };
+        let mut options = Options {
+            address: usual,
+            admin: None,
+            shards: None,
+            backend: None,
+            drain_notice: Duration::ZERO,
+            root: None,
+        };
         let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {
             let (name, mut inline) = match argument.split_once('=') {
@@ -58,6 +69,11 @@ impl Options {
                 "--admin" => options.admin = Some(address(&name, &value()?)?),
                 "--shards" => options.shards = Some(count(&value()?)?),
                 "--backend" => options.backend = Some(value()?.parse()?),
+                "--drain-notice" => {
+                    let value = value()?;
+                    let time = value.parse().map_err(|_| format!("--drain-notice {value}: give milliseconds"))?;
+                    options.drain_notice = Duration::from_millis(time);
+                }
                 "--root" => options.root = Some(value()?.into()),
                 _ => return Err(format!("there is no option {name}")),
             }
@@ -87,7 +103,7 @@ mod tests {
         let asked = Options::parse(line.split_whitespace().map(str::to_owned));
         let told = asked.map(|asked| match asked {
             Asked::Help => "help".to_owned(),
-            Asked::Serve(Options { address, admin, shards, backend, root }) => {
+            Asked::Serve(Options { address, admin, shards, backend, root, .. }) => {
                 let admin = admin.map_or("-".to_owned(), |address| address.to_string());
                 let shards = shards.map_or("-".to_owned(), |count| count.to_string());
                 let backend = backend.map_or("-".to_owned(), |choice| format!("{choice:?}"));

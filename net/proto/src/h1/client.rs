@@ -177,7 +177,7 @@ impl Client {
                 return Ok(NEED_MORE);
             }
             self.phase = Phase::Header;
-            table.fields.clear();
+            table.clear_fields();
             table.trailers.clear();
         }
         match Section::header(limits).read(input, &mut self.progress, &mut table.fields)? {

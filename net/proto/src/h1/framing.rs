@@ -12,9 +12,12 @@ use crate::scan;
 
 /// The verdict on a request's head.
 #[inline]
-pub(crate) fn request(block: &[u8], table: &HeadTable) -> Result<Head, Error> {
+pub(crate) fn request(block: &[u8], table: &mut HeadTable) -> Result<Head, Error> {
     target::check_form(block, table)?;
-    let fields = Deciding::gather(block, table)?;
+    let fields = match table.section.meaning {
+        Some(known) => known,
+        None => *table.section.meaning.insert(Deciding::gather(block, table)?),
+    };
     let is_new = table.version != Version::HTTP_10;
     if is_new && !fields.has_host {
         return Err(Error::HostMissing);
@@ -62,8 +65,8 @@ pub(crate) fn response(block: &[u8], table: &HeadTable, is_head: bool, is_connec
 }
 
 /// What the deciding fields say together.
-#[derive(Default)]
-struct Deciding {
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Deciding {
     has_host: bool,
     length: Option<u64>,
     codings: Codings,

@@ -31,6 +31,10 @@ pub struct Server {
     is_used: bool,
     /// Whether the connection ends with the response at hand.
     is_closing: bool,
+    /// Whether the client has said so itself, and will send nothing after its request.
+    is_last: bool,
+    /// Whether the last request had been read to its end when the connection closed.
+    was_whole: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +95,8 @@ impl Server {
             request: Request::NONE,
             is_used: false,
             is_closing: false,
+            is_last: false,
+            was_whole: false,
         }
     }
 
@@ -115,7 +121,7 @@ impl Server {
             Phase::Closed => Ok(Step { consumed: input.len(), event: Event::Closed }),
         };
         if result.is_err() {
-            self.phase = Phase::Closed;
+            self.close();
             self.is_closing = true;
         }
         result
@@ -150,11 +156,19 @@ impl Server {
             }
             self.is_used = true;
             self.phase = Phase::Header;
-            table.fields.clear();
             table.trailers.clear();
+            if let Some(end) =
+                table.section_again(input, self.progress.line(), limits.head_bytes_max, limits.field_count_max)
+            {
+                self.progress = Progress::at(end - "\r\n".len());
+                return self.head(&input[..end], table);
+            }
         }
         match Section::header(limits).read(input, &mut self.progress, &mut table.fields)? {
-            Some(end) => self.head(&input[..end], table),
+            Some(end) => {
+                table.remember_section(&input[..end]);
+                self.head(&input[..end], table)
+            }
             None => Ok(NEED_MORE),
         }
     }
@@ -182,7 +196,7 @@ impl Server {
 
     /// The header section is complete.
     #[inline]
-    fn head(&mut self, block: &[u8], table: &HeadTable) -> Result<Step, Error> {
+    fn head(&mut self, block: &[u8], table: &mut HeadTable) -> Result<Step, Error> {
         let head = framing::request(block, table)?;
         self.body = Decoder::new(head.body);
         self.request = Request {
@@ -193,7 +207,8 @@ impl Server {
             expects_continue: head.expect_continue,
             takes_trailers: takes_trailers(table.all(block, Known::Te)),
         };
-        self.is_closing |= !head.keep_alive;
+        self.is_last = !head.keep_alive;
+        self.is_closing |= self.is_last;
         self.sending = Sending::Head;
         self.phase = if head.body == Body::None { Phase::Ended } else { Phase::Body };
         Ok(Step { consumed: block.len(), event: Event::Head(head) })
@@ -239,7 +254,24 @@ impl Server {
 
     /// Whether the request at hand has been read to its end.
     pub fn is_request_ended(&self) -> bool {
-        matches!(self.phase, Phase::Ended | Phase::Tunnel) || self.phase == Phase::Body && self.body.left() == Some(0)
+        match self.phase {
+            Phase::Ended | Phase::Tunnel => true,
+            Phase::Body => self.body.left() == Some(0),
+            Phase::Closed => self.was_whole,
+            Phase::RequestLine | Phase::Header => false,
+        }
+    }
+
+    /// Whether the client may still be sending when the response at hand ends the connection: the rest of its request, or
+    /// further ones, as it could not know that this was the last. Then closing at once might reset the connection before the
+    /// response has arrived (RFC 9112 section 9.6).
+    pub fn may_be_sending(&self) -> bool {
+        !(self.is_last && self.is_request_ended())
+    }
+
+    fn close(&mut self) {
+        self.was_whole = self.is_request_ended();
+        self.phase = Phase::Closed;
     }
 
     /// Bytes of the request's body still to come, if it declared its length: what draining would cost.
@@ -436,7 +468,7 @@ impl Server {
         };
         self.is_closing |= result == Err(WriteError::BodyTooShort);
         if self.is_closing && self.sending == Sending::Done {
-            self.phase = Phase::Closed;
+            self.close();
         }
         result
     }
@@ -464,7 +496,7 @@ impl Server {
         if !switches {
             self.sending = Sending::Done;
             if self.is_closing {
-                self.phase = Phase::Closed;
+                self.close();
             }
         }
         Ok(writer.count)

@@ -121,6 +121,12 @@ impl Known {
         self != Known::Other && self <= Known::Upgrade
     }
 
+    /// Whether the field is for one connection alone and not passed on (RFC 9110 section 7.6.1), `Connection` itself included.
+    pub fn is_hop_by_hop(self) -> bool {
+        use Known::*;
+        matches!(self, Connection | KeepAlive | ProxyConnection | Te | TransferEncoding | Upgrade)
+    }
+
     /// Whether the field may stand in a trailer section. RFC 9110 section 6.5.1 forbids what is needed before the
     /// content: framing, routing, request modifiers, authentication, response controls and the content's format.
     pub fn is_allowed_in_trailers(self) -> bool {

@@ -147,7 +147,7 @@ impl<S: Service + 'static> Exchange<S> {
                     return Poll::Pending;
                 }
                 let entered = enter(&self.shared, &self.scope, self.demand);
-                let polled = content.poll_piece(cx);
+                let polled = content.poll_buf(cx);
                 self.scope = entered.leave().or(self.scope.take());
                 self.consume(cx);
                 match ready!(polled) {
@@ -374,7 +374,7 @@ impl<S: Service + 'static> Exchange<S> {
                     answer = Some(response);
                 }
             }
-            Stage::Content(content) => drop(content.poll_piece(cx)),
+            Stage::Content(content) => drop(content.poll_buf(cx)),
             Stage::Response(_) | Stage::End(_) | Stage::Done => {}
         }
         self.scope = entered.leave().or(self.scope.take());

@@ -404,6 +404,7 @@ impl<S: Service + 'static> Shared<S> {
         if let Some(incoming) = incoming {
             incoming.finish(Err(BodyError::Truncated));
             incoming.wake();
+            self.context.supplies.reclaim_body(Some(incoming));
             self.consume(key, usize::MAX);
         }
     }

@@ -17,7 +17,7 @@ use crate::flight::Core;
 use crate::handle::{Handle, Resource};
 use crate::limits::FILE_THREADS_MAX;
 use crate::op::{Op, OpenFile, Outcome, Stat};
-use crate::os::{self, error_of};
+use crate::os::{self, PipeEnds, error_of};
 use crate::unpark::Unparker;
 use crate::{Error, Result};
 
@@ -46,6 +46,7 @@ struct State {
 
 enum Job {
     Open { file: OpenFile, beneath: Option<Arc<File>> },
+    Load { file: Arc<File>, offset: u64, bytes: usize, ends: Arc<PipeEnds> },
     Read { file: Arc<File>, offset: u64, start: NonNull<u8>, len: usize },
     Write { file: Arc<File>, offset: u64, start: NonNull<u8>, len: usize },
     Sync(Arc<File>),
@@ -110,6 +111,10 @@ impl Files {
                     core.land_read(key, bytes);
                     continue;
                 }
+                Ok(Done::Bytes(bytes)) if matches!(core.op(key), Some(Op::Load { .. })) => {
+                    core.land_loaded(key, bytes);
+                    continue;
+                }
                 Ok(Done::Bytes(bytes)) => {
                     core.land_sent(key, bytes);
                     continue;
@@ -157,6 +162,10 @@ fn job_of(core: &mut Core, key: Key) -> Result<Job> {
         }
         Op::Write { offset, data, .. } => {
             Job::Write { file, offset: *offset, start: NonNull::from(data.as_slice()).cast(), len: data.len() }
+        }
+        Op::Load { pipe, .. } if pipe.bytes() > 0 => return Err(Error::Invalid),
+        Op::Load { offset, bytes, pipe, .. } => {
+            Job::Load { file, offset: *offset, bytes: *bytes as usize, ends: Arc::clone(pipe.ends()) }
         }
         Op::Sync { .. } => Job::Sync(file),
         Op::Stat { .. } => Job::Stat(file),
@@ -214,6 +223,7 @@ impl Job {
         match self {
             Job::Open { file, beneath: None } => os::open(&file).map(Done::Opened),
             Job::Open { file, beneath: Some(directory) } => os::open_beneath(&directory, &file).map(Done::Opened),
+            Job::Load { file, offset, bytes, ends } => retry(|| ends.load(&file, offset, bytes)).map(Done::Bytes),
             Job::Read { file, offset, start, len } => {
                 // SAFETY: the memory is the initialised spare room of the chunk in the operation's slot. The slot keeps it,
                 // and keeps everyone else from it, until this job has landed.

@@ -181,7 +181,7 @@ impl Ongoing {
                 Ok(bytes) => Landing::Sent(bytes),
                 Err(error) => error.into(),
             },
-            _ => Error::Invalid.into(),
+            _ => Error::Unsupported.into(),
         };
         self.done(core, world, node, operation, landing)
     }
@@ -429,12 +429,17 @@ fn node_of(core: &Core, op: &Op) -> Result<Key> {
 }
 
 fn is_for_files(op: &Op) -> bool {
-    matches!(op, Op::Open { .. } | Op::Read { .. } | Op::Write { .. } | Op::Sync { .. } | Op::Stat { .. })
+    matches!(
+        op,
+        Op::Open { .. } | Op::Load { .. } | Op::Read { .. } | Op::Write { .. } | Op::Sync { .. } | Op::Stat { .. }
+    )
 }
 
 fn direction(op: &Op) -> Direction {
     match op {
-        Op::Send { .. } | Op::SendList { .. } | Op::SendMessage { .. } | Op::Connect { .. } => Direction::Out,
+        Op::Send { .. } | Op::SendList { .. } | Op::SendMessage { .. } | Op::SendPipe { .. } | Op::Connect { .. } => {
+            Direction::Out
+        }
         _ => Direction::In,
     }
 }
@@ -513,6 +518,6 @@ fn file(core: &mut Core, world: &mut World, shard: ShardId, operation: Key) -> R
         }
         Op::Sync { .. } => Ok(Landing::Ended(Ok(Outcome::Synced))),
         Op::Stat { .. } => Ok(Landing::Ended(Ok(Outcome::Stat(world.disk.stat(&opened))))),
-        _ => Err(Error::Invalid),
+        _ => Err(Error::Unsupported),
     }
 }

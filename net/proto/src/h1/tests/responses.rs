@@ -331,3 +331,25 @@ fn refusals() {
     assert!(!idle.keep_alive());
     assert_eq!(idle.receive(b"GET", &mut table, &limits), Ok(Step { consumed: 3, event: Event::Closed }));
 }
+
+/// A server that lingers after every last answer makes two system calls more for a connection than it must.
+#[test]
+fn who_says_that_it_was_the_last_request_sends_no_more() {
+    for (input, own_close, expect) in [
+        ("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", false, false),
+        ("GET / HTTP/1.0\r\n\r\n", false, false),
+        ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", true, true),
+        ("POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 5\r\n\r\n", false, true),
+    ] {
+        let (mut server, mut table, mut out) = (Server::new(), HeadTable::new(), [0; 256]);
+        let step = server.receive(input.as_bytes(), &mut table, &Limits::default()).unwrap();
+        assert!(matches!(step.event, Event::Head(_)));
+        if own_close {
+            server.close_after_response();
+        }
+        let fields: [(&str, &str); 0] = [];
+        server.respond_whole(StatusCode::OK, fields, Standing::default(), b"hi", &mut out).unwrap();
+        assert!(!server.keep_alive());
+        assert_eq!(server.may_be_sending(), expect, "{input}");
+    }
+}

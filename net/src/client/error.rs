@@ -1,0 +1,146 @@
+//! Why there is no response, or not all of one; whose fault that is, and what to do.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::net::SocketAddr;
+
+use proto::h1::{self, WriteError};
+
+use crate::Fault;
+
+/// Why a request was not sent, or was not answered in full.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The URL cannot be asked.
+    Url {
+        /// The URL.
+        url: Box<str>,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// A header, or the method, cannot be sent.
+    Header {
+        /// Its name.
+        name: Box<str>,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// The request cannot be written as HTTP: its head is too long, or its body is not of the length announced.
+    Request(WriteError),
+    /// The host's name has no address.
+    Resolve {
+        /// The name.
+        host: Box<str>,
+        /// What the resolver says.
+        why: Box<str>,
+    },
+    /// No connection: what became of the last address tried.
+    Connect {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        error: Box<crate::Error>,
+    },
+    /// As many connections to this server are in use as may be, and none came free in time.
+    Busy,
+    /// The server took too long.
+    TimedOut(Step),
+    /// The server closed the connection before it answered.
+    Closed,
+    /// The connection ended in the middle of the response.
+    Truncated,
+    /// What came is no HTTP response, or one beyond the bounds.
+    Malformed(h1::Error),
+    /// The response's body is longer than is admitted here.
+    TooLarge {
+        /// The limit in bytes.
+        max: u64,
+    },
+    /// Whoever makes the request's body has failed.
+    Body(Box<dyn StdError>),
+    /// The response's body is not UTF-8, or not the JSON that was hoped for.
+    Unreadable(Box<dyn StdError>),
+    /// The shard's buffer pool is exhausted.
+    Exhausted,
+}
+
+/// What a server can be slow at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Step {
+    /// To be found, and to accept a connection.
+    Connect,
+    /// To take the request.
+    Write,
+    /// To begin its answer.
+    Head,
+    /// To go on with it.
+    Body,
+}
+
+impl Error {
+    /// Whose fault it is. The status of a gateway's answer follows from it.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Error::Url { .. } | Error::Header { .. } | Error::Request(_) | Error::Body(_) => Fault::Us,
+            Error::Busy | Error::Exhausted => Fault::Operator,
+            Error::Connect { error, .. } if error.fault() != Fault::Peer => error.fault(),
+            _ => Fault::Upstream,
+        }
+    }
+
+    /// Whether a time limit passed.
+    pub fn is_timeout(&self) -> bool {
+        match self {
+            Error::TimedOut(_) => true,
+            Error::Connect { error, .. } => error.is_timeout(),
+            _ => false,
+        }
+    }
+
+    /// Whether the request has certainly done nothing, so that it may be sent again, whatever its method.
+    pub fn can_retry(&self) -> bool {
+        matches!(self, Error::Resolve { .. } | Error::Connect { .. } | Error::Busy | Error::TimedOut(Step::Connect))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Url { url, what } => write!(f, "the URL {url:?} cannot be asked: {what}"),
+            Error::Header { name, what } => write!(f, "{name:?} cannot be sent: {what}"),
+            Error::Request(WriteError::Target) => {
+                f.write_str("the URL holds a space or a character that must be percent-encoded")
+            }
+            Error::Request(WriteError::Full) => f.write_str("the request's head is too long: send fewer headers"),
+            Error::Request(error) => write!(f, "the request cannot be written: {error}"),
+            Error::Resolve { host, why } => write!(f, "no address is known of {host:?}: {why}"),
+            Error::Connect { address, error } => write!(f, "no connection to {address}: {error}"),
+            Error::Busy => f.write_str(
+                "all connections to this server are in use: raise `connections_per_origin_max`, or ask less at a time",
+            ),
+            Error::TimedOut(Step::Connect) => f.write_str("the server did not accept a connection in time"),
+            Error::TimedOut(Step::Write) => f.write_str("the server did not take the request in time"),
+            Error::TimedOut(Step::Head) => f.write_str("the server did not answer in time"),
+            Error::TimedOut(Step::Body) => f.write_str("the server stopped in the middle of its answer"),
+            Error::Closed => f.write_str("the server closed the connection without an answer"),
+            Error::Truncated => f.write_str("the connection ended in the middle of the answer"),
+            Error::Malformed(error) => write!(f, "the server's answer is not HTTP as it must be: {error}"),
+            Error::TooLarge { max } => write!(f, "the answer is longer than the {max} bytes admitted: set `limit`"),
+            Error::Body(error) => write!(f, "the request's body could not be made: {error}"),
+            Error::Unreadable(error) => write!(f, "the answer's body is not what was hoped for: {error}"),
+            Error::Exhausted => f.write_str("the shard's buffer pool is exhausted"),
+        }
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Error::Connect { error, .. } => Some(&**error),
+            Error::Body(error) | Error::Unreadable(error) => Some(&**error),
+            _ => None,
+        }
+    }
+}

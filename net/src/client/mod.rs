@@ -1,0 +1,175 @@
+//! The client: requests to other servers, over connections that are kept for the next.
+//!
+//! Three parts, each without the others. A connection (`conn/client.rs`) serves one exchange at a time, driven by whoever
+//! waits for it. The pool (`pool.rs`) keeps those that are idle, a few for each server. [`Request`] and [`Response`] are what
+//! code sees. What chooses among several servers, watches their health and gives up on them is to stand on top.
+
+mod error;
+mod pool;
+mod request;
+mod resolve;
+mod response;
+mod url;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::Method;
+use proto::h1::Limits;
+use shards::Shard;
+
+pub use error::{Error, Step};
+pub use request::Request;
+pub use resolve::Resolver;
+pub use response::Response;
+
+use crate::conn::client::Shared;
+use crate::limits::{
+    BODY_PAUSE_MAX, CLIENT_BODY_BYTES_MAX, CLIENT_CONNECT_TIME_MAX, CLIENT_CONTINUE_TIME_MAX, CLIENT_HEAD_TIME_MAX,
+    CLIENT_IDLE_MAX, CLIENT_IDLE_PER_ORIGIN_MAX, CLIENT_IDLE_TIME_MAX, CLIENT_IN_USE_PER_ORIGIN_MAX, WRITE_STALL_MAX,
+};
+use pool::Pool;
+
+/// Asks other servers over HTTP/1.1. It belongs to one shard; cloning gives another handle on the same connections.
+///
+/// Dropping what a request gives, at any point, ends the exchange and closes its connection: a time limit is
+/// [`shard.timeout`](Shard::timeout) around it, and work in a scope ends with that scope.
+///
+/// ```
+/// # use std::{panic::Location, time::Duration};
+/// # use shards::{Shard, Simulation};
+/// use http::StatusCode;
+/// use shardwise_net::{Client, Reply, Request, Response, Service};
+///
+/// struct Greeter;
+///
+/// impl Service for Greeter {
+///     fn call(&self, request: Request) -> Reply {
+///         let text = format!("hello {}", &request.path()[1..]);
+///         Reply::Ready(Response::new(StatusCode::OK).with_content(text.into_bytes().into()))
+///     }
+/// }
+///
+/// # let mut simulation = Simulation::new(1);
+/// # let serve = async |shard: Shard| {
+/// #     shardwise_net::serve(&shard, ([10, 0, 0, 1], 80).into(), Greeter, Location::caller()).await
+/// # };
+/// # simulation.start(1, serve);
+/// # let text = simulation.run(async |shard| {
+/// #     shard.sleep(Duration::from_millis(1)).await;
+/// let client = Client::new(&shard);
+/// let mut response = client.get("http://10.0.0.1/ada").header("accept", "text/plain").send().await?;
+/// assert_eq!(response.status(), 200);
+/// let text = response.text().await?;
+/// # Ok::<_, shardwise_net::client::Error>(text)
+/// # });
+/// assert_eq!(text.unwrap(), "hello ada");
+/// ```
+#[derive(Clone)]
+pub struct Client(Rc<Pool>);
+
+/// What can be set about a client. The defaults are the bounds of [`limits`](crate::limits).
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What a response may be like.
+    pub h1: Limits,
+    /// How long a server may take to be found and to accept a connection, over all its addresses.
+    pub connect_time_max: Duration,
+    /// How long a server may take from the end of a request to the end of its answer's head.
+    pub head_time_max: Duration,
+    /// How long a server may send nothing of a body that is waited for.
+    pub body_pause_max: Duration,
+    /// How long a server may take nothing of what is sent to it.
+    pub write_stall_max: Duration,
+    /// How long a body that waits to be asked for waits, before it goes unasked (RFC 9110 section 10.1.1).
+    pub continue_time_max: Duration,
+    /// How long a connection may wait for its next request.
+    pub idle_time_max: Duration,
+    /// How many connections may wait, in all.
+    pub idle_max: usize,
+    /// How many connections may wait for each server.
+    pub idle_per_origin_max: usize,
+    /// How many connections to each server may be in use; further requests wait, as long as for a connection.
+    pub connections_per_origin_max: usize,
+    /// How long a body may be that [`bytes`](Response::bytes), [`text`](Response::text) and [`json`](Response::json) gather.
+    pub body_bytes_max: u64,
+    /// What gives the addresses of a name.
+    pub resolver: Resolver,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            h1: Limits::default(),
+            connect_time_max: CLIENT_CONNECT_TIME_MAX,
+            head_time_max: CLIENT_HEAD_TIME_MAX,
+            body_pause_max: BODY_PAUSE_MAX,
+            write_stall_max: WRITE_STALL_MAX,
+            continue_time_max: CLIENT_CONTINUE_TIME_MAX,
+            idle_time_max: CLIENT_IDLE_TIME_MAX,
+            idle_max: CLIENT_IDLE_MAX,
+            idle_per_origin_max: CLIENT_IDLE_PER_ORIGIN_MAX,
+            connections_per_origin_max: CLIENT_IN_USE_PER_ORIGIN_MAX,
+            body_bytes_max: CLIENT_BODY_BYTES_MAX,
+            resolver: Resolver::default(),
+        }
+    }
+}
+
+impl Client {
+    /// A client without connections.
+    pub fn new(shard: &Shard) -> Self {
+        Client::with(shard, Config::default())
+    }
+
+    /// The same, set up otherwise.
+    pub fn with(shard: &Shard, config: Config) -> Self {
+        Client(Pool::new(Shared::new(shard, config)))
+    }
+
+    /// Begins a request. `url` is a whole one: `http://10.0.0.7:8080/items?by=name`.
+    pub fn request<'u>(&self, method: Method, url: impl Into<Cow<'u, str>>) -> Request<'u> {
+        Request::new(Rc::clone(&self.0), method, url.into())
+    }
+
+    /// Begins a `GET`.
+    pub fn get<'u>(&self, url: impl Into<Cow<'u, str>>) -> Request<'u> {
+        self.request(Method::GET, url)
+    }
+
+    /// Begins a `HEAD`.
+    pub fn head<'u>(&self, url: impl Into<Cow<'u, str>>) -> Request<'u> {
+        self.request(Method::HEAD, url)
+    }
+
+    /// Begins a `POST`.
+    pub fn post<'u>(&self, url: impl Into<Cow<'u, str>>) -> Request<'u> {
+        self.request(Method::POST, url)
+    }
+
+    /// Begins a `PUT`.
+    pub fn put<'u>(&self, url: impl Into<Cow<'u, str>>) -> Request<'u> {
+        self.request(Method::PUT, url)
+    }
+
+    /// Begins a `DELETE`.
+    pub fn delete<'u>(&self, url: impl Into<Cow<'u, str>>) -> Request<'u> {
+        self.request(Method::DELETE, url)
+    }
+
+    /// How many connections wait for their next request.
+    pub fn idle(&self) -> usize {
+        self.0.idle()
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("idle", &self.idle()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+//! A request as it is put together, and the exchange that it begins.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::future::poll_fn;
+use std::rc::Rc;
+
+use http::header::{CONTENT_TYPE, EXPECT, HOST, UPGRADE};
+use http::{HeaderName, HeaderValue, Method};
+use proto::head::Known;
+use serde::Serialize;
+
+use super::Error;
+use super::pool::Pool;
+use super::resolve::connect;
+use super::response::Response;
+use super::url::Url;
+use crate::conn::client::{Connection, Outline};
+use crate::{Content, Headers};
+
+/// A request that has not been sent. What is wrong with it is said by [`send`](Request::send).
+#[must_use = "a request goes nowhere until it is sent"]
+pub struct Request<'u> {
+    pool: Rc<Pool>,
+    method: Method,
+    url: Cow<'u, str>,
+    headers: Headers,
+    content: Content,
+    expects: bool,
+    fault: Option<Error>,
+}
+
+impl<'u> Request<'u> {
+    pub(super) fn new(pool: Rc<Pool>, method: Method, url: Cow<'u, str>) -> Self {
+        let (headers, content) = Default::default();
+        Request { pool, method, url, headers, content, expects: false, fault: None }
+    }
+
+    /// Adds a header. `Host` takes the place of the URL's. The framing of the body is the connection's to say, and what is
+    /// set of it is left out; of `Connection` only `close` is heard, of `TE` only `trailers`.
+    pub fn header<N, V>(mut self, name: N, value: V) -> Self
+    where
+        HeaderName: TryFrom<N>,
+        HeaderValue: TryFrom<V>,
+    {
+        match (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            (Ok(EXPECT), _) => self.refuse(EXPECT.as_str(), "call `expect_continue`"),
+            (Ok(UPGRADE), _) => self.refuse(UPGRADE.as_str(), "the client speaks nothing but HTTP"),
+            (Ok(name), Ok(value)) => self.headers.append(name, value),
+            (Ok(name), Err(_)) => self.refuse(name.as_str(), "its value holds a control character"),
+            (Err(_), _) => self.refuse("a header", "its name holds a character that is not allowed, or is empty"),
+        }
+        self
+    }
+
+    /// Gives it a body: bytes of any kind, or the [`Body`](crate::Body) of a request that is passed on.
+    pub fn body(mut self, content: impl Into<Content>) -> Self {
+        self.content = content.into();
+        self
+    }
+
+    /// Gives it a body of JSON.
+    pub fn json(mut self, value: &impl Serialize) -> Self {
+        match serde_json::to_vec(value) {
+            Ok(text) => {
+                self.headers.set(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                self.body(text)
+            }
+            Err(error) => {
+                self.fault.get_or_insert(Error::Body(error.into()));
+                self
+            }
+        }
+    }
+
+    /// Holds the body back until the server asks for it, or for a while: a server that does not want it says so first.
+    pub fn expect_continue(mut self) -> Self {
+        self.expects = true;
+        self
+    }
+
+    /// Passes on what came in a request: its headers, but for those that were for the connection or for us (RFC 9110 section
+    /// 7.6.1), and its body, as it comes.
+    pub fn pass_on(mut self, received: &mut crate::Request) -> Self {
+        for (name, value) in end_to_end(received.headers()) {
+            if name != HOST && name != EXPECT {
+                self.headers.append(name, value);
+            }
+        }
+        self.content = Content::from(received.take_body());
+        self
+    }
+
+    fn refuse(&mut self, name: &str, what: &'static str) {
+        self.fault.get_or_insert_with(|| Error::Header { name: name.into(), what });
+    }
+
+    /// Sends it, and waits for the head of the response. The body is received as it is read.
+    ///
+    /// A request that a server may be asked twice (RFC 9110 section 9.2.2) is sent once more, over a new connection, if a kept
+    /// one turns out to be closed before anything has come of an answer, and if the body is at hand.
+    ///
+    /// Cancel safe in that nothing is left behind: dropping the future closes the connection. What the server has done of the
+    /// request by then, nobody knows.
+    ///
+    /// Errors: see [`Error`].
+    pub async fn send(self) -> Result<Response, Error> {
+        let Request { pool, method, url, headers, mut content, expects, fault } = self;
+        if let Some(fault) = fault {
+            return Err(fault);
+        }
+        if method == Method::CONNECT || matches!(content, Content::Tunnel(_)) {
+            return Err(Error::Header { name: method.as_str().into(), what: "the client speaks nothing but HTTP" });
+        }
+        let url = Url::parse(&url)?;
+        let host = headers.get(&HOST).map_or(url.authority.as_bytes(), HeaderValue::as_bytes);
+        let outline = Outline { method: &method, target: url.target.as_bytes(), host, headers: &headers, expects };
+        let place = pool.place(url.authority).await.ok_or(Error::Busy)?;
+        let kept = place.take().await;
+        let is_kept = kept.is_some();
+        let mut connection = match kept {
+            Some(connection) => connection,
+            None => open(&pool, &url).await?,
+        };
+        let is_at_hand = connection.begin(outline, &mut content)?;
+        let head = match poll_fn(|cx| connection.poll_head(cx)).await {
+            Err(Error::Closed) if is_kept && is_at_hand && method.is_idempotent() => {
+                connection = open(&pool, &url).await?;
+                connection.begin(outline, &mut content)?;
+                poll_fn(|cx| connection.poll_head(cx)).await
+            }
+            head => head,
+        }?;
+        Ok(Response::new(head, connection, place))
+    }
+}
+
+async fn open(pool: &Pool, url: &Url<'_>) -> Result<Box<Connection>, Error> {
+    let stream = connect(&pool.shared.shard, &pool.shared.config, url).await?;
+    Ok(Connection::new(&pool.shared, stream))
+}
+
+/// Header lines without those that were for one connection: the known ones, and what `Connection` names (RFC 9110 section
+/// 7.6.1).
+pub(super) fn end_to_end<'h>(
+    lines: impl Iterator<Item = (&'h [u8], &'h [u8])> + Clone,
+) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+    let options = lines.clone().filter(|(name, _)| Known::of(name) == Known::Connection);
+    let options = options.flat_map(|(_, value)| value.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    lines.filter_map(move |(name, value)| {
+        let is_named = || options.clone().any(|option| option.eq_ignore_ascii_case(name));
+        if Known::of(name).is_hop_by_hop() || is_named() {
+            return None;
+        }
+        Some((HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(value).ok()?))
+    })
+}
+
+impl fmt::Debug for Request<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method, self.url)
+    }
+}

@@ -1,0 +1,83 @@
+//! From a name to a connection: the addresses of a host, and a connection to the first that accepts one.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Instant;
+
+use platform::SocketOption;
+use shards::Shard;
+use smallvec::{SmallVec, smallvec};
+
+use super::url::Url;
+use super::{Config, Error, Step};
+use crate::TcpStream;
+use crate::limits::CLIENT_ADDRESSES_MAX;
+
+/// What gives the addresses of a name: the system, unless said. It may block: it runs on the runtime's pool of threads.
+#[derive(Clone)]
+pub struct Resolver(Arc<Lookup>);
+
+type Lookup = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
+
+type Addresses = SmallVec<[SocketAddr; 1]>;
+
+impl Resolver {
+    /// A resolver by a function of name and port: a table, say, or a test's. The addresses are tried in their order.
+    pub fn new(lookup: impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static) -> Self {
+        Resolver(Arc::new(lookup))
+    }
+}
+
+/// The system's, as other programs ask it: its files, then its name servers, in the order that it prefers.
+impl Default for Resolver {
+    fn default() -> Self {
+        Resolver::new(|host, port| Ok((host, port).to_socket_addrs()?.collect()))
+    }
+}
+
+impl fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Resolver")
+    }
+}
+
+/// Connects to a URL's server. The addresses are tried one after the other, each for its share of the time that is left, so
+/// that one that swallows everything does not hide the others.
+pub(super) async fn connect(shard: &Shard, config: &Config, url: &Url<'_>) -> Result<TcpStream, Error> {
+    let deadline = shard.clock() + config.connect_time_max;
+    let addresses = addresses(shard, config, url, deadline).await?;
+    let mut failure = Error::TimedOut(Step::Connect);
+    for (tried, &address) in addresses.iter().enumerate() {
+        let time = deadline.saturating_duration_since(shard.clock()) / (addresses.len() - tried) as u32;
+        failure = match shard.timeout(time, TcpStream::connect(shard, address)).await {
+            Ok(Ok(stream)) => {
+                // What is gathered leaves as one; nothing is gained by waiting for more.
+                let _ = stream.set_option(SocketOption::NoDelay(true));
+                return Ok(stream);
+            }
+            Ok(Err(error)) => Error::Connect { address, error: Box::new(error) },
+            Err(_) => Error::TimedOut(Step::Connect),
+        };
+    }
+    Err(failure)
+}
+
+async fn addresses(shard: &Shard, config: &Config, url: &Url<'_>, deadline: Instant) -> Result<Addresses, Error> {
+    if let Some(ip) = url.ip() {
+        return Ok(smallvec![SocketAddr::new(ip, url.port)]);
+    }
+    let failure = |why: String| Error::Resolve { host: url.host.into(), why: why.into() };
+    let (host, port, Resolver(lookup)) = (url.host.to_owned(), url.port, config.resolver.clone());
+    let found = shard.deadline(deadline, shard.offload(move || lookup(&host, port))).await;
+    let mut found = match found.map_err(|_| Error::TimedOut(Step::Connect))? {
+        Ok(found) => found.map_err(|error| failure(error.to_string()))?,
+        Err(error) => return Err(failure(error.to_string())),
+    };
+    found.truncate(CLIENT_ADDRESSES_MAX);
+    if found.is_empty() {
+        return Err(failure("there is none".to_owned()));
+    }
+    Ok(found.into())
+}

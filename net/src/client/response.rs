@@ -1,0 +1,227 @@
+//! A response as it comes: a head in place, and a body that is received as it is read.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::{StatusCode, Version};
+use platform::{Buf, Chunk};
+use proto::head::Known;
+use serde::de::DeserializeOwned;
+
+use super::Error;
+use super::pool::Place;
+use super::request::end_to_end;
+use crate::conn::client::Connection;
+use crate::{BodyStream, Content, Head, Headers, Trailers};
+
+/// A response. Its body is received only as it is read, so a slow reader slows its server and nobody else.
+///
+/// The connection is kept for the next request when the body has been read to its end. Dropping a response before that
+/// closes it.
+pub struct Response {
+    head: Head,
+    body: Body,
+    length: Option<u64>,
+    /// Bytes that were read, and the most that may be.
+    bytes: u64,
+    bytes_max: Option<u64>,
+    gathered_max: u64,
+    trailers: Option<Trailers>,
+}
+
+/// How far the body is.
+enum Body {
+    Comes(Box<Connection>, Place),
+    Ended,
+    Failed,
+}
+
+impl Response {
+    pub(super) fn new(head: Head, connection: Box<Connection>, place: Place) -> Self {
+        let (length, gathered_max) = (connection.body_left(), place.body_bytes_max());
+        let mut response = Response {
+            head,
+            body: Body::Comes(connection, place),
+            length,
+            bytes: 0,
+            bytes_max: None,
+            gathered_max,
+            trailers: None,
+        };
+        if length == Some(0) {
+            // Nothing is waited for: whoever looks at the status alone keeps the connection all the same.
+            response.end();
+        }
+        response
+    }
+
+    /// The status.
+    pub fn status(&self) -> StatusCode {
+        self.head.table().status()
+    }
+
+    /// The version of HTTP that the server speaks.
+    pub fn version(&self) -> Version {
+        self.head.table().version()
+    }
+
+    /// The first value of a well-known header.
+    pub fn known(&self, name: Known) -> Option<&[u8]> {
+        self.head.table().get(self.head.block(), name)
+    }
+
+    /// The first value of a header, by its name in any case.
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        self.head.table().find(self.head.block(), name)
+    }
+
+    /// All headers in the order received: name as sent, value.
+    pub fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
+        self.head.table().iter(self.head.block())
+    }
+
+    /// The headers for whoever is behind us: without those that were for this connection (RFC 9110 section 7.6.1).
+    pub fn end_to_end(&self) -> Headers {
+        let mut headers = Headers::default();
+        end_to_end(self.headers()).for_each(|(name, value)| headers.append(name, value));
+        headers
+    }
+
+    /// The length of the body that is still to come, if the server has said; of an answer to `HEAD`, zero.
+    pub fn length(&self) -> Option<u64> {
+        self.length
+    }
+
+    /// What an answer without a body, to `HEAD`, says of the one that it would have.
+    fn stated(&self) -> Option<u64> {
+        std::str::from_utf8(self.known(Known::ContentLength)?).ok()?.parse().ok()
+    }
+
+    /// Admits at most this many bytes of body in all; a longer one fails with [`Error::TooLarge`]. Without it, pieces come
+    /// without end, and what is gathered has [`Config::body_bytes_max`](super::Config::body_bytes_max).
+    pub fn limit(mut self, bytes_max: u64) -> Self {
+        self.bytes_max = Some(bytes_max);
+        self
+    }
+
+    /// The next piece of the body, in order; `None` at the end.
+    ///
+    /// Cancel safe: a piece is either returned or still there for the next call.
+    ///
+    /// Errors: the connection ended or broke its framing, the server was too slow, or the body is longer than the limit.
+    pub async fn chunk(&mut self) -> Result<Option<Chunk>, Error> {
+        std::future::poll_fn(|cx| self.poll_chunk(cx)).await
+    }
+
+    /// [`chunk`](Response::chunk) as a poll.
+    pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>, Error>> {
+        let connection = match &mut self.body {
+            Body::Comes(connection, _) => connection,
+            Body::Ended => return Poll::Ready(Ok(None)),
+            Body::Failed => return Poll::Ready(Err(Error::Truncated)),
+        };
+        let max = self.bytes_max.unwrap_or(u64::MAX);
+        let mut read =
+            if self.length > Some(max) { Err(Error::TooLarge { max }) } else { ready!(connection.poll_chunk(cx)) };
+        match &read {
+            Ok(Some(chunk)) => self.bytes += chunk.len() as u64,
+            Ok(None) => self.end(),
+            Err(_) => {}
+        }
+        if self.bytes > max {
+            read = Err(Error::TooLarge { max });
+        }
+        if read.is_err() {
+            self.body = Body::Failed;
+        }
+        Poll::Ready(read)
+    }
+
+    /// The body has ended, or there is none: the connection may serve another.
+    fn end(&mut self) {
+        let Body::Comes(mut connection, place) = std::mem::replace(&mut self.body, Body::Ended) else { return };
+        self.trailers = connection.take_trailers();
+        if connection.is_done() {
+            place.put(connection);
+        }
+    }
+
+    /// The trailer fields, if there are any and the body has been read to its end. Ask for them by `TE: trailers`.
+    pub fn trailers(&self) -> Option<&Trailers> {
+        self.trailers.as_ref()
+    }
+
+    /// The rest of the body, up to the limit.
+    ///
+    /// Errors: as [`chunk`](Response::chunk).
+    pub async fn bytes(&mut self) -> Result<Bytes, Error> {
+        self.bytes_max.get_or_insert(self.gathered_max);
+        let Some(first) = self.chunk().await? else { return Ok(Bytes::new()) };
+        let Some(second) = self.chunk().await? else { return Ok(first.share()) };
+        // What is announced may never come: memory is taken as it does.
+        let mut gathered = Vec::with_capacity((first.len() + second.len()) * 2);
+        gathered.extend_from_slice(&first);
+        gathered.extend_from_slice(&second);
+        drop((first, second));
+        while let Some(chunk) = self.chunk().await? {
+            gathered.extend_from_slice(&chunk);
+        }
+        Ok(gathered.into())
+    }
+
+    /// The rest of the body as text; it must be UTF-8.
+    ///
+    /// Errors: as [`chunk`](Response::chunk), and that it is not.
+    pub async fn text(&mut self) -> Result<String, Error> {
+        let bytes = self.bytes().await?;
+        String::from_utf8(bytes.into()).map_err(|error| Error::Unreadable(error.into()))
+    }
+
+    /// The rest of the body as a value of JSON.
+    ///
+    /// Errors: as [`chunk`](Response::chunk), and that it is none of that shape.
+    pub async fn json<T: DeserializeOwned>(&mut self) -> Result<T, Error> {
+        let bytes = self.bytes().await?;
+        serde_json::from_slice(&bytes).map_err(|error| Error::Unreadable(error.into()))
+    }
+}
+
+/// Passed on to another, piece by piece: the server is read from only as that one takes what came.
+impl BodyStream for Response {
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Buf, Box<dyn StdError>>>> {
+        match ready!(self.poll_chunk(cx)) {
+            Ok(chunk) => Poll::Ready(chunk.map(|chunk| Ok(Buf::Chunk(chunk)))),
+            Err(error) => Poll::Ready(Some(Err(error.into()))),
+        }
+    }
+
+    fn length(&self) -> Option<u64> {
+        match self.body {
+            Body::Ended => self.stated(),
+            _ => self.length,
+        }
+    }
+
+    fn trailers(self: Pin<&mut Self>) -> Headers {
+        self.trailers.as_ref().map(Headers::from).unwrap_or_default()
+    }
+}
+
+/// Its body, to be passed on.
+impl From<Response> for Content {
+    fn from(response: Response) -> Self {
+        match response.body {
+            Body::Ended if response.stated().is_none_or(|bytes| bytes == 0) => Content::Empty,
+            _ => Content::Stream(Box::pin(response)),
+        }
+    }
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Response").field("status", &self.status()).field("length", &self.length).finish_non_exhaustive()
+    }
+}
