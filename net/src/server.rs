@@ -94,7 +94,7 @@ impl Server {
     /// Accepts and serves until the drain begins, then until the last connection has ended.
     pub async fn serve<S: Service + 'static>(self, service: S, config: Config, stats: Arc<NetStats>) -> Result<()> {
         let Server { shard, source, .. } = self;
-        let context = Context::new(service, config, stats, shard.pool().clone());
+        let context = Context::new(service, config, stats, shard.pool().clone(), shard.now());
         let connections = shard.scope().child("connections").map_err(|_| Error::Spawn(SpawnError::Full))?;
         shard.serves();
         match source {

@@ -382,6 +382,9 @@ impl Connection {
 
     /// Receives what there is. Ready with false at the end of input.
     fn poll_input(&mut self, cx: &mut TaskContext<'_>) -> Result<Poll<bool>, Error> {
+        if self.input.draw(self.shared.supplies.pool())? {
+            return Ok(Poll::Ready(true));
+        }
         match self.stream.poll_recv(cx) {
             Poll::Ready(Ok(Some(chunk))) => {
                 self.has_received = true;

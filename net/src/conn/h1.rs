@@ -18,7 +18,7 @@ use std::net::Shutdown;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, StatusCode};
 use platform::limits::CHUNK_BYTES_MAX;
@@ -55,7 +55,7 @@ pub(crate) fn serve<S: Service + 'static>(
     let mut connection = Connection {
         sending: None,
         patience: Patience::new(&shard, number, begun + context.config.idle_time_max),
-        retires: begun.checked_add(context.config.connection_time_max),
+        retires: context.age(begun).saturating_add(super::nanoseconds(context.config.connection_time_max)),
         named: None,
         awaits_name: context.config.proxy_protocol,
         stream,
@@ -100,8 +100,8 @@ struct Connection<S> {
     stream: TcpStream,
     context: Counted<S>,
     patience: Patience,
-    /// After this the connection takes no further request.
-    retires: Option<Instant>,
+    /// At which age of the server's the connection takes no further request.
+    retires: u64,
     /// Whose connection it is, if a proxy has said so; and whether it has yet to.
     named: Option<Rc<Ends>>,
     awaits_name: bool,
@@ -343,6 +343,9 @@ impl<S: Service + 'static> Connection<S> {
 
     /// Receives what there is. Ready with false at the end of input.
     fn poll_input(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<bool, End>> {
+        if self.input.draw(self.context.supplies.pool())? {
+            return Poll::Ready(Ok(true));
+        }
         match ready!(self.stream.poll_recv(cx)) {
             Ok(Some(chunk)) => {
                 self.context.stats.bytes_received.add(chunk.len() as u64);
@@ -547,9 +550,9 @@ impl<S: Service + 'static> Connection<S> {
             if self.engine.body_left().unwrap_or(incoming.bytes()) >= BULK_BODY_BYTES_MIN {
                 self.stream.draw_from(Group::Bulk);
             }
-            let bytes = self.input.as_slice().len();
+            let bytes = self.input.len();
             match self.poll_input(cx)? {
-                Poll::Ready(true) => self.made_up(Side::Body, self.input.as_slice().len() - bytes),
+                Poll::Ready(true) => self.made_up(Side::Body, self.input.len() - bytes),
                 Poll::Ready(false) => {
                     self.engine.close_after_response();
                     incoming.finish(Err(BodyError::Truncated));
@@ -632,7 +635,7 @@ impl<S: Service + 'static> Connection<S> {
             return Poll::Ready(Err(End::Overdue));
         }
         // Who is there, says what comes next, or nothing.
-        while !self.has_left && self.input.as_slice().len() < READ_AHEAD_BYTES_MAX {
+        while !self.has_left && self.input.len() < READ_AHEAD_BYTES_MAX {
             match self.poll_input(cx)? {
                 Poll::Ready(true) => {}
                 Poll::Ready(false) => self.client_left(false),
@@ -759,9 +762,13 @@ impl<S: Service + 'static> Connection<S> {
         if self.is_h2 {
             return self.speak_h2();
         }
-        let received = match self.input.as_slice().len() {
+        let received = match self.input.len() {
             0 => None,
-            bytes => Some(self.input.take(bytes)),
+            bytes if bytes == self.input.as_slice().len() => Some(self.input.take(bytes)),
+            bytes => {
+                tracing::warn!("a tunnel was closed: its client sent {bytes} bytes ahead");
+                return self.shard().lease(async {});
+            }
         };
         let tunnel = self.tunnel.take().expect("there is one");
         let demand = Demand { names: &TUNNEL_NAMES, numbers: [self.patience.number(), self.requests], deadline: None };
@@ -855,7 +862,7 @@ impl<S: Service + 'static> Connection<S> {
     #[inline]
     fn is_retiring(&self) -> bool {
         self.requests >= self.context.config.connection_requests_max
-            || self.retires.is_some_and(|retires| self.shard().now() >= retires)
+            || self.context.age(self.shard().now()) >= self.retires
     }
 
     /// Whether the peer may still be sending when the last answer is written, or has sent what nobody has looked at.

@@ -43,7 +43,7 @@ pub(super) struct Handed<S> {
     pub(super) input: Input,
     pub(super) number: u32,
     pub(super) named: Option<Rc<Ends>>,
-    pub(super) retires: Option<Instant>,
+    pub(super) retires: u64,
 }
 
 /// Serves a connection until it ends. Exchanges may go on for a moment, to see it.
@@ -110,8 +110,8 @@ struct Connection<S: Service + 'static> {
     patience: Patience,
     /// When the engine's time began.
     since: Instant,
-    /// After this the connection takes no further request.
-    retires: Option<Instant>,
+    /// At which age of the server's the connection takes no further request.
+    retires: u64,
     requests: u32,
     /// Streams refused that have been counted.
     refused: u32,
@@ -202,12 +202,12 @@ impl<S: Service + 'static> Connection<S> {
             // Whoever has just come may have a request on its way.
             return;
         }
-        let is_old = self.retires.is_some_and(|retires| self.shard().now() >= retires);
+        let is_old = self.shared.context.age(self.shard().now()) >= self.retires;
         if is_old || self.shard().is_draining() {
             if is_old && !self.shared.state.borrow().engine.is_draining() {
                 self.shared.context.stats.retired.add(1);
             }
-            self.retires = None;
+            self.retires = u64::MAX;
             self.shared.drain();
         }
     }
@@ -221,6 +221,9 @@ impl<S: Service + 'static> Connection<S> {
 
     /// Receives what there is. Ready with false at the end of input.
     fn poll_input(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<bool, End>> {
+        if self.input.draw(self.shared.context.supplies.pool())? {
+            return Poll::Ready(Ok(true));
+        }
         match ready!(self.stream.poll_recv(cx)) {
             Ok(Some(chunk)) => {
                 self.shared.context.stats.bytes_received.add(chunk.len() as u64);

@@ -1,6 +1,7 @@
 //! What has been received and not yet consumed: usually one chunk in place; a head that straddles reads is gathered into a
 //! pooled chunk, copied once.
 
+use platform::limits::CHUNK_BYTES_MAX;
 use platform::{Chunk, ChunkMut, Pool};
 
 /// The unconsumed input of a connection. An idle one holds no memory.
@@ -12,6 +13,15 @@ pub(super) enum Input {
     Whole(Chunk),
     /// A head in parts.
     Gathered(ChunkMut),
+    /// More than one chunk can hold: something that goes on in a large buffer. Boxed, as it is rare.
+    Parted(Box<Parted>),
+}
+
+/// What comes first, which may be of no use without more, and the rest, from which that is [drawn](Input::draw).
+#[derive(Debug)]
+pub(super) struct Parted {
+    first: Chunk,
+    rest: Chunk,
 }
 
 /// The pool has no chunk large enough for what must be contiguous.
@@ -21,12 +31,25 @@ pub(super) struct Exhausted;
 /// The first chunk that parts are gathered in; most heads fit.
 const GATHER_BYTES_MIN: usize = 1024;
 
+/// How much of a large buffer is copied behind what it continues, when both do not fit one chunk: the rest of a chunk's line,
+/// or of most heads.
+const PART_BYTES: usize = 4096;
+
 impl Input {
     pub(super) fn as_slice(&self) -> &[u8] {
         match self {
             Input::Empty => &[],
             Input::Whole(chunk) => chunk,
             Input::Gathered(chunk) => chunk,
+            Input::Parted(parted) => &parted.first,
+        }
+    }
+
+    /// Bytes in hand, whether they can be seen or not.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Input::Parted(parted) => parted.first.len() + parted.rest.len(),
+            _ => self.as_slice().len(),
         }
     }
 
@@ -34,13 +57,36 @@ impl Input {
         self.as_slice().is_empty()
     }
 
-    /// Puts received bytes behind what is there.
-    pub(super) fn append(&mut self, chunk: Chunk, pool: &Pool) -> Result<(), Exhausted> {
+    /// Lets more of what is in hand be seen, before more is received. False if all of it is.
+    pub(super) fn draw(&mut self, pool: &Pool) -> Result<bool, Exhausted> {
+        match std::mem::take(self) {
+            Input::Parted(parted) => {
+                let Parted { first, rest } = *parted;
+                *self = Input::Whole(first);
+                self.append(rest, pool)?;
+                Ok(true)
+            }
+            other => {
+                *self = other;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Puts received bytes behind what is there, all of which can be seen.
+    pub(super) fn append(&mut self, mut chunk: Chunk, pool: &Pool) -> Result<(), Exhausted> {
         if self.is_empty() {
             *self = Input::Whole(chunk);
             return Ok(());
         }
         let bytes = self.as_slice().len() + chunk.len();
+        if bytes > CHUNK_BYTES_MAX {
+            let first = chunk.split_to(chunk.len().min(PART_BYTES));
+            self.append(first, pool)?;
+            let first = self.take(self.as_slice().len());
+            *self = Input::Parted(Box::new(Parted { first, rest: chunk }));
+            return Ok(());
+        }
         match self {
             Input::Gathered(gathered) if gathered.room() >= chunk.len() => gathered.put(&chunk),
             _ => {
@@ -67,6 +113,14 @@ impl Input {
             Input::Empty => panic!("nothing to take {count} bytes from"),
             Input::Whole(chunk) => chunk,
             Input::Gathered(chunk) => chunk.freeze(),
+            Input::Parted(mut parted) => {
+                let front = parted.first.split_to(count);
+                *self = match parted.first.is_empty() {
+                    true => Input::Whole(parted.rest),
+                    false => Input::Parted(parted),
+                };
+                return front;
+            }
         };
         if count == chunk.len() {
             return chunk;

@@ -18,8 +18,8 @@ pub(super) struct Outbox {
     chunk: Option<ChunkMut>,
     /// What comes before `chunk`.
     list: Option<Box<BufList>>,
-    /// What comes after all.
-    pipe: Option<Pipe>,
+    /// What comes after all. Boxed, as few connections ever have one.
+    pipe: Option<Box<Pipe>>,
 }
 
 /// Where all connections of a shard get the memory of what they hold for a moment.
@@ -82,7 +82,7 @@ impl Outbox {
 
     /// Adds what a pipe holds. Nothing is added behind it.
     pub(super) fn push_pipe(&mut self, pipe: Pipe) {
-        self.pipe = Some(pipe);
+        self.pipe = Some(Box::new(pipe));
     }
 
     fn has_bytes(&self) -> bool {
@@ -94,7 +94,7 @@ impl Outbox {
         if !self.has_bytes()
             && let Some(pipe) = self.pipe.take()
         {
-            return Outgoing::Pipe(pipe);
+            return Outgoing::Pipe(*pipe);
         }
         if self.list.is_some() {
             self.seal(supplies);
@@ -106,12 +106,14 @@ impl Outbox {
         }
     }
 
-    /// Ends the present chunk and puts it on the list.
+    /// Puts what was written on the list. The room behind it is written to next: what frames a piece of body takes a few
+    /// bytes, and must not take a chunk.
     fn seal(&mut self, supplies: &Supplies) {
-        if let Some(chunk) = self.chunk.take()
+        if let Some(chunk) = &mut self.chunk
             && !chunk.is_empty()
         {
-            self.list_push(Buf::Chunk(chunk.freeze()), supplies);
+            let written = Buf::Chunk(chunk.split());
+            self.list_push(written, supplies);
         }
     }
 

@@ -223,7 +223,7 @@ impl fmt::Debug for Chunk {
     }
 }
 
-/// A pooled chunk while it has one owner, who appends to it. Its spare room is initialised memory, so it can be handed
+/// A pooled chunk while its room has one owner, who appends to it. Its spare room is initialised memory, so it can be handed
 /// out as a plain slice.
 pub struct ChunkMut {
     chunk: Chunk,
@@ -260,7 +260,8 @@ impl ChunkMut {
     /// The room after what has been written. Its content is unspecified but initialised.
     pub fn spare(&mut self) -> &mut [u8] {
         // SAFETY: `len..capacity` lies in the block; the pool's regions are initialised when made; a `ChunkMut` is the
-        // only lease on its block, so nobody reads or writes these bytes while the slice lives.
+        // only lease on these bytes (what was split off lies before them), so nobody reads or writes them while the slice
+        // lives.
         unsafe {
             let start = self.chunk.start.add(self.chunk.len as usize);
             std::slice::from_raw_parts_mut(start.as_ptr(), self.room())
@@ -293,6 +294,17 @@ impl ChunkMut {
     /// Forgets what was written.
     pub fn clear(&mut self) {
         self.chunk.len = 0;
+    }
+
+    /// Takes what has been written as a lease of its own, and goes on behind it, in the room that is left.
+    pub fn split(&mut self) -> Chunk {
+        let written = self.chunk.clone();
+        // SAFETY: `len` bytes were written, and no more than the block has from `start`. The other lease is on bytes before
+        // that, and no lease grows.
+        self.chunk.start = unsafe { self.chunk.start.add(written.len()) };
+        self.capacity -= self.chunk.len;
+        self.chunk.len = 0;
+        written
     }
 
     /// Ends writing: from here on the bytes are shared and do not change.

@@ -651,3 +651,28 @@ fn a_list_sent_in_pieces_gives_all_its_bytes() {
         assert_eq!(sent, expected, "seed {seed}");
     }
 }
+
+/// What is written behind a piece that was split off leaves that alone, and the block goes home with the last of them.
+#[test]
+fn a_chunk_is_written_on_behind_what_was_split_off() {
+    let pool = Pool::new(PoolSize::default());
+    let before = pool.stats().pooled_bytes;
+    let mut chunk = pool.lease(100).unwrap();
+    let room = chunk.room();
+    chunk.put(b"first");
+    let mut first = chunk.split();
+    assert!(chunk.is_empty() && chunk.room() == room - 5 && chunk.capacity() == room - 5);
+    assert!(chunk.split().is_empty());
+    chunk.put(b"second");
+    assert!(first.try_mut().is_none(), "another lease looks at the block");
+    let second = chunk.split();
+    let rest = vec![b'x'; chunk.room()];
+    chunk.put(&rest);
+    let last = chunk.split();
+    assert_eq!(chunk.room(), 0);
+    assert_eq!((&first[..], &second[..], last.len()), (&b"first"[..], &b"second"[..], room - 11));
+    drop((first, last, chunk));
+    assert!(pool.stats().pooled_bytes > before);
+    drop(second);
+    assert_eq!(pool.stats().pooled_bytes, before);
+}

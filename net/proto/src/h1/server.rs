@@ -31,10 +31,6 @@ pub struct Server {
     is_used: bool,
     /// Whether the connection ends with the response at hand.
     is_closing: bool,
-    /// Whether the client has said so itself, and will send nothing after its request.
-    is_last: bool,
-    /// Whether the last request had been read to its end when the connection closed.
-    was_whole: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +44,8 @@ enum Phase {
     Ended,
     Tunnel,
     Closed,
+    /// The same, and the last request had been read to its end.
+    ClosedWhole,
 }
 
 /// What the response must know of its request.
@@ -62,6 +60,8 @@ struct Request {
     expects_continue: bool,
     /// The client takes trailer fields.
     takes_trailers: bool,
+    /// It has said that this is its last: it sends nothing after it.
+    is_last: bool,
 }
 
 impl Request {
@@ -73,6 +73,7 @@ impl Request {
         upgrade: false,
         expects_continue: false,
         takes_trailers: false,
+        is_last: false,
     };
 }
 
@@ -95,8 +96,6 @@ impl Server {
             request: Request::NONE,
             is_used: false,
             is_closing: false,
-            is_last: false,
-            was_whole: false,
         }
     }
 
@@ -118,7 +117,7 @@ impl Server {
             }
             Phase::Ended => Ok(Step { consumed: 0, event: Event::NeedMore }),
             Phase::Tunnel => Ok(Step { consumed: 0, event: Event::Tunnel }),
-            Phase::Closed => Ok(Step { consumed: input.len(), event: Event::Closed }),
+            Phase::Closed | Phase::ClosedWhole => Ok(Step { consumed: input.len(), event: Event::Closed }),
         };
         if result.is_err() {
             self.close();
@@ -206,9 +205,9 @@ impl Server {
             upgrade: head.upgrade,
             expects_continue: head.expect_continue,
             takes_trailers: takes_trailers(table.all(block, Known::Te)),
+            is_last: !head.keep_alive,
         };
-        self.is_last = !head.keep_alive;
-        self.is_closing |= self.is_last;
+        self.is_closing |= !head.keep_alive;
         self.sending = Sending::Head;
         self.phase = if head.body == Body::None { Phase::Ended } else { Phase::Body };
         Ok(Step { consumed: block.len(), event: Event::Head(head) })
@@ -236,7 +235,7 @@ impl Server {
             Phase::RequestLine => self.is_idle(),
             Phase::Header => false,
             Phase::Body => self.body.left() == Some(0),
-            Phase::Ended | Phase::Tunnel | Phase::Closed => true,
+            Phase::Ended | Phase::Tunnel | Phase::Closed | Phase::ClosedWhole => true,
         };
         self.is_closing = true;
         if is_complete { Ok(()) } else { Err(Error::Incomplete) }
@@ -255,10 +254,9 @@ impl Server {
     /// Whether the request at hand has been read to its end.
     pub fn is_request_ended(&self) -> bool {
         match self.phase {
-            Phase::Ended | Phase::Tunnel => true,
+            Phase::Ended | Phase::Tunnel | Phase::ClosedWhole => true,
             Phase::Body => self.body.left() == Some(0),
-            Phase::Closed => self.was_whole,
-            Phase::RequestLine | Phase::Header => false,
+            Phase::RequestLine | Phase::Header | Phase::Closed => false,
         }
     }
 
@@ -266,12 +264,11 @@ impl Server {
     /// further ones, as it could not know that this was the last. Then closing at once might reset the connection before the
     /// response has arrived (RFC 9112 section 9.6).
     pub fn may_be_sending(&self) -> bool {
-        !(self.is_last && self.is_request_ended())
+        !(self.request.is_last && self.is_request_ended())
     }
 
     fn close(&mut self) {
-        self.was_whole = self.is_request_ended();
-        self.phase = Phase::Closed;
+        self.phase = if self.is_request_ended() { Phase::ClosedWhole } else { Phase::Closed };
     }
 
     /// Bytes of the request's body still to come, if it declared its length: what draining would cost.
@@ -531,7 +528,7 @@ impl Server {
 
     /// Whether the connection stays open: after a response is finished, whether another request may come.
     pub fn keep_alive(&self) -> bool {
-        !self.is_closing && self.phase != Phase::Closed
+        !self.is_closing && !matches!(self.phase, Phase::Closed | Phase::ClosedWhole)
     }
 
     /// Whether the connection has switched protocols.
