@@ -272,7 +272,8 @@ impl Client {
             if self.answers[&id].is_over() {
                 return self.answers.remove(&id).expect("it was asked");
             }
-            assert!(self.receive().await, "the server closes: {:?} {:?}", self.answers[&id], self.goaways);
+            let goes_on = self.receive().await || self.answers[&id].is_over();
+            assert!(goes_on, "the server closes: {:?} {:?}", self.answers[&id], self.goaways);
         }
     }
 

@@ -3,6 +3,7 @@
 mod attacks;
 mod client;
 mod exchanges;
+mod leaving;
 mod mixed;
 
 use shardwise::Stream;
