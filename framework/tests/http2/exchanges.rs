@@ -286,6 +286,18 @@ fn without_it_the_preface_is_refused() {
 }
 
 #[test]
+fn a_proxy_may_say_whose_connection_it_is() {
+    with_config(
+        |config| config.proxy_protocol = true,
+        async |client, _| {
+            client.out.extend_from_slice(b"PROXY TCP4 192.0.2.7 192.0.2.8 1234 80\r\n");
+            let id = client.get("/peer");
+            assert_eq!(client.answer(id).await.text(), "192.0.2.7:1234");
+        },
+    );
+}
+
+#[test]
 fn a_drain_finishes_what_is_in_hand() {
     let server = test::run(app());
     server.run(async |kit| {

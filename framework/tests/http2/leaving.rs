@@ -203,6 +203,28 @@ fn what_takes_too_long_is_expired_or_cut_off() {
     assert!(said.iter().all(|said| said.starts_with("the deadline passed")), "{said:?}");
 }
 
+/// Windows are open, and nothing is read: the connection ends, and all that was asked on it.
+#[test]
+fn who_reads_nothing_is_given_up() {
+    let log = Log::default();
+    let apps = log.clone();
+    let server = test::builder().start(move |_| app(&apps, Config::default()));
+    server.run(async |kit| {
+        let limits = Limits { stream_window: 1 << 30, connection_window: 1 << 30, ..Limits::default() };
+        let mut client = Client::open(&kit, limits).await;
+        client.get("/endless");
+        client.get("/wait");
+        client.flush().await;
+        kit.sleep(Duration::from_secs(40)).await;
+        // What the server had sent is still on its way.
+        client.end().await;
+    });
+    server.end();
+    let mut said = log.take();
+    said.sort_unstable();
+    assert_eq!(said, ["the client takes nothing → request 1", "the client takes nothing → request 3 → query"]);
+}
+
 #[test]
 fn there_are_no_tunnels() {
     said(Config::default(), async |client, _| {

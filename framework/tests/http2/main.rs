@@ -29,6 +29,7 @@ fn app() -> App {
             shard.sleep(std::time::Duration::from_secs(60)).await;
             drop(body);
         })
+        .get("/peer", |request: Request| request.peer().remote().expect("it has one").to_string())
         .post("/count", count)
         .post("/text", |text: String| text)
         .post("/echo", |body: Body| body)

@@ -19,7 +19,8 @@ use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Instant;
 
 use http::StatusCode;
-use proto::h2::{Engine, Event, Key, Role};
+use platform::Chunk;
+use proto::h2::{self, Code, Engine, Event, Key, Role, Scratch};
 use proto::head::{HeadTable, Known};
 use proto::proxy::Ends;
 use shards::{Demand, Operation, Pass, Scope, Shard};
@@ -29,7 +30,7 @@ use self::shared::{Shared, Slot};
 use super::input::{self, Input};
 use super::outbox;
 use super::patience::{Patience, Side, Waits, Whose};
-use super::{Counted, unavailable};
+use super::{Context, Counted, unavailable};
 use crate::limits::LINGER_BYTES_MAX;
 use crate::tcp::{sent, sent_bytes};
 use crate::{Body, Content, Head, Reply, Request, Response, Service, TcpStream, Trailers};
@@ -242,25 +243,26 @@ impl<S: Service + 'static> Connection<S> {
         while !self.input.is_empty() {
             let table = self.table.get_or_insert_with(|| context.spares.take());
             let mut state = shared.state.borrow_mut();
-            let mut scratch = context.scratch.borrow_mut();
-            let scratch = scratch.get_or_insert_with(|| Box::new(proto::h2::Scratch::new(&context.config.h2)));
+            let mut lent = context.scratch.borrow_mut();
+            let scratch = lent.get_or_insert_with(|| Box::new(Scratch::new(&context.config.h2)));
             let now = shared.shard().now().saturating_duration_since(self.since);
             let step = match state.engine.receive(self.input.as_slice(), scratch, table, now, &context.config.h2) {
                 Ok(step) => step,
                 Err(error) => {
                     drop(state);
                     tracing::debug!(code = %error.code, "a connection has failed: {error}");
-                    let is_flood = error.code == proto::h2::Code::ENHANCE_YOUR_CALM;
-                    if is_flood {
-                        context.stats.h2_calmed.add(1)
-                    } else {
-                        context.stats.h2_failed.add(1)
+                    match error.code {
+                        Code::ENHANCE_YOUR_CALM => context.stats.h2_calmed.add(1),
+                        _ => context.stats.h2_failed.add(1),
                     }
                     self.input = Input::default();
                     shared.end_all("its connection has failed");
                     return Ok(());
                 }
             };
+            let has_block = matches!(step.event, Event::Head { .. } | Event::Trailers { .. });
+            let block = has_block.then(|| take_block(context, scratch)).transpose()?;
+            drop(lent);
             match step.event {
                 Event::NeedMore => {
                     drop(state);
@@ -270,10 +272,9 @@ impl<S: Service + 'static> Connection<S> {
                 Event::Closed => self.input = Input::default(),
                 Event::Head { key, head } => {
                     drop(state);
-                    let block = take_block(context, scratch)?;
-                    let table = self.table.take().expect("the engine has filled it");
+                    let block = self.head(block);
                     self.input.skip(step.consumed);
-                    self.begin(key, &head, Head::new(block, table, Rc::clone(&context.spares)))?;
+                    self.begin(key, &head, block)?;
                 }
                 Event::HeadTooLarge { key } => {
                     drop(state);
@@ -312,9 +313,7 @@ impl<S: Service + 'static> Connection<S> {
                     drop(state);
                     self.input.skip(step.consumed);
                     if let Some(incoming) = incoming {
-                        let block = take_block(context, scratch)?;
-                        let table = self.table.take().expect("the engine has filled it");
-                        incoming.trail(Trailers::new(Head::new(block, table, Rc::clone(&context.spares))));
+                        incoming.trail(Trailers::new(self.head(block)));
                         incoming.finish(Ok(()));
                         incoming.wake();
                     }
@@ -339,8 +338,14 @@ impl<S: Service + 'static> Connection<S> {
         Ok(())
     }
 
+    /// A block that the engine has decoded, with the table that it has filled.
+    fn head(&mut self, block: Option<Chunk>) -> Head {
+        let (block, table) = (block.expect("it was taken"), self.table.take().expect("the engine has filled it"));
+        Head::new(block, table, Rc::clone(&self.shared.context.spares))
+    }
+
     /// Lets the service answer a request.
-    fn begin(&mut self, key: Key, said: &proto::h2::Head, head: Head) -> Result<(), End> {
+    fn begin(&mut self, key: Key, said: &h2::Head, head: Head) -> Result<(), End> {
         let shared = Rc::clone(&self.shared);
         let context = &shared.context;
         context.stats.requests.add(1);
@@ -527,7 +532,7 @@ fn is_whole(content: &Content) -> bool {
 }
 
 /// The block that the engine has decoded, as a lease of its own.
-fn take_block<S>(context: &super::Context<S>, scratch: &proto::h2::Scratch) -> Result<platform::Chunk, End> {
+fn take_block<S>(context: &Context<S>, scratch: &Scratch) -> Result<Chunk, End> {
     let block = scratch.block();
     let mut chunk = context.supplies.pool().lease(block.len().max(1)).ok_or(End::Exhausted)?;
     chunk.put(block);
