@@ -104,9 +104,9 @@ impl Cord {
         let message = loop {
             let into = &mut [IoSliceMut::new(&mut text)];
             match recvmsg(&self.0, into, &mut control, RecvFlags::CMSG_CLOEXEC) {
-                Err(rustix::io::Errno::INTR) => {}
-                // The other process has gone with a message unread.
-                Err(rustix::io::Errno::CONNRESET) => return Ok(None),
+                // The other process has gone with a message unread. The kernel says so once, and before it gives what that
+                // has sent.
+                Err(rustix::io::Errno::INTR | rustix::io::Errno::CONNRESET) => {}
                 other => break other?,
             }
         };
@@ -130,3 +130,23 @@ impl Cord {
 
 /// Says to a successor who has started it, by the process id.
 const VARIABLE: &str = "SHARDWISE_PREDECESSOR";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A successor that refuses what it is left says why and ends at once, and that must not be taken for silence.
+    #[test]
+    fn last_words_are_heard_from_one_who_has_not_listened() {
+        let pair = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+        let (here, there) = (Cord(pair.0), Cord(pair.1));
+        here.send("left", &[]).unwrap();
+        here.send("all", &[]).unwrap();
+        there.send("failed why", &[]).unwrap();
+        drop(there);
+        let text = || here.receive(Some(CORD_TIME_MAX)).unwrap().map(|(text, _)| text);
+        assert_eq!(text().as_deref(), Some("failed why"));
+        assert_eq!((text(), text()), (None, None));
+        assert!(here.send("go", &[]).is_err());
+    }
+}
