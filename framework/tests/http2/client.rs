@@ -56,12 +56,18 @@ pub(crate) struct Client {
     pub(crate) resets: Vec<(u32, Code)>,
     pub(crate) goaways: Vec<(u32, Code)>,
     pub(crate) is_closed: bool,
+    /// The network may fail.
+    pub(crate) bears_faults: bool,
 }
 
 impl Client {
     pub(crate) async fn open(client: &test::Client, limits: Limits) -> Client {
+        Client::over(client.open().await, limits)
+    }
+
+    pub(crate) fn over(wire: test::Connection, limits: Limits) -> Client {
         Client {
-            wire: client.open().await,
+            wire,
             engine: Engine::new(Role::Client, &limits),
             scratch: Box::new(Scratch::new(&limits)),
             table: HeadTable::new(),
@@ -76,6 +82,7 @@ impl Client {
             resets: Vec::new(),
             goaways: Vec::new(),
             is_closed: false,
+            bears_faults: false,
         }
     }
 
@@ -185,6 +192,7 @@ impl Client {
         match self.wire.receive().await {
             Ok(Some(bytes)) => self.take(&bytes),
             Ok(None) | Err(test::Failure::Cut) => self.is_closed = true,
+            Err(_) if self.bears_faults => self.is_closed = true,
             Err(failure) => panic!("{failure:?}: {:?}", self.answers),
         }
         !self.is_closed
