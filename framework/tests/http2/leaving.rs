@@ -27,6 +27,20 @@ fn app(log: &Log, config: Config) -> App {
         .get("/tasks", tasks)
         .get("/answered", answered)
         .get("/endless", async |scope: ScopeHandle, State(log): State<Log>| endless(scope, log))
+        .get("/told", |State(log): State<Log>| {
+            let stream = Stream::new(async move |mut sink| {
+                sink.send("hello").await?;
+                log.borrow_mut().push("done".into());
+                Ok(())
+            });
+            stream.with_length(5)
+        })
+        .get("/failing", || {
+            Stream::new(async |mut sink| {
+                sink.send("hello").await?;
+                Err(std::io::Error::other("on purpose").into())
+            })
+        })
         .post("/body", body)
         .get("/tunnel", || {
             let work = net::Tunnel::new(async |_| {});
@@ -223,6 +237,44 @@ fn who_reads_nothing_is_given_up() {
     let mut said = log.take();
     said.sort_unstable();
     assert_eq!(said, ["the client takes nothing → request 1", "the client takes nothing → request 3 → query"]);
+}
+
+#[test]
+fn a_stream_is_run_to_its_end_though_its_length_is_told() {
+    let said = said(Config::default(), async |client, _| {
+        let id = client.get("/told");
+        assert_eq!(client.answer(id).await.text(), "hello");
+    });
+    assert_eq!(said, ["done"]);
+}
+
+#[test]
+fn a_stream_that_fails_is_reset() {
+    said(Config::default(), async |client, _| {
+        let id = client.get("/failing");
+        assert_eq!(client.answer(id).await.reset, Some(Code::INTERNAL_ERROR));
+        let id = client.get("/hello");
+        assert_eq!(client.answer(id).await.text(), "hello");
+    });
+}
+
+/// The rest of a body that nobody reads does not hold up a drain.
+#[test]
+fn a_drain_waits_for_answers_and_not_for_what_nobody_reads() {
+    let log = Log::default();
+    let server = test::builder().start(move |_| app(&log, Config::default()).post("/ignored", || "ignored"));
+    server.run(async |kit| {
+        let mut client = Client::open(&kit, Limits::default()).await;
+        let id = client.post("/ignored", b"hello");
+        client.wire.send(std::mem::take(&mut client.out)).await.unwrap();
+        while client.answers[&id].text() != "ignored" {
+            assert!(client.receive().await);
+        }
+        let begun = kit.now();
+        kit.drain();
+        while client.receive().await {}
+        assert!(kit.now() - begun < Duration::from_secs(5), "{:?}", kit.now() - begun);
+    });
 }
 
 #[test]

@@ -84,7 +84,8 @@ impl<S: Service + 'static> Exchange<S> {
         self.shared.watch(self.key, cx.waker());
         self.see_peer(cx);
         let mut state = self.shared.state.borrow_mut();
-        let is_coming = state.engine.is_receiving(self.key) && state.ended(self.key).is_none() && !state.has_left;
+        let is_coming = state.engine.is_receiving(self.key) && state.ended(self.key).is_none();
+        let is_coming = is_coming && !state.has_left && !state.engine.is_draining();
         if !is_coming || state.slot(self.key).is_none_or(|slot| slot.unread > DRAIN_BODY_BYTES_MAX) {
             return Poll::Ready(());
         }
@@ -114,7 +115,10 @@ impl<S: Service + 'static> Exchange<S> {
                 Poll::Ready(Ok(false)) => {}
                 Poll::Ready(Err(code)) => {
                     self.shared.reset(self.key, code);
-                    self.give_up(cx, |scope| scope.cancel("its answer cannot be finished"), BodyError::Truncated);
+                    // What has failed is not polled again.
+                    if let Some(scope) = &self.scope {
+                        scope.cancel("its answer cannot be finished");
+                    }
                     return Poll::Ready(());
                 }
                 Poll::Pending => ready!(self.poll_waits(cx)),
@@ -137,11 +141,11 @@ impl<S: Service + 'static> Exchange<S> {
                 if self.shared.state.borrow_mut().has_piece(self.key) {
                     return Poll::Pending;
                 }
-                if !self.shared.state.borrow().engine.can_send(self.key) {
-                    // It went with the last piece.
-                    return Poll::Ready(Ok(true));
-                }
+                let has_ended = !self.shared.state.borrow().engine.can_send(self.key);
                 if let Content::Full(buf) = content {
+                    if has_ended {
+                        return Poll::Ready(Ok(true));
+                    }
                     let buf = std::mem::take(buf);
                     self.shared.offer(self.key, buf, true);
                     return Poll::Pending;
@@ -161,6 +165,8 @@ impl<S: Service + 'static> Exchange<S> {
                         tracing::error!("a response is shorter than it declared");
                         return Poll::Ready(Err(Code::INTERNAL_ERROR));
                     }
+                    // It went with the last piece.
+                    None if has_ended => return Poll::Ready(Ok(true)),
                     None => {
                         if let Stage::Content(content) = std::mem::replace(&mut self.stage, Stage::Done) {
                             self.stage = Stage::End(content);
