@@ -10,6 +10,7 @@ mod served;
 mod wire;
 
 use std::cell::OnceCell;
+use std::io::{Read, Write};
 use std::rc::Rc;
 
 use shardwise::BackendKind::{self, Epoll, Uring};
@@ -133,12 +134,94 @@ fn allocations_of(served: &Served, path: &str, request: &str, count: usize, dept
     counted(count)
 }
 
+/// The same over HTTP/2, on `depth` streams at a time. Each second brings another `Date`, and now and then the connection's
+/// table of fields needs twice the memory for it, until it is as large as it may be: so the least of three counts is given.
+fn allocations_of_streams(served: &Served, path: &str, count: usize, depth: usize) -> u64 {
+    let mut client = Streams::open(served);
+    let mut control = served.client();
+    // The connection's own memory, and what is kept for tasks, is made for as many as there ever are.
+    client.ask(path, 10 * DEPTH, DEPTH);
+    let mut counted = |count: usize| {
+        assert_eq!(control.ask("GET /begin").status, 200);
+        client.ask(path, count, depth);
+        control.ask("GET /end").text().parse().expect("a count")
+    };
+    counted(WARM_UP);
+    let counts: Vec<u64> = (0..3).map(|_| counted(count / 3)).collect();
+    counts.into_iter().min().expect("three")
+}
+
+/// A client of HTTP/2 that says and reads no more than it must.
+struct Streams {
+    socket: std::net::TcpStream,
+    next: u32,
+    received: Vec<u8>,
+}
+
+impl Streams {
+    fn open(served: &Served) -> Streams {
+        let mut socket = std::net::TcpStream::connect(served.address).expect("a connection");
+        socket.set_nodelay(true).expect("an option");
+        socket.set_read_timeout(Some(wire::WAIT_MAX)).expect("a time limit");
+        socket.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").expect("it is sent");
+        Streams { socket, next: 1, received: Vec::new() }
+    }
+
+    fn ask(&mut self, path: &str, count: usize, depth: usize) {
+        let block = [b"\x82\x86\x04", &[path.len() as u8][..], path.as_bytes(), b"\x01\x04here"].concat();
+        for _ in 0..count / depth {
+            let mut bytes = Vec::new();
+            for _ in 0..depth {
+                bytes.extend([0, 0, block.len() as u8, 1, 5]);
+                bytes.extend(self.next.to_be_bytes());
+                bytes.extend_from_slice(&block);
+                self.next += 2;
+            }
+            self.socket.write_all(&bytes).expect("it is sent");
+            let (mut ends, mut data) = (0, 0);
+            while ends < depth {
+                let (kind, flags, length) = self.frame();
+                assert!(kind < 2 || kind == 4 || kind == 8, "a frame of kind {kind}");
+                ends += usize::from(kind < 2 && flags & 1 == 1);
+                data += if kind == 0 { length as u32 } else { 0 };
+            }
+            let update = [&[0, 0, 4, 8, 0, 0, 0, 0, 0][..], &data.to_be_bytes()].concat();
+            if data > 0 {
+                self.socket.write_all(&update).expect("it is sent");
+            }
+        }
+    }
+
+    /// The next frame's kind, flags and length.
+    fn frame(&mut self) -> (u8, u8, usize) {
+        loop {
+            if let [high, middle, low, kind, flags, ..] = self.received[..] {
+                let length = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
+                if self.received.len() >= 9 + length {
+                    self.received.drain(..9 + length);
+                    return (kind, flags, length);
+                }
+            }
+            let mut bytes = [0; 4096];
+            let count = self.socket.read(&mut bytes).expect("an answer in time");
+            assert!(count > 0, "the server has closed");
+            self.received.extend_from_slice(&bytes[..count]);
+        }
+    }
+}
+
 #[track_caller]
 fn check_backend(kind: BackendKind) {
     check(kind, app, |served| {
         for path in ["/plaintext", "/plaintext/later", "/json", "/json/later"] {
             for depth in [1, DEPTH] {
                 assert_eq!(allocations(served, path, REQUESTS, depth), 0, "{path}, pipelined {depth} deep");
+            }
+        }
+        for path in ["/plaintext", "/plaintext/later", "/json", "/json/later"] {
+            for depth in [1, DEPTH] {
+                let count = allocations_of_streams(served, path, REQUESTS, depth);
+                assert_eq!(count, 0, "{path} over HTTP/2, on {depth} streams");
             }
         }
         for bytes in [1, 1000, 5000, 16 * 1024] {

@@ -21,6 +21,9 @@ pub const WRITE_CHUNK_BYTES: usize = 4096;
 /// the same send. A copy of 1 KiB costs less than a buffer more in a vectored send.
 pub const COPY_BODY_BYTES_MAX: usize = 1024;
 
+/// HTTP/2: the chunks that bodies are gathered in which nobody waits for. A body in frames of one byte costs no more.
+pub const COPIED_CHUNK_BYTES: usize = 4096;
+
 /// A request of whose body so much is still to come receives into large buffers until it has ended. To change over and back
 /// costs two cancels, some 2 us; that much is sixteen small buffers.
 pub const BULK_BODY_BYTES_MIN: u64 = 64 * 1024;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use http::HeaderValue;
 use httpdate::HttpDate;
 use proto::h1::Standing;
+use proto::h2;
 use shards::Shard;
 
 /// The lines of this second.
@@ -42,6 +43,15 @@ impl StandingLines {
         f(Standing { server_and_date: &self.lines.borrow(), server_bytes: self.server_bytes, other: &[] })
     }
 
+    /// The same as values, for HTTP/2.
+    #[inline]
+    pub(crate) fn with_values<R>(&self, shard: &Shard, f: impl FnOnce(h2::Standing<'_>) -> R) -> R {
+        self.with(shard, |standing| {
+            let (server, date) = standing.server_and_date.split_at(standing.server_bytes);
+            f(h2::Standing { server: value(server), date: value(date) })
+        })
+    }
+
     #[cold]
     fn renew(&self, shard: &Shard, now: Instant) {
         let time = shard.wall_clock();
@@ -52,4 +62,10 @@ impl StandingLines {
         let since_second = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.subsec_nanos());
         self.good_until.set(Some(now + Duration::from_nanos(1_000_000_000 - u64::from(since_second))));
     }
+}
+
+/// What stands between a line's colon and its end.
+fn value(line: &[u8]) -> &[u8] {
+    let start = line.iter().position(|&byte| byte == b':').map_or(0, |colon| colon + 2);
+    &line[start..line.len().saturating_sub(2).max(start)]
 }

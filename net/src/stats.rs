@@ -11,6 +11,20 @@ pub struct NetStats {
     pub connections_open: Counter,
     /// Requests whose head was complete.
     pub requests: Counter,
+    /// Connections that spoke HTTP/2.
+    pub h2_connections: Counter,
+    /// Streams of HTTP/2 in hand now that were not answered on the spot.
+    pub h2_streams_open: Counter,
+    /// Streams of HTTP/2 that came to their end before their time, by their peers or by what these did.
+    pub h2_resets: Counter,
+    /// Streams of HTTP/2 refused because as many were open as may be.
+    pub h2_refused: Counter,
+    /// Connections of HTTP/2 whose peers were told to open no more streams.
+    pub h2_drained: Counter,
+    /// Connections of HTTP/2 ended by what their peers did wrong.
+    pub h2_failed: Counter,
+    /// Connections of HTTP/2 whose peers were told to calm down: they made too much work of too little.
+    pub h2_calmed: Counter,
     /// Bytes received.
     pub bytes_received: Counter,
     /// Bytes sent.

@@ -349,6 +349,42 @@ const STATS: &[Stat] = &[
         "Connections closed on the way, since the shard that they were given to ended first.",
         |entry| entry.net.hand_overs_lost.get() as f64,
     ),
+    ("shardwise_h2_connections_total", Kind::Counter, "Connections that spoke HTTP/2.", |entry| {
+        entry.net.h2_connections.get() as f64
+    }),
+    ("shardwise_h2_streams", Kind::Gauge, "Streams of HTTP/2 in hand that were not answered on the spot.", |entry| {
+        entry.net.h2_streams_open.get() as f64
+    }),
+    (
+        "shardwise_h2_streams_reset_total",
+        Kind::Counter,
+        "Streams of HTTP/2 that came to their end before their time, by their peers or by what these did.",
+        |entry| entry.net.h2_resets.get() as f64,
+    ),
+    (
+        "shardwise_h2_streams_refused_total",
+        Kind::Counter,
+        "Streams of HTTP/2 refused because as many were open as may be.",
+        |entry| entry.net.h2_refused.get() as f64,
+    ),
+    (
+        "shardwise_h2_connections_drained_total",
+        Kind::Counter,
+        "Connections of HTTP/2 whose peers were told to open no more streams.",
+        |entry| entry.net.h2_drained.get() as f64,
+    ),
+    (
+        "shardwise_h2_connections_failed_total",
+        Kind::Counter,
+        "Connections of HTTP/2 ended by what their peers did wrong.",
+        |entry| entry.net.h2_failed.get() as f64,
+    ),
+    (
+        "shardwise_h2_connections_calmed_total",
+        Kind::Counter,
+        "Connections of HTTP/2 whose peers were told to calm down.",
+        |entry| entry.net.h2_calmed.get() as f64,
+    ),
     ("shardwise_received_bytes_total", Kind::Counter, "Bytes received.", |entry| entry.net.bytes_received.get() as f64),
     ("shardwise_sent_bytes_total", Kind::Counter, "Bytes sent.", |entry| entry.net.bytes_sent.get() as f64),
     ("shardwise_requests_refused_total", Kind::Counter, "Requests that were not HTTP, or too large for it.", |entry| {

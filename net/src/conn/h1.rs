@@ -8,6 +8,8 @@
 //! A request runs in a scope, which is made if someone asks for it. It ends with the request: by the answer, by the client
 //! that leaves, by a time limit. Then the tasks in it are cancelled and awaited before the connection goes on.
 //!
+//! A connection that begins with the preface of HTTP/2 goes to that loop in the same way as to a tunnel.
+//!
 //! An answer that ends HTTP brings a [`Tunnel`]. It gets the stream when all that was gathered has been sent, and what
 //! the loop was made of is dropped; the task, the connection's place in the counts and its pass stay.
 
@@ -18,7 +20,6 @@ use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
-use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, StatusCode};
 use platform::limits::CHUNK_BYTES_MAX;
 use platform::{Buf, Group, Pipe, SocketOption};
@@ -27,18 +28,18 @@ use proto::head::{HeadTable, Known};
 use proto::proxy::{self, Ends};
 use shards::{Alarm, Demand, Entered, Leased, Operation, Pass, Scope, Shard};
 
-use super::Counted;
 use super::input::{self, Input};
 use super::outbox::{self, Outbox};
-use super::shed::Rank;
+use super::patience::{Patience, Side, Waits, Whose};
+use super::{Counted, HEAD_BYTES_USUAL, h2, unavailable};
 use crate::limits::{
-    BEHIND_TIME_MIN, BULK_BODY_BYTES_MIN, COPY_BODY_BYTES_MAX, DRAIN_BODY_BYTES_MAX, LAST_LOOK_TIME, LINGER_BYTES_MAX,
-    LINGER_TIME_MAX, READ_AHEAD_BYTES_MAX, REQUEST_TASKS_TIME_MAX,
+    BULK_BODY_BYTES_MIN, COPY_BODY_BYTES_MAX, DRAIN_BODY_BYTES_MAX, LINGER_BYTES_MAX, READ_AHEAD_BYTES_MAX,
+    REQUEST_TASKS_TIME_MAX,
 };
 use crate::tcp::{sent, sent_bytes};
 use crate::{
-    Body, BodyError, Content, Head, Headers, Incoming, Made, Piece, Reply, Request, Response, Service, TcpStream,
-    Trailers, Tunnel, Upgraded,
+    Body, BodyError, Content, Head, Headers, Incoming, Piece, Reply, Request, Response, Service, TcpStream, Trailers,
+    Tunnel, Upgraded,
 };
 
 /// Serves one connection until it ends. `number` tells it from the server's others; `pass` lets that wait for it.
@@ -53,15 +54,12 @@ pub(crate) fn serve<S: Service + 'static>(
     let begun = shard.clock();
     let mut connection = Connection {
         sending: None,
-        alarm: shard.alarm(begun + context.config.idle_time_max),
+        patience: Patience::new(&shard, number, begun + context.config.idle_time_max),
         retires: context.age(begun).saturating_add(super::nanoseconds(context.config.connection_time_max)),
         named: None,
         awaits_name: context.config.proxy_protocol,
-        fallen: [0; 2],
-        is_behind: false,
         stream,
         context,
-        waits: Waits::Nothing,
         engine: h1::Server::new(),
         table: None,
         input: Input::default(),
@@ -72,9 +70,9 @@ pub(crate) fn serve<S: Service + 'static>(
         request: None,
         limit: None,
         has_left: false,
+        is_h2: false,
         tunnel: None,
         requests: 0,
-        number,
         pass,
     };
     async move {
@@ -83,7 +81,7 @@ pub(crate) fn serve<S: Service + 'static>(
         poll_fn(|cx| connection.poll_settled(cx)).await;
         let stats = &connection.context.stats;
         match ended {
-            Ok(()) if connection.tunnel.is_some() => connection.hand_over().await,
+            Ok(()) if connection.is_h2 || connection.tunnel.is_some() => connection.hand_over().await,
             Ok(()) => {}
             Err(End::TimedOut | End::Overdue) => stats.timed_out.add(1),
             Err(End::Broken | End::Unfinished) => stats.broken.add(1),
@@ -101,12 +99,7 @@ struct Connection<S> {
     sending: Option<Operation>,
     stream: TcpStream,
     context: Counted<S>,
-    alarm: Alarm,
-    waits: Waits,
-    /// The peer has a rank among those who are behind: by the alarm's time.
-    is_behind: bool,
-    /// How far the peer has fallen behind with the present exchange, in microseconds, by [`Side`].
-    fallen: [u32; 2],
+    patience: Patience,
     /// At which age of the server's the connection takes no further request.
     retires: u64,
     /// Whose connection it is, if a proxy has said so; and whether it has yet to.
@@ -128,54 +121,14 @@ struct Connection<S> {
     limit: Option<Box<Alarm>>,
     /// The client has ended its side while a request was in hand.
     has_left: bool,
+    /// It has begun with the preface of HTTP/2, and goes on so.
+    is_h2: bool,
     /// Who gets the stream; boxed, as hardly any connection has one.
     tunnel: Option<Box<Tunnel>>,
-    /// Requests that have come by this connection, and which of its server's it is: names, that may come again some day.
+    /// Requests that have come by this connection: a name, that may come again some day.
     requests: u32,
-    number: u32,
     /// Holds the drain until the connection has ended. The scopes of its requests lie where it does.
     pass: Pass,
-}
-
-/// What the alarm is set for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Waits {
-    Nothing,
-    /// A request's first byte.
-    Idle,
-    /// The same, once the drain has begun.
-    LastRequest,
-    /// The same, for what the kernel has and the shard has not seen when that is over.
-    LastLook,
-    /// The rest of a head.
-    Head,
-    /// More of a body.
-    Body,
-    /// The peer to take what is sent.
-    Write,
-    /// The peer to read the last answer.
-    Linger,
-    /// What a request has left running to end.
-    Tasks,
-}
-
-/// What a peer is slow to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Side {
-    /// Send a body.
-    Body,
-    /// Take what is sent.
-    Write,
-}
-
-impl Waits {
-    fn side(self) -> Option<Side> {
-        match self {
-            Waits::Body => Some(Side::Body),
-            Waits::Write => Some(Side::Write),
-            _ => None,
-        }
-    }
 }
 
 /// Why a connection ends before its time. There is nobody left to tell.
@@ -313,6 +266,10 @@ impl<S: Service + 'static> Connection<S> {
                 // What is left of a request that was answered before its body had been read.
                 Event::Data(range) => self.unread += range.len() as u64,
                 Event::End { .. } => {}
+                Event::Http2Preface if self.context.config.accepts_h2 => {
+                    self.is_h2 = true;
+                    return Ok(Then::Finish { linger: false });
+                }
                 Event::Http2Preface => return Ok(Then::Refuse(h1::Error::VersionNotSupported)),
                 Event::Tunnel | Event::Closed => return Ok(Then::Finish { linger: false }),
             }
@@ -364,7 +321,7 @@ impl<S: Service + 'static> Connection<S> {
         }
         self.input.settle(self.context.supplies.pool());
         let waits = match is_idle {
-            true if self.shard().is_draining() && self.waits == Waits::LastLook => Waits::LastLook,
+            true if self.shard().is_draining() && self.patience.waits() == Waits::LastLook => Waits::LastLook,
             true if self.shard().is_draining() => Waits::LastRequest,
             true => Waits::Idle,
             false if self.engine.is_request_ended() || self.unread == 0 => Waits::Head,
@@ -400,95 +357,25 @@ impl<S: Service + 'static> Connection<S> {
         }
     }
 
-    /// Ready when what is waited for has taken too long. The time counts from the first call for the same thing.
+    /// Ready when what is waited for has taken too long.
     fn poll_alarm(&mut self, cx: &mut TaskContext<'_>, waits: Waits) -> Poll<()> {
-        if self.waits != waits {
-            self.stop_waiting();
-            self.waits = waits;
-            // A handler may have blocked since this turn began, for longer than the limit.
-            self.alarm.set(self.shard().clock() + self.limit(waits) - self.later());
-        }
-        if self.is_behind && self.context.shedding.is_cut(self.rank()) {
-            return Poll::Ready(());
-        }
-        ready!(self.alarm.poll_rung(cx));
-        let later = self.later();
-        if later.is_zero() {
-            return Poll::Ready(());
-        }
-        self.alarm.set(self.alarm.deadline() + later);
-        self.is_behind = true;
-        self.context.shedding.enter(self.rank(), cx.waker());
-        self.alarm.poll_rung(cx)
+        let (patience, whose) = self.patience();
+        patience.poll(cx, waits, &whose)
     }
 
-    /// From the alarm's time to the end of the limit. A peer that takes nothing is looked at before that, to be ranked
-    /// among those who are behind: most take what they are sent within a turn or two, and need none.
-    fn later(&self) -> Duration {
-        match self.waits {
-            Waits::Write if !self.is_behind => self.limit(Waits::Write).saturating_sub(BEHIND_TIME_MIN),
-            _ => Duration::ZERO,
-        }
-    }
-
-    fn rank(&self) -> Rank {
-        (self.alarm.deadline(), self.number)
-    }
-
-    /// Ends a wait. What it has taken of a peer's time counts until the peer has made up for it, or the exchange has ended.
     fn stop_waiting(&mut self) {
-        if let Some(side) = self.waits.side() {
-            let end = self.alarm.deadline() + self.later();
-            let left = end.saturating_duration_since(self.shard().now());
-            let fallen = self.patience(side).saturating_sub(left).as_micros();
-            self.fallen[side as usize] = u32::try_from(fallen).unwrap_or(u32::MAX);
-        }
-        if std::mem::take(&mut self.is_behind) {
-            self.context.shedding.leave(self.rank());
-        }
-        self.waits = Waits::Nothing;
+        let (patience, whose) = self.patience();
+        patience.stop(&whose);
     }
 
-    /// The peer has sent, or taken, so much: each second's worth makes up for a second.
     fn made_up(&mut self, side: Side, bytes: usize) {
-        if self.waits.side() == Some(side) {
-            self.stop_waiting();
-        }
-        let fallen = self.fallen[side as usize];
-        if fallen > 0 {
-            let rate = match side {
-                Side::Body => self.context.config.body_rate_min,
-                Side::Write => self.context.config.write_rate_min,
-            };
-            let worth = (bytes as u64 * 1_000_000).checked_div(rate.into()).unwrap_or(u64::MAX);
-            self.fallen[side as usize] = u64::from(fallen).saturating_sub(worth) as u32;
-        }
+        let (patience, whose) = self.patience();
+        patience.made_up(side, bytes, &whose);
     }
 
-    /// How far a peer may fall behind in all.
-    fn patience(&self, side: Side) -> Duration {
-        match side {
-            Side::Body => self.context.config.body_pause_max,
-            Side::Write => self.context.config.write_stall_max,
-        }
-    }
-
-    fn patience_left(&self, side: Side) -> Duration {
-        self.patience(side).saturating_sub(Duration::from_micros(self.fallen[side as usize].into()))
-    }
-
-    fn limit(&self, waits: Waits) -> Duration {
-        let config = &self.context.config;
-        match waits {
-            Waits::Nothing | Waits::Idle => config.idle_time_max,
-            Waits::LastRequest => config.drain_time_min,
-            Waits::LastLook => LAST_LOOK_TIME,
-            Waits::Head => config.head_time_max,
-            Waits::Body => self.patience_left(Side::Body),
-            Waits::Write => self.patience_left(Side::Write),
-            Waits::Linger => LINGER_TIME_MAX,
-            Waits::Tasks => REQUEST_TASKS_TIME_MAX,
-        }
+    fn patience(&mut self) -> (&mut Patience, Whose<'_, S>) {
+        let whose = Whose { shard: self.stream.shard(), context: &self.context };
+        (&mut self.patience, whose)
     }
 
     // ---- one exchange ------------------------------------------------------------------------------------------------
@@ -582,8 +469,8 @@ impl<S: Service + 'static> Connection<S> {
     }
 
     fn request(&mut self, head: &h1::Head, bytes: usize) -> (Request, Option<Rc<Incoming>>) {
-        self.stop_waiting();
-        self.fallen = [0; 2];
+        let (patience, whose) = self.patience();
+        patience.begin(&whose);
         self.unread = 0;
         self.requests = self.requests.wrapping_add(1);
         if let Some(time) = self.context.config.request_time_max {
@@ -724,7 +611,7 @@ impl<S: Service + 'static> Connection<S> {
     #[inline(always)]
     fn demand(&self) -> Demand {
         let deadline = self.limit.as_ref().map(|limit| limit.deadline());
-        Demand { names: &SCOPE_NAMES, numbers: [self.number, self.requests], deadline }
+        Demand { names: &SCOPE_NAMES, numbers: [self.patience.number(), self.requests], deadline }
     }
 
     #[cold]
@@ -839,7 +726,7 @@ impl<S: Service + 'static> Connection<S> {
         ready!(self.poll_alarm(cx, Waits::Tasks));
         self.context.stats.tasks_left.add(1);
         tracing::warn!(
-            connection = self.number,
+            connection = self.patience.number(),
             request = self.requests,
             "tasks of a request that has ended do not end; the connection goes on without them"
         );
@@ -872,6 +759,9 @@ impl<S: Service + 'static> Connection<S> {
         if let Some(table) = self.table.take() {
             self.context.spares.put(table);
         }
+        if self.is_h2 {
+            return self.speak_h2();
+        }
         let received = match self.input.len() {
             0 => None,
             bytes if bytes == self.input.as_slice().len() => Some(self.input.take(bytes)),
@@ -881,7 +771,7 @@ impl<S: Service + 'static> Connection<S> {
             }
         };
         let tunnel = self.tunnel.take().expect("there is one");
-        let demand = Demand { names: &TUNNEL_NAMES, numbers: [self.number, self.requests], deadline: None };
+        let demand = Demand { names: &TUNNEL_NAMES, numbers: [self.patience.number(), self.requests], deadline: None };
         let scope = self.pass.scope().on_demand(demand);
         // The alarm goes with the rest.
         let Connection { stream, context, pass, .. } = self;
@@ -901,6 +791,15 @@ impl<S: Service + 'static> Connection<S> {
                 tracing::warn!("tasks of a tunnel that has ended do not end; the drain waits for them");
             }
         })
+    }
+
+    /// Gives the connection to the loop of HTTP/2, from its first byte.
+    fn speak_h2(self) -> Leased<'static, ()> {
+        let shard = self.shard().clone();
+        // The alarm goes with the rest.
+        let number = self.patience.number();
+        let Connection { stream, context, pass, input, named, retires, .. } = self;
+        shard.lease(h2::serve(h2::Handed { stream, context, pass, input, number, named, retires }))
     }
 
     // ---- the response ------------------------------------------------------------------------------------------------
@@ -1060,7 +959,7 @@ impl<S: Service + 'static> Connection<S> {
         incoming: Option<&Rc<Incoming>>,
     ) -> Poll<Result<(), End>> {
         loop {
-            if self.waits == Waits::Write {
+            if self.patience.waits() == Waits::Write {
                 // Woken while the peer takes nothing: the alarm is looked at before more is asked for.
                 ready!(self.poll_flush_all(cx))?;
             }
@@ -1234,18 +1133,6 @@ static TUNNEL_NAMES: [&str; 2] = ["connection", "tunnel"];
 
 /// Why a request's scope is cancelled, in most cases.
 const CLIENT_LEFT: &str = "client disconnected";
-
-/// What is answered in place of a handler that takes too long, or is not asked.
-#[cold]
-fn unavailable(why: &'static str) -> Response {
-    static TEXT: Made = Made::new(CONTENT_TYPE, HeaderValue::from_static("text/plain"), "Content-Type: text/plain\r\n");
-    let mut response = Response::with_type(&TEXT, Content::from(why));
-    response.status = StatusCode::SERVICE_UNAVAILABLE;
-    response
-}
-
-/// Bytes that the heads of most responses fit in.
-const HEAD_BYTES_USUAL: usize = 256;
 
 /// Why a response was not written.
 enum Refusal {

@@ -2,12 +2,14 @@
 
 pub(crate) mod client;
 pub(crate) mod h1;
+pub(crate) mod h2;
 mod input;
 mod outbox;
+mod patience;
 mod shed;
 pub(crate) mod ws;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::ops::Deref;
 use std::rc::Rc;
@@ -15,10 +17,11 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use http::HeaderValue;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, StatusCode};
 use outbox::Supplies;
 use platform::Pool;
-use proto::h1::Limits;
+use proto::{h1::Limits, h2::Limits as StreamLimits, h2::Scratch};
 use shed::Shedding;
 
 use crate::clients::{Client, Clients};
@@ -29,13 +32,19 @@ use crate::limits::{
 };
 use crate::standing::StandingLines;
 use crate::stats::NetStats;
-use crate::{HeadSpares, Service};
+use crate::{Content, HeadSpares, Made, Response, Service};
 
 /// What can be set about serving connections. The defaults are the bounds of [`limits`](crate::limits).
 #[derive(Clone, Debug)]
 pub struct Config {
     /// What a request may be like.
     pub h1: Limits,
+    /// The same over HTTP/2, and what a connection of many streams may be like.
+    pub h2: StreamLimits,
+    /// Whether a connection that begins with the preface of HTTP/2 is served; else it is refused by 505. Over HTTP/2 no
+    /// answer ends HTTP: a [`Tunnel`](crate::Tunnel) is answered 501; and where one would say `Connection: close`, the client is
+    /// told by GOAWAY.
+    pub accepts_h2: bool,
     /// How long a connection may stay open without a request.
     pub idle_time_max: Duration,
     /// How long a request's head may take.
@@ -89,6 +98,8 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             h1: Limits::default(),
+            h2: StreamLimits::default(),
+            accepts_h2: true,
             idle_time_max: IDLE_TIME_MAX,
             head_time_max: HEAD_TIME_MAX,
             body_pause_max: BODY_PAUSE_MAX,
@@ -116,6 +127,8 @@ pub(crate) struct Context<S> {
     pub(crate) spares: Rc<HeadSpares>,
     pub(crate) supplies: Supplies,
     pub(crate) standing: StandingLines,
+    /// Made by the first connection that speaks HTTP/2.
+    scratch: RefCell<Option<Box<Scratch>>>,
     pub(crate) stats: Arc<NetStats>,
     /// How many there are at this moment, and whose.
     pub(crate) connections: Cell<usize>,
@@ -153,13 +166,14 @@ impl<S: Service> Context<S> {
     pub(crate) fn new(service: S, config: Config, stats: Arc<NetStats>, pool: Pool, begun: Instant) -> Rc<Self> {
         let standing = StandingLines::new(config.server.as_ref());
         let (spares, shedding, supplies) = (Rc::default(), Shedding::new(pool.clone()), Supplies::new(pool));
-        let (connections, clients, paused) = Default::default();
+        let (connections, clients, scratch, paused) = Default::default();
         Rc::new(Context {
             service,
             config,
             spares,
             supplies,
             standing,
+            scratch,
             stats,
             connections,
             clients,
@@ -236,4 +250,16 @@ impl<S> Drop for Counted<S> {
         self.connections.set(self.connections.get() - 1);
         self.paused.one_has_ended();
     }
+}
+
+/// Bytes that the heads of most responses fit in.
+const HEAD_BYTES_USUAL: usize = 256;
+
+/// What is answered in place of a handler that takes too long, or is not asked.
+#[cold]
+fn unavailable(why: &'static str) -> Response {
+    static TEXT: Made = Made::new(CONTENT_TYPE, HeaderValue::from_static("text/plain"), "Content-Type: text/plain\r\n");
+    let mut response = Response::with_type(&TEXT, Content::from(why));
+    response.status = StatusCode::SERVICE_UNAVAILABLE;
+    response
 }

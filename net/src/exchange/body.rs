@@ -9,10 +9,12 @@ use std::fmt;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use platform::Chunk;
+use platform::limits::CHUNK_BYTES_MAX;
+use platform::{Chunk, ChunkMut, Pool};
 use proto::h1;
 
 use super::Head;
+use crate::limits::COPIED_CHUNK_BYTES;
 
 /// The reading end of a message's body.
 ///
@@ -39,6 +41,8 @@ pub struct Incoming(RefCell<State>);
 #[derive(Debug)]
 struct State {
     chunks: VecDeque<Chunk>,
+    /// What was copied behind these, and may get more.
+    tail: Option<ChunkMut>,
     /// How it ended, once it has.
     end: Option<Result<(), BodyError>>,
     trailers: Option<Box<Trailers>>,
@@ -48,6 +52,9 @@ struct State {
     /// Bytes fed so far, and the most that may be.
     bytes: u64,
     bytes_max: u64,
+    /// Bytes that the reader has taken since they were last counted, and who counts them, if anyone does.
+    taken: usize,
+    feeder: Option<Waker>,
 }
 
 /// Why a body cannot be read to its end.
@@ -125,7 +132,13 @@ impl Body {
         if state.bytes > state.bytes_max {
             return Poll::Ready(Err(BodyError::TooLarge { max: state.bytes_max }));
         }
-        if let Some(chunk) = state.chunks.pop_front() {
+        if let Some(chunk) = state.next() {
+            state.taken += chunk.len();
+            if let Some(feeder) = &state.feeder
+                && !feeder.will_wake(cx.waker())
+            {
+                feeder.wake_by_ref();
+            }
             return Poll::Ready(Ok(Some(chunk)));
         }
         match state.end {
@@ -147,7 +160,22 @@ impl Body {
 
 impl State {
     fn new(chunks: VecDeque<Chunk>) -> Self {
-        State { chunks, end: None, trailers: None, wanted: false, waker: None, bytes: 0, bytes_max: u64::MAX }
+        State {
+            chunks,
+            tail: None,
+            end: None,
+            trailers: None,
+            wanted: false,
+            waker: None,
+            bytes: 0,
+            bytes_max: u64::MAX,
+            taken: 0,
+            feeder: None,
+        }
+    }
+
+    fn next(&mut self) -> Option<Chunk> {
+        self.chunks.pop_front().or_else(|| self.tail.take().map(ChunkMut::freeze))
     }
 }
 
@@ -184,9 +212,45 @@ impl Incoming {
     /// Has a chunk ready for the reader. A reader in another task is to be told by [`wake`](Incoming::wake).
     pub fn push(&self, chunk: Chunk) {
         let mut state = self.0.borrow_mut();
+        if let Some(tail) = state.tail.take() {
+            state.chunks.push_back(tail.freeze());
+        }
         state.bytes = state.bytes.saturating_add(chunk.len() as u64);
         state.chunks.push_back(chunk);
         state.wanted = false;
+    }
+
+    /// The same by a copy, which pins nothing of what was received, and fills what was leased for the last one first. False
+    /// if the pool has no room.
+    pub(crate) fn put(&self, mut bytes: &[u8], pool: &Pool) -> bool {
+        let mut state = self.0.borrow_mut();
+        state.bytes = state.bytes.saturating_add(bytes.len() as u64);
+        state.wanted = false;
+        while !bytes.is_empty() {
+            match &mut state.tail {
+                Some(tail) if tail.room() > 0 => bytes = &bytes[tail.put_some(bytes)..],
+                _ => {
+                    let Some(fresh) = pool.lease(bytes.len().clamp(COPIED_CHUNK_BYTES, CHUNK_BYTES_MAX)) else {
+                        return false;
+                    };
+                    if let Some(full) = state.tail.replace(fresh) {
+                        state.chunks.push_back(full.freeze());
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    /// Bytes that the reader has taken since this was last asked. From now on `feeder` is woken when it takes more, unless it
+    /// reads there.
+    pub(crate) fn taken(&self, feeder: &Waker) -> usize {
+        let mut state = self.0.borrow_mut();
+        match &mut state.feeder {
+            Some(known) => known.clone_from(feeder),
+            none => *none = Some(feeder.clone()),
+        }
+        std::mem::take(&mut state.taken)
     }
 
     /// Has what stood behind the body ready for the reader; to be said before the end.
@@ -213,12 +277,17 @@ impl Incoming {
     /// Whether the reader waits and has nothing to read.
     pub fn is_wanted(&self) -> bool {
         let state = self.0.borrow();
-        state.wanted && state.chunks.is_empty() && state.end.is_none()
+        state.wanted && state.chunks.is_empty() && state.tail.is_none() && state.end.is_none()
     }
 
     /// Bytes fed so far.
     pub(crate) fn bytes(&self) -> u64 {
         self.0.borrow().bytes
+    }
+
+    /// Whether more may come of it.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.0.borrow().end.is_some()
     }
 
     /// Whether nobody will read on.

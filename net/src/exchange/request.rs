@@ -78,6 +78,12 @@ impl Request {
         text(self.table().target(&self.head.block))
     }
 
+    /// Host and port that the request is for, as they were sent; empty if it does not say. HTTP/2 may have them without a
+    /// `Host`.
+    pub fn authority(&self) -> &str {
+        text(self.table().authority(&self.head.block))
+    }
+
     /// The version of HTTP that the request came by.
     pub fn version(&self) -> http::Version {
         self.table().version()

@@ -14,7 +14,7 @@ use crate::TcpStream;
 
 /// Who owns a connection once a request is answered by 101, or a `CONNECT` by 2xx: the content of such an answer.
 ///
-/// With any other status it is dropped, and nothing is sent in its place.
+/// Over HTTP/2 such an answer becomes 501, as the connection has other streams. With any other status it is dropped, and nothing is sent in its place.
 ///
 /// It runs in the connection's task, in a scope of its own (`tunnel`): what is spawned there is cancelled when it ends, and
 /// awaited. The drain waits for it, and so tells it: its task is woken, and

@@ -53,6 +53,28 @@ impl Buf {
         self.len() == 0
     }
 
+    /// Takes the first `count` bytes out as a buffer of their own, without a copy. Of a vector the rest becomes shared bytes.
+    ///
+    /// Panics if there are fewer.
+    pub fn split_to(&mut self, count: usize) -> Buf {
+        if count == self.len() {
+            return std::mem::take(self);
+        }
+        if let Buf::Vec(bytes) = self {
+            *self = Buf::Bytes(std::mem::take(bytes).into());
+        }
+        match self {
+            Buf::Chunk(chunk) => Buf::Chunk(chunk.split_to(count)),
+            Buf::Bytes(bytes) => Buf::Bytes(bytes.split_to(count)),
+            Buf::Static(bytes) => {
+                let (front, rest) = bytes.split_at(count);
+                *bytes = rest;
+                Buf::Static(front)
+            }
+            Buf::Vec(_) => unreachable!("it has just become shared bytes"),
+        }
+    }
+
     /// Drops the first `count` bytes. A vector's are moved, all others only narrowed.
     ///
     /// Panics if there are fewer.

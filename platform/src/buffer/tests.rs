@@ -557,17 +557,26 @@ fn the_owner_is_woken_only_if_a_receive_waits() {
 // ---- what a send takes ---------------------------------------------------------------------------------------------
 
 #[test]
-fn every_kind_of_buffer_advances() {
+fn every_kind_of_buffer_advances_and_splits() {
     let pool = pool(1);
-    let kinds: [Buf; 6] = [
-        chunk(&pool, b"abcdef").into(),
-        Bytes::from_static(b"abcdef").into(),
-        "abcdef".into(),
-        b"abcdef".as_slice().into(),
-        b"abcdef".to_vec().into(),
-        String::from("abcdef").into(),
-    ];
-    for mut buf in kinds {
+    let kinds = || -> [Buf; 6] {
+        [
+            chunk(&pool, b"abcdef").into(),
+            Bytes::from_static(b"abcdef").into(),
+            "abcdef".into(),
+            b"abcdef".as_slice().into(),
+            b"abcdef".to_vec().into(),
+            String::from("abcdef").into(),
+        ]
+    };
+    for mut buf in kinds() {
+        assert_eq!(buf.split_to(0).as_slice(), b"");
+        for (count, front, rest) in [(0, "", "abcdef"), (1, "a", "bcdef"), (5, "bcdef", "")] {
+            assert_eq!(buf.split_to(count).as_slice(), front.as_bytes());
+            assert_eq!(buf.as_slice(), rest.as_bytes(), "{buf:?}");
+        }
+    }
+    for mut buf in kinds() {
         for (count, rest) in [(0, "abcdef"), (2, "cdef"), (4, "")] {
             buf.advance(count);
             assert_eq!(

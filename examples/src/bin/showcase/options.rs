@@ -32,7 +32,7 @@ The server on which shardwise's speed and conformance are measured.
 
 Usage: showcase --addr ADDR:PORT [OPTIONS]
 
-  --addr ADDR:PORT    where to serve HTTP/1.1; port 0 lets the kernel choose [127.0.0.1:8080]
+  --addr ADDR:PORT    where to serve HTTP/1.1 and HTTP/2; port 0 lets the kernel choose [127.0.0.1:8080]
   --admin ADDR:PORT   where to answer /metrics, /healthz and /readyz
   --shards N          how many shards; one for each CPU unless given
   --backend NAME      auto, uring or epoll; SHARDWISE_BACKEND decides unless given, and else auto

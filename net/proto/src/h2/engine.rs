@@ -30,8 +30,9 @@ pub struct Engine {
     pub(super) block: Option<Box<Block>>,
     /// A frame of data that is being received.
     pub(super) data: Option<Receiving>,
-    /// The last stream that the peer has opened.
+    /// The last stream that the peer has opened, and the one before.
     pub(super) last_id: u32,
+    pub(super) before_last_id: u32,
     /// The next that we open.
     pub(super) next_id: u32,
     pub(super) peer: Peer,
@@ -48,6 +49,7 @@ pub struct Engine {
     pub(super) recent: Vec<u32>,
     pub(super) recent_next: usize,
     pub(super) ending: Ending,
+    pub(super) refused: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,6 +144,7 @@ impl Engine {
             block: None,
             data: None,
             last_id: 0,
+            before_last_id: 0,
             next_id: 1,
             peer: Peer { stream_window: 65_535, frame_bytes_max: 16_384, streams_max: u32::MAX, connects: false },
             send_window: 65_535,
@@ -154,6 +157,7 @@ impl Engine {
             recent: Vec::new(),
             recent_next: 0,
             ending: Ending::No,
+            refused: 0,
         }
     }
 
@@ -165,6 +169,37 @@ impl Engine {
     /// Whether something can still be sent on this stream: it has neither ended here nor been reset.
     pub fn can_send(&self, key: Key) -> bool {
         self.streams.get(key).is_some_and(|stream| !stream.is_reset && stream.sent != Side::Ended)
+    }
+
+    /// Whether more of the peer's message may come.
+    pub fn is_receiving(&self, key: Key) -> bool {
+        self.streams.get(key).is_some_and(|stream| !stream.is_reset && stream.received != Side::Ended)
+    }
+
+    /// Whether something that was [offered](Engine::offer) waits for the peer to open a window.
+    pub fn is_held(&self, key: Key) -> bool {
+        let shut = |stream: &Stream| stream.wants && (stream.send_window <= 0 || self.send_window <= 0);
+        self.streams.get(key).is_some_and(shut)
+    }
+
+    /// Whether the peer is in the middle of something that has to come to its end: its first frame, or a field block.
+    pub fn is_in_head(&self) -> bool {
+        matches!(self.phase, Phase::Preface | Phase::Settings) || self.block.is_some()
+    }
+
+    /// Whether a graceful end has begun, by [`drain`](Engine::drain) or [`finish`](Engine::finish).
+    pub fn is_draining(&self) -> bool {
+        self.ending != Ending::No
+    }
+
+    /// Whether new streams are still looked at.
+    pub fn takes_streams(&self) -> bool {
+        !matches!(self.ending, Ending::Last(_)) && self.phase != Phase::Closed
+    }
+
+    /// Streams that were refused because as many were open as may be.
+    pub fn refused_count(&self) -> u32 {
+        self.refused
     }
 
     /// Whether no more is read: the connection has failed, or the peer has been told so.

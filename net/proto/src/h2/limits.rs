@@ -31,6 +31,8 @@ pub struct Limits {
     pub idle_work_max: u32,
     /// How much of it comes back in a second.
     pub idle_work_per_second: u32,
+    /// Whether a client may ask for another protocol on a stream (RFC 8441), and is told so.
+    pub connects: bool,
 }
 
 /// Heads are indexed by 16-bit positions, and while one is decoded that is too large the room behind it is needed.
@@ -50,6 +52,7 @@ impl Default for Limits {
             continuation_count_max: 8,
             idle_work_max: 500,
             idle_work_per_second: 20,
+            connects: false,
         }
     }
 }

@@ -192,6 +192,7 @@ impl Engine {
             Some(key) => {
                 let stream = self.streams.get_mut(key).expect("it was found");
                 if stream.is_reset {
+                    self.after_reset(key, with)?;
                     None
                 } else if stream.received != Side::Body {
                     self.reset_by(key, Code::STREAM_CLOSED, with)?
@@ -313,6 +314,10 @@ impl Engine {
                 match is_recent {
                     true => Ok(None),
                     false if self.is_idle(id) => Err(Error::protocol("a head is for a stream that nobody has opened")),
+                    // RFC 9113 section 5.1.1, as far as it is remembered: this one was left out.
+                    false if id > self.before_last_id && id < self.last_id => {
+                        Err(Error::protocol("a stream has a smaller number than one before it"))
+                    }
                     false => Err(Error::closed("a head is for a stream that has ended")),
                 }
             }
@@ -325,10 +330,12 @@ impl Engine {
             self.decode(Kind::Ignored, end, block, with)?.ok();
             return Ok(None);
         }
+        self.before_last_id = self.last_id;
         self.last_id = id;
         if self.streams.len() >= usize::from(with.limits.streams_max) {
             self.decode(Kind::Ignored, end, block, with)?.ok();
             self.idle_work(1, with.now, with.limits, "too many streams that were refused")?;
+            self.refused = self.refused.wrapping_add(1);
             self.say_reset(id, Code::REFUSED_STREAM);
             return Ok(None);
         }
@@ -366,7 +373,7 @@ impl Engine {
         };
         let verdict = self.decode(kind, end, block, with)?;
         if is_reset {
-            return Ok(None);
+            return self.after_reset(key, with).map(|()| None);
         }
         let stream = self.streams.get_mut(key).expect("it was found");
         match (kind, verdict) {
@@ -414,7 +421,7 @@ impl Engine {
         self.decoder
             .decode(block, &mut arena, &mut filling)
             .map_err(|_| Error { code: Code::COMPRESSION_ERROR, what: "a field block cannot be decoded" })?;
-        let verdict = filling.finish(&mut arena, end, self.role == Role::Server);
+        let verdict = filling.finish(&mut arena, end, with.limits.connects);
         with.scratch.count = arena.len();
         Ok(verdict)
     }
@@ -552,6 +559,7 @@ impl Engine {
             return Ok(None);
         }
         end(stream);
+        stream.is_left = true;
         self.streams.unlist(key);
         Ok(Some(Event::Reset { key, code: Code(u32::from_be_bytes([a, b, c, d])) }))
     }
@@ -617,6 +625,15 @@ impl Engine {
         }
         self.idle_work(1, with.now, with.limits, "too much data for streams that have ended")?;
         self.say_reset(id, Code::STREAM_CLOSED);
+        Ok(())
+    }
+
+    /// Something came for a stream that was reset: of one that we have reset that is no mistake (RFC 9113 section 5.1).
+    fn after_reset(&mut self, key: Key, with: &With<'_>) -> Result<(), Error> {
+        if self.streams.get_mut(key).is_some_and(|stream| std::mem::take(&mut stream.is_left)) {
+            self.idle_work(1, with.now, with.limits, "too much for streams that were reset")?;
+            self.say_reset(key.id, Code::STREAM_CLOSED);
+        }
         Ok(())
     }
 

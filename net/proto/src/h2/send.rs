@@ -396,7 +396,7 @@ impl Engine {
             (setting::MAX_CONCURRENT_STREAMS, is_server.then_some(u32::from(limits.streams_max))),
             (setting::INITIAL_WINDOW_SIZE, (limits.stream_window != 65_535).then_some(limits.stream_window)),
             (setting::MAX_HEADER_LIST_SIZE, Some(u32::from(limits.head_bytes_max))),
-            (setting::ENABLE_CONNECT_PROTOCOL, is_server.then_some(1)),
+            (setting::ENABLE_CONNECT_PROTOCOL, (is_server && limits.connects).then_some(1)),
             (setting::NO_RFC7540_PRIORITIES, is_server.then_some(1)),
             (setting::ENABLE_PUSH, (!is_server).then_some(0)),
         ];

@@ -15,6 +15,11 @@ impl Key {
     pub fn id(self) -> u32 {
         self.id
     }
+
+    /// Its place among the streams of its connection: less than as many as were ever open at once, and used again.
+    pub fn place(self) -> usize {
+        self.slot.into()
+    }
 }
 
 /// How far one direction of a stream has come.
@@ -46,6 +51,8 @@ pub(super) struct Stream {
     pub(super) is_head: bool,
     /// Nothing more is sent or received, and no more is said of it.
     pub(super) is_reset: bool,
+    /// The peer has reset it, and so says no more itself.
+    pub(super) is_left: bool,
     pub(super) urgency: u8,
     pub(super) is_incremental: bool,
     /// It has been picked before, since it began to send.
@@ -153,6 +160,7 @@ impl Streams {
             sent: Side::Head,
             is_head: false,
             is_reset: false,
+            is_left: false,
             urgency: URGENCY,
             is_incremental: false,
             is_begun: false,

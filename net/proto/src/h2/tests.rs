@@ -34,7 +34,7 @@ impl End {
 
     /// A server whose client has said hello, and whose own hello is out of the way.
     fn server() -> End {
-        End::server_with(Limits::default())
+        End::server_with(Limits { connects: true, ..Limits::default() })
     }
 
     fn server_with(limits: Limits) -> End {

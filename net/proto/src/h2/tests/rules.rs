@@ -75,8 +75,8 @@ fn section_5_1_states() {
     check(
         "5.1.1: less than before",
         &[get(5), get(3)],
-        "5: GET here / end; error STREAM_CLOSED",
-        "goaway 5 STREAM_CLOSED;",
+        "5: GET here / end; error PROTOCOL_ERROR",
+        "goaway 5 PROTOCOL_ERROR;",
     );
     check(
         "half closed: data",
@@ -97,10 +97,10 @@ fn section_5_1_states() {
         "",
     );
     check(
-        "closed by a reset: data is read over",
+        "closed by its reset: data",
         &[post(1), frame(kind::RST_STREAM, 0, 1, &[0, 0, 0, 8]), data(1, 3)],
         "1: POST here /; 1: reset CANCEL;",
-        "",
+        "1: reset STREAM_CLOSED;",
     );
 }
 
@@ -117,6 +117,39 @@ fn what_comes_for_a_stream_that_has_ended() {
     end.tell(&get(3));
     end.answer(3, 0);
     assert_eq!((&*end.tell(&get(3)), &*end.said()), ("error STREAM_CLOSED", "goaway 3 STREAM_CLOSED;"));
+}
+
+/// Who has reset a stream says no more on it; of one that we have reset that is no mistake.
+#[test]
+fn what_comes_for_a_stream_that_was_reset() {
+    for more in [data(1, 3), get(1)] {
+        let mut end = End::server();
+        end.tell(&[post(1), frame(kind::RST_STREAM, 0, 1, &[0, 0, 0, 8])].concat());
+        assert_eq!((&*end.tell(&more), &*end.said()), ("", "1: reset STREAM_CLOSED;"));
+        assert_eq!((&*end.tell(&more), &*end.said()), ("", ""), "once");
+        let mut end = End::server();
+        end.tell(&post(1));
+        let key = end.key(1);
+        end.engine.reset(key, Code::CANCEL);
+        assert_eq!((&*end.tell(&more), &*end.said()), ("", "1: reset CANCEL;"));
+    }
+}
+
+#[test]
+fn numbers_do_not_go_back() {
+    for (opened, then, code) in [
+        (&[1, 5][..], 3, "PROTOCOL_ERROR"),
+        (&[5], 1, "PROTOCOL_ERROR"),
+        (&[1, 3], 1, "STREAM_CLOSED"),
+        (&[1, 5], 5, "STREAM_CLOSED"),
+    ] {
+        let mut end = End::server();
+        for &id in opened {
+            end.tell(&get(id));
+            end.answer(id, 0);
+        }
+        assert_eq!(end.tell(&get(then)), format!("error {code}"), "{then} after {opened:?}");
+    }
 }
 
 #[test]

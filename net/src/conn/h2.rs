@@ -1,0 +1,552 @@
+//! The HTTP/2 connection loop: one task between a stream, the engine and the service, and one for each exchange that does
+//! not end at once.
+//!
+//! The one idea: the connection's task alone receives and sends; whoever has something to say writes it into the shared
+//! outbox, or offers it to the engine, and wakes that task. What can be answered on the spot is, and costs no task. All else
+//! is an [`Exchange`](exchange::Exchange), which works and waits as the loop of HTTP/1.1 does for its one request.
+//!
+//! Whatever comes is received at once, as windows are opened by what comes (RFC 9113 section 5.2.2). So what a peer can make
+//! us hold is bounded by the engine: streams that wait for room in the outbox, data within its windows, and pings, settings and
+//! resets up to a few, after which a peer that does not read is told to calm down.
+
+mod exchange;
+mod shared;
+
+use std::future::{Future, poll_fn};
+use std::net::Shutdown;
+use std::rc::Rc;
+use std::task::{Context as TaskContext, Poll, ready};
+use std::time::Instant;
+
+use http::StatusCode;
+use platform::Chunk;
+use proto::h2::{self, Code, Engine, Event, Key, Role, Scratch};
+use proto::head::{HeadTable, Known};
+use proto::proxy::Ends;
+use shards::{Demand, Operation, Pass, Scope, Shard};
+
+use self::exchange::{Exchange, Stage};
+use self::shared::{Shared, Slot};
+use super::input::{self, Input};
+use super::outbox;
+use super::patience::{Patience, Side, Waits, Whose};
+use super::{Context, Counted, unavailable};
+use crate::limits::LINGER_BYTES_MAX;
+use crate::tcp::{sent, sent_bytes};
+use crate::{Body, Content, Head, Reply, Request, Response, Service, TcpStream, Trailers};
+
+/// A connection that the loop of HTTP/1.1 has seen to be one of HTTP/2.
+pub(super) struct Handed<S> {
+    pub(super) stream: TcpStream,
+    pub(super) context: Counted<S>,
+    pub(super) pass: Pass,
+    /// All that has come, from the preface on.
+    pub(super) input: Input,
+    pub(super) number: u32,
+    pub(super) named: Option<Rc<Ends>>,
+    pub(super) retires: u64,
+}
+
+/// Serves a connection until it ends. Exchanges may go on for a moment, to see it.
+// Not an `async fn`, as for HTTP/1.1.
+pub(super) fn serve<S: Service + 'static>(handed: Handed<S>) -> impl Future<Output = ()> + use<S> {
+    let Handed { stream, context, pass, input, number, named, retires } = handed;
+    let shard = stream.shard().clone();
+    context.stats.h2_connections.add(1);
+    let patience = Patience::new(&shard, number, shard.now());
+    let engine = Engine::new(Role::Server, &context.config.h2);
+    let peer = stream.peer(false, named);
+    let shared = Rc::new(Shared::new(engine, context, peer, number, pass));
+    let since = shard.now();
+    let mut connection = Connection {
+        sending: None,
+        stream,
+        shared,
+        input,
+        table: None,
+        patience,
+        since,
+        retires,
+        requests: 0,
+        refused: 0,
+    };
+    async move {
+        let ended = poll_fn(|cx| connection.poll(cx)).await;
+        connection.stop_waiting();
+        let stats = &connection.shared.context.stats;
+        match ended {
+            Ok(()) => {}
+            Err(End::TimedOut) => stats.timed_out.add(1),
+            Err(End::Broken) => stats.broken.add(1),
+            Err(End::Exhausted) => {
+                stats.exhausted.add(1);
+                tracing::warn!("a connection was closed: the shard's buffer pool is exhausted");
+            }
+        }
+        let linger = ended.is_ok() && !connection.shared.has_left();
+        connection.shared.end_all(match ended {
+            Err(End::TimedOut) => "the client takes nothing",
+            Err(End::Exhausted) => "no buffer is left",
+            Err(End::Broken) => CLIENT_LEFT,
+            Ok(()) => "its connection has ended",
+        });
+        // As for HTTP/1.1: closing at once might reset what the peer has yet to read.
+        if linger && connection.stream.shutdown(Shutdown::Write).is_ok() {
+            connection.input = Input::default();
+            let mut bytes = 0;
+            poll_fn(|cx| connection.poll_linger(cx, &mut bytes)).await;
+        }
+    }
+}
+
+/// What the connection's task has to itself.
+struct Connection<S: Service + 'static> {
+    // In this order: what is in flight is given up before the socket closes.
+    sending: Option<Operation>,
+    stream: TcpStream,
+    shared: Rc<Shared<S>>,
+    input: Input,
+    /// Leased while something is received.
+    table: Option<Box<HeadTable>>,
+    patience: Patience,
+    /// When the engine's time began.
+    since: Instant,
+    /// At which age of the server's the connection takes no further request.
+    retires: u64,
+    requests: u32,
+    /// Streams refused that have been counted.
+    refused: u32,
+}
+
+/// Why a connection ends before its time. There is nobody left to tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    TimedOut,
+    Broken,
+    Exhausted,
+}
+
+/// What the scopes of requests are called.
+static SCOPE_NAMES: [&str; 2] = ["connection", "request"];
+
+/// Why a request's scope is cancelled, in most cases.
+const CLIENT_LEFT: &str = "client disconnected";
+
+impl<S: Service + 'static> Connection<S> {
+    /// Ready when the connection has ended, and all has been sent that there was to say.
+    fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), End>> {
+        self.shared.attend(cx.waker());
+        // Our settings go before everything else.
+        self.shared.gather()?;
+        loop {
+            self.see_drain();
+            self.advance()?;
+            if self.is_receiving()
+                && let Poll::Ready(received) = self.poll_input(cx)?
+            {
+                if !received {
+                    self.input = Input::default();
+                    self.shared.leave();
+                }
+                continue;
+            }
+            self.shared.gather()?;
+            if self.poll_send(cx)? {
+                // There is room again, and what waited for it may be here already.
+                continue;
+            }
+            if self.sending.is_none() && self.shared.is_over() {
+                return Poll::Ready(Ok(()));
+            }
+            self.input.settle(self.shared.context.supplies.pool());
+            if self.input.is_empty()
+                && let Some(table) = self.table.take()
+            {
+                self.shared.context.spares.put(table);
+            }
+            let waits = self.waits();
+            if waits == Waits::Nothing {
+                self.stop_waiting();
+                return Poll::Pending;
+            }
+            ready!(self.poll_alarm(cx, waits));
+            match waits {
+                Waits::Write => {
+                    self.shared.context.stats.slow_readers.add(1);
+                    return Poll::Ready(Err(End::TimedOut));
+                }
+                Waits::Head => return Poll::Ready(Err(End::TimedOut)),
+                _ => self.shared.finish(),
+            }
+            self.stop_waiting();
+        }
+    }
+
+    /// What the connection itself waits for; its exchanges have waits of their own.
+    fn waits(&self) -> Waits {
+        // Of a send that is hushed nobody knows; where that stands still, what comes next will.
+        let is_sending = self.sending.is_some() && self.shared.awaits_send();
+        let state = self.shared.state.borrow();
+        let engine = &state.engine;
+        match () {
+            () if is_sending => Waits::Write,
+            () if engine.is_in_head() || !self.input.is_empty() => Waits::Head,
+            () if engine.is_draining() && engine.takes_streams() => Waits::LastRequest,
+            () if engine.stream_count() == 0 && engine.takes_streams() => Waits::Idle,
+            () => Waits::Nothing,
+        }
+    }
+
+    /// Begins the graceful end when the shard drains, or the connection has lasted as long as it may.
+    fn see_drain(&mut self) {
+        if self.shared.state.borrow().engine.is_in_head() {
+            // Whoever has just come may have a request on its way.
+            return;
+        }
+        let is_old = self.shared.context.age(self.shard().now()) >= self.retires;
+        if is_old || self.shard().is_draining() {
+            if is_old && !self.shared.state.borrow().engine.is_draining() {
+                self.shared.context.stats.retired.add(1);
+            }
+            self.retires = u64::MAX;
+            self.shared.drain();
+        }
+    }
+
+    // ---- receiving ---------------------------------------------------------------------------------------------------
+
+    fn is_receiving(&self) -> bool {
+        let state = self.shared.state.borrow();
+        !state.has_left && !state.engine.is_closed()
+    }
+
+    /// Receives what there is. Ready with false at the end of input.
+    fn poll_input(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<bool, End>> {
+        if self.input.draw(self.shared.context.supplies.pool())? {
+            return Poll::Ready(Ok(true));
+        }
+        match ready!(self.stream.poll_recv(cx)) {
+            Ok(Some(chunk)) => {
+                self.shared.context.stats.bytes_received.add(chunk.len() as u64);
+                self.input.append(chunk, self.shared.context.supplies.pool())?;
+                Poll::Ready(Ok(true))
+            }
+            Ok(None) => Poll::Ready(Ok(false)),
+            Err(_) => Poll::Ready(Err(End::Broken)),
+        }
+    }
+
+    /// Takes what is in hand as far as it goes, and answers on the spot what can be.
+    fn advance(&mut self) -> Result<(), End> {
+        let shared = Rc::clone(&self.shared);
+        let context = &shared.context;
+        while !self.input.is_empty() {
+            let table = self.table.get_or_insert_with(|| context.spares.take());
+            let mut state = shared.state.borrow_mut();
+            let mut lent = context.scratch.borrow_mut();
+            let scratch = lent.get_or_insert_with(|| Box::new(Scratch::new(&context.config.h2)));
+            let now = shared.shard().now().saturating_duration_since(self.since);
+            let step = match state.engine.receive(self.input.as_slice(), scratch, table, now, &context.config.h2) {
+                Ok(step) => step,
+                Err(error) => {
+                    drop(state);
+                    tracing::debug!(code = %error.code, "a connection has failed: {error}");
+                    match error.code {
+                        Code::ENHANCE_YOUR_CALM => context.stats.h2_calmed.add(1),
+                        _ => context.stats.h2_failed.add(1),
+                    }
+                    self.input = Input::default();
+                    shared.end_all("its connection has failed");
+                    return Ok(());
+                }
+            };
+            let has_block = matches!(step.event, Event::Head { .. } | Event::Trailers { .. });
+            let block = has_block.then(|| take_block(context, scratch)).transpose()?;
+            drop(lent);
+            match step.event {
+                Event::NeedMore => {
+                    drop(state);
+                    self.input.skip(step.consumed);
+                    break;
+                }
+                Event::Closed => self.input = Input::default(),
+                Event::Head { key, head } => {
+                    drop(state);
+                    let block = self.head(block);
+                    self.input.skip(step.consumed);
+                    self.begin(key, &head, block)?;
+                }
+                Event::HeadTooLarge { key } => {
+                    drop(state);
+                    self.input.skip(step.consumed);
+                    context.stats.refused.add(1);
+                    self.answer(key, Response::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE))?;
+                }
+                Event::Data { key, range, end } => {
+                    let incoming = state.feeds(key, range.len(), &context.config.h2);
+                    drop(state);
+                    self.input.skip(range.start);
+                    match &incoming {
+                        // Nobody keeps what has been read at once, so it may lie in the receive buffer.
+                        Some(incoming) if incoming.is_wanted() && !range.is_empty() => {
+                            incoming.push(self.input.take(range.len()));
+                        }
+                        Some(incoming) => {
+                            let is_put = incoming.put(&self.input.as_slice()[..range.len()], context.supplies.pool());
+                            self.input.skip(range.len());
+                            if !is_put {
+                                return Err(End::Exhausted);
+                            }
+                        }
+                        None => self.input.skip(range.len()),
+                    }
+                    self.input.skip(step.consumed - range.end);
+                    if let Some(incoming) = incoming {
+                        if end {
+                            incoming.finish(Ok(()));
+                        }
+                        incoming.wake();
+                    }
+                }
+                Event::Trailers { key } => {
+                    let incoming = state.feeds(key, 0, &context.config.h2);
+                    drop(state);
+                    self.input.skip(step.consumed);
+                    if let Some(incoming) = incoming {
+                        incoming.trail(Trailers::new(self.head(block)));
+                        incoming.finish(Ok(()));
+                        incoming.wake();
+                    }
+                }
+                Event::Reset { key, code } => {
+                    context.stats.h2_resets.add(1);
+                    tracing::debug!(stream = key.id(), %code, "a stream was reset");
+                    state.end(key, CLIENT_LEFT);
+                    drop(state);
+                    self.input.skip(step.consumed);
+                }
+                Event::GoAway { .. } => {
+                    // It opens no more streams, or none that are to be looked at; what is in hand goes on.
+                    drop(state);
+                    self.input.skip(step.consumed);
+                }
+            }
+        }
+        let refused = shared.state.borrow().engine.refused_count();
+        context.stats.h2_refused.add(refused.wrapping_sub(self.refused).into());
+        self.refused = refused;
+        Ok(())
+    }
+
+    /// A block that the engine has decoded, with the table that it has filled.
+    fn head(&mut self, block: Option<Chunk>) -> Head {
+        let (block, table) = (block.expect("it was taken"), self.table.take().expect("the engine has filled it"));
+        Head::new(block, table, Rc::clone(&self.shared.context.spares))
+    }
+
+    /// Lets the service answer a request.
+    fn begin(&mut self, key: Key, said: &h2::Head, head: Head) -> Result<(), End> {
+        let shared = Rc::clone(&self.shared);
+        let context = &shared.context;
+        context.stats.requests.add(1);
+        if self.patience.waits() == Waits::Idle {
+            self.stop_waiting();
+        }
+        self.requests = self.requests.wrapping_add(1);
+        if self.requests >= context.config.connection_requests_max {
+            context.stats.retired.add(u64::from(self.requests == context.config.connection_requests_max));
+            shared.drain();
+        }
+        // RFC 9110 section 7.4, as over HTTP/1.1.
+        if head.table().scheme(head.block()).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"https")) {
+            context.stats.refused.add(1);
+            return self.answer(key, Response::new(StatusCode::MISDIRECTED_REQUEST));
+        }
+        if context.shedding.is_low() && self.must_shed() {
+            return self.answer(key, unavailable("the server is short of memory\n"));
+        }
+        let (incoming, body) = match said.end {
+            true => (None, Body::empty()),
+            false => {
+                let (incoming, body) = context.supplies.body(said.length);
+                (Some(incoming), body)
+            }
+        };
+        let request = Request::new(head, body, shared.peer.clone());
+        let deadline = context.config.request_time_max.map(|time| self.shard().clock() + time);
+        let demand = Demand { names: &SCOPE_NAMES, numbers: [shared.number, key.id()], deadline };
+        let entered = shared.pass.scope().entered_on_demand(demand);
+        if request.known(Known::TraceParent).is_some() {
+            self.trace(&request);
+        }
+        let reply = context.service.call(request);
+        let scope = entered.leave();
+        let stage = match reply {
+            Reply::Ready(response) if scope.is_none() && is_whole(&response.content) && shared.has_room() => {
+                match shared.respond(key, response)? {
+                    None if said.end => {
+                        shared.release(key);
+                        return Ok(());
+                    }
+                    None => Stage::Done,
+                    Some(content) => Stage::Content(content),
+                }
+            }
+            Reply::Ready(response) => Stage::Response(response),
+            Reply::Later(future) => Stage::Handler(future),
+        };
+        self.go_on(key, stage, Slot::new(key, incoming, said.expect_continue), demand, scope);
+        Ok(())
+    }
+
+    /// Makes a task of what does not end at once. Without room for one the stream is reset.
+    fn go_on(&mut self, key: Key, stage: Stage, slot: Slot, demand: Demand, scope: Option<Scope>) {
+        self.shared.open(slot);
+        let exchange = Exchange::new(Rc::clone(&self.shared), key, stage, demand, scope);
+        if let Err(error) = self.shard().spawn(exchange.run()).map(|task| task.detach()) {
+            tracing::warn!("a request was given up: {error}");
+        }
+    }
+
+    /// Answers without asking the service, by something small.
+    fn answer(&mut self, key: Key, response: Response) -> Result<(), End> {
+        let stage = match self.shared.has_room() {
+            true => match self.shared.respond(key, response)? {
+                None if !self.shared.state.borrow().engine.is_receiving(key) => {
+                    self.shared.release(key);
+                    return Ok(());
+                }
+                None => Stage::Done,
+                Some(content) => Stage::Content(content),
+            },
+            false => Stage::Response(response),
+        };
+        let demand = Demand { names: &SCOPE_NAMES, numbers: [self.shared.number, key.id()], deadline: None };
+        self.go_on(key, stage, Slot::new(key, None, false), demand, None);
+        Ok(())
+    }
+
+    /// The order of shedding, as over HTTP/1.1.
+    #[cold]
+    fn must_shed(&mut self) -> bool {
+        let context = &self.shared.context;
+        context.shed(self.shard().now());
+        let is_refused = context.shedding.refuses_requests();
+        if is_refused {
+            context.stats.shed_requests.add(1);
+            self.shared.drain();
+        }
+        is_refused
+    }
+
+    /// Makes the scope at once, as it is known only here what is said of a trace. Without room for a scope there is no trace.
+    #[cold]
+    fn trace(&self, request: &Request) {
+        if let (Some(trace), Ok(scope)) = (request.trace(), self.shard().current_scope()) {
+            scope.trace_or(|| trace);
+        }
+    }
+
+    // ---- sending -----------------------------------------------------------------------------------------------------
+
+    /// Sends what is gathered, one send at a time. True if it has begun one: then there is room for more.
+    fn poll_send(&mut self, cx: &mut TaskContext<'_>) -> Result<bool, End> {
+        while let Some(sending) = &mut self.sending {
+            if sending.is_spent() {
+                self.sending = None;
+                break;
+            }
+            // Nobody need hear that it has left, unless something waits for that.
+            if !self.shared.awaits_send() && !sending.hush(cx.waker()) {
+                return Ok(false);
+            }
+            let Poll::Ready(completion) = sending.poll_next(cx) else { return Ok(false) };
+            self.sending = None;
+            let bytes = sent_bytes(&completion);
+            let rest = sent(completion).map_err(|_| End::Broken)?;
+            self.made_up(Side::Write, bytes);
+            if rest.is_empty() {
+                self.shared.context.supplies.reclaim(rest);
+            } else {
+                self.sending = Some(self.stream.start_send(rest).map_err(|_| End::Broken)?);
+            }
+        }
+        let Some(outgoing) = self.shared.take_outbox() else { return Ok(false) };
+        self.shared.context.stats.bytes_sent.add(outgoing.bytes() as u64);
+        self.sending = Some(self.stream.start_send(outgoing).map_err(|_| End::Broken)?);
+        Ok(true)
+    }
+
+    /// Reads over what the peer still sends.
+    fn poll_linger(&mut self, cx: &mut TaskContext<'_>, bytes: &mut usize) -> Poll<()> {
+        while let Poll::Ready(received) = self.stream.poll_recv(cx) {
+            match received {
+                Ok(Some(chunk)) if *bytes + chunk.len() <= LINGER_BYTES_MAX => *bytes += chunk.len(),
+                _ => return Poll::Ready(()),
+            }
+        }
+        self.poll_alarm(cx, Waits::Linger)
+    }
+
+    // ---- time --------------------------------------------------------------------------------------------------------
+
+    fn poll_alarm(&mut self, cx: &mut TaskContext<'_>, waits: Waits) -> Poll<()> {
+        let (patience, whose) = self.patience();
+        patience.poll(cx, waits, &whose)
+    }
+
+    fn stop_waiting(&mut self) {
+        let (patience, whose) = self.patience();
+        patience.stop(&whose);
+    }
+
+    fn made_up(&mut self, side: Side, bytes: usize) {
+        let (patience, whose) = self.patience();
+        patience.made_up(side, bytes, &whose);
+    }
+
+    fn patience(&mut self) -> (&mut Patience, Whose<'_, S>) {
+        let shared = &self.shared;
+        let whose = Whose { shard: self.stream.shard(), context: &shared.context };
+        (&mut self.patience, whose)
+    }
+
+    fn shard(&self) -> &Shard {
+        self.stream.shard()
+    }
+}
+
+/// Also when it panics: no exchange waits for a connection that has gone.
+impl<S: Service + 'static> Drop for Connection<S> {
+    fn drop(&mut self) {
+        self.shared.end_all("its connection has ended");
+        if let Some(table) = self.table.take() {
+            self.shared.context.spares.put(table);
+        }
+    }
+}
+
+/// Whether nothing of it is still to come.
+fn is_whole(content: &Content) -> bool {
+    matches!(content, Content::Empty | Content::Full(_) | Content::Tunnel(_))
+}
+
+/// The block that the engine has decoded, as a lease of its own.
+fn take_block<S>(context: &Context<S>, scratch: &Scratch) -> Result<Chunk, End> {
+    let block = scratch.block();
+    let mut chunk = context.supplies.pool().lease(block.len().max(1)).ok_or(End::Exhausted)?;
+    chunk.put(block);
+    Ok(chunk.freeze())
+}
+
+impl From<outbox::Exhausted> for End {
+    fn from(_: outbox::Exhausted) -> Self {
+        End::Exhausted
+    }
+}
+
+impl From<input::Exhausted> for End {
+    fn from(_: input::Exhausted) -> Self {
+        End::Exhausted
+    }
+}

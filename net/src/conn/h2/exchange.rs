@@ -1,0 +1,405 @@
+//! One request that was not answered on the spot: a task that sees it through, in the request's scope.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context as TaskContext, Poll, ready};
+
+use platform::Buf;
+use proto::h2::{Code, Key};
+use shards::{Alarm, Demand, Entered, Leased, Scope};
+
+use super::shared::{Refusal, Shared};
+use super::{CLIENT_LEFT, is_whole};
+use crate::conn::patience::{Patience, Side, Waits, Whose};
+use crate::conn::unavailable;
+use crate::limits::{DRAIN_BODY_BYTES_MAX, REQUEST_TASKS_TIME_MAX};
+use crate::{BodyError, Content, Response, Service};
+
+/// An exchange, and the right to its stream: dropping it releases that.
+pub(super) struct Exchange<S: Service + 'static> {
+    shared: Rc<Shared<S>>,
+    key: Key,
+    stage: Stage,
+    /// Bytes of the content that are to come, if its length was declared.
+    left: Option<u64>,
+    /// The request's scope, once someone has asked for it. After `stage`: who works in it is dropped first.
+    scope: Option<Scope>,
+    demand: Demand,
+    /// When the request must have been answered.
+    limit: Option<Alarm>,
+    patience: Patience,
+    /// It has been told that the client has ended its side.
+    knows_of_leaving: bool,
+}
+
+/// Where an exchange stands.
+pub(super) enum Stage {
+    /// The handler is at work.
+    Handler(Leased<'static, Response>),
+    /// Its response waits for room in the outbox.
+    Response(Response),
+    /// The head is written; this is still to come.
+    Content(Content),
+    /// All of the content is offered, or written; its end is to follow, by itself.
+    End(Content),
+    /// All is written; of the request's body there may be a rest.
+    Done,
+}
+
+impl<S: Service + 'static> Exchange<S> {
+    pub(super) fn new(shared: Rc<Shared<S>>, key: Key, stage: Stage, demand: Demand, scope: Option<Scope>) -> Self {
+        let shard = shared.shard();
+        let limit = demand.deadline.map(|deadline| shard.alarm(deadline));
+        let patience = Patience::with_stream(shard, shared.number);
+        let left = match &stage {
+            Stage::Content(content) => content.length(),
+            _ => None,
+        };
+        Exchange { shared, key, stage, left, scope, demand, limit, patience, knows_of_leaving: false }
+    }
+
+    pub(super) async fn run(mut self) {
+        poll_fn(|cx| self.poll(cx)).await;
+        self.stage = Stage::Done;
+        if let Some(scope) = self.scope.take() {
+            scope.cancel("its request has ended");
+            let shard = self.shared.shard().clone();
+            if scope.passes() > 0 && shard.timeout(REQUEST_TASKS_TIME_MAX, scope.gate()).await.is_err() {
+                self.shared.context.stats.tasks_left.add(1);
+                tracing::warn!(
+                    connection = self.shared.number,
+                    stream = self.key.id(),
+                    "tasks of a request that has ended do not end; the connection goes on without them"
+                );
+            }
+        }
+        self.shared.forsake(self.key);
+        poll_fn(|cx| self.poll_rest(cx)).await;
+    }
+
+    /// Reads over what is left of the request's body, as HTTP/1.1 does: most clients send it to its end before they look at
+    /// the answer, and to some a reset is a failure. Ready when it has ended, or is not worth it.
+    fn poll_rest(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
+        self.shared.watch(self.key, cx.waker());
+        self.see_peer(cx);
+        let mut state = self.shared.state.borrow_mut();
+        let is_coming = state.engine.is_receiving(self.key) && state.ended(self.key).is_none();
+        let is_coming = is_coming && !state.has_left && !state.engine.is_draining();
+        if !is_coming || state.slot(self.key).is_none_or(|slot| slot.unread > DRAIN_BODY_BYTES_MAX) {
+            return Poll::Ready(());
+        }
+        drop(state);
+        let (patience, whose) = self.patience();
+        patience.poll(cx, Waits::Body, &whose)
+    }
+
+    /// Ready when the exchange has ended, however it has.
+    fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
+        self.shared.watch(self.key, cx.waker());
+        loop {
+            self.see_peer(cx);
+            let ended = self.shared.state.borrow_mut().ended(self.key);
+            if let Some(why) = ended {
+                self.give_up(cx, |scope| scope.cancel(why), BodyError::Truncated);
+                return Poll::Ready(());
+            }
+            if let Some(limit) = &mut self.limit
+                && limit.poll_rung(cx).is_ready()
+            {
+                self.overdue(cx);
+                continue;
+            }
+            match self.poll_stage(cx) {
+                Poll::Ready(Ok(true)) => return Poll::Ready(()),
+                Poll::Ready(Ok(false)) => {}
+                Poll::Ready(Err(code)) => {
+                    self.shared.reset(self.key, code);
+                    // What has failed is not polled again.
+                    if let Some(scope) = &self.scope {
+                        scope.cancel("its answer cannot be finished");
+                    }
+                    return Poll::Ready(());
+                }
+                Poll::Pending => ready!(self.poll_waits(cx)),
+            }
+        }
+    }
+
+    /// Goes on by one step. Ready with true when all is written, and with the code to reset the stream by if that cannot be.
+    fn poll_stage(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<bool, Code>> {
+        match &mut self.stage {
+            Stage::Handler(future) => {
+                let entered = enter(&self.shared, &self.scope, self.demand);
+                let polled = Pin::new(future).poll(cx);
+                self.scope = entered.leave().or(self.scope.take());
+                self.consume(cx);
+                self.stage = Stage::Response(ready!(polled));
+            }
+            Stage::Response(_) => ready!(self.poll_respond())?,
+            Stage::Content(content) => {
+                if self.shared.state.borrow_mut().has_piece(self.key) {
+                    return Poll::Pending;
+                }
+                let has_ended = !self.shared.state.borrow().engine.can_send(self.key);
+                if let Content::Full(buf) = content {
+                    if has_ended {
+                        return Poll::Ready(Ok(true));
+                    }
+                    let buf = std::mem::take(buf);
+                    self.shared.offer(self.key, buf, true);
+                    return Poll::Pending;
+                }
+                let entered = enter(&self.shared, &self.scope, self.demand);
+                let polled = content.poll_buf(cx);
+                self.scope = entered.leave().or(self.scope.take());
+                self.consume(cx);
+                match ready!(polled) {
+                    Some(Ok(buf)) if buf.is_empty() => {}
+                    Some(Ok(buf)) => self.offer(buf)?,
+                    Some(Err(error)) => {
+                        tracing::warn!("a response ended before its time: {error}");
+                        return Poll::Ready(Err(Code::INTERNAL_ERROR));
+                    }
+                    None if self.left.is_some_and(|left| left > 0) => {
+                        tracing::error!("a response is shorter than it declared");
+                        return Poll::Ready(Err(Code::INTERNAL_ERROR));
+                    }
+                    // It went with the last piece.
+                    None if has_ended => return Poll::Ready(Ok(true)),
+                    None => {
+                        if let Stage::Content(content) = std::mem::replace(&mut self.stage, Stage::Done) {
+                            self.stage = Stage::End(content);
+                        }
+                    }
+                }
+            }
+            Stage::End(content) => {
+                if self.shared.with_room(self.key).is_none() {
+                    return Poll::Pending;
+                }
+                let entered = enter(&self.shared, &self.scope, self.demand);
+                let trailers = content.trailers();
+                self.scope = entered.leave().or(self.scope.take());
+                match self.shared.write_end(self.key, &trailers) {
+                    Ok(()) => {}
+                    Err(Refusal::Exhausted) => return Poll::Ready(Err(Code::INTERNAL_ERROR)),
+                    Err(Refusal::Unwritable(error)) => {
+                        tracing::error!("a response cannot be ended: {error}");
+                        return Poll::Ready(Err(Code::INTERNAL_ERROR));
+                    }
+                }
+                return Poll::Ready(Ok(true));
+            }
+            Stage::Done => return Poll::Ready(Ok(true)),
+        }
+        Poll::Ready(Ok(false))
+    }
+
+    fn poll_respond(&mut self) -> Poll<Result<(), Code>> {
+        let Some(mut state) = self.shared.with_room(self.key) else { return Poll::Pending };
+        let Stage::Response(response) = std::mem::replace(&mut self.stage, Stage::Done) else { return Poll::Pending };
+        // The answer is made of the request's body: a client that waits to be asked for it must be asked first.
+        let asks = matches!(response.content, Content::Body(_))
+            && state.slot(self.key).is_some_and(|slot| std::mem::take(&mut slot.expects_continue));
+        if asks && self.shared.ask_for_body(&mut state, self.key).is_err() {
+            return Poll::Ready(Err(Code::INTERNAL_ERROR));
+        }
+        drop(state);
+        self.left = match &response.content {
+            Content::Full(_) => None,
+            content => content.length(),
+        };
+        let Ok(rest) = self.shared.respond(self.key, response) else {
+            return Poll::Ready(Err(Code::INTERNAL_ERROR));
+        };
+        self.shared.wake();
+        if let Some(content) = rest {
+            self.stage = Stage::Content(content);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Has the next piece of the content written.
+    fn offer(&mut self, buf: Buf) -> Result<(), Code> {
+        if let Some(left) = &mut self.left {
+            let Some(rest) = left.checked_sub(buf.len() as u64) else {
+                tracing::error!("a response is longer than it declared");
+                return Err(Code::INTERNAL_ERROR);
+            };
+            *left = rest;
+        }
+        self.shared.offer(self.key, buf, self.left == Some(0));
+        Ok(())
+    }
+
+    // ---- what is waited for ------------------------------------------------------------------------------------------
+
+    /// What the peer has done since this was last asked.
+    fn see_peer(&mut self, cx: &mut TaskContext<'_>) {
+        let (received, sent, has_left) = {
+            let mut state = self.shared.state.borrow_mut();
+            let has_left = state.has_left;
+            let Some(slot) = state.slot(self.key) else { return };
+            (std::mem::take(&mut slot.received), std::mem::take(&mut slot.sent), has_left)
+        };
+        for (side, bytes) in [(Side::Body, received), (Side::Write, sent)] {
+            if bytes > 0 {
+                let (patience, whose) = self.patience();
+                patience.made_up(side, bytes, &whose);
+            }
+        }
+        self.consume(cx);
+        // As over HTTP/1.1: it may still wait for its answer, if its request is whole.
+        if has_left {
+            let is_cut = self.fail_body(BodyError::Truncated);
+            let ends = is_cut || self.shared.context.config.end_cancels;
+            if let Some(scope) = self.scope.as_ref().filter(|_| ends && !self.knows_of_leaving) {
+                scope.cancel(CLIENT_LEFT);
+                self.knows_of_leaving = true;
+            }
+        }
+    }
+
+    /// Grants the peer what the reader of the body has taken.
+    fn consume(&self, cx: &mut TaskContext<'_>) {
+        let mut state = self.shared.state.borrow_mut();
+        let taken = state.slot(self.key).and_then(|slot| Some(slot.incoming.as_ref()?.taken(cx.waker())));
+        drop(state);
+        if let Some(count) = taken.filter(|&count| count > 0) {
+            self.shared.consume(self.key, count);
+        }
+    }
+
+    /// Ends the request's body before its time. Whether it had not ended yet.
+    fn fail_body(&self, error: BodyError) -> bool {
+        let mut state = self.shared.state.borrow_mut();
+        let incoming = state.slot(self.key).and_then(|slot| slot.incoming.clone());
+        drop(state);
+        let Some(incoming) = incoming.filter(|incoming| !incoming.has_ended()) else { return false };
+        incoming.finish(Err(error));
+        incoming.wake();
+        true
+    }
+
+    /// Waits for what the peer is to do. Ready when it has taken too long, and that has been seen to.
+    fn poll_waits(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
+        let waits = {
+            let mut state = self.shared.state.borrow_mut();
+            if state.has_left && state.engine.is_held(self.key) {
+                // Nobody opens its window any more.
+                state.end(self.key, CLIENT_LEFT);
+                return Poll::Ready(());
+            }
+            let has_piece = state.has_piece(self.key);
+            let slot = state.slot(self.key);
+            let is_wanted =
+                slot.is_some_and(|slot| slot.incoming.as_ref().is_some_and(|incoming| incoming.is_wanted()));
+            match (has_piece, is_wanted) {
+                (true, _) => Waits::Write,
+                (false, true) => Waits::Body,
+                (false, false) => Waits::Nothing,
+            }
+        };
+        if waits == Waits::Body {
+            self.ask_for_body();
+        }
+        let (patience, whose) = self.patience();
+        if waits == Waits::Nothing {
+            patience.stop(&whose);
+            return Poll::Pending;
+        }
+        ready!(patience.poll(cx, waits, &whose));
+        patience.stop(&whose);
+        if waits == Waits::Write && !self.shared.state.borrow().engine.is_held(self.key) {
+            // Others were more urgent: that is not its peer's fault.
+            let (patience, whose) = self.patience();
+            patience.begin(&whose);
+            return Poll::Ready(());
+        }
+        let stats = &self.shared.context.stats;
+        if waits == Waits::Body {
+            stats.slow_bodies.add(1);
+            self.fail_body(BodyError::TimedOut);
+        } else {
+            stats.slow_readers.add(1);
+            self.shared.reset(self.key, Code::CANCEL);
+            self.shared.state.borrow_mut().end(self.key, "the client takes nothing");
+        }
+        Poll::Ready(())
+    }
+
+    /// Asks a client for the body that waits for that, once.
+    fn ask_for_body(&self) {
+        if let Some(mut state) = self.shared.with_room(self.key)
+            && state.slot(self.key).is_some_and(|slot| std::mem::take(&mut slot.expects_continue))
+        {
+            let _ = self.shared.ask_for_body(&mut state, self.key);
+            state.wake();
+        }
+    }
+
+    fn patience(&mut self) -> (&mut Patience, Whose<'_, S>) {
+        let whose = Whose { shard: self.shared.shard(), context: &self.shared.context };
+        (&mut self.patience, whose)
+    }
+
+    // ---- the end before its time -------------------------------------------------------------------------------------
+
+    /// The request has taken too long: its handler is dropped and the answer is 503, or what has begun is cut off.
+    fn overdue(&mut self, cx: &mut TaskContext<'_>) {
+        self.limit = None;
+        self.shared.context.stats.overdue.add(1);
+        let had_answered = !matches!(self.stage, Stage::Handler(_));
+        let answer = self.give_up(cx, |scope| scope.expire(), BodyError::TimedOut);
+        if had_answered {
+            self.shared.reset(self.key, Code::INTERNAL_ERROR);
+            return;
+        }
+        // The handler's own word, unless that takes further time.
+        let answer = answer.filter(|response| is_whole(&response.content));
+        self.stage = Stage::Response(answer.unwrap_or_else(|| unavailable("the request took too long\n")));
+    }
+
+    /// Ends the work before its time. Whoever works is told, and polled once more, so that it can see this; then it is dropped
+    /// where it stands. Gives what it has answered.
+    fn give_up(&mut self, cx: &mut TaskContext<'_>, tell: impl FnOnce(&Scope), error: BodyError) -> Option<Response> {
+        let has_body = self.fail_body(error);
+        if let Some(scope) = &self.scope {
+            tell(scope);
+        }
+        if !has_body && self.scope.is_none() {
+            self.stage = Stage::Done;
+            return None;
+        }
+        let mut answer = None;
+        let entered = enter(&self.shared, &self.scope, self.demand);
+        match &mut self.stage {
+            Stage::Handler(future) => {
+                if let Poll::Ready(response) = Pin::new(future).poll(cx) {
+                    answer = Some(response);
+                }
+            }
+            Stage::Content(content) => drop(content.poll_buf(cx)),
+            Stage::Response(_) | Stage::End(_) | Stage::Done => {}
+        }
+        self.scope = entered.leave().or(self.scope.take());
+        self.stage = Stage::Done;
+        answer
+    }
+}
+
+impl<S: Service + 'static> Drop for Exchange<S> {
+    fn drop(&mut self) {
+        self.shared.forsake(self.key);
+        self.shared.release(self.key);
+    }
+}
+
+/// Enters a request's scope, which is made if someone asks for it.
+fn enter<S: Service + 'static>(shared: &Shared<S>, scope: &Option<Scope>, demand: Demand) -> Entered {
+    match scope {
+        Some(scope) => scope.entered(),
+        None => shared.pass.scope().entered_on_demand(demand),
+    }
+}
