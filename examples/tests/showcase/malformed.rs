@@ -33,7 +33,7 @@ pub(crate) const TABLE: &[(&str, u16, &str)] = &[
     ("POST /echo HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501, "coding"),
     // Versions.
     ("GET /plaintext HTTP/2.0\r\nHost: here\r\n\r\n", 505, "version"),
-    ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "version"),
+    ("GET /plaintext HTTP/3.0\r\nHost: here\r\n\r\n", 505, "version"),
     // What else there is too much of.
     ("AVERYLONGMETHODTHATNOBODYHASEVERHEARDOF / HTTP/1.1\r\nHost: here\r\n\r\n", 501, "method"),
 ];
