@@ -60,7 +60,7 @@ struct Request {
     expects_continue: bool,
     /// The client takes trailer fields.
     takes_trailers: bool,
-    /// It has said that this is its last: it sends nothing after it.
+    /// It has said that this is its last: it sends nothing after it (RFC 9112 section 9.6). One of HTTP/1.0 need not say so.
     is_last: bool,
 }
 
@@ -205,7 +205,7 @@ impl Server {
             upgrade: head.upgrade,
             expects_continue: head.expect_continue,
             takes_trailers: takes_trailers(table.all(block, Known::Te)),
-            is_last: !head.keep_alive,
+            is_last: !head.keep_alive && table.version != Version::HTTP_10,
         };
         self.is_closing |= !head.keep_alive;
         self.sending = Sending::Head;

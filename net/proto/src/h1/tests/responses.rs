@@ -337,7 +337,7 @@ fn refusals() {
 fn who_says_that_it_was_the_last_request_sends_no_more() {
     for (input, own_close, expect) in [
         ("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", false, false),
-        ("GET / HTTP/1.0\r\n\r\n", false, false),
+        ("GET / HTTP/1.0\r\n\r\n", false, true),
         ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", true, true),
         ("POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 5\r\n\r\n", false, true),
     ] {
