@@ -632,14 +632,16 @@ impl<E: Send + 'static, W> Coordinator<'_, E, W> {
             successor.stop();
         }
         self.managed.stopping();
+        // What is said has happened: whoever reads it may look.
         if self.drain_notice.is_zero() {
+            self.drain();
             tracing::info!(signal, limit = ?self.drain_time_max, "draining; a second signal ends at once");
-            return self.drain();
+            return;
         }
         let notice = self.drain_notice;
-        tracing::info!(signal, ?notice, "not ready any more, and serving as before; a second signal ends at once");
         self.enter(Phase::Noticed);
         self.notice_end = Some(now() + notice);
+        tracing::info!(signal, ?notice, "not ready any more, and serving as before; a second signal ends at once");
     }
 
     /// Begins the drain.
@@ -647,14 +649,15 @@ impl<E: Send + 'static, W> Coordinator<'_, E, W> {
         if self.phase() >= Phase::Draining {
             return;
         }
-        if self.notice_end.take().is_some() {
-            tracing::info!(limit = ?self.drain_time_max, "draining");
-        }
+        let was_noticed = self.notice_end.take().is_some();
         self.enter(Phase::Draining);
         self.drain_end = Some(now() + self.drain_time_max);
         for remote in self.remotes.iter().flatten() {
             // A shard that has stopped has nothing to drain.
             let _ = remote.send(Shard::drain);
+        }
+        if was_noticed {
+            tracing::info!(limit = ?self.drain_time_max, "draining");
         }
     }
 
