@@ -17,7 +17,7 @@ use std::rc::Rc;
 use crate::arena::{Arena, Key};
 use crate::buffer::Pool;
 use crate::handle::{Handle, Handles, Resource};
-use crate::limits::{OPERATIONS_MAX, STREAM_QUEUE_MAX};
+use crate::limits::OPERATIONS_MAX;
 use crate::op::{Completion, Op, Outcome};
 use crate::pipe::Pipes;
 use crate::reactor::Stats;
@@ -424,7 +424,7 @@ impl Core {
         self.stats.completions += 1;
         self.deliver(key, Completion { result: Ok(outcome), more: true });
         if let Some(flight) = self.flights.get_mut(key)
-            && u32::from(flight.unread) >= STREAM_QUEUE_MAX
+            && u32::from(flight.unread) >= flight.op.queue_max()
             && !flight.cancelled
             && !flight.pausing
             && flight.stage == Stage::Running
@@ -443,7 +443,7 @@ impl Core {
         flight.stage = Stage::Idle;
         if flight.cancelled {
             self.land(key, Err(Error::Cancelled));
-        } else if u32::from(flight.unread) < STREAM_QUEUE_MAX {
+        } else if u32::from(flight.unread) < flight.op.queue_max() {
             self.restart(key);
         }
     }
@@ -452,7 +452,7 @@ impl Core {
     pub(crate) fn stream_starved(&mut self, key: Key) {
         self.stats.starved += 1;
         let Some(flight) = self.flights.get_mut(key) else { return };
-        if u32::from(flight.unread) >= STREAM_QUEUE_MAX || flight.wish != Wish::Nothing {
+        if u32::from(flight.unread) >= flight.op.queue_max() || flight.wish != Wish::Nothing {
             // It was to be paused anyway. The next buffer is not for one whose reader has not caught up, or of another group.
             return self.stream_stopped(key);
         }

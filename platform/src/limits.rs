@@ -15,6 +15,9 @@ pub const HANDLES_MAX: u32 = 1 << 20;
 /// to stop; those that make them scarce are copied ([`SCARCE_SHARE`]) and home at once.
 pub const STREAM_QUEUE_MAX: u32 = 8;
 
+/// The same for a stream that receives into large buffers: one lands while the one before it is read.
+pub const BULK_QUEUE_MAX: u32 = 2;
+
 /// Entries of the submission queue. A turn that starts more operations enters the kernel more than once.
 pub const URING_SUBMISSION_ENTRIES: u32 = 1024;
 

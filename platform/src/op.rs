@@ -17,6 +17,7 @@ use std::time::{Instant, SystemTime};
 use crate::Error;
 use crate::buffer::{Buf, BufList, Chunk, ChunkMut};
 use crate::handle::Handle;
+use crate::limits::{BULK_QUEUE_MAX, STREAM_QUEUE_MAX};
 use crate::pipe::Pipe;
 
 /// One request to the backend. At most 64 bytes, so that a queue of them stays dense.
@@ -347,6 +348,14 @@ impl Op {
         match self {
             Op::Receive { group, .. } | Op::ReceiveMessage { group, .. } => Some(*group),
             _ => None,
+        }
+    }
+
+    /// Completions of a stream that may wait unread before it is paused.
+    pub(crate) fn queue_max(&self) -> u32 {
+        match self {
+            Op::Receive { group: Group::Bulk, .. } => BULK_QUEUE_MAX,
+            _ => STREAM_QUEUE_MAX,
         }
     }
 

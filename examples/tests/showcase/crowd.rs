@@ -23,12 +23,10 @@ const PAUSE: Duration = Duration::from_millis(500);
 const BUFFER_BYTES: usize = 16 * 1024;
 
 /// All limits have passed by then: ten seconds for a head, thirty for the others; the rest is a machine under load.
-const TIME_MAX: Duration = Duration::from_secs(120);
+const TIME_MAX: Duration = Duration::from_secs(60);
 
-/// What the process may have resident: itself with its receive buffers, and for each client that asks and does not read what
-/// its connection holds at the most. That is two sends of 64 buffers, as small as they come and in 4 KiB each, and as much
-/// again as one receive brings, twice.
-const RESIDENT_KIB_MAX: u64 = (CROWD as u64 / 4) * (2 * 64 * 4 + 2 * 64) + 72 * 1024;
+/// What the process may have resident: a quarter of a megabyte for each client that makes it hold something, and itself.
+const RESIDENT_KIB_MAX: u64 = (CROWD as u64 / 4) * 256 + 64 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {

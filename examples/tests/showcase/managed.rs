@@ -105,7 +105,7 @@ pub(crate) fn a_manager_is_told_of_the_servers_life(backend: &'static str) {
 
 /// `/readyz` fails while everything goes on, for the time that was asked for.
 pub(crate) fn readiness_fails_before_anything_else(backend: &'static str) {
-    let arguments = ["--addr", "127.0.0.1:0", "--backend", backend, "--admin", "127.0.0.1:0", "--drain-notice", "4000"];
+    let arguments = ["--addr", "127.0.0.1:0", "--backend", backend, "--admin", "127.0.0.1:0", "--drain-notice", "1500"];
     let mut lineage = Lineage::start(&mut crate::served::showcase(&arguments));
     let admin: SocketAddr = lineage.admin();
     let mut client = Client::connect(lineage.address);

@@ -9,7 +9,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use bytes::Bytes;
-use shardwise_platform::limits::{COMPACT_BYTES_MAX, HEAD_BUFFER_BYTES, STREAM_QUEUE_MAX};
+use shardwise_platform::limits::{BULK_QUEUE_MAX, COMPACT_BYTES_MAX, HEAD_BUFFER_BYTES, STREAM_QUEUE_MAX};
 use shardwise_platform::{Chunk, Error, Group, Handle, Op, Outcome, PoolSize, Token, Wait};
 
 use crate::bed::{Bed, WAIT_MAX, hash, pattern};
@@ -526,7 +526,7 @@ pub(crate) fn a_slow_upload_leaves_buffers_for_others(bed: &mut Bed) {
         .collect();
     bed.enter_for(Duration::from_millis(20));
     let leased = bed.pool().stats().bulk_leased;
-    assert!((1..=STREAM_QUEUE_MAX).contains(&leased), "{}: {leased} buffers", bed.rung.name);
+    assert!((1..=BULK_QUEUE_MAX).contains(&leased), "{}: {leased} buffers", bed.rung.name);
     bed.abandon_all(sends);
     bed.abandon(at_upload);
     bed.close_all([uploader, upload]);
