@@ -1,0 +1,5 @@
+//! TLS on a connection.
+
+#![allow(dead_code)]
+
+mod session;
