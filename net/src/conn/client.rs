@@ -13,8 +13,9 @@ use http::header::EXPECT;
 use http::{HeaderValue, Method};
 use platform::limits::CHUNK_BYTES_MAX;
 use platform::{Buf, Chunk};
-use proto::h1::{self, BodyLength, Checked, Event, FRAME_BYTES_MAX, WriteError};
+use proto::h1::{self, Event, FRAME_BYTES_MAX};
 use proto::head::HeadTable;
+use proto::message::{BodyLength, Checked, WriteError};
 use shards::{Alarm, Shard};
 
 use super::Exhausted;

@@ -23,8 +23,9 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, StatusCode};
 use platform::limits::CHUNK_BYTES_MAX;
 use platform::{Buf, Group, Pipe, SocketOption};
-use proto::h1::{self, BodyLength, Checked, Event, FRAME_BYTES_MAX, Standing, WriteError};
+use proto::h1::{self, Event, FRAME_BYTES_MAX, Standing};
 use proto::head::{HeadTable, Known};
+use proto::message::{BodyLength, Checked, WriteError};
 use proto::proxy::{self, Ends};
 use shards::{Alarm, Demand, Entered, Leased, Pass, Scope, Shard};
 

@@ -8,8 +8,8 @@ use std::task::Waker;
 use http::StatusCode;
 use platform::Buf;
 use platform::limits::CHUNK_BYTES_MAX;
-use proto::h1::{BodyLength, Checked, WriteError};
 use proto::h2::{CONTROL_BYTES_MIN, Code, Engine, Key, Limits};
+use proto::message::{BodyLength, Checked, WriteError};
 use shards::{Pass, Shard};
 
 use crate::conn::Exhausted;
