@@ -18,7 +18,7 @@ mod spread;
 mod standing;
 mod stats;
 mod tcp;
-mod tls;
+pub mod tls;
 mod transport;
 
 /// WebSocket: what an upgraded connection speaks.

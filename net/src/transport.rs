@@ -1,4 +1,4 @@
-//! [`Transport`]: what the bytes of a connection go through. Today that is TCP.
+//! [`Transport`]: what the bytes of a connection go through: TCP, and perhaps TLS over it.
 //!
 //! The one idea: whoever speaks a protocol over it has one send on its way at a time, and does not see what becomes of its
 //! bytes below: a part that the kernel has left is sent again from here.
@@ -6,22 +6,34 @@
 use std::future::poll_fn;
 use std::net::{Shutdown, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use platform::{Buf, BufList, Chunk, Group, SocketOption};
 use proto::proxy::Ends;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use shards::sync::Permit;
 use shards::{Operation, Shard};
 
 use crate::limits::LINGER_BYTES_MAX;
 use crate::tcp::{Outgoing, sent, sent_bytes};
+use crate::tls::{Channel, Handshakes, Secured};
 use crate::{Peer, Result, TcpStream};
 
 /// What the bytes of a connection go through. Dropping it closes the connection once the kernel is done with what was started.
 #[derive(Debug)]
 pub struct Transport {
     // In this order: what is in flight is given up before the socket closes.
-    sending: Option<Operation>,
+    way: Way,
     tcp: TcpStream,
+}
+
+/// How they go: one send on its way at a time.
+#[derive(Debug)]
+enum Way {
+    Plain(Option<Operation>),
+    Tls(Box<Channel>),
 }
 
 /// What the peer has taken of a send.
@@ -44,7 +56,10 @@ impl Transport {
     /// [`recv`](Transport::recv) as a poll. The receive stays armed between calls.
     #[inline]
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>>> {
-        self.tcp.poll_recv(cx)
+        match &mut self.way {
+            Way::Plain(_) => self.tcp.poll_recv(cx),
+            Way::Tls(tls) => tls.poll_recv(cx, &mut self.tcp),
+        }
     }
 
     /// Sends one buffer, whole.
@@ -78,11 +93,25 @@ impl Transport {
         Ok(spare)
     }
 
-    /// Ends one or both directions.
+    /// Ends one or both directions. Over TLS the peer is told so first: that leaves as what follows is polled, or with the end
+    /// of the turn; and what it still sends comes all the same.
     ///
     /// Errors: the connection is gone.
-    pub fn shutdown(&self, how: Shutdown) -> Result<()> {
-        self.tcp.shutdown(how)
+    pub fn shutdown(&mut self, how: Shutdown) -> Result<()> {
+        match &mut self.way {
+            Way::Tls(tls) if how != Shutdown::Read => tls.close(&self.tcp),
+            _ => self.tcp.shutdown(how),
+        }
+    }
+
+    /// Ready when the peer has been told that nothing more is sent, where there is a way to tell: over TLS.
+    pub(crate) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Way::Tls(tls) = &mut self.way
+            && tls.close(&self.tcp).is_ok()
+        {
+            while let Ok(Some(_)) = ready!(tls.poll_sent(cx, &mut self.tcp)) {}
+        }
+        Poll::Ready(())
     }
 
     /// The address of this side.
@@ -113,36 +142,105 @@ impl Transport {
 
     /// Both ends, as requests carry them; those that a proxy has named, if it has.
     pub(crate) fn peer(&self, named: Option<Rc<Ends>>) -> Peer {
-        self.tcp.peer(false, named)
+        self.tcp.peer(self.secured().cloned(), named)
+    }
+
+    /// Whether TLS is spoken.
+    #[inline]
+    pub(crate) fn is_secure(&self) -> bool {
+        matches!(self.way, Way::Tls(_))
+    }
+
+    /// What TLS has agreed on, if it is spoken.
+    pub fn secured(&self) -> Option<&Rc<Secured>> {
+        self.tls()?.secured()
+    }
+
+    fn tls(&self) -> Option<&Channel> {
+        match &self.way {
+            Way::Plain(_) => None,
+            Way::Tls(tls) => Some(tls),
+        }
+    }
+
+    /// Whether what is received may have been sent before, by anybody: until the hand-shake is over.
+    #[inline]
+    pub(crate) fn is_early(&self) -> bool {
+        self.tls().is_some_and(Channel::is_early)
+    }
+
+    /// Shakes hands with a server, which is to prove that it is whom `name` names, and speaks TLS from then on.
+    ///
+    /// Not cancel safe: dropping the future leaves a hand-shake that nobody can go on with.
+    ///
+    /// Errors: it does not prove that, or does not speak TLS in a way that is spoken here; or the connection is gone.
+    pub async fn secure(mut self, config: Arc<ClientConfig>, name: ServerName<'static>) -> Result<Self> {
+        self.way = Way::Tls(Channel::connect(config, name, self.shard().pool())?);
+        poll_fn(|cx| self.poll_handshake(cx)).await?;
+        Ok(self)
+    }
+
+    /// Whether the peer's side has ended without its last word, where TLS has one: then somebody may have cut off what was to
+    /// follow.
+    pub fn is_cut(&self) -> bool {
+        self.tls().is_some_and(Channel::is_cut)
+    }
+
+    /// Speaks TLS from here on, as a server; these bytes have come already.
+    ///
+    /// Errors: the configuration is of no use.
+    pub(crate) fn accept(&mut self, handshakes: &Handshakes, place: Permit, received: Chunk) -> Result<()> {
+        self.way = Way::Tls(Channel::accept(handshakes, place, received)?);
+        Ok(())
+    }
+
+    /// Ready when data may be received.
+    ///
+    /// Errors: the peer does not speak TLS in a way that is spoken here, or left.
+    pub(crate) fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        match &mut self.way {
+            Way::Plain(_) => Poll::Ready(Ok(())),
+            Way::Tls(tls) => tls.poll_handshake(cx, &mut self.tcp),
+        }
     }
 
     /// Starts a send. None may be [on its way](Transport::is_sending).
     pub(crate) fn start_send(&mut self, outgoing: Outgoing) -> Result<()> {
-        self.sending = Some(self.tcp.start_send(outgoing)?);
+        match &mut self.way {
+            Way::Plain(sending) => *sending = Some(self.tcp.start_send(outgoing)?),
+            Way::Tls(tls) => tls.start_send(outgoing, &self.tcp)?,
+        }
         Ok(())
     }
 
     /// Whether the last send has not ended, or its end has not been [taken](Transport::poll_sent).
     #[inline]
     pub(crate) fn is_sending(&self) -> bool {
-        self.sending.as_ref().is_some_and(|sending| !sending.is_spent())
+        match &self.way {
+            Way::Plain(sending) => sending.as_ref().is_some_and(|sending| !sending.is_spent()),
+            Way::Tls(tls) => tls.is_sending(),
+        }
     }
 
     /// What the peer has taken of the last send since this was last asked; `None` when nothing is on its way.
     ///
     /// Errors: the connection is gone.
     pub(crate) fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Sent>>> {
-        let Some(sending) = &mut self.sending else { return Poll::Ready(Ok(None)) };
-        if sending.is_spent() {
-            self.sending = None;
+        let sending = match &mut self.way {
+            Way::Plain(sending) => sending,
+            Way::Tls(tls) => return tls.poll_sent(cx, &mut self.tcp),
+        };
+        let Some(operation) = sending else { return Poll::Ready(Ok(None)) };
+        if operation.is_spent() {
+            *sending = None;
             return Poll::Ready(Ok(None));
         }
-        let completion = ready!(sending.poll_next(cx));
-        self.sending = None;
+        let completion = ready!(operation.poll_next(cx));
+        *sending = None;
         let bytes = sent_bytes(&completion);
         let mut rest = sent(completion)?;
         if !rest.is_empty() {
-            self.start_send(std::mem::take(&mut rest))?;
+            *sending = Some(self.tcp.start_send(std::mem::take(&mut rest))?);
         }
         Poll::Ready(Ok(Some(Sent { bytes, spare: rest })))
     }
@@ -150,15 +248,21 @@ impl Transport {
     /// Asks not to be woken when the send on its way ends as it should: its memory goes back by itself, and nothing is on its way
     /// any more. True if there is something to hear of it at once.
     pub(crate) fn hush(&mut self, waker: &Waker) -> bool {
-        self.sending.as_mut().is_some_and(|sending| sending.hush(waker))
+        match &mut self.way {
+            Way::Plain(sending) => sending.as_mut().is_some_and(|sending| sending.hush(waker)),
+            Way::Tls(tls) => tls.hush(waker),
+        }
     }
 
-    /// Reads over what the peer still sends, after `bytes`. Ready when that is the end of it, or as much as is waited for.
+    /// Reads over what the peer still sends, after `bytes`, and [closes](Transport::poll_close) meanwhile. Ready when that is the
+    /// end of it, or as much as is waited for.
     pub(crate) fn poll_read_over(&mut self, cx: &mut Context<'_>, bytes: &mut usize) -> Poll<()> {
+        let closed = self.poll_close(cx);
         loop {
-            match ready!(self.poll_recv(cx)) {
+            // Nobody cares what it means.
+            match ready!(self.tcp.poll_recv(cx)) {
                 Ok(Some(chunk)) if *bytes + chunk.len() <= LINGER_BYTES_MAX => *bytes += chunk.len(),
-                _ => return Poll::Ready(()),
+                _ => return closed,
             }
         }
     }
@@ -166,6 +270,6 @@ impl Transport {
 
 impl From<TcpStream> for Transport {
     fn from(tcp: TcpStream) -> Self {
-        Transport { sending: None, tcp }
+        Transport { way: Way::Plain(None), tcp }
     }
 }
