@@ -109,6 +109,10 @@ pub struct NetStats {
     pub tls_failed_here: Counter,
     /// Connections that spoke HTTP in the clear where TLS is spoken.
     pub tls_plain: Counter,
+    /// Bytes received of connections that speak TLS, as they come over the wire.
+    pub tls_bytes_received: Counter,
+    /// Bytes sent to them.
+    pub tls_bytes_sent: Counter,
 }
 
 impl NetStats {

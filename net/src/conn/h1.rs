@@ -678,7 +678,7 @@ impl<S: Service + 'static> Connection<S> {
                 }
             }
             Stage::Content(content) if is_seen && !matches!(end, End::Unfinished) => {
-                drop(self.in_request(|| content.poll_piece(cx)))
+                drop(self.in_request(|| content.poll_piece(cx, false)))
             }
             _ => {}
         }
@@ -944,6 +944,8 @@ impl<S: Service + 'static> Connection<S> {
         content: &mut Content,
         incoming: Option<&Rc<Incoming>>,
     ) -> Poll<Result<(), End>> {
+        // What is to be encrypted is read.
+        let takes_pipes = !self.stream.is_secure();
         loop {
             if self.patience.waits() == Waits::Write {
                 // Woken while the peer takes nothing: the alarm is looked at before more is asked for.
@@ -951,7 +953,7 @@ impl<S: Service + 'static> Connection<S> {
             }
             let mut waits = false;
             while !self.outbox.is_full(self.context.config.gather_bytes_max) && !waits {
-                match self.in_request(|| content.poll_piece(cx)) {
+                match self.in_request(|| content.poll_piece(cx, takes_pipes)) {
                     Poll::Ready(Some(Ok(Piece::Bytes(buf)))) if buf.is_empty() => {}
                     Poll::Ready(Some(Ok(Piece::Pipe(pipe)))) => self.write_pipe(pipe).map_err(Refusal::fatal)?,
                     Poll::Ready(Some(Ok(Piece::Bytes(buf)))) => self.write_piece(buf).map_err(Refusal::fatal)?,

@@ -180,7 +180,7 @@ impl<S: Service> Context<S> {
         pool: Pool,
         begun: Instant,
     ) -> Rc<Self> {
-        let handshakes = tls.map(|source| Rc::new(Handshakes::new(source, config.handshakes_max)));
+        let handshakes = tls.map(|source| Rc::new(Handshakes::new(source, config.handshakes_max, Arc::clone(&stats))));
         let standing = StandingLines::new(config.server.as_ref());
         let (spares, shedding, supplies) = (Rc::default(), Shedding::new(pool.clone()), Supplies::new(pool));
         let (connections, clients, scratch, paused) = Default::default();

@@ -19,7 +19,7 @@ use super::session::{Event, Session};
 use super::{Failure, Secured};
 use crate::tcp::{Outgoing, sent, sent_bytes};
 use crate::transport::Sent;
-use crate::{Error, Result, TcpStream};
+use crate::{Error, NetStats, Result, TcpStream};
 
 /// One side of a TLS connection.
 #[derive(Debug)]
@@ -38,6 +38,8 @@ pub(crate) struct Channel {
     /// While the hand-shake goes on, of a server's.
     handshake: Option<Handshake>,
     secured: Option<Rc<Secured>>,
+    /// Where a server counts.
+    stats: Option<Arc<NetStats>>,
 }
 
 /// What has become of the peer's side.
@@ -76,7 +78,10 @@ impl Channel {
     pub(crate) fn accept(handshakes: &Handshakes, place: Permit, received: Chunk) -> Result<Box<Self>> {
         let session = Session::server(handshakes.config()).map_err(Error::Tls)?;
         let handshake = Some(handshakes.begin(place));
-        Ok(Box::new(Channel { handshake, input: Some(received), ..Channel::over(session) }))
+        let stats = Some(Arc::clone(&handshakes.stats));
+        let mut channel = Channel { handshake, stats, ..Channel::over(session) };
+        channel.take_in(received);
+        Ok(Box::new(channel))
     }
 
     /// A client's, which asks for this name and expects whom it names.
@@ -86,9 +91,9 @@ impl Channel {
     }
 
     fn over(session: Session) -> Self {
-        let (sending, input, ahead, handshake, secured) = Default::default();
+        let (sending, input, ahead, handshake, secured, stats) = Default::default();
         let (plain, end, closing) = (Outgoing::default(), End::NotYet, Closing::No);
-        Channel { sending, plain, input, ahead, session, end, closing, handshake, secured }
+        Channel { sending, plain, input, ahead, session, end, closing, handshake, secured, stats }
     }
 
     /// What has been agreed on, once data may be received.
@@ -151,7 +156,7 @@ impl Channel {
         }
         if self.input.is_none() {
             match tcp.poll_recv(cx)? {
-                Poll::Ready(Some(chunk)) => self.input = Some(chunk),
+                Poll::Ready(Some(chunk)) => self.take_in(chunk),
                 Poll::Ready(None) => {
                     self.end = End::Cut;
                     return Poll::Ready(Ok(Step::End));
@@ -182,6 +187,13 @@ impl Channel {
                 Step::Used
             }
         }))
+    }
+
+    fn take_in(&mut self, received: Chunk) {
+        if let Some(stats) = &self.stats {
+            stats.tls_bytes_received.add(received.len() as u64);
+        }
+        self.input = Some(received);
     }
 
     // ---- what goes out -----------------------------------------------------------------------------------------------
@@ -257,7 +269,12 @@ impl Channel {
             self.session.close(shard.pool()).map_err(Error::Tls)?;
         }
         match self.session.take_output() {
-            Some(chunk) => self.sending = Some(tcp.start_send(Outgoing::One(Buf::Chunk(chunk)))?),
+            Some(chunk) => {
+                if let Some(stats) = &self.stats {
+                    stats.tls_bytes_sent.add(chunk.len() as u64);
+                }
+                self.sending = Some(tcp.start_send(Outgoing::One(Buf::Chunk(chunk)))?);
+            }
             None if self.closing == Closing::Said => {
                 self.closing = Closing::Shut;
                 tcp.shutdown(Shutdown::Write)?;

@@ -14,6 +14,7 @@ use rustls::ServerConfig;
 use shards::sync::{Acquire, Permit, Semaphore};
 use shards::{Shard, TurnEnd};
 
+use crate::NetStats;
 use crate::limits::TLS_STEPS_PER_TURN_MAX;
 
 /// What a hand-shake is made with at this moment.
@@ -24,6 +25,7 @@ pub(crate) struct Handshakes {
     source: Source,
     permits: Semaphore,
     steps: Rc<Steps>,
+    pub(super) stats: Arc<NetStats>,
 }
 
 /// The steps of a turn.
@@ -36,8 +38,8 @@ pub(super) struct Steps {
 }
 
 impl Handshakes {
-    pub(crate) fn new(source: Source, count_max: usize) -> Self {
-        Handshakes { source, permits: Semaphore::new(count_max), steps: Rc::default() }
+    pub(crate) fn new(source: Source, count_max: usize, stats: Arc<NetStats>) -> Self {
+        Handshakes { source, permits: Semaphore::new(count_max), steps: Rc::default(), stats }
     }
 
     pub(crate) fn config(&self) -> Arc<ServerConfig> {
@@ -94,3 +96,6 @@ impl fmt::Debug for Steps {
         write!(f, "Steps({})", self.count.get())
     }
 }
+
+#[cfg(test)]
+mod tests;

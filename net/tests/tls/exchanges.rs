@@ -45,6 +45,8 @@ fn bodies_go_both_ways() {
             }
         }
         assert!(client.ask("/bytes/3000000").await.as_bytes() == pattern(3_000_000));
+        // What would go through a pipe in the clear is read.
+        assert!(client.ask("/stream/500000").await == "x".repeat(500_000));
     });
 }
 

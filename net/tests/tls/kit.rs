@@ -1,9 +1,12 @@
 //! A server of a few routes, its certificate, and clients that speak TLS by rustls's buffered connection.
 
+use std::error::Error;
 use std::io::{Read, Write};
 use std::panic::Location;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::header::UPGRADE;
@@ -16,7 +19,8 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig};
 use shards::{Shard, Simulation};
 use shardwise_net::{
-    Config, Content, NetStats, Reply, Request, Response, Server, Service, TcpStream, Tunnel, Upgraded,
+    BodyStream, Config, Content, NetStats, Piece, Reply, Request, Response, Server, Service, TcpStream, Tunnel,
+    Upgraded,
 };
 
 const ADDRESS: &str = "127.0.0.1:8443";
@@ -316,6 +320,11 @@ impl Service for Routes {
             Some("echo") => {
                 Reply::Ready(Response::new(StatusCode::OK).with_content(Content::Body(request.take_body())))
             }
+            // As many bytes, in pieces.
+            Some("stream") => {
+                let stream = Pieces(number(words.next()));
+                Reply::Ready(Response::new(StatusCode::OK).with_content(Content::Stream(Box::pin(stream))))
+            }
             Some("sum") => {
                 let mut body = request.take_body();
                 Reply::Later(self.0.lease(async move {
@@ -346,6 +355,25 @@ impl Service for Routes {
             }
             _ => Reply::Ready(text("hello")),
         }
+    }
+}
+
+/// So many bytes, for whom pipes are as well.
+struct Pieces(usize);
+
+impl BodyStream for Pieces {
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Buf, Box<dyn Error>>>> {
+        let bytes = self.0.min(20_000);
+        self.0 -= bytes;
+        Poll::Ready((bytes > 0).then(|| Ok(Buf::from(vec![b'x'; bytes]))))
+    }
+
+    fn poll_piece(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Piece, Box<dyn Error>>>> {
+        panic!("a pipe was asked for, and nothing could encrypt it");
+    }
+
+    fn length(&self) -> Option<u64> {
+        Some(self.0 as u64)
     }
 }
 
