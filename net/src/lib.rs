@@ -18,6 +18,7 @@ mod spread;
 mod standing;
 mod stats;
 mod tcp;
+pub mod tls;
 
 /// WebSocket: what an upgraded connection speaks.
 pub mod ws {

@@ -161,7 +161,10 @@ impl Heritage {
             return Arc::clone(value);
         }
         let value: Arc<[u8]> = make().into();
-        assert!(fits(name, &value) && state.keepsakes.len() < KEEPSAKES_MAX, "the keepsake {name} is within its bounds");
+        assert!(
+            fits(name, &value) && state.keepsakes.len() < KEEPSAKES_MAX,
+            "the keepsake {name} is within its bounds"
+        );
         state.keepsakes.insert(name.to_owned(), Arc::clone(&value));
         value
     }

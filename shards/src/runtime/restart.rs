@@ -22,7 +22,9 @@ use platform::{BackendKind, Cord};
 
 use super::heritage::{Keepsakes, Left, Purpose, fits};
 use super::{Event, now};
-use crate::limits::{KEEPSAKES_MAX, LEFT_SOCKETS_MAX, SUCCESSOR_END_TIME_MAX, SUCCESSOR_LOOK_EVERY, SUCCESSOR_START_TIME_MAX};
+use crate::limits::{
+    KEEPSAKES_MAX, LEFT_SOCKETS_MAX, SUCCESSOR_END_TIME_MAX, SUCCESSOR_LOOK_EVERY, SUCCESSOR_START_TIME_MAX,
+};
 
 /// What this process was started as, and its successor will be: the same words, and whatever lies there by then.
 #[derive(Debug)]

@@ -21,7 +21,9 @@ fn a_keepsake_is_what_was_said_and_nothing_else() {
     assert_eq!(keepsake(&text), Some(("the-name", value)));
     assert_eq!(keepsake("keep empty "), Some(("empty", Vec::new())));
     let long = format!("keep long {}", "00".repeat(crate::limits::KEEPSAKE_BYTES_MAX + 1));
-    for wrong in ["", "keep", "keep name", "keep name 0", "keep name 0x", "keep name +1", "keep name é", "keep  00", &long] {
+    for wrong in
+        ["", "keep", "keep name", "keep name 0", "keep name 0x", "keep name +1", "keep name é", "keep  00", &long]
+    {
         assert_eq!(keepsake(wrong), None, "{wrong}");
     }
 }
