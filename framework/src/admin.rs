@@ -13,8 +13,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode};
-use proto::h1::{BodyLength, Event, Limits, Server, Standing};
+use proto::h1::{Event, Limits, Server, Standing};
 use proto::head::HeadTable;
+use proto::message::BodyLength;
 use shards::Outside;
 
 use crate::limits::{

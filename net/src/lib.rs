@@ -19,6 +19,7 @@ mod standing;
 mod stats;
 mod tcp;
 pub mod tls;
+mod transport;
 
 /// WebSocket: what an upgraded connection speaks.
 pub mod ws {
@@ -39,3 +40,4 @@ pub use server::{Server, serve};
 pub use spread::Spread;
 pub use stats::NetStats;
 pub use tcp::{Listener, Receiving, Sending, TcpStream};
+pub use transport::Transport;

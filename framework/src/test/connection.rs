@@ -11,8 +11,9 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use net::TcpStream;
 use platform::SocketOption;
-use proto::h1::{self, BodyLength, Event, Limits};
+use proto::h1::{self, Event, Limits};
 use proto::head::HeadTable;
+use proto::message::BodyLength;
 use shards::Shard;
 
 use super::Response;

@@ -1,7 +1,8 @@
 //! [`Exchange`]: one request and its response, each as it goes.
 
 use http::StatusCode;
-use proto::h1::{BodyLength, FRAME_BYTES_MAX, WriteError};
+use proto::h1::FRAME_BYTES_MAX;
+use proto::message::{BodyLength, WriteError};
 
 use super::connection::{Piece, Reader, Stage, Wire};
 use super::request::Body;

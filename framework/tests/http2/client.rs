@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use proto::h1::BodyLength;
 use proto::h2::{CONTROL_BYTES_MIN, Code, Engine, Event, Key, Limits, Role, Scratch};
 use proto::head::HeadTable;
+use proto::message::BodyLength;
 use shardwise::http::Method;
 use shardwise::test;
 

@@ -2,11 +2,11 @@
 //!
 //! An engine is a state machine over `&[u8]`. Received bytes go in and events come out; what is to be sent is
 //! written into a slice that the caller provides. Nothing here knows a socket, a task or a clock, and nothing on the
-//! path of a request allocates. What every HTTP version shares is the [head table](head::HeadTable): one contiguous
-//! head block, indexed. [`h1`] is HTTP/1.1; [`h2`] is HTTP/2, whose fields [`hpack`] compresses; [`ws`] is WebSocket, which
-//! begins as a request. [`conditions`] is what a request asks of a representation: validators and ranges. [`proxy`] is
-//! what a proxy says before its client's first byte. Sockets, buffers and
-//! time-outs belong to the `net` package above.
+//! path of a request allocates. What every HTTP version shares is the [head table](head::HeadTable), one contiguous
+//! head block, indexed, and the vocabulary of [messages](message). [`h1`] is HTTP/1.1; [`h2`] is HTTP/2, whose fields
+//! [`hpack`] compresses; [`ws`] is WebSocket, which begins as a request. [`conditions`] is what a request asks of a
+//! representation: validators and ranges. [`proxy`] is what a proxy says before its client's first byte. Sockets, buffers
+//! and time-outs belong to the `net` package above.
 //!
 //! ```
 //! use shardwise_proto::head::HeadTable;
@@ -33,6 +33,7 @@ pub mod h2;
 pub mod head;
 pub mod hpack;
 mod huffman;
+pub mod message;
 pub mod proxy;
 mod scan;
 pub mod ws;

@@ -4,7 +4,8 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::net::SocketAddr;
 
-use proto::h1::{self, WriteError};
+use proto::h1;
+use proto::message::WriteError;
 
 use crate::Fault;
 

@@ -1,7 +1,8 @@
 //! The client's engine by itself.
 
 use http::Method;
-use proto::h1::{BodyLength, Client, Event, Limits};
+use proto::h1::{Client, Event, Limits};
+use proto::message::BodyLength;
 use proto::head::HeadTable;
 
 use crate::cut::{Cut, check_field};

@@ -7,10 +7,11 @@
 use http::{Method, StatusCode};
 
 use super::body::{Decoder, Piece};
-use super::encode::{BodyLength, Field, Frame, NO_FIELDS, Sending, WriteError, Writer};
+use super::encode::{Frame, NO_FIELDS, Sending, Writer};
 use super::lines::{self, Progress, Section};
-use super::{Body, Error, Event, Limits, Step, framing, takes_trailers, target};
+use super::{Body, Error, Event, Limits, Step, framing, takes_trailers};
 use crate::head::{HeadTable, Known};
+use crate::message::{BodyLength, Field, WriteError, authority};
 
 /// The engine of one client connection.
 #[derive(Debug)]
@@ -76,7 +77,7 @@ impl Client {
         if target.is_empty() || !target.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'#') {
             return Err(WriteError::Target);
         }
-        if !target::is_host(host) {
+        if !authority::is_host(host) {
             return Err(WriteError::FieldValue);
         }
         let mut writer = Writer::new(out);

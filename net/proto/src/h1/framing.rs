@@ -8,6 +8,7 @@ use http::{StatusCode, Version};
 use super::target;
 use super::{Body, Error, Head};
 use crate::head::{HeadTable, Known};
+use crate::message::{self, authority};
 use crate::scan;
 
 /// The verdict on a request's head.
@@ -85,7 +86,7 @@ impl Deciding {
             let value = field.value.of(block);
             match field.known {
                 Known::Host if deciding.has_host => return Err(Error::HostRepeated),
-                Known::Host if !target::is_host(value) => return Err(Error::Host),
+                Known::Host if !authority::is_host(value) => return Err(Error::Host),
                 Known::Host => deciding.has_host = true,
                 Known::ContentLength if deciding.length.is_some() => return Err(Error::LengthRepeated),
                 Known::ContentLength => deciding.length = Some(length(value)?),
@@ -171,15 +172,7 @@ impl Codings {
     }
 }
 
-/// `1*DIGIT` that fits 64 bits. A list of equal lengths may be repaired or refused (RFC 9112 section 6.3): refused.
-pub(crate) fn length(value: &[u8]) -> Result<u64, Error> {
-    let number = value.iter().try_fold(0u64, |number, byte| {
-        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
-        number.checked_mul(10)?.checked_add(digit)
-    });
-    match number {
-        Some(number) if !value.is_empty() => Ok(number),
-        _ if value.contains(&b',') => Err(Error::LengthRepeated),
-        _ => Err(Error::LengthMalformed),
-    }
+/// A list of equal lengths may be repaired or refused (RFC 9112 section 6.3): refused.
+fn length(value: &[u8]) -> Result<u64, Error> {
+    message::length(value).ok_or(if value.contains(&b',') { Error::LengthRepeated } else { Error::LengthMalformed })
 }

@@ -17,10 +17,10 @@ pub(crate) mod framing;
 mod limits;
 mod lines;
 mod server;
-pub(crate) mod target;
+mod target;
 
 pub use client::Client;
-pub use encode::{BodyLength, Checked, Field, Frame, Standing, WriteError};
+pub use encode::{Frame, Standing};
 pub use error::Error;
 pub use limits::{FRAME_BYTES_MAX, Limits};
 pub use server::Server;

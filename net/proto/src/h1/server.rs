@@ -12,10 +12,11 @@ use std::mem;
 use http::{Method, StatusCode, Version};
 
 use super::body::{Decoder, Piece};
-use super::encode::{BodyLength, Field, Frame, NO_FIELDS, Sending, Standing, WriteError, Writer};
+use super::encode::{Frame, NO_FIELDS, Sending, Standing, Writer};
 use super::lines::{self, Progress, RequestLine, Section};
 use super::{Body, Error, Event, Limits, Step, framing, takes_trailers};
 use crate::head::{HeadTable, Known};
+use crate::message::{BodyLength, Field, WriteError};
 
 /// The engine of one server connection.
 #[derive(Debug)]

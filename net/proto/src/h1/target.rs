@@ -1,4 +1,4 @@
-//! The request target: which of its four forms it is, where its parts are, and whether its host is one.
+//! The request target: which of its four forms it is, and where its parts are.
 //!
 //! The scan finds the end of the target and its parts; whether the form fits the method is judged in
 //! [`check_form`], once the head is complete.
@@ -7,7 +7,8 @@ use http::Method;
 
 use super::Error;
 use crate::head::{HeadTable, Span, Target};
-use crate::scan::{self, PATH, QUERY, REG_NAME};
+use crate::message::authority;
+use crate::scan::{self, PATH, QUERY};
 
 /// Scans the target that starts at `at` into the table and says where it ends; `None` if the bytes end first.
 #[inline(always)]
@@ -61,11 +62,10 @@ fn check_other_form(target: &[u8], table: &HeadTable, block: &[u8], connect: boo
     let authority = parts.authority.of(block);
     if connect {
         let is_authority_form = parts.whole == parts.authority;
-        return match (is_authority_form, host_and_port(authority)) {
+        return match (is_authority_form, authority::is_endpoint(authority)) {
             (false, _) => Err(Error::TargetForm),
-            // RFC 9110 section 9.3.6: an empty or invalid port must be refused. Nobody listens on port 0.
-            (true, Some((host, Some(port)))) if !host.is_empty() && port.iter().any(|&digit| digit != b'0') => Ok(()),
-            (true, _) => Err(Error::TargetAuthority),
+            (true, true) => Ok(()),
+            (true, false) => Err(Error::TargetAuthority),
         };
     }
     if target == b"*" {
@@ -74,77 +74,5 @@ fn check_other_form(target: &[u8], table: &HeadTable, block: &[u8], connect: boo
     if parts.authority.start == parts.whole.start || target.first() == Some(&b'*') {
         return Err(Error::TargetForm);
     }
-    match host_and_port(authority) {
-        Some((host, _)) if !host.is_empty() => Ok(()),
-        _ => Err(Error::TargetAuthority),
-    }
-}
-
-/// Whether `value` is `uri-host [ ":" port ]`. An empty host says that the target has no authority (RFC 9110
-/// section 7.2), so there can be no port then.
-#[inline]
-pub(crate) fn is_host(value: &[u8]) -> bool {
-    // A name or an IPv4 address, with or without a port: nearly all are.
-    match &value[scan::end_of(REG_NAME, value, 0)..] {
-        [] => true,
-        [b':', port @ ..] if port.len() < value.len() - 1 => is_port(port),
-        _ => is_other_host(value),
-    }
-}
-
-#[cold]
-fn is_other_host(value: &[u8]) -> bool {
-    matches!(host_and_port(value), Some((host, port)) if !host.is_empty() || port.is_none())
-}
-
-/// Splits `uri-host [ ":" port ]` of RFC 3986 section 3.2; `None` if it is malformed. User information is.
-fn host_and_port(value: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
-    let host_end = match value {
-        [b'[', literal @ ..] => {
-            let end = literal.iter().position(|&byte| byte == b']')?;
-            is_ip_literal(&literal[..end]).then_some(end + 2)?
-        }
-        _ => reg_name_end(value),
-    };
-    let (host, rest) = value.split_at(host_end);
-    match rest {
-        [] => Some((host, None)),
-        [b':', port @ ..] if is_port(port) => Some((host, Some(port))),
-        _ => None,
-    }
-}
-
-/// Where the `reg-name` that the value begins with ends.
-#[inline]
-fn reg_name_end(value: &[u8]) -> usize {
-    let mut end = 0;
-    loop {
-        end = scan::end_of(REG_NAME, value, end);
-        match &value[end..] {
-            [b'%', high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => end += 3,
-            _ => return end,
-        }
-    }
-}
-
-/// An IPv6 address, or the `IPvFuture` that the grammar has and nobody uses.
-fn is_ip_literal(literal: &[u8]) -> bool {
-    match std::str::from_utf8(literal) {
-        Ok(text) => text.parse::<std::net::Ipv6Addr>().is_ok(),
-        Err(_) => false,
-    }
-}
-
-/// Empty, or a number up to 65,535: `port = *DIGIT`.
-#[inline]
-fn is_port(port: &[u8]) -> bool {
-    let mut number = 0;
-    for byte in port {
-        let digit = u32::from(byte.wrapping_sub(b'0'));
-        number = number * 10 + digit;
-        if digit > 9 || number > 0xffff {
-            return false;
-        }
-    }
-    true
+    if authority.is_empty() || !authority::is_host(authority) { Err(Error::TargetAuthority) } else { Ok(()) }
 }

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 
 use super::*;
 use crate::head::HeadTable;
+use crate::message::{BodyLength, WriteError};
 
 /// Feeds `input` to a server, in pieces as `cut` says, as a connection would: what is not consumed is shown again.
 /// Every request is answered as soon as it has ended. Returns all that happened, in words.

@@ -3,9 +3,9 @@
 use http::{Method, StatusCode, Version};
 
 use super::limits::Limits;
-use crate::h1::{framing, target};
 use crate::head::{Field, HeadTable, Known, Span, Target};
 use crate::hpack::{Arena, Decoded, ENTRY_OVERHEAD_BYTES, Name, Sink};
+use crate::message::{self, authority};
 use crate::scan::{self, PATH, QUERY, TOKEN};
 
 /// Which message's fields these are.
@@ -130,13 +130,16 @@ impl<'a> Filling<'a> {
             if self.scheme.is_some() || self.path.is_some() || authority.len == 0 {
                 return Err("a CONNECT has a :scheme or a :path, or no :authority");
             }
+            if !authority::is_endpoint(authority.of(block)) {
+                return Err("a CONNECT is for no host and port");
+            }
             self.table.target = Target { whole: authority, authority, ..Target::default() };
-            return target::check_form(block, self.table).map_err(|_| "a CONNECT is for no host and port");
+            return Ok(());
         }
         let (Some(scheme), Some(path)) = (self.scheme, self.path) else {
             return Err("a request has no :scheme or no :path");
         };
-        if !target::is_host(authority.of(block)) {
+        if !authority::is_host(authority.of(block)) {
             return Err("the authority of a request is no host");
         }
         let mut parts = Target { whole: path, scheme, authority, path: None, query: None };
@@ -247,7 +250,7 @@ impl<'a> Filling<'a> {
             }
             Known::Te if value != b"trailers" => return Err("a TE field says something else than trailers"),
             Known::ContentLength => {
-                let length = framing::length(value).map_err(|_| "a Content-Length is no number")?;
+                let length = message::length(value).ok_or("a Content-Length is no number")?;
                 if self.length.replace(length).is_some_and(|before| before != length) {
                     return Err("a message declares two lengths");
                 }

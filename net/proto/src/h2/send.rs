@@ -9,9 +9,9 @@ use super::engine::{Ending, Engine, Phase, Role};
 use super::frame::{self, FrameHead, HEAD_BYTES, PREFACE, flag, kind, setting};
 use super::limits::{DATA_BYTES_MAX, Limits};
 use super::streams::{Key, Side};
-use crate::h1::{BodyLength, Field, WriteError};
 use crate::head::Known;
 use crate::hpack::{START_BYTES_MAX, field_bytes_max};
+use crate::message::{BodyLength, Field, WriteError};
 use crate::scan::{self, TOKEN};
 
 /// Fields that every response has unless it brings its own: the values of `Server` and `Date`, or empty.

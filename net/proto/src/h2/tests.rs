@@ -10,9 +10,9 @@ use http::{Method, StatusCode};
 
 use super::frame::{self, FrameHead, HEAD_BYTES, PREFACE, flag, kind};
 use super::*;
-use crate::h1::{BodyLength, WriteError};
 use crate::head::{HeadTable, Known};
 use crate::hpack::{Encoder, START_BYTES_MAX, field_bytes_max};
+use crate::message::{BodyLength, WriteError};
 
 /// One end, with what its owner would have.
 struct End {

@@ -195,7 +195,8 @@ impl std::error::Error for Refusal {}
 ///
 /// ```
 /// use http::Method;
-/// use shardwise_proto::h1::{BodyLength, Client, Limits};
+/// use shardwise_proto::h1::{Client, Limits};
+/// use shardwise_proto::message::BodyLength;
 /// use shardwise_proto::head::HeadTable;
 /// use shardwise_proto::ws::Opening;
 ///

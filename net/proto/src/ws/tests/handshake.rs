@@ -6,6 +6,7 @@ use http::{Method, StatusCode};
 use super::*;
 use crate::h1;
 use crate::head::HeadTable;
+use crate::message::BodyLength;
 
 const KEEPS: Compression = Compression { keeps_sending: true, keeps_receiving: true, receiving_window_bits_max: 15 };
 
@@ -267,7 +268,7 @@ fn compression_is_negotiated_by_the_server() {
 fn answered(clause: &str, compression: Option<Compression>, status: &str, lines: &[&str], expect: &str) {
     let opening = Opening::new(*b"the sample nonce", &["chat", "soap"], compression);
     let (mut client, mut table, mut out) = (h1::Client::new(), HeadTable::new(), [0; 500]);
-    client.request(&Method::GET, b"/", b"a", opening.fields(), h1::BodyLength::None, &mut out).unwrap();
+    client.request(&Method::GET, b"/", b"a", opening.fields(), BodyLength::None, &mut out).unwrap();
     client.finish(&mut []).unwrap();
     let response = format!("HTTP/1.1 {status}\r\n{}\r\n\r\n", lines.join("\r\n"));
     let step = client.receive(response.as_bytes(), &mut table, &h1::Limits::default()).unwrap();
@@ -357,7 +358,7 @@ fn both_ends_agree() {
             let opening = Opening::new(*b"0123456789abcdef", &["a", "b"], *theirs);
             let (mut server, mut client) = (h1::Server::new(), h1::Client::new());
             let (mut table, limits, mut out) = (HeadTable::new(), h1::Limits::default(), [0; 1000]);
-            let none = h1::BodyLength::None;
+            let none = BodyLength::None;
             let count = client.request(&Method::GET, b"/", b"a", opening.fields(), none, &mut out).unwrap();
             client.finish(&mut []).unwrap();
             let request = out[..count].to_vec();
