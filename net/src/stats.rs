@@ -69,4 +69,10 @@ pub struct NetStats {
     pub hand_overs_refused: Counter,
     /// Connections closed on the way, since the shard that they were given to ended first.
     pub hand_overs_lost: Counter,
+    /// Times that certificates were read anew, on the shard that reads them for all.
+    pub tls_reloads: Counter,
+    /// Times that what was read was not in order, and the former stayed.
+    pub tls_reloads_refused: Counter,
+    /// When the first certificate ends, in seconds since 1970; zero without TLS.
+    pub tls_not_after: Counter,
 }

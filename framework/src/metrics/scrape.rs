@@ -135,6 +135,12 @@ impl Text<'_> {
                 self.line(&Key::from_parts(*name, &[shard(*number)]), None, read(entry));
             }
         }
+        for (number, entry) in &state.shards {
+            for (result, count) in [("loaded", &entry.net.tls_reloads), ("refused", &entry.net.tls_reloads_refused)] {
+                let labels = vec![("result", result.to_owned()), shard(*number)];
+                self.line(&Key::from_parts(TLS_RELOADS, &labels), None, count.get());
+            }
+        }
     }
 
     fn durations(&mut self, state: &State) {
@@ -214,6 +220,7 @@ const SHARDS: &str = "shardwise_shards";
 const BACKEND: &str = "shardwise_backend_info";
 const PHASE: &str = "shardwise_phase";
 const STALE: &str = "shardwise_snapshot_stale";
+const TLS_RELOADS: &str = "shardwise_tls_certificate_reloads_total";
 const REFUSED: &str = "shardwise_metrics_refused_total";
 
 /// What a shard says of itself: name, kind, meaning, value.
@@ -474,6 +481,12 @@ const STATS: &[Stat] = &[
         "Pauses of accepting because descriptors or memory had run out.",
         |entry| entry.net.accept_pauses.get() as f64,
     ),
+    (
+        "shardwise_tls_certificate_not_after_seconds",
+        Kind::Gauge,
+        "When the first certificate that is shown ends, in seconds since 1970; 0 without TLS.",
+        |entry| entry.net.tls_not_after.get() as f64,
+    ),
 ];
 
 fn seconds(nanoseconds: u64) -> f64 {
@@ -490,6 +503,11 @@ pub(super) fn describe(families: &mut BTreeMap<String, Family>) {
         (SHARDS, Kind::Gauge, "Shards of this process."),
         (BACKEND, Kind::Gauge, "What talks to the kernel for the shard, and why that was chosen."),
         (STALE, Kind::Gauge, "1 if the shard did not answer in time: its histograms are those of an earlier scrape."),
+        (
+            TLS_RELOADS,
+            Kind::Counter,
+            "Times that certificates were read anew, by the shard that reads them: loaded, or refused and the former stay.",
+        ),
         (REFUSED, Kind::Counter, "Series that did not fit into the store and are not recorded."),
     ];
     let stats = STATS.iter().map(|&(name, kind, help, _)| (name, kind, help));

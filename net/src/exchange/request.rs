@@ -112,6 +112,12 @@ impl Request {
         if all.next().is_some() { None } else { TraceContext::parse(only) }
     }
 
+    /// Whether it came, as far as is known, as early data of TLS, before the hand-shake was over: who saw it may send it again. A
+    /// proxy in front says so by `Early-Data: 1` (RFC 8470 section 5.1).
+    pub fn is_early(&self) -> bool {
+        self.header("early-data").is_some_and(|value| value == b"1")
+    }
+
     /// Judges whether it asks to speak WebSocket, and may.
     pub fn upgrade(&self) -> Result<Upgrade<'_>, Refusal> {
         Upgrade::judge(self.table(), &self.head.block)
