@@ -53,6 +53,10 @@ pub const POOL_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Largest pooled chunk. Whatever is larger is built of several, or is a `Vec`.
 pub const CHUNK_BYTES_MAX: usize = 64 * 1024;
 
+/// Bytes of the pooled chunk before that: 16 KiB, as files and bodies are read by, and what frames them. A record of TLS carries
+/// so much and 22 bytes of its own, 261 at the most, and would else take the largest chunk.
+pub const RECORD_CHUNK_BYTES: usize = 17 * 1024;
+
 /// Buffers of one vectored send; the kernel's UIO_FASTIOV of 8 needs no allocation there, and 64 gather a full pipeline.
 pub const SEND_BUFFERS_MAX: usize = 64;
 
