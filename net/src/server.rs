@@ -24,7 +24,7 @@ use crate::{Error, Listener, Result, Service, TcpStream, tls};
 pub struct Server {
     shard: Shard,
     source: Source,
-    tls: Option<tls::Source>,
+    tls: Option<tls::Configs>,
     address: SocketAddr,
     is_speaker: bool,
 }

@@ -113,6 +113,12 @@ pub struct NetStats {
     pub tls_bytes_received: Counter,
     /// Bytes sent to them.
     pub tls_bytes_sent: Counter,
+    /// Times that certificates were read anew, on the shard that reads them for all.
+    pub tls_reloads: Counter,
+    /// Times that what was read was not in order, and the former stayed.
+    pub tls_reloads_refused: Counter,
+    /// When the first certificate ends, in seconds since 1970; zero without TLS.
+    pub tls_not_after: Counter,
 }
 
 impl NetStats {

@@ -72,6 +72,11 @@ pub const TEARDOWN_LOOKS_MAX: u32 = 1000;
 /// net.core.somaxconn.
 pub const BACKLOG: i32 = 4096;
 
+/// Bytes that the kernel takes of a connection ahead of what the peer and the path let it send: it has something to send while
+/// a shard makes more. Measured with answers of 1 MiB over loopback: 128 KiB cost 4 to 7 % of CPU time, 512 KiB nothing, and this
+/// is within noise. Without a bound a thousand peers that read nothing hold gigabytes of the kernel's.
+pub const UNSENT_BYTES_MAX: u32 = 256 * 1024;
+
 /// Leases on receive buffers up to this size are copied rather than kept when they outlive their turn: a copy of 1 KiB
 /// costs some 30 ns, a pinned buffer costs another connection its data.
 pub const COMPACT_BYTES_MAX: usize = 1024;

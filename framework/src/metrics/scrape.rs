@@ -484,6 +484,12 @@ const STATS: &[Stat] = &[
         "Pauses of accepting because descriptors or memory had run out.",
         |entry| entry.net.accept_pauses.get() as f64,
     ),
+    (
+        "shardwise_tls_certificate_not_after_seconds",
+        Kind::Gauge,
+        "When the first certificate that is shown ends, in seconds since 1970; 0 without TLS.",
+        |entry| entry.net.tls_not_after.get() as f64,
+    ),
 ];
 
 /// A family of counters of the network's, each with labels of its own.
@@ -526,6 +532,15 @@ const TLS: &[Parted] = &[
             (&[("cause", "peer_left")], |net| &net.tls_left),
             (&[("cause", "plain_http")], |net| &net.tls_plain),
             (&[("cause", "ours")], |net| &net.tls_failed_here),
+        ],
+    ),
+    (
+        "shardwise_tls_certificate_reloads_total",
+        Kind::Counter,
+        "Times that certificates were read anew, by the shard that reads them: loaded, or refused and the former stay.",
+        &[
+            (&[("result", "loaded")], |net| &net.tls_reloads),
+            (&[("result", "refused")], |net| &net.tls_reloads_refused),
         ],
     ),
     (

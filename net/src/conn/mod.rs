@@ -32,7 +32,7 @@ use crate::limits::{
 };
 use crate::standing::StandingLines;
 use crate::stats::NetStats;
-use crate::tls::{Handshakes, Source};
+use crate::tls::{Configs, Handshakes};
 use crate::{Content, HeadSpares, Made, Response, Service};
 
 /// What can be set about serving connections. The defaults are the bounds of [`limits`](crate::limits).
@@ -175,12 +175,13 @@ impl<S: Service> Context<S> {
     pub(crate) fn new(
         service: S,
         config: Config,
-        tls: Option<Source>,
+        tls: Option<Configs>,
         stats: Arc<NetStats>,
         pool: Pool,
         begun: Instant,
     ) -> Rc<Self> {
-        let handshakes = tls.map(|source| Rc::new(Handshakes::new(source, config.handshakes_max, Arc::clone(&stats))));
+        let handshakes =
+            tls.map(|configs| Rc::new(Handshakes::new(configs, config.handshakes_max, Arc::clone(&stats))));
         let standing = StandingLines::new(config.server.as_ref());
         let (spares, shedding, supplies) = (Rc::default(), Shedding::new(pool.clone()), Supplies::new(pool));
         let (connections, clients, scratch, paused) = Default::default();

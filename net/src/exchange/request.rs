@@ -118,6 +118,12 @@ impl Request {
         if all.next().is_some() { None } else { TraceContext::parse(only) }
     }
 
+    /// Whether it came as early data of TLS, before the hand-shake was over: who saw it may send it again. What must not happen
+    /// twice is to be answered 425 (RFC 8470), and comes again. A proxy in front says so by `Early-Data: 1` (section 5.1).
+    pub fn is_early(&self) -> bool {
+        self.is_early || self.header("early-data").is_some_and(|value| value == b"1")
+    }
+
     /// Judges whether it asks to speak WebSocket, and may.
     pub fn upgrade(&self) -> Result<Upgrade<'_>, Refusal> {
         Upgrade::judge(self.table(), &self.head.block)
@@ -135,12 +141,6 @@ impl Request {
 
     fn table(&self) -> &HeadTable {
         self.head.table()
-    }
-
-    /// Whether it came before the hand-shake of TLS was over: then somebody may have recorded it and sent it again. What must
-    /// not happen twice is to be answered 425 (RFC 8470), and comes again.
-    pub fn is_early(&self) -> bool {
-        self.is_early
     }
 
     /// The connection's two ends.

@@ -18,11 +18,11 @@ use crate::NetStats;
 use crate::limits::TLS_STEPS_PER_TURN_MAX;
 
 /// What a hand-shake is made with at this moment.
-pub(crate) type Source = Rc<dyn Fn() -> Arc<ServerConfig>>;
+pub(crate) type Configs = Rc<dyn Fn() -> Arc<ServerConfig>>;
 
 /// Those of one server on one shard.
 pub(crate) struct Handshakes {
-    source: Source,
+    configs: Configs,
     permits: Semaphore,
     steps: Rc<Steps>,
     pub(super) stats: Arc<NetStats>,
@@ -38,12 +38,12 @@ pub(super) struct Steps {
 }
 
 impl Handshakes {
-    pub(crate) fn new(source: Source, count_max: usize, stats: Arc<NetStats>) -> Self {
-        Handshakes { source, permits: Semaphore::new(count_max), steps: Rc::default(), stats }
+    pub(crate) fn new(configs: Configs, count_max: usize, stats: Arc<NetStats>) -> Self {
+        Handshakes { configs, permits: Semaphore::new(count_max), steps: Rc::default(), stats }
     }
 
     pub(crate) fn config(&self) -> Arc<ServerConfig> {
-        (self.source)()
+        (self.configs)()
     }
 
     pub(super) fn begin(&self, place: Permit) -> Handshake {
