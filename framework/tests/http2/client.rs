@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use proto::h2::{CONTROL_BYTES_MIN, Code, Engine, Event, Key, Limits, Role, Scratch};
+use proto::h2::{CONTROL_BYTES_MIN, Code, Engine, Event, Key, Limits, Pseudo, Role, Scratch};
 use proto::head::HeadTable;
 use proto::message::BodyLength;
 use shardwise::http::Method;
@@ -102,10 +102,10 @@ impl Client {
         };
         let mut room = [0; 4096];
         let fields = fields.iter().map(|(name, value)| (*name, *value));
-        let (key, count) = self
-            .engine
-            .request(method, false, b"here:80", target.as_bytes(), fields, length, &self.limits, &mut room)
-            .expect("a request may be sent");
+        let pseudo =
+            Pseudo { method, is_secure: false, authority: b"here:80", path: target.as_bytes(), protocol: None };
+        let (key, count) =
+            self.engine.request(pseudo, fields, length, &self.limits, &mut room).expect("a request may be sent");
         // What the engine has to say goes first: at the beginning that is the preface.
         self.say();
         self.out.extend_from_slice(&room[..count]);
