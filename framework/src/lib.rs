@@ -107,7 +107,8 @@ pub use middleware::{Middleware, Next};
 pub use mount::SetupError;
 pub use net::client;
 pub use net::{
-    Body, BodyError, Client, Config, Content, Headers, Response, Spread, TcpStream, Trailers, Tunnel, Upgraded,
+    Body, BodyError, Client, Config, Content, Headers, Response, Spread, TcpStream, Trailers, Transport, Tunnel,
+    Upgraded,
 };
 pub use offload::{Offloaded, offload};
 pub use platform::{BackendKind, Bell, Buf, Choice, Chunk, Config as BackendConfig, Features, PoolSize};

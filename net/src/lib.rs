@@ -18,6 +18,7 @@ mod spread;
 mod standing;
 mod stats;
 mod tcp;
+mod transport;
 
 /// WebSocket: what an upgraded connection speaks.
 pub mod ws {
@@ -38,3 +39,4 @@ pub use server::{Server, serve};
 pub use spread::Spread;
 pub use stats::NetStats;
 pub use tcp::{Listener, Receiving, Sending, TcpStream};
+pub use transport::Transport;

@@ -162,7 +162,7 @@ fn begin<S: Service + 'static>(
     if !context.config.proxy_protocol && !context.admit(|| Some(stream.peer_address().ok()?.ip())) {
         return;
     }
-    let work = h1::serve(context, stream, connections.pass(), number);
+    let work = h1::serve(context, stream.into(), connections.pass(), number);
     let spawned = match seat {
         None => shard.spawn(work).map(|task| task.detach()),
         Some(seat) => shard.spawn(Seated::new(work, seat)).map(|task| task.detach()),

@@ -137,7 +137,7 @@ impl<'u> Request<'u> {
 
 async fn open(pool: &Pool, url: &Url<'_>) -> Result<Box<Connection>, Error> {
     let stream = connect(&pool.shared.shard, &pool.shared.config, url).await?;
-    Ok(Connection::new(&pool.shared, stream))
+    Ok(Connection::new(&pool.shared, stream.into()))
 }
 
 /// Header lines without those that were for one connection: the known ones, and what `Connection` names (RFC 9110 section

@@ -16,14 +16,15 @@ use platform::{Buf, Chunk};
 use proto::h1::{self, Event, FRAME_BYTES_MAX};
 use proto::head::HeadTable;
 use proto::message::{BodyLength, Checked, WriteError};
-use shards::{Alarm, Operation, Shard};
+use shards::{Alarm, Shard};
 
-use super::input::{self, Input};
-use super::outbox::{self, Outbox, Supplies};
+use super::Exhausted;
+use super::input::{Input, Unfilled};
+use super::outbox::{Outbox, Supplies};
 use crate::client::{Config, Error, Step};
 use crate::limits::{COPY_BODY_BYTES_MAX, GATHER_BYTES_MAX};
-use crate::tcp::{Outgoing, sent};
-use crate::{Content, Head, HeadSpares, Headers, TcpStream, Trailers};
+use crate::tcp::Outgoing;
+use crate::{Content, Head, HeadSpares, Headers, Trailers, Transport};
 
 /// What all connections of a client share.
 pub(crate) struct Shared {
@@ -35,9 +36,7 @@ pub(crate) struct Shared {
 
 /// A connection. What it holds while idle is what an idle connection costs.
 pub(crate) struct Connection {
-    // In this order: what is in flight is given up before the socket closes.
-    sending: Option<Operation>,
-    stream: TcpStream,
+    stream: Transport,
     shared: Rc<Shared>,
     alarm: Alarm,
     waits: Waits,
@@ -95,9 +94,8 @@ impl Shared {
 }
 
 impl Connection {
-    pub(crate) fn new(shared: &Rc<Shared>, stream: TcpStream) -> Box<Self> {
+    pub(crate) fn new(shared: &Rc<Shared>, stream: Transport) -> Box<Self> {
         Box::new(Connection {
-            sending: None,
             stream,
             alarm: shared.shard.alarm(shared.shard.now()),
             shared: Rc::clone(shared),
@@ -210,13 +208,12 @@ impl Connection {
     /// takes no more shows in what it answers.
     fn send(&mut self, cx: &mut TaskContext<'_>) -> Result<(), Error> {
         loop {
-            if let Some(sending) = &mut self.sending {
-                let Poll::Ready(completion) = sending.poll_next(cx) else { return Ok(()) };
-                self.sending = None;
+            if self.stream.is_sending() {
+                let Poll::Ready(sent) = self.stream.poll_sent(cx) else { return Ok(()) };
                 self.waits = Waits::Nothing;
-                match sent(completion) {
-                    Ok(rest) if rest.is_empty() => self.shared.supplies.reclaim(rest),
-                    Ok(rest) => self.start_send(rest),
+                match sent {
+                    Ok(Some(sent)) => self.shared.supplies.reclaim(sent.spare),
+                    Ok(None) => {}
                     Err(_) => self.break_off(),
                 }
             } else if !self.outbox.is_empty() {
@@ -234,9 +231,8 @@ impl Connection {
     }
 
     fn start_send(&mut self, outgoing: Outgoing) {
-        match self.stream.start_send(outgoing) {
-            Ok(sending) => self.sending = Some(sending),
-            Err(_) => self.break_off(),
+        if self.stream.start_send(outgoing).is_err() {
+            self.break_off();
         }
     }
 
@@ -383,17 +379,13 @@ impl Connection {
 
     /// Receives what there is. Ready with false at the end of input.
     fn poll_input(&mut self, cx: &mut TaskContext<'_>) -> Result<Poll<bool>, Error> {
-        if self.input.draw(self.shared.supplies.pool())? {
-            return Ok(Poll::Ready(true));
-        }
-        match self.stream.poll_recv(cx) {
-            Poll::Ready(Ok(Some(chunk))) => {
-                self.has_received = true;
-                self.input.append(chunk, self.shared.supplies.pool())?;
-                Ok(Poll::Ready(true))
+        match self.input.poll_fill(cx, &mut self.stream, self.shared.supplies.pool()) {
+            Poll::Ready(Ok(received)) => {
+                self.has_received |= received.is_some();
+                Ok(Poll::Ready(received.is_some()))
             }
-            Poll::Ready(Ok(None)) => Ok(Poll::Ready(false)),
-            Poll::Ready(Err(_)) => Err(self.cut()),
+            Poll::Ready(Err(Unfilled::Broken)) => Err(self.cut()),
+            Poll::Ready(Err(Unfilled::Exhausted)) => Err(Error::Exhausted),
             Poll::Pending => {
                 self.input.settle(self.shared.supplies.pool());
                 Ok(Poll::Pending)
@@ -409,7 +401,7 @@ impl Connection {
     /// send it unasked. The time counts from the first call for the same thing.
     fn poll_alarm(&mut self, cx: &mut TaskContext<'_>, reads: Waits) -> Poll<Result<(), Error>> {
         let waits = match self.upload {
-            _ if self.sending.is_some() => Waits::Write,
+            _ if self.stream.is_sending() => Waits::Write,
             Upload::Goes => Waits::Nothing,
             Upload::Waits => Waits::Continue,
             Upload::Done => reads,
@@ -464,14 +456,8 @@ impl Piece<'_> {
 /// Bytes that the heads of most requests fit in.
 const HEAD_BYTES_USUAL: usize = 512;
 
-impl From<outbox::Exhausted> for Error {
-    fn from(_: outbox::Exhausted) -> Self {
-        Error::Exhausted
-    }
-}
-
-impl From<input::Exhausted> for Error {
-    fn from(_: input::Exhausted) -> Self {
+impl From<Exhausted> for Error {
+    fn from(_: Exhausted) -> Self {
         Error::Exhausted
     }
 }

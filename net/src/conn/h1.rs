@@ -27,19 +27,17 @@ use proto::h1::{self, Event, FRAME_BYTES_MAX, Standing};
 use proto::head::{HeadTable, Known};
 use proto::message::{BodyLength, Checked, WriteError};
 use proto::proxy::{self, Ends};
-use shards::{Alarm, Demand, Entered, Leased, Operation, Pass, Scope, Shard};
+use shards::{Alarm, Demand, Entered, Leased, Pass, Scope, Shard};
 
-use super::input::{self, Input};
-use super::outbox::{self, Outbox};
-use super::patience::{Patience, Side, Waits, Whose};
-use super::{Counted, HEAD_BYTES_USUAL, h2, unavailable};
+use super::input::{Input, Unfilled};
+use super::outbox::Outbox;
+use super::patience::{Patience, Patient, Side, Waits, Whose};
+use super::{Counted, Exhausted, HEAD_BYTES_USUAL, h2, unavailable};
 use crate::limits::{
-    BULK_BODY_BYTES_MIN, COPY_BODY_BYTES_MAX, DRAIN_BODY_BYTES_MAX, LINGER_BYTES_MAX, READ_AHEAD_BYTES_MAX,
-    REQUEST_TASKS_TIME_MAX,
+    BULK_BODY_BYTES_MIN, COPY_BODY_BYTES_MAX, DRAIN_BODY_BYTES_MAX, READ_AHEAD_BYTES_MAX, REQUEST_TASKS_TIME_MAX,
 };
-use crate::tcp::{sent, sent_bytes};
 use crate::{
-    Body, BodyError, Content, Head, Headers, Incoming, Piece, Reply, Request, Response, Service, TcpStream, Trailers,
+    Body, BodyError, Content, Head, Headers, Incoming, Piece, Reply, Request, Response, Service, Trailers, Transport,
     Tunnel, Upgraded,
 };
 
@@ -47,14 +45,13 @@ use crate::{
 // Not an `async fn`: that would keep its arguments a second time, next to what they have moved into.
 pub(crate) fn serve<S: Service + 'static>(
     context: Counted<S>,
-    stream: TcpStream,
+    stream: Transport,
     pass: Pass,
     number: u32,
 ) -> impl Future<Output = ()> + use<S> {
     let shard = stream.shard().clone();
     let begun = shard.clock();
     let mut connection = Connection {
-        sending: None,
         patience: Patience::new(&shard, number, begun + context.config.idle_time_max),
         retires: context.age(begun).saturating_add(super::nanoseconds(context.config.connection_time_max)),
         named: None,
@@ -96,9 +93,7 @@ pub(crate) fn serve<S: Service + 'static>(
 
 /// One connection. What it holds while idle is what an idle connection costs.
 struct Connection<S> {
-    // In this order: what is in flight is given up before the socket closes.
-    sending: Option<Operation>,
-    stream: TcpStream,
+    stream: Transport,
     context: Counted<S>,
     patience: Patience,
     /// At which age of the server's the connection takes no further request.
@@ -344,39 +339,9 @@ impl<S: Service + 'static> Connection<S> {
 
     /// Receives what there is. Ready with false at the end of input.
     fn poll_input(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<bool, End>> {
-        if self.input.draw(self.context.supplies.pool())? {
-            return Poll::Ready(Ok(true));
-        }
-        match ready!(self.stream.poll_recv(cx)) {
-            Ok(Some(chunk)) => {
-                self.context.stats.bytes_received.add(chunk.len() as u64);
-                self.input.append(chunk, self.context.supplies.pool())?;
-                Poll::Ready(Ok(true))
-            }
-            Ok(None) => Poll::Ready(Ok(false)),
-            Err(_) => Poll::Ready(Err(End::Broken)),
-        }
-    }
-
-    /// Ready when what is waited for has taken too long.
-    fn poll_alarm(&mut self, cx: &mut TaskContext<'_>, waits: Waits) -> Poll<()> {
-        let (patience, whose) = self.patience();
-        patience.poll(cx, waits, &whose)
-    }
-
-    fn stop_waiting(&mut self) {
-        let (patience, whose) = self.patience();
-        patience.stop(&whose);
-    }
-
-    fn made_up(&mut self, side: Side, bytes: usize) {
-        let (patience, whose) = self.patience();
-        patience.made_up(side, bytes, &whose);
-    }
-
-    fn patience(&mut self) -> (&mut Patience, Whose<'_, S>) {
-        let whose = Whose { shard: self.stream.shard(), context: &self.context };
-        (&mut self.patience, whose)
+        let received = ready!(self.input.poll_fill(cx, &mut self.stream, self.context.supplies.pool()))?;
+        self.context.stats.bytes_received.add(received.unwrap_or_default() as u64);
+        Poll::Ready(Ok(received.is_some()))
     }
 
     // ---- one exchange ------------------------------------------------------------------------------------------------
@@ -491,7 +456,7 @@ impl<S: Service + 'static> Connection<S> {
         };
         let table = self.table.take().expect("the engine has filled it");
         let head = Head::new(self.input.take(bytes), table, Rc::clone(&self.context.spares));
-        (Request::new(head, body, self.stream.peer(false, self.named.clone())), incoming)
+        (Request::new(head, body, self.stream.peer(self.named.clone())), incoming)
     }
 
     fn poll_handler(
@@ -996,19 +961,9 @@ impl<S: Service + 'static> Connection<S> {
     /// Sends what is gathered, one send at a time. Ready when all of it has left.
     fn poll_flush(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), End>> {
         loop {
-            if let Some(sending) = &mut self.sending
-                && !sending.is_spent()
-            {
-                let completion = ready!(sending.poll_next(cx));
-                self.sending = None;
-                let bytes = sent_bytes(&completion);
-                let rest = sent(completion).map_err(|_| End::Broken)?;
-                self.made_up(Side::Write, bytes);
-                if !rest.is_empty() {
-                    self.sending = Some(self.stream.start_send(rest).map_err(|_| End::Broken)?);
-                    continue;
-                }
-                self.context.supplies.reclaim(rest);
+            while let Some(sent) = ready!(self.stream.poll_sent(cx)).map_err(|_| End::Broken)? {
+                self.made_up(Side::Write, sent.bytes);
+                self.context.supplies.reclaim(sent.spare);
             }
             if self.outbox.is_empty() {
                 return Poll::Ready(Ok(()));
@@ -1019,10 +974,7 @@ impl<S: Service + 'static> Connection<S> {
 
     /// Starts to send what is gathered. If it leaves as it should, nobody is woken to hear of it. True if all has left.
     fn flush_quietly(&mut self, cx: &mut TaskContext<'_>) -> Result<bool, End> {
-        if self.sending.as_ref().is_some_and(Operation::is_spent) {
-            self.sending = None;
-        }
-        if self.sending.is_none() {
+        if !self.stream.is_sending() {
             if self.outbox.is_empty() {
                 return Ok(true);
             }
@@ -1031,18 +983,16 @@ impl<S: Service + 'static> Connection<S> {
             // More is to follow, so the end of this one must be awaited after all.
             return Ok(self.poll_flush(cx)?.is_ready());
         }
-        let sending = self.sending.as_mut().expect("a send is on its way");
-        match sending.hush(cx.waker()) {
+        match self.stream.hush(cx.waker()) {
             true => Ok(self.poll_flush(cx)?.is_ready()),
-            false => Ok(sending.is_spent()),
+            false => Ok(!self.stream.is_sending()),
         }
     }
 
     fn send_gathered(&mut self) -> Result<(), End> {
         let outgoing = self.outbox.take(&self.context.supplies);
         self.context.stats.bytes_sent.add(outgoing.bytes() as u64);
-        self.sending = Some(self.stream.start_send(outgoing).map_err(|_| End::Broken)?);
-        Ok(())
+        self.stream.start_send(outgoing).map_err(|_| End::Broken)
     }
 
     /// The same, and gives up on a peer that takes nothing.
@@ -1082,13 +1032,19 @@ impl<S: Service + 'static> Connection<S> {
 
     /// Reads over what the peer still sends.
     fn poll_linger(&mut self, cx: &mut TaskContext<'_>, bytes: &mut usize) -> Poll<()> {
-        while let Poll::Ready(received) = self.stream.poll_recv(cx) {
-            match received {
-                Ok(Some(chunk)) if *bytes + chunk.len() <= LINGER_BYTES_MAX => *bytes += chunk.len(),
-                _ => return Poll::Ready(()),
-            }
+        if self.stream.poll_read_over(cx, bytes).is_ready() {
+            return Poll::Ready(());
         }
         self.poll_alarm(cx, Waits::Linger)
+    }
+}
+
+impl<S> Patient for Connection<S> {
+    type Service = S;
+
+    fn patience(&mut self) -> (&mut Patience, Whose<'_, S>) {
+        let whose = Whose { shard: self.stream.shard(), context: &self.context };
+        (&mut self.patience, whose)
     }
 }
 
@@ -1155,20 +1111,23 @@ impl Refusal {
     }
 }
 
-impl From<outbox::Exhausted> for End {
-    fn from(_: outbox::Exhausted) -> Self {
+impl From<Exhausted> for End {
+    fn from(_: Exhausted) -> Self {
         End::Exhausted
     }
 }
 
-impl From<input::Exhausted> for End {
-    fn from(_: input::Exhausted) -> Self {
-        End::Exhausted
+impl From<Unfilled> for End {
+    fn from(why: Unfilled) -> Self {
+        match why {
+            Unfilled::Exhausted => End::Exhausted,
+            Unfilled::Broken => End::Broken,
+        }
     }
 }
 
-impl From<outbox::Exhausted> for Refusal {
-    fn from(_: outbox::Exhausted) -> Self {
+impl From<Exhausted> for Refusal {
+    fn from(_: Exhausted) -> Self {
         Refusal::Exhausted
     }
 }

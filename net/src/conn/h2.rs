@@ -23,21 +23,18 @@ use platform::Chunk;
 use proto::h2::{self, Code, Engine, Event, Key, Role, Scratch};
 use proto::head::{HeadTable, Known};
 use proto::proxy::Ends;
-use shards::{Demand, Operation, Pass, Scope, Shard};
+use shards::{Demand, Pass, Scope, Shard};
 
 use self::exchange::{Exchange, Stage};
 use self::shared::{Shared, Slot};
-use super::input::{self, Input};
-use super::outbox;
-use super::patience::{Patience, Side, Waits, Whose};
-use super::{Context, Counted, unavailable};
-use crate::limits::LINGER_BYTES_MAX;
-use crate::tcp::{sent, sent_bytes};
-use crate::{Body, Content, Head, Reply, Request, Response, Service, TcpStream, Trailers};
+use super::input::{Input, Unfilled};
+use super::patience::{Patience, Patient, Side, Waits, Whose};
+use super::{Context, Counted, Exhausted, unavailable};
+use crate::{Body, Content, Head, Reply, Request, Response, Service, Trailers, Transport};
 
 /// A connection that the loop of HTTP/1.1 has seen to be one of HTTP/2.
 pub(super) struct Handed<S> {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Transport,
     pub(super) context: Counted<S>,
     pub(super) pass: Pass,
     /// All that has come, from the preface on.
@@ -55,21 +52,11 @@ pub(super) fn serve<S: Service + 'static>(handed: Handed<S>) -> impl Future<Outp
     context.stats.h2_connections.add(1);
     let patience = Patience::new(&shard, number, shard.now());
     let engine = Engine::new(Role::Server, &context.config.h2);
-    let peer = stream.peer(false, named);
+    let peer = stream.peer(named);
     let shared = Rc::new(Shared::new(engine, context, peer, number, pass));
     let since = shard.now();
-    let mut connection = Connection {
-        sending: None,
-        stream,
-        shared,
-        input,
-        table: None,
-        patience,
-        since,
-        retires,
-        requests: 0,
-        refused: 0,
-    };
+    let mut connection =
+        Connection { stream, shared, input, table: None, patience, since, retires, requests: 0, refused: 0 };
     async move {
         let ended = poll_fn(|cx| connection.poll(cx)).await;
         connection.stop_waiting();
@@ -101,9 +88,7 @@ pub(super) fn serve<S: Service + 'static>(handed: Handed<S>) -> impl Future<Outp
 
 /// What the connection's task has to itself.
 struct Connection<S: Service + 'static> {
-    // In this order: what is in flight is given up before the socket closes.
-    sending: Option<Operation>,
-    stream: TcpStream,
+    stream: Transport,
     shared: Rc<Shared<S>>,
     input: Input,
     /// Leased while something is received.
@@ -155,7 +140,7 @@ impl<S: Service + 'static> Connection<S> {
                 // There is room again, and what waited for it may be here already.
                 continue;
             }
-            if self.sending.is_none() && self.shared.is_over() {
+            if !self.stream.is_sending() && self.shared.is_over() {
                 return Poll::Ready(Ok(()));
             }
             self.input.settle(self.shared.context.supplies.pool());
@@ -185,7 +170,7 @@ impl<S: Service + 'static> Connection<S> {
     /// What the connection itself waits for; its exchanges have waits of their own.
     fn waits(&self) -> Waits {
         // Of a send that is hushed nobody knows; where that stands still, what comes next will.
-        let is_sending = self.sending.is_some() && self.shared.awaits_send();
+        let is_sending = self.shared.awaits_send() && self.stream.is_sending();
         let state = self.shared.state.borrow();
         let engine = &state.engine;
         match () {
@@ -222,18 +207,10 @@ impl<S: Service + 'static> Connection<S> {
 
     /// Receives what there is. Ready with false at the end of input.
     fn poll_input(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<bool, End>> {
-        if self.input.draw(self.shared.context.supplies.pool())? {
-            return Poll::Ready(Ok(true));
-        }
-        match ready!(self.stream.poll_recv(cx)) {
-            Ok(Some(chunk)) => {
-                self.shared.context.stats.bytes_received.add(chunk.len() as u64);
-                self.input.append(chunk, self.shared.context.supplies.pool())?;
-                Poll::Ready(Ok(true))
-            }
-            Ok(None) => Poll::Ready(Ok(false)),
-            Err(_) => Poll::Ready(Err(End::Broken)),
-        }
+        let context = &self.shared.context;
+        let received = ready!(self.input.poll_fill(cx, &mut self.stream, context.supplies.pool()))?;
+        context.stats.bytes_received.add(received.unwrap_or_default() as u64);
+        Poll::Ready(Ok(received.is_some()))
     }
 
     /// Takes what is in hand as far as it goes, and answers on the spot what can be.
@@ -451,68 +428,43 @@ impl<S: Service + 'static> Connection<S> {
 
     /// Sends what is gathered, one send at a time. True if it has begun one: then there is room for more.
     fn poll_send(&mut self, cx: &mut TaskContext<'_>) -> Result<bool, End> {
-        while let Some(sending) = &mut self.sending {
-            if sending.is_spent() {
-                self.sending = None;
-                break;
-            }
+        while self.stream.is_sending() {
             // Nobody need hear that it has left, unless something waits for that.
-            if !self.shared.awaits_send() && !sending.hush(cx.waker()) {
+            if !self.shared.awaits_send() && !self.stream.hush(cx.waker()) {
                 return Ok(false);
             }
-            let Poll::Ready(completion) = sending.poll_next(cx) else { return Ok(false) };
-            self.sending = None;
-            let bytes = sent_bytes(&completion);
-            let rest = sent(completion).map_err(|_| End::Broken)?;
-            self.made_up(Side::Write, bytes);
-            if rest.is_empty() {
-                self.shared.context.supplies.reclaim(rest);
-            } else {
-                self.sending = Some(self.stream.start_send(rest).map_err(|_| End::Broken)?);
+            let Poll::Ready(sent) = self.stream.poll_sent(cx) else { return Ok(false) };
+            if let Some(sent) = sent.map_err(|_| End::Broken)? {
+                self.made_up(Side::Write, sent.bytes);
+                self.shared.context.supplies.reclaim(sent.spare);
             }
         }
         let Some(outgoing) = self.shared.take_outbox() else { return Ok(false) };
         self.shared.context.stats.bytes_sent.add(outgoing.bytes() as u64);
-        self.sending = Some(self.stream.start_send(outgoing).map_err(|_| End::Broken)?);
+        self.stream.start_send(outgoing).map_err(|_| End::Broken)?;
         Ok(true)
     }
 
     /// Reads over what the peer still sends.
     fn poll_linger(&mut self, cx: &mut TaskContext<'_>, bytes: &mut usize) -> Poll<()> {
-        while let Poll::Ready(received) = self.stream.poll_recv(cx) {
-            match received {
-                Ok(Some(chunk)) if *bytes + chunk.len() <= LINGER_BYTES_MAX => *bytes += chunk.len(),
-                _ => return Poll::Ready(()),
-            }
+        if self.stream.poll_read_over(cx, bytes).is_ready() {
+            return Poll::Ready(());
         }
         self.poll_alarm(cx, Waits::Linger)
     }
 
-    // ---- time --------------------------------------------------------------------------------------------------------
-
-    fn poll_alarm(&mut self, cx: &mut TaskContext<'_>, waits: Waits) -> Poll<()> {
-        let (patience, whose) = self.patience();
-        patience.poll(cx, waits, &whose)
+    fn shard(&self) -> &Shard {
+        self.stream.shard()
     }
+}
 
-    fn stop_waiting(&mut self) {
-        let (patience, whose) = self.patience();
-        patience.stop(&whose);
-    }
-
-    fn made_up(&mut self, side: Side, bytes: usize) {
-        let (patience, whose) = self.patience();
-        patience.made_up(side, bytes, &whose);
-    }
+impl<S: Service> Patient for Connection<S> {
+    type Service = S;
 
     fn patience(&mut self) -> (&mut Patience, Whose<'_, S>) {
         let shared = &self.shared;
         let whose = Whose { shard: self.stream.shard(), context: &shared.context };
         (&mut self.patience, whose)
-    }
-
-    fn shard(&self) -> &Shard {
-        self.stream.shard()
     }
 }
 
@@ -539,14 +491,17 @@ fn take_block<S>(context: &Context<S>, scratch: &Scratch) -> Result<Chunk, End> 
     Ok(chunk.freeze())
 }
 
-impl From<outbox::Exhausted> for End {
-    fn from(_: outbox::Exhausted) -> Self {
+impl From<Exhausted> for End {
+    fn from(_: Exhausted) -> Self {
         End::Exhausted
     }
 }
 
-impl From<input::Exhausted> for End {
-    fn from(_: input::Exhausted) -> Self {
-        End::Exhausted
+impl From<Unfilled> for End {
+    fn from(why: Unfilled) -> Self {
+        match why {
+            Unfilled::Exhausted => End::Exhausted,
+            Unfilled::Broken => End::Broken,
+        }
     }
 }

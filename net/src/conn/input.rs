@@ -1,8 +1,13 @@
 //! What has been received and not yet consumed: usually one chunk in place; a head that straddles reads is gathered into a
 //! pooled chunk, copied once.
 
+use std::task::{Context, Poll, ready};
+
 use platform::limits::CHUNK_BYTES_MAX;
 use platform::{Chunk, ChunkMut, Pool};
+
+use super::Exhausted;
+use crate::Transport;
 
 /// The unconsumed input of a connection. An idle one holds no memory.
 #[derive(Debug, Default)]
@@ -17,16 +22,21 @@ pub(super) enum Input {
     Parted(Box<Parted>),
 }
 
-/// What comes first, which may be of no use without more, and the rest, from which that is [drawn](Input::draw).
+/// What comes first, which may be of no use without more, and the rest, from which that is drawn.
 #[derive(Debug)]
 pub(super) struct Parted {
     first: Chunk,
     rest: Chunk,
 }
 
-/// The pool has no chunk large enough for what must be contiguous.
+/// Why nothing more is received.
 #[derive(Debug)]
-pub(super) struct Exhausted;
+pub(super) enum Unfilled {
+    /// The pool has no chunk large enough for what must be contiguous.
+    Exhausted,
+    /// The connection is gone.
+    Broken,
+}
 
 /// The first chunk that parts are gathered in; most heads fit.
 const GATHER_BYTES_MIN: usize = 1024;
@@ -57,8 +67,30 @@ impl Input {
         self.as_slice().is_empty()
     }
 
+    /// Lets more be seen: of what is in hand, or of what there is to receive. Ready with the number of bytes received, or `None`
+    /// at the end of input.
+    pub(super) fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        transport: &mut Transport,
+        pool: &Pool,
+    ) -> Poll<Result<Option<usize>, Unfilled>> {
+        if self.draw(pool)? {
+            return Poll::Ready(Ok(Some(0)));
+        }
+        Poll::Ready(match ready!(transport.poll_recv(cx)) {
+            Ok(Some(chunk)) => {
+                let bytes = chunk.len();
+                self.append(chunk, pool)?;
+                Ok(Some(bytes))
+            }
+            Ok(None) => Ok(None),
+            Err(_) => Err(Unfilled::Broken),
+        })
+    }
+
     /// Lets more of what is in hand be seen, before more is received. False if all of it is.
-    pub(super) fn draw(&mut self, pool: &Pool) -> Result<bool, Exhausted> {
+    fn draw(&mut self, pool: &Pool) -> Result<bool, Exhausted> {
         match std::mem::take(self) {
             Input::Parted(parted) => {
                 let Parted { first, rest } = *parted;
@@ -74,7 +106,7 @@ impl Input {
     }
 
     /// Puts received bytes behind what is there, all of which can be seen.
-    pub(super) fn append(&mut self, mut chunk: Chunk, pool: &Pool) -> Result<(), Exhausted> {
+    fn append(&mut self, mut chunk: Chunk, pool: &Pool) -> Result<(), Exhausted> {
         if self.is_empty() {
             *self = Input::Whole(chunk);
             return Ok(());
@@ -152,5 +184,11 @@ impl Input {
             Input::Gathered(chunk) if chunk.is_empty() => *self = Input::Empty,
             _ => {}
         }
+    }
+}
+
+impl From<Exhausted> for Unfilled {
+    fn from(_: Exhausted) -> Self {
+        Unfilled::Exhausted
     }
 }

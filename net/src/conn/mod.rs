@@ -252,6 +252,10 @@ impl<S> Drop for Counted<S> {
     }
 }
 
+/// The shard's pool has no chunk as large as is needed.
+#[derive(Debug)]
+struct Exhausted;
+
 /// Bytes that the heads of most responses fit in.
 const HEAD_BYTES_USUAL: usize = 256;
 

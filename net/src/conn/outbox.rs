@@ -7,6 +7,7 @@ use std::rc::Rc;
 use platform::limits::{CHUNK_BYTES_MAX, SEND_BUFFERS_MAX};
 use platform::{Buf, BufList, ChunkMut, Pipe, Pool};
 
+use super::Exhausted;
 use crate::limits::{BODY_SPARES_MAX, SEND_LIST_SPARES_MAX, WRITE_CHUNK_BYTES};
 use crate::tcp::Outgoing;
 use crate::{Body, Incoming};
@@ -31,10 +32,6 @@ pub(crate) struct Supplies {
     /// Feeding ends of bodies, with the memory of their queues.
     incomings: RefCell<Vec<Rc<Incoming>>>,
 }
-
-/// The pool has no chunk to write to.
-#[derive(Debug)]
-pub(super) struct Exhausted;
 
 impl Outbox {
     pub(super) fn is_empty(&self) -> bool {

@@ -59,6 +59,31 @@ pub(super) struct Whose<'a, S> {
     pub(super) context: &'a Context<S>,
 }
 
+/// Who has patience with a peer.
+pub(super) trait Patient {
+    type Service;
+
+    fn patience(&mut self) -> (&mut Patience, Whose<'_, Self::Service>);
+
+    /// Ready when what is waited for has taken too long. The time counts from the first call for the same thing.
+    fn poll_alarm(&mut self, cx: &mut TaskContext<'_>, waits: Waits) -> Poll<()> {
+        let (patience, whose) = self.patience();
+        patience.poll(cx, waits, &whose)
+    }
+
+    /// Ends a wait: see [`Patience::stop`].
+    fn stop_waiting(&mut self) {
+        let (patience, whose) = self.patience();
+        patience.stop(&whose);
+    }
+
+    /// The peer has sent, or taken, so much: see [`Patience::made_up`].
+    fn made_up(&mut self, side: Side, bytes: usize) {
+        let (patience, whose) = self.patience();
+        patience.made_up(side, bytes, &whose);
+    }
+}
+
 /// The patience with one peer, or with one of its streams.
 #[derive(Debug)]
 pub(super) struct Patience {

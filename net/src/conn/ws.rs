@@ -28,20 +28,20 @@ pub use proto::ws::{Accepted, Agreed, CloseCode, Compression, Limits, Refusal, U
 use proto::ws::{
     COMPRESSED_FRAME_BYTES_MIN, CONTROL_FRAME_BYTES_MAX, Contexts, Engine, Event, HEAD_BYTES_MAX, Piece, Role, Wait,
 };
-use shards::{Alarm, Operation, ScopeHandle, Shard};
+use shards::{Alarm, ScopeHandle, Shard};
 
 pub use message::{Message, Text};
 pub use socket::{Close, Closed, Error, Receiver, Sender, WebSocket};
 use socket::{Inside, Shared};
 
-use super::outbox::{self, Outbox, Supplies};
+use super::Exhausted;
+use super::outbox::{Outbox, Supplies};
 use crate::limits::{
-    COPY_BODY_BYTES_MAX, GATHER_BYTES_MAX, LINGER_BYTES_MAX, LINGER_TIME_MAX, WEB_SOCKET_CLOSE_TIME_MAX,
-    WEB_SOCKET_COMPRESS_BYTES_MIN, WEB_SOCKET_COMPRESSED_CHUNK_BYTES, WEB_SOCKET_INFLATED_BYTES_MAX,
-    WEB_SOCKET_PING_PAUSE, WEB_SOCKET_PONG_TIME_MAX, WRITE_STALL_MAX,
+    COPY_BODY_BYTES_MAX, GATHER_BYTES_MAX, LINGER_TIME_MAX, WEB_SOCKET_CLOSE_TIME_MAX, WEB_SOCKET_COMPRESS_BYTES_MIN,
+    WEB_SOCKET_COMPRESSED_CHUNK_BYTES, WEB_SOCKET_INFLATED_BYTES_MAX, WEB_SOCKET_PING_PAUSE, WEB_SOCKET_PONG_TIME_MAX,
+    WRITE_STALL_MAX,
 };
-use crate::tcp::sent;
-use crate::{TcpStream, Upgraded};
+use crate::{Transport, Upgraded};
 
 /// What one connection may cost and how long it may take.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,10 +106,8 @@ where
 
 /// The loop's end of a connection.
 struct Link {
-    // In this order: what is in flight is given up before the socket closes.
-    sending: Option<Operation>,
     /// `None` once the connection has ended.
-    stream: Option<TcpStream>,
+    stream: Option<Transport>,
     shard: Shard,
     common: Rc<Common>,
     config: Config,
@@ -171,7 +169,6 @@ impl Link {
         });
         let now = shard.now();
         Link {
-            sending: None,
             stream: Some(stream),
             common,
             config,
@@ -474,32 +471,22 @@ impl Link {
     fn send_gathered(&mut self) -> Result<(), Error> {
         let outgoing = self.outbox.take(&self.common.supplies);
         self.taken = self.shard.now();
-        let stream = self.stream.as_ref().ok_or(Error::Lost)?;
-        self.sending = Some(stream.start_send(outgoing).map_err(|_| Error::Lost)?);
-        Ok(())
+        self.stream.as_mut().ok_or(Error::Lost)?.start_send(outgoing).map_err(|_| Error::Lost)
     }
 
     /// Waits for the send that is on its way, or, if nothing is to follow it, lets it end without a word. True if nothing is
     /// on its way any more.
     fn poll_send(&mut self, cx: &mut TaskContext<'_>) -> Result<bool, Error> {
-        while let Some(sending) = &mut self.sending {
-            if sending.is_spent() {
-                self.sending = None;
-                break;
+        let Some(stream) = &mut self.stream else { return Ok(true) };
+        while stream.is_sending() {
+            if self.outbox.is_empty() && self.closed.is_none() && !stream.hush(cx.waker()) {
+                return Ok(!stream.is_sending());
             }
-            if self.outbox.is_empty() && self.closed.is_none() && !sending.hush(cx.waker()) {
-                return Ok(sending.is_spent());
+            let Poll::Ready(sent) = stream.poll_sent(cx) else { return Ok(false) };
+            if let Some(sent) = sent.map_err(|_| Error::Lost)? {
+                self.taken = self.shard.now();
+                self.common.supplies.reclaim(sent.spare);
             }
-            let Poll::Ready(completion) = sending.poll_next(cx) else { return Ok(false) };
-            self.sending = None;
-            self.taken = self.shard.now();
-            let rest = sent(completion).map_err(|_| Error::Lost)?;
-            if rest.is_empty() {
-                self.common.supplies.reclaim(rest);
-                break;
-            }
-            let stream = self.stream.as_ref().ok_or(Error::Lost)?;
-            self.sending = Some(stream.start_send(rest).map_err(|_| Error::Lost)?);
         }
         Ok(true)
     }
@@ -523,7 +510,7 @@ impl Link {
     /// What comes next if nothing else happens.
     fn deadline(&self) -> Option<(Instant, Waits)> {
         let config = &self.config;
-        let is_sending = self.sending.as_ref().is_some_and(|sending| !sending.is_spent());
+        let is_sending = self.stream.as_ref().is_some_and(Transport::is_sending);
         let write = is_sending.then(|| (self.taken + config.write_stall_max, Waits::Write));
         let other = match (self.peer_closed, self.closed) {
             (Some(at), _) => self.holds_close().then(|| (at + config.close_time_max, Waits::Code)),
@@ -553,16 +540,11 @@ impl Link {
 
     /// Reads over what the peer still sends.
     fn poll_linger(&mut self, cx: &mut TaskContext<'_>, mut bytes: usize) -> Poll<()> {
-        while let Some(stream) = &mut self.stream {
-            match stream.poll_recv(cx) {
-                Poll::Ready(Ok(Some(chunk))) if bytes + chunk.len() <= LINGER_BYTES_MAX => bytes += chunk.len(),
-                Poll::Ready(_) => break,
-                Poll::Pending => {
-                    self.phase = Phase::Linger(bytes);
-                    ready!(self.alarm.poll_rung(cx));
-                    break;
-                }
-            }
+        if let Some(stream) = &mut self.stream
+            && stream.poll_read_over(cx, &mut bytes).is_pending()
+        {
+            self.phase = Phase::Linger(bytes);
+            ready!(self.alarm.poll_rung(cx));
         }
         self.over(cx.waker());
         Poll::Ready(())
@@ -571,7 +553,6 @@ impl Link {
     fn over(&mut self, by: &Waker) {
         self.phase = Phase::Over;
         (self.input, self.has_more, self.held) = (None, false, Vec::new());
-        self.sending = None;
         self.stream = None;
         self.inside(|inside| inside.over(by));
     }
@@ -608,8 +589,8 @@ impl Drop for Polled<'_> {
     }
 }
 
-impl From<outbox::Exhausted> for Error {
-    fn from(_: outbox::Exhausted) -> Self {
+impl From<Exhausted> for Error {
+    fn from(_: Exhausted) -> Self {
         Error::Exhausted
     }
 }

@@ -10,7 +10,7 @@ use std::pin::Pin;
 use platform::Chunk;
 use shards::ScopeHandle;
 
-use crate::TcpStream;
+use crate::Transport;
 
 /// Who owns a connection once a request is answered by 101, or a `CONNECT` by 2xx: the content of such an answer.
 ///
@@ -28,7 +28,7 @@ type Work = Pin<Box<dyn Future<Output = ()>>>;
 #[derive(Debug)]
 pub struct Upgraded {
     /// The stream. The client may have ended its side already.
-    pub stream: TcpStream,
+    pub stream: Transport,
     /// What was received behind the request: the first bytes of whatever is spoken now. At most what the loop receives ahead,
     /// [`READ_AHEAD_BYTES_MAX`](crate::limits::READ_AHEAD_BYTES_MAX) and one receive more.
     pub received: Option<Chunk>,

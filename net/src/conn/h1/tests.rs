@@ -13,7 +13,7 @@ impl Service for Silent {
 /// A task's slot has a few words besides its future, and its memory comes in powers of two.
 #[test]
 fn a_connection_fits_a_slot_of_512_bytes() {
-    fn future_bytes<F>(_: fn(Counted<Silent>, TcpStream, Pass, u32) -> F) -> usize {
+    fn future_bytes<F>(_: fn(Counted<Silent>, Transport, Pass, u32) -> F) -> usize {
         size_of::<F>()
     }
     let bytes = future_bytes(serve::<Silent>);

@@ -11,7 +11,7 @@ use shards::{Alarm, Demand, Entered, Leased, Scope};
 
 use super::shared::{Refusal, Shared};
 use super::{CLIENT_LEFT, is_whole};
-use crate::conn::patience::{Patience, Side, Waits, Whose};
+use crate::conn::patience::{Patience, Patient, Side, Waits, Whose};
 use crate::conn::unavailable;
 use crate::limits::{DRAIN_BODY_BYTES_MAX, REQUEST_TASKS_TIME_MAX};
 use crate::{BodyError, Content, Response, Service};
@@ -90,8 +90,7 @@ impl<S: Service + 'static> Exchange<S> {
             return Poll::Ready(());
         }
         drop(state);
-        let (patience, whose) = self.patience();
-        patience.poll(cx, Waits::Body, &whose)
+        self.poll_alarm(cx, Waits::Body)
     }
 
     /// Ready when the exchange has ended, however it has.
@@ -245,8 +244,7 @@ impl<S: Service + 'static> Exchange<S> {
         };
         for (side, bytes) in [(Side::Body, received), (Side::Write, sent)] {
             if bytes > 0 {
-                let (patience, whose) = self.patience();
-                patience.made_up(side, bytes, &whose);
+                self.made_up(side, bytes);
             }
         }
         self.consume(cx);
@@ -304,13 +302,12 @@ impl<S: Service + 'static> Exchange<S> {
         if waits == Waits::Body {
             self.ask_for_body();
         }
-        let (patience, whose) = self.patience();
         if waits == Waits::Nothing {
-            patience.stop(&whose);
+            self.stop_waiting();
             return Poll::Pending;
         }
-        ready!(patience.poll(cx, waits, &whose));
-        patience.stop(&whose);
+        ready!(self.poll_alarm(cx, waits));
+        self.stop_waiting();
         if waits == Waits::Write && !self.shared.state.borrow().engine.is_held(self.key) {
             // Others were more urgent: that is not its peer's fault.
             let (patience, whose) = self.patience();
@@ -337,11 +334,6 @@ impl<S: Service + 'static> Exchange<S> {
             let _ = self.shared.ask_for_body(&mut state, self.key);
             state.wake();
         }
-    }
-
-    fn patience(&mut self) -> (&mut Patience, Whose<'_, S>) {
-        let whose = Whose { shard: self.shared.shard(), context: &self.shared.context };
-        (&mut self.patience, whose)
     }
 
     // ---- the end before its time -------------------------------------------------------------------------------------
@@ -386,6 +378,15 @@ impl<S: Service + 'static> Exchange<S> {
         self.scope = entered.leave().or(self.scope.take());
         self.stage = Stage::Done;
         answer
+    }
+}
+
+impl<S: Service + 'static> Patient for Exchange<S> {
+    type Service = S;
+
+    fn patience(&mut self) -> (&mut Patience, Whose<'_, S>) {
+        let whose = Whose { shard: self.shared.shard(), context: &self.shared.context };
+        (&mut self.patience, whose)
     }
 }
 

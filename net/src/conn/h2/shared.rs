@@ -12,7 +12,8 @@ use proto::h2::{CONTROL_BYTES_MIN, Code, Engine, Key, Limits};
 use proto::message::{BodyLength, Checked, WriteError};
 use shards::{Pass, Shard};
 
-use crate::conn::outbox::{Exhausted, Outbox};
+use crate::conn::Exhausted;
+use crate::conn::outbox::Outbox;
 use crate::conn::{Counted, HEAD_BYTES_USUAL};
 use crate::limits::{COPY_BODY_BYTES_MAX, DRAIN_BODY_BYTES_MAX};
 use crate::tcp::Outgoing;

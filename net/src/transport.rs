@@ -1,0 +1,171 @@
+//! [`Transport`]: what the bytes of a connection go through. Today that is TCP.
+//!
+//! The one idea: whoever speaks a protocol over it has one send on its way at a time, and does not see what becomes of its
+//! bytes below: a part that the kernel has left is sent again from here.
+
+use std::future::poll_fn;
+use std::net::{Shutdown, SocketAddr};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+
+use platform::{Buf, BufList, Chunk, Group, SocketOption};
+use proto::proxy::Ends;
+use shards::{Operation, Shard};
+
+use crate::limits::LINGER_BYTES_MAX;
+use crate::tcp::{Outgoing, sent, sent_bytes};
+use crate::{Peer, Result, TcpStream};
+
+/// What the bytes of a connection go through. Dropping it closes the connection once the kernel is done with what was started.
+#[derive(Debug)]
+pub struct Transport {
+    // In this order: what is in flight is given up before the socket closes.
+    sending: Option<Operation>,
+    tcp: TcpStream,
+}
+
+/// What the peer has taken of a send.
+pub(crate) struct Sent {
+    pub(crate) bytes: usize,
+    /// An empty list, if the send was one and has ended, for another use.
+    pub(crate) spare: Outgoing,
+}
+
+impl Transport {
+    /// The next bytes, as a lease on the shard's buffers; `None` once the peer has ended its side.
+    ///
+    /// Cancel safe: bytes are either returned or still there for the next call.
+    ///
+    /// Errors: the peer reset the connection, or it timed out; then every later call gives the same error.
+    pub async fn recv(&mut self) -> Result<Option<Chunk>> {
+        poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// [`recv`](Transport::recv) as a poll. The receive stays armed between calls.
+    #[inline]
+    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>>> {
+        self.tcp.poll_recv(cx)
+    }
+
+    /// Sends one buffer, whole.
+    ///
+    /// Not cancel safe: dropping the future may leave any part of the buffer unsent, or on its way; another send waits for that.
+    ///
+    /// Errors: the peer has reset the connection or this side has been shut down.
+    pub async fn send(&mut self, buf: impl Into<Buf>) -> Result<()> {
+        self.send_outgoing(Outgoing::One(buf.into())).await?;
+        Ok(())
+    }
+
+    /// Sends a list of buffers in order, whole, and leaves it empty for another use.
+    ///
+    /// Not cancel safe: as [`send`](Transport::send).
+    pub async fn send_all(&mut self, list: Box<BufList>) -> Result<Box<BufList>> {
+        match self.send_outgoing(Outgoing::Many(list)).await? {
+            Outgoing::Many(list) => Ok(list),
+            Outgoing::One(_) | Outgoing::Pipe(_) => Ok(Box::default()),
+        }
+    }
+
+    async fn send_outgoing(&mut self, outgoing: Outgoing) -> Result<Outgoing> {
+        let mut spare = Outgoing::default();
+        // One that was dropped may still be on its way.
+        while poll_fn(|cx| self.poll_sent(cx)).await?.is_some() {}
+        self.start_send(outgoing)?;
+        while let Some(sent) = poll_fn(|cx| self.poll_sent(cx)).await? {
+            spare = sent.spare;
+        }
+        Ok(spare)
+    }
+
+    /// Ends one or both directions.
+    ///
+    /// Errors: the connection is gone.
+    pub fn shutdown(&self, how: Shutdown) -> Result<()> {
+        self.tcp.shutdown(how)
+    }
+
+    /// The address of this side.
+    pub fn local_address(&self) -> Result<SocketAddr> {
+        self.tcp.local_address()
+    }
+
+    /// The address of the other side. One system call.
+    pub fn peer_address(&self) -> Result<SocketAddr> {
+        self.tcp.peer_address()
+    }
+
+    /// Sets an option of the socket. One system call.
+    pub fn set_option(&self, option: SocketOption) -> Result<()> {
+        self.tcp.set_option(option)
+    }
+
+    /// The shard that the connection belongs to.
+    #[inline]
+    pub fn shard(&self) -> &Shard {
+        self.tcp.shard()
+    }
+
+    /// Receives into large buffers from now on, while a large body comes, or into small ones.
+    pub(crate) fn draw_from(&mut self, group: Group) {
+        self.tcp.draw_from(group);
+    }
+
+    /// Both ends, as requests carry them; those that a proxy has named, if it has.
+    pub(crate) fn peer(&self, named: Option<Rc<Ends>>) -> Peer {
+        self.tcp.peer(false, named)
+    }
+
+    /// Starts a send. None may be [on its way](Transport::is_sending).
+    pub(crate) fn start_send(&mut self, outgoing: Outgoing) -> Result<()> {
+        self.sending = Some(self.tcp.start_send(outgoing)?);
+        Ok(())
+    }
+
+    /// Whether the last send has not ended, or its end has not been [taken](Transport::poll_sent).
+    #[inline]
+    pub(crate) fn is_sending(&self) -> bool {
+        self.sending.as_ref().is_some_and(|sending| !sending.is_spent())
+    }
+
+    /// What the peer has taken of the last send since this was last asked; `None` when nothing is on its way.
+    ///
+    /// Errors: the connection is gone.
+    pub(crate) fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Sent>>> {
+        let Some(sending) = &mut self.sending else { return Poll::Ready(Ok(None)) };
+        if sending.is_spent() {
+            self.sending = None;
+            return Poll::Ready(Ok(None));
+        }
+        let completion = ready!(sending.poll_next(cx));
+        self.sending = None;
+        let bytes = sent_bytes(&completion);
+        let mut rest = sent(completion)?;
+        if !rest.is_empty() {
+            self.start_send(std::mem::take(&mut rest))?;
+        }
+        Poll::Ready(Ok(Some(Sent { bytes, spare: rest })))
+    }
+
+    /// Asks not to be woken when the send on its way ends as it should: its memory goes back by itself, and nothing is on its way
+    /// any more. True if there is something to hear of it at once.
+    pub(crate) fn hush(&mut self, waker: &Waker) -> bool {
+        self.sending.as_mut().is_some_and(|sending| sending.hush(waker))
+    }
+
+    /// Reads over what the peer still sends, after `bytes`. Ready when that is the end of it, or as much as is waited for.
+    pub(crate) fn poll_read_over(&mut self, cx: &mut Context<'_>, bytes: &mut usize) -> Poll<()> {
+        loop {
+            match ready!(self.poll_recv(cx)) {
+                Ok(Some(chunk)) if *bytes + chunk.len() <= LINGER_BYTES_MAX => *bytes += chunk.len(),
+                _ => return Poll::Ready(()),
+            }
+        }
+    }
+}
+
+impl From<TcpStream> for Transport {
+    fn from(tcp: TcpStream) -> Self {
+        Transport { sending: None, tcp }
+    }
+}
