@@ -11,6 +11,7 @@
 
 mod exchange;
 mod shared;
+mod tunnel;
 
 use std::future::{Future, poll_fn};
 use std::net::Shutdown;
@@ -23,10 +24,11 @@ use platform::Chunk;
 use proto::h2::{self, Code, Engine, Event, Key, Role, Scratch};
 use proto::head::{HeadTable, Known};
 use proto::proxy::Ends;
-use shards::{Demand, Pass, Scope, Shard};
+use shards::{Demand, Pass, Shard};
 
 use self::exchange::{Exchange, Stage};
 use self::shared::{Shared, Slot};
+pub(crate) use self::tunnel::Tube;
 use super::input::{Input, Unfilled};
 use super::patience::{Patience, Patient, Side, Waits, Whose};
 use super::{Context, Counted, Exhausted, unavailable};
@@ -55,8 +57,18 @@ pub(super) fn serve<S: Service + 'static>(handed: Handed<S>) -> impl Future<Outp
     let peer = stream.peer(named);
     let shared = Rc::new(Shared::new(engine, context, peer, number, pass));
     let since = shard.now();
-    let mut connection =
-        Connection { stream, shared, input, table: None, patience, since, retires, requests: 0, refused: 0 };
+    let mut connection = Connection {
+        stream,
+        shared,
+        input,
+        table: None,
+        patience,
+        since,
+        retires,
+        requests: 0,
+        refused: 0,
+        knows_of_drain: false,
+    };
     async move {
         let ended = poll_fn(|cx| connection.poll(cx)).await;
         connection.stop_waiting();
@@ -101,6 +113,7 @@ struct Connection<S: Service + 'static> {
     requests: u32,
     /// Streams refused that have been counted.
     refused: u32,
+    knows_of_drain: bool,
 }
 
 /// Why a connection ends before its time. There is nobody left to tell.
@@ -184,6 +197,10 @@ impl<S: Service + 'static> Connection<S> {
 
     /// Begins the graceful end when the shard drains, or the connection has lasted as long as it may.
     fn see_drain(&mut self) {
+        if self.shard().is_draining() && !std::mem::replace(&mut self.knows_of_drain, true) {
+            // Tunnels end by themselves, when they see it.
+            self.shared.wake_all();
+        }
         if self.shared.state.borrow().engine.is_in_head() {
             // Whoever has just come may have a request on its way.
             return;
@@ -349,6 +366,11 @@ impl<S: Service + 'static> Connection<S> {
                 (Some(incoming), body)
             }
         };
+        // What a tunnel receives is no body of the request that asks for it.
+        let (body, tunnel) = match said.is_connect {
+            true => (Body::empty(), Some(body)),
+            false => (body, None),
+        };
         let request = Request::new(head, body, shared.peer.clone());
         let deadline = context.config.request_time_max.map(|time| self.shard().clock() + time);
         let demand = Demand { names: &SCOPE_NAMES, numbers: [shared.number, key.id()], deadline };
@@ -359,7 +381,9 @@ impl<S: Service + 'static> Connection<S> {
         let reply = context.service.call(request);
         let scope = entered.leave();
         let stage = match reply {
-            Reply::Ready(response) if scope.is_none() && is_whole(&response.content) && shared.has_room() => {
+            Reply::Ready(response)
+                if scope.is_none() && tunnel.is_none() && is_whole(&response.content) && shared.has_room() =>
+            {
                 match shared.respond(key, response)? {
                     None if said.end => {
                         shared.release(key);
@@ -372,14 +396,16 @@ impl<S: Service + 'static> Connection<S> {
             Reply::Ready(response) => Stage::Response(response),
             Reply::Later(future) => Stage::Handler(future),
         };
-        self.go_on(key, stage, Slot::new(key, incoming, said.expect_continue), demand, scope);
+        let slot = Slot::new(key, incoming, said.expect_continue);
+        let mut exchange = Exchange::new(Rc::clone(&shared), key, stage, demand, scope);
+        exchange.tunnel = tunnel;
+        self.go_on(slot, exchange);
         Ok(())
     }
 
     /// Makes a task of what does not end at once. Without room for one the stream is reset.
-    fn go_on(&mut self, key: Key, stage: Stage, slot: Slot, demand: Demand, scope: Option<Scope>) {
+    fn go_on(&mut self, slot: Slot, exchange: Exchange<S>) {
         self.shared.open(slot);
-        let exchange = Exchange::new(Rc::clone(&self.shared), key, stage, demand, scope);
         if let Err(error) = self.shard().spawn(exchange.run()).map(|task| task.detach()) {
             tracing::warn!("a request was given up: {error}");
         }
@@ -399,7 +425,7 @@ impl<S: Service + 'static> Connection<S> {
             false => Stage::Response(response),
         };
         let demand = Demand { names: &SCOPE_NAMES, numbers: [self.shared.number, key.id()], deadline: None };
-        self.go_on(key, stage, Slot::new(key, None, false), demand, None);
+        self.go_on(Slot::new(key, None, false), Exchange::new(Rc::clone(&self.shared), key, stage, demand, None));
         Ok(())
     }
 
@@ -480,7 +506,7 @@ impl<S: Service + 'static> Drop for Connection<S> {
 
 /// Whether nothing of it is still to come.
 fn is_whole(content: &Content) -> bool {
-    matches!(content, Content::Empty | Content::Full(_) | Content::Tunnel(_))
+    matches!(content, Content::Empty | Content::Full(_))
 }
 
 /// The block that the engine has decoded, as a lease of its own.

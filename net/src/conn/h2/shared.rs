@@ -235,13 +235,10 @@ impl<S: Service + 'static> Shared<S> {
     /// Writes an answer's head, and of what is there of its content as much as one frame takes and windows admit. Gives what
     /// is left. The outbox must have room.
     pub(super) fn respond(&self, key: Key, response: Response) -> Result<Option<Content>, Exhausted> {
-        let Response { mut status, mut headers, mut content, .. } = response;
-        if matches!(content, Content::Tunnel(_)) {
-            tracing::debug!("HTTP/2 has no tunnels here");
-            (status, headers, content) = (StatusCode::NOT_IMPLEMENTED, Headers::default(), Content::Empty);
-        }
+        let Response { status, headers, mut content, .. } = response;
         let length = match &content {
             Content::Empty => BodyLength::None,
+            Content::Tunnel(_) => BodyLength::Unknown,
             content => content.length().map_or(BodyLength::Unknown, BodyLength::Known),
         };
         let mut state = self.state.borrow_mut();
@@ -397,6 +394,17 @@ impl<S: Service + 'static> Shared<S> {
 
     pub(super) fn wake(&self) {
         self.state.borrow().wake();
+    }
+
+    /// Has all exchanges look about.
+    pub(super) fn wake_all(&self) {
+        self.state.borrow().slots.iter().flatten().for_each(Slot::wake);
+    }
+
+    /// Whether nobody reads on in a stream's body.
+    pub(super) fn is_forsaken(&self, key: Key) -> bool {
+        let mut state = self.state.borrow_mut();
+        state.slot(key).is_some_and(|slot| slot.incoming.as_ref().is_some_and(Incoming::is_forsaken))
     }
 
     /// Nobody is to read on in a stream's body; what is there is as good as read.
