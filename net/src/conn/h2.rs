@@ -11,6 +11,7 @@
 
 mod exchange;
 mod shared;
+mod streams;
 mod tunnel;
 
 use std::future::{Future, poll_fn};
@@ -27,7 +28,8 @@ use proto::proxy::Ends;
 use shards::{Demand, Pass, Shard};
 
 use self::exchange::{Exchange, Stage};
-use self::shared::{Shared, Slot};
+use self::shared::Shared;
+use self::streams::Slot;
 pub(crate) use self::tunnel::Tube;
 use super::input::{Input, Unfilled};
 use super::patience::{Patience, Patient, Side, Waits, Whose};
@@ -133,9 +135,9 @@ const CLIENT_LEFT: &str = "client disconnected";
 impl<S: Service + 'static> Connection<S> {
     /// Ready when the connection has ended, and all has been sent that there was to say.
     fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), End>> {
-        self.shared.attend(cx.waker());
+        self.shared.state.borrow_mut().attend(cx.waker());
         // Our settings go before everything else.
-        self.shared.gather()?;
+        self.gather()?;
         loop {
             self.see_drain();
             self.advance()?;
@@ -144,16 +146,16 @@ impl<S: Service + 'static> Connection<S> {
             {
                 if !received {
                     self.input = Input::default();
-                    self.shared.leave();
+                    self.shared.state.borrow_mut().leave();
                 }
                 continue;
             }
-            self.shared.gather()?;
+            self.gather()?;
             if self.poll_send(cx)? {
                 // There is room again, and what waited for it may be here already.
                 continue;
             }
-            if !self.stream.is_sending() && self.shared.is_over() {
+            if !self.stream.is_sending() && self.shared.state.borrow().is_over() {
                 return Poll::Ready(Ok(()));
             }
             self.input.settle(self.shared.context.supplies.pool());
@@ -183,7 +185,7 @@ impl<S: Service + 'static> Connection<S> {
     /// What the connection itself waits for; its exchanges have waits of their own.
     fn waits(&self) -> Waits {
         // Of a send that is hushed nobody knows; where that stands still, what comes next will.
-        let is_sending = self.shared.awaits_send() && self.stream.is_sending();
+        let is_sending = self.shared.state.borrow().awaits_send() && self.stream.is_sending();
         let state = self.shared.state.borrow();
         let engine = &state.engine;
         match () {
@@ -199,7 +201,7 @@ impl<S: Service + 'static> Connection<S> {
     fn see_drain(&mut self) {
         if self.shard().is_draining() && !std::mem::replace(&mut self.knows_of_drain, true) {
             // Tunnels end by themselves, when they see it.
-            self.shared.wake_all();
+            self.shared.state.borrow().wake_all();
         }
         if self.shared.state.borrow().engine.is_in_head() {
             // Whoever has just come may have a request on its way.
@@ -452,11 +454,15 @@ impl<S: Service + 'static> Connection<S> {
 
     // ---- sending -----------------------------------------------------------------------------------------------------
 
+    fn gather(&self) -> Result<(), Exhausted> {
+        self.shared.state.borrow_mut().gather(self.shared.means())
+    }
+
     /// Sends what is gathered, one send at a time. True if it has begun one: then there is room for more.
     fn poll_send(&mut self, cx: &mut TaskContext<'_>) -> Result<bool, End> {
         while self.stream.is_sending() {
             // Nobody need hear that it has left, unless something waits for that.
-            if !self.shared.awaits_send() && !self.stream.hush(cx.waker()) {
+            if !self.shared.state.borrow().awaits_send() && !self.stream.hush(cx.waker()) {
                 return Ok(false);
             }
             let Poll::Ready(sent) = self.stream.poll_sent(cx) else { return Ok(false) };
@@ -465,7 +471,8 @@ impl<S: Service + 'static> Connection<S> {
                 self.shared.context.supplies.reclaim(sent.spare);
             }
         }
-        let Some(outgoing) = self.shared.take_outbox() else { return Ok(false) };
+        let outgoing = self.shared.state.borrow_mut().take_outbox(self.shared.means());
+        let Some(outgoing) = outgoing else { return Ok(false) };
         self.shared.context.stats.bytes_sent.add(outgoing.bytes() as u64);
         self.stream.start_send(outgoing).map_err(|_| End::Broken)?;
         Ok(true)

@@ -10,7 +10,8 @@ use platform::Buf;
 use proto::h2::{Code, Key};
 use shards::{Alarm, Demand, Entered, Leased, Scope};
 
-use super::shared::{Refusal, Shared};
+use super::shared::Shared;
+use super::streams::Refusal;
 use super::tunnel::{Next, Outlet, Tube};
 use super::{CLIENT_LEFT, is_whole};
 use crate::conn::h1::TUNNEL_NAMES;
