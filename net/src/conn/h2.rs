@@ -9,6 +9,7 @@
 //! us hold is bounded by the engine: streams that wait for room in the outbox, data within its windows, and pings, settings and
 //! resets up to a few, after which a peer that does not read is told to calm down.
 
+pub(crate) mod client;
 mod exchange;
 mod shared;
 mod streams;
@@ -21,7 +22,7 @@ use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Instant;
 
 use http::StatusCode;
-use platform::Chunk;
+use platform::{Chunk, Pool};
 use proto::h2::{self, Code, Engine, Event, Key, Role, Scratch};
 use proto::head::{HeadTable, Known};
 use proto::proxy::Ends;
@@ -29,11 +30,11 @@ use shards::{Demand, Pass, Shard};
 
 use self::exchange::{Exchange, Stage};
 use self::shared::Shared;
-use self::streams::Slot;
+use self::streams::{Slot, feed};
 pub(crate) use self::tunnel::Tube;
 use super::input::{Input, Unfilled};
 use super::patience::{Patience, Patient, Side, Waits, Whose};
-use super::{Context, Counted, Exhausted, unavailable};
+use super::{Counted, Exhausted, unavailable};
 use crate::{Body, Content, Head, Reply, Request, Response, Service, Trailers, Transport};
 
 /// A connection that the loop of HTTP/1.1 has seen to be one of HTTP/2.
@@ -257,7 +258,7 @@ impl<S: Service + 'static> Connection<S> {
                 }
             };
             let has_block = matches!(step.event, Event::Head { .. } | Event::Trailers { .. });
-            let block = has_block.then(|| take_block(context, scratch)).transpose()?;
+            let block = has_block.then(|| take_block(context.supplies.pool(), scratch)).transpose()?;
             drop(lent);
             match step.event {
                 Event::NeedMore => {
@@ -282,20 +283,7 @@ impl<S: Service + 'static> Connection<S> {
                     let incoming = state.feeds(key, range.len(), &context.config.h2);
                     drop(state);
                     self.input.skip(range.start);
-                    match &incoming {
-                        // Nobody keeps what has been read at once, so it may lie in the receive buffer.
-                        Some(incoming) if incoming.is_wanted() && !range.is_empty() => {
-                            incoming.push(self.input.take(range.len()));
-                        }
-                        Some(incoming) => {
-                            let is_put = incoming.put(&self.input.as_slice()[..range.len()], context.supplies.pool());
-                            self.input.skip(range.len());
-                            if !is_put {
-                                return Err(End::Exhausted);
-                            }
-                        }
-                        None => self.input.skip(range.len()),
-                    }
+                    feed(&mut self.input, incoming.as_deref(), range.len(), context.supplies.pool())?;
                     self.input.skip(step.consumed - range.end);
                     if let Some(incoming) = incoming {
                         if end {
@@ -517,9 +505,9 @@ fn is_whole(content: &Content) -> bool {
 }
 
 /// The block that the engine has decoded, as a lease of its own.
-fn take_block<S>(context: &Context<S>, scratch: &Scratch) -> Result<Chunk, End> {
+fn take_block(pool: &Pool, scratch: &Scratch) -> Result<Chunk, Exhausted> {
     let block = scratch.block();
-    let mut chunk = context.supplies.pool().lease(block.len().max(1)).ok_or(End::Exhausted)?;
+    let mut chunk = pool.lease(block.len().max(1)).ok_or(Exhausted)?;
     chunk.put(block);
     Ok(chunk.freeze())
 }

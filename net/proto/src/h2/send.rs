@@ -7,7 +7,7 @@ use http::{Method, StatusCode};
 
 use super::engine::{Ending, Engine, Phase, Role};
 use super::frame::{self, FrameHead, HEAD_BYTES, PREFACE, flag, kind, setting};
-use super::limits::{DATA_BYTES_MAX, Limits};
+use super::limits::{DATA_BYTES_MAX, Limits, RESETS_MAX};
 use super::streams::{Key, Side};
 use crate::head::Known;
 use crate::hpack::{START_BYTES_MAX, field_bytes_max};
@@ -191,6 +191,7 @@ impl Engine {
             match Known::of(name) {
                 Known::Connection | Known::KeepAlive | Known::ProxyConnection | Known::TransferEncoding => {}
                 Known::Upgrade | Known::Host | Known::ContentLength => {}
+                Known::Te if !value.eq_ignore_ascii_case(b"trailers") => {}
                 known => writing.field(self, known, name, value),
             }
         }
@@ -213,6 +214,11 @@ impl Engine {
         self.peer.connects
     }
 
+    /// Whether a client has numbers left for further streams.
+    pub fn has_numbers(&self) -> bool {
+        self.next_id < frame::NUMBER_MAX
+    }
+
     /// Whether a client may open one more stream now.
     pub fn can_open(&self, limits: &Limits) -> bool {
         let max = self.peer.streams_max.min(u32::from(limits.streams_max)) as usize;
@@ -220,7 +226,9 @@ impl Engine {
             && self.phase != Phase::Closed
             && self.ending == Ending::No
             && self.streams.len() < max
-            && self.next_id < frame::NUMBER_MAX
+            && self.has_numbers()
+            // Whoever opens and resets lets the resets be written first.
+            && self.pending.resets.len() < RESETS_MAX / 2
     }
 
     /// Room for a field block that takes at most `bytes`, and for the heads of its frames.

@@ -1,19 +1,20 @@
-//! The streams of a connection of HTTP/2 and what it is about to send, what the one task that receives and
+//! The streams of a connection of HTTP/2 and what it is about to send, for either end: what the one task that receives and
 //! sends, and those that wait for something of a stream, have between them.
 
 use std::rc::Rc;
 use std::task::Waker;
 
-use platform::Buf;
 use platform::limits::CHUNK_BYTES_MAX;
+use platform::{Buf, Pool};
 use proto::h2::{CONTROL_BYTES_MIN, Code, Engine, Key, Limits};
 use proto::message::{Checked, WriteError};
 
+use crate::conn::input::Input;
 use crate::conn::outbox::{Outbox, Supplies};
 use crate::conn::{Exhausted, HEAD_BYTES_USUAL};
 use crate::limits::{COPY_BODY_BYTES_MAX, DRAIN_BODY_BYTES_MAX};
 use crate::tcp::Outgoing;
-use crate::{Headers, Incoming};
+use crate::{Head, Headers, Incoming};
 
 /// What the streams of a connection are served with.
 #[derive(Clone, Copy)]
@@ -55,6 +56,10 @@ pub(super) struct Slot {
     awaits_room: bool,
     /// Why the stream has ended before its time.
     ended: Option<&'static str>,
+    /// By which code it was reset.
+    pub(super) code: Option<Code>,
+    /// The head of the response, and the length that it declares.
+    pub(super) response: Option<(Head, Option<u64>)>,
     waker: Option<Waker>,
 }
 
@@ -83,6 +88,8 @@ impl Slot {
             sent: 0,
             awaits_room: false,
             ended: None,
+            code: None,
+            response: None,
             waker: None,
         }
     }
@@ -228,6 +235,14 @@ impl Streams {
         }
     }
 
+    /// The peer has not looked at requests above `last`, and will not.
+    pub(super) fn refuse_above(&mut self, last: u32) {
+        for slot in self.slots.iter_mut().flatten().filter(|slot| slot.key.id() > last) {
+            (slot.code, slot.ended, slot.piece) = (Some(Code::REFUSED_STREAM), Some("the peer takes no more"), None);
+            slot.wake();
+        }
+    }
+
     // ---- what is written ---------------------------------------------------------------------------------------------
 
     /// Lets the engine write into the outbox, with a chunk of its own if the present one has too little room.
@@ -365,4 +380,21 @@ impl Streams {
         let ended = self.ended;
         ended.or(self.slot(key)?.ended)
     }
+}
+
+/// Gives a reader the next bytes of the input, where they lie if it waits for them; with no reader they are read over.
+pub(super) fn feed(input: &mut Input, incoming: Option<&Incoming>, count: usize, pool: &Pool) -> Result<(), Exhausted> {
+    match incoming {
+        // Nobody keeps what has been read at once, so it may lie in the receive buffer.
+        Some(incoming) if incoming.is_wanted() && count > 0 => incoming.push(input.take(count)),
+        Some(incoming) => {
+            let is_put = incoming.put(&input.as_slice()[..count], pool);
+            input.skip(count);
+            if !is_put {
+                return Err(Exhausted);
+            }
+        }
+        None => input.skip(count),
+    }
+    Ok(())
 }
