@@ -1,4 +1,4 @@
-//! [`Transport`]: what the bytes of a connection go through: TCP, and perhaps TLS over it.
+//! [`Transport`]: what the bytes of a connection go through: TCP, TLS over it, or one stream of a connection of HTTP/2.
 //!
 //! The one idea: whoever speaks a protocol over it has one send on its way at a time, and does not see what becomes of its
 //! bytes below: a part that the kernel has left is sent again from here.
@@ -16,23 +16,29 @@ use rustls::pki_types::ServerName;
 use shards::sync::Permit;
 use shards::{Operation, Shard};
 
+use crate::conn::h2::Tube;
 use crate::limits::LINGER_BYTES_MAX;
 use crate::tcp::{Outgoing, sent, sent_bytes};
 use crate::tls::{Channel, Handshakes, Secured};
-use crate::{Peer, Result, TcpStream};
+use crate::{Error, Peer, Result, TcpStream};
 
 /// What the bytes of a connection go through. Dropping it closes the connection once the kernel is done with what was started.
 #[derive(Debug)]
-pub struct Transport {
-    // In this order: what is in flight is given up before the socket closes.
-    way: Way,
-    tcp: TcpStream,
-}
+pub struct Transport(Way);
 
-/// How they go: one send on its way at a time.
 #[derive(Debug)]
 enum Way {
-    Plain(Option<Operation>),
+    // In this order: what is in flight is given up before the socket closes.
+    Tcp { over: Over, tcp: TcpStream },
+    /// Boxed, so that connections need not have its room.
+    Stream(Box<Tube>),
+}
+
+/// What lies over TCP.
+#[derive(Debug)]
+enum Over {
+    /// Nothing but the send on its way.
+    Nothing(Option<Operation>),
     Tls(Box<Channel>),
 }
 
@@ -56,9 +62,10 @@ impl Transport {
     /// [`recv`](Transport::recv) as a poll. The receive stays armed between calls.
     #[inline]
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>>> {
-        match &mut self.way {
-            Way::Plain(_) => self.tcp.poll_recv(cx),
-            Way::Tls(tls) => tls.poll_recv(cx, &mut self.tcp),
+        match &mut self.0 {
+            Way::Tcp { over: Over::Nothing(_), tcp } => tcp.poll_recv(cx),
+            Way::Tcp { over: Over::Tls(tls), tcp } => tls.poll_recv(cx, tcp),
+            Way::Stream(tube) => tube.poll_recv(cx),
         }
     }
 
@@ -93,74 +100,91 @@ impl Transport {
         Ok(spare)
     }
 
-    /// Ends one or both directions. Over TLS the peer is told so first: that leaves as what follows is polled, or with the end
-    /// of the turn; and what it still sends comes all the same.
+    /// Ends one or both directions. Over TLS the peer is told first, by a send like others: both directions end with that one.
     ///
     /// Errors: the connection is gone.
     pub fn shutdown(&mut self, how: Shutdown) -> Result<()> {
-        match &mut self.way {
-            Way::Tls(tls) if how != Shutdown::Read => tls.close(&self.tcp),
-            _ => self.tcp.shutdown(how),
+        match &mut self.0 {
+            Way::Tcp { over: Over::Tls(tls), tcp } if how != Shutdown::Read => tls.close(tcp),
+            Way::Tcp { tcp, .. } => tcp.shutdown(how),
+            Way::Stream(tube) => tube.shutdown(how),
         }
     }
 
     /// Ready when the peer has been told that nothing more is sent, where there is a way to tell: over TLS.
     pub(crate) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Way::Tls(tls) = &mut self.way
-            && tls.close(&self.tcp).is_ok()
+        if let Way::Tcp { over: Over::Tls(tls), tcp } = &mut self.0
+            && tls.close(tcp).is_ok()
         {
-            while let Ok(Some(_)) = ready!(tls.poll_sent(cx, &mut self.tcp)) {}
+            while let Ok(Some(_)) = ready!(tls.poll_sent(cx, tcp)) {}
         }
         Poll::Ready(())
     }
 
     /// The address of this side.
     pub fn local_address(&self) -> Result<SocketAddr> {
-        self.tcp.local_address()
+        match &self.0 {
+            Way::Tcp { tcp, .. } => tcp.local_address(),
+            Way::Stream(tube) => tube.peer().local().ok_or(Error::Io(platform::Error::NotConnected)),
+        }
     }
 
     /// The address of the other side. One system call.
     pub fn peer_address(&self) -> Result<SocketAddr> {
-        self.tcp.peer_address()
+        match &self.0 {
+            Way::Tcp { tcp, .. } => tcp.peer_address(),
+            Way::Stream(tube) => tube.peer().remote().ok_or(Error::Io(platform::Error::NotConnected)),
+        }
     }
 
-    /// Sets an option of the socket. One system call.
+    /// Sets an option of the socket. One system call. A stream of a connection of HTTP/2 has none of its own.
     pub fn set_option(&self, option: SocketOption) -> Result<()> {
-        self.tcp.set_option(option)
+        match &self.0 {
+            Way::Tcp { tcp, .. } => tcp.set_option(option),
+            Way::Stream(_) => Err(Error::Io(platform::Error::Unsupported)),
+        }
     }
 
     /// The shard that the connection belongs to.
     #[inline]
     pub fn shard(&self) -> &Shard {
-        self.tcp.shard()
+        match &self.0 {
+            Way::Tcp { tcp, .. } => tcp.shard(),
+            Way::Stream(tube) => tube.peer().shard(),
+        }
     }
 
     /// Receives into large buffers from now on, while a large body comes, or into small ones.
     pub(crate) fn draw_from(&mut self, group: Group) {
-        self.tcp.draw_from(group);
+        if let Way::Tcp { tcp, .. } = &mut self.0 {
+            tcp.draw_from(group);
+        }
     }
 
     /// Both ends, as requests carry them; those that a proxy has named, if it has.
     pub(crate) fn peer(&self, named: Option<Rc<Ends>>) -> Peer {
-        self.tcp.peer(self.secured().cloned(), named)
-    }
-
-    /// Whether TLS is spoken.
-    #[inline]
-    pub(crate) fn is_secure(&self) -> bool {
-        matches!(self.way, Way::Tls(_))
-    }
-
-    /// What TLS has agreed on, if it is spoken.
-    pub fn secured(&self) -> Option<&Rc<Secured>> {
-        self.tls()?.secured()
+        match &self.0 {
+            Way::Tcp { tcp, .. } => tcp.peer(self.secured().cloned(), named),
+            Way::Stream(tube) => tube.peer().clone(),
+        }
     }
 
     fn tls(&self) -> Option<&Channel> {
-        match &self.way {
-            Way::Plain(_) => None,
-            Way::Tls(tls) => Some(tls),
+        match &self.0 {
+            Way::Tcp { over: Over::Tls(tls), .. } => Some(tls),
+            _ => None,
         }
+    }
+
+    /// Whether it is encrypted here.
+    #[inline]
+    pub(crate) fn is_secure(&self) -> bool {
+        self.tls().is_some()
+    }
+
+    /// What TLS has agreed on, if it is spoken here.
+    pub fn secured(&self) -> Option<&Rc<Secured>> {
+        self.tls()?.secured()
     }
 
     /// Whether what is received may have been sent before, by anybody: until the hand-shake is over.
@@ -169,28 +193,37 @@ impl Transport {
         self.tls().is_some_and(Channel::is_early)
     }
 
-    /// Shakes hands with a server, which is to prove that it is whom `name` names, and speaks TLS from then on.
-    ///
-    /// Not cancel safe: dropping the future leaves a hand-shake that nobody can go on with.
-    ///
-    /// Errors: it does not prove that, or does not speak TLS in a way that is spoken here; or the connection is gone.
-    pub async fn secure(mut self, config: Arc<ClientConfig>, name: ServerName<'static>) -> Result<Self> {
-        self.way = Way::Tls(Channel::connect(config, name, self.shard().pool())?);
-        poll_fn(|cx| self.poll_handshake(cx)).await?;
-        Ok(self)
-    }
-
     /// Whether the peer's side has ended without its last word, where TLS has one: then somebody may have cut off what was to
     /// follow.
     pub fn is_cut(&self) -> bool {
         self.tls().is_some_and(Channel::is_cut)
     }
 
+    /// Shakes hands with a server, which is to prove that it is whom `name` names, and speaks TLS from then on.
+    ///
+    /// Not cancel safe: dropping the future closes the connection.
+    ///
+    /// Errors: it does not prove that, or does not speak TLS in a way that is spoken here; or the connection is gone, or is a
+    /// stream of another.
+    pub async fn secure(mut self, config: Arc<ClientConfig>, name: ServerName<'static>) -> Result<Self> {
+        let channel = Channel::connect(config, name, self.shard().pool())?;
+        self.put_over(channel)?;
+        poll_fn(|cx| self.poll_handshake(cx)).await?;
+        Ok(self)
+    }
+
     /// Speaks TLS from here on, as a server; these bytes have come already.
     ///
     /// Errors: the configuration is of no use.
     pub(crate) fn accept(&mut self, handshakes: &Handshakes, place: Permit, received: Chunk) -> Result<()> {
-        self.way = Way::Tls(Channel::accept(handshakes, place, received)?);
+        self.put_over(Channel::accept(handshakes, place, received)?)
+    }
+
+    fn put_over(&mut self, channel: Box<Channel>) -> Result<()> {
+        match &mut self.0 {
+            Way::Tcp { over: over @ Over::Nothing(None), .. } => *over = Over::Tls(channel),
+            _ => return Err(Error::Io(platform::Error::Unsupported)),
+        }
         Ok(())
     }
 
@@ -198,17 +231,18 @@ impl Transport {
     ///
     /// Errors: the peer does not speak TLS in a way that is spoken here, or left.
     pub(crate) fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        match &mut self.way {
-            Way::Plain(_) => Poll::Ready(Ok(())),
-            Way::Tls(tls) => tls.poll_handshake(cx, &mut self.tcp),
+        match &mut self.0 {
+            Way::Tcp { over: Over::Tls(tls), tcp } => tls.poll_handshake(cx, tcp),
+            _ => Poll::Ready(Ok(())),
         }
     }
 
     /// Starts a send. None may be [on its way](Transport::is_sending).
     pub(crate) fn start_send(&mut self, outgoing: Outgoing) -> Result<()> {
-        match &mut self.way {
-            Way::Plain(sending) => *sending = Some(self.tcp.start_send(outgoing)?),
-            Way::Tls(tls) => tls.start_send(outgoing, &self.tcp)?,
+        match &mut self.0 {
+            Way::Tcp { over: Over::Nothing(sending), tcp } => *sending = Some(tcp.start_send(outgoing)?),
+            Way::Tcp { over: Over::Tls(tls), tcp } => tls.start_send(outgoing, tcp)?,
+            Way::Stream(tube) => tube.start_send(outgoing)?,
         }
         Ok(())
     }
@@ -216,9 +250,12 @@ impl Transport {
     /// Whether the last send has not ended, or its end has not been [taken](Transport::poll_sent).
     #[inline]
     pub(crate) fn is_sending(&self) -> bool {
-        match &self.way {
-            Way::Plain(sending) => sending.as_ref().is_some_and(|sending| !sending.is_spent()),
-            Way::Tls(tls) => tls.is_sending(),
+        match &self.0 {
+            Way::Tcp { over: Over::Nothing(sending), .. } => {
+                sending.as_ref().is_some_and(|sending| !sending.is_spent())
+            }
+            Way::Tcp { over: Over::Tls(tls), .. } => tls.is_sending(),
+            Way::Stream(tube) => tube.is_sending(),
         }
     }
 
@@ -226,21 +263,21 @@ impl Transport {
     ///
     /// Errors: the connection is gone.
     pub(crate) fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Sent>>> {
-        let sending = match &mut self.way {
-            Way::Plain(sending) => sending,
-            Way::Tls(tls) => return tls.poll_sent(cx, &mut self.tcp),
+        let (under_way, tcp) = match &mut self.0 {
+            Way::Tcp { over: Over::Nothing(sending), tcp } => (sending, tcp),
+            Way::Tcp { over: Over::Tls(tls), tcp } => return tls.poll_sent(cx, tcp),
+            Way::Stream(tube) => return tube.poll_sent(cx),
         };
-        let Some(operation) = sending else { return Poll::Ready(Ok(None)) };
-        if operation.is_spent() {
-            *sending = None;
+        let Some(sending) = under_way.as_mut().filter(|sending| !sending.is_spent()) else {
+            *under_way = None;
             return Poll::Ready(Ok(None));
-        }
-        let completion = ready!(operation.poll_next(cx));
-        *sending = None;
+        };
+        let completion = ready!(sending.poll_next(cx));
+        *under_way = None;
         let bytes = sent_bytes(&completion);
         let mut rest = sent(completion)?;
         if !rest.is_empty() {
-            *sending = Some(self.tcp.start_send(std::mem::take(&mut rest))?);
+            *under_way = Some(tcp.start_send(std::mem::take(&mut rest))?);
         }
         Poll::Ready(Ok(Some(Sent { bytes, spare: rest })))
     }
@@ -248,9 +285,12 @@ impl Transport {
     /// Asks not to be woken when the send on its way ends as it should: its memory goes back by itself, and nothing is on its way
     /// any more. True if there is something to hear of it at once.
     pub(crate) fn hush(&mut self, waker: &Waker) -> bool {
-        match &mut self.way {
-            Way::Plain(sending) => sending.as_mut().is_some_and(|sending| sending.hush(waker)),
-            Way::Tls(tls) => tls.hush(waker),
+        match &mut self.0 {
+            Way::Tcp { over: Over::Nothing(sending), .. } => {
+                sending.as_mut().is_some_and(|sending| sending.hush(waker))
+            }
+            Way::Tcp { over: Over::Tls(tls), .. } => tls.hush(waker),
+            Way::Stream(tube) => tube.hush(waker),
         }
     }
 
@@ -259,8 +299,12 @@ impl Transport {
     pub(crate) fn poll_read_over(&mut self, cx: &mut Context<'_>, bytes: &mut usize) -> Poll<()> {
         let closed = self.poll_close(cx);
         loop {
-            // Nobody cares what it means.
-            match ready!(self.tcp.poll_recv(cx)) {
+            let received = match &mut self.0 {
+                // Nobody cares what it means.
+                Way::Tcp { tcp, .. } => tcp.poll_recv(cx),
+                Way::Stream(tube) => tube.poll_recv(cx),
+            };
+            match ready!(received) {
                 Ok(Some(chunk)) if *bytes + chunk.len() <= LINGER_BYTES_MAX => *bytes += chunk.len(),
                 _ => return closed,
             }
@@ -270,6 +314,12 @@ impl Transport {
 
 impl From<TcpStream> for Transport {
     fn from(tcp: TcpStream) -> Self {
-        Transport { way: Way::Plain(None), tcp }
+        Transport(Way::Tcp { over: Over::Nothing(None), tcp })
+    }
+}
+
+impl From<Tube> for Transport {
+    fn from(tube: Tube) -> Self {
+        Transport(Way::Stream(Box::new(tube)))
     }
 }

@@ -83,7 +83,8 @@ pub(crate) fn serve<S: Service + 'static>(
         };
         let ended = match secured {
             Ok(true) => connection.run().await,
-            secured => secured.map(drop),
+            Ok(false) => Ok(()),
+            Err(end) => Err(end),
         };
         connection.stop_waiting();
         poll_fn(|cx| connection.poll_settled(cx)).await;
@@ -1116,7 +1117,7 @@ impl<'h> Iterator for Lines<'h> {
 
 /// What the scopes of requests are called.
 static SCOPE_NAMES: [&str; 2] = ["connection", "request"];
-static TUNNEL_NAMES: [&str; 2] = ["connection", "tunnel"];
+pub(super) static TUNNEL_NAMES: [&str; 2] = ["connection", "tunnel"];
 
 /// Why a request's scope is cancelled, in most cases.
 const CLIENT_LEFT: &str = "client disconnected";
