@@ -266,6 +266,12 @@ fn section_6_3_to_6_9_the_other_frames() {
         "1: GET here / end; 1: reset FRAME_SIZE_ERROR;",
         "1: reset FRAME_SIZE_ERROR;",
     );
+    check(
+        "6.4: what is idle cannot be reset",
+        &[get(1), frame(kind::PRIORITY, 0, 3, &[0; 4])],
+        "1: GET here / end; error FRAME_SIZE_ERROR",
+        "goaway 1 FRAME_SIZE_ERROR;",
+    );
     check("6.3: of an idle stream", &[frame(kind::PRIORITY, 0, 9, &[0; 5]), get(1)], "1: GET here / end;", "");
     check(
         "6.9: a stream's by nothing",
