@@ -116,7 +116,7 @@ impl Engine {
         let ends = !is_interim && (is_head || is_bodiless || matches!(body, BodyLength::None | BodyLength::Known(0)));
         let count = writing.finish(key.id, ends, self.peer.frame_bytes_max as usize);
         if !is_interim {
-            self.sent_head(key, ends, body);
+            self.sent_head(key, ends);
         }
         Ok(count)
     }
@@ -184,7 +184,7 @@ impl Engine {
         self.next_id += 2;
         let key = self.streams.open(id, (self.peer.stream_window as i32, limits.stream_window), limits);
         self.streams.get_mut(key).expect("it was opened").is_head = *method == Method::HEAD;
-        self.sent_head(key, ends, body);
+        self.sent_head(key, ends);
         Ok((key, count))
     }
 
@@ -209,10 +209,9 @@ impl Engine {
         Ok(Writing { out, count })
     }
 
-    fn sent_head(&mut self, key: Key, ends: bool, body: BodyLength) {
+    fn sent_head(&mut self, key: Key, ends: bool) {
         if let Some(stream) = self.streams.get_mut(key) {
             stream.sent = if ends { Side::Ended } else { Side::Body };
-            debug_assert!(!ends || !matches!(body, BodyLength::Unknown) || stream.is_head);
         }
         if ends {
             self.has_served();
@@ -297,7 +296,7 @@ impl Engine {
             }
         }
         let count = writing.finish(key.id, true, self.peer.frame_bytes_max as usize);
-        self.sent_head(key, true, BodyLength::None);
+        self.sent_head(key, true);
         Ok(count)
     }
 

@@ -648,3 +648,18 @@ fn responses_have_what_they_must_and_no_more() {
     );
     assert_eq!(respond(&mut end, 200, &[], BodyLength::None), Err(WriteError::NotExpected));
 }
+
+/// Whatever is declared of their bodies, which they do not have.
+#[test]
+fn answers_without_content_end_with_their_head() {
+    for status in [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED] {
+        for body in [BodyLength::None, BodyLength::Known(3), BodyLength::Unknown] {
+            let mut end = End::server();
+            end.tell(&get(1));
+            let (key, mut out) = (end.key(1), [0; 1024]);
+            let count = end.engine.respond(key, status, NOTHING, Standing::default(), body, &mut out).unwrap();
+            assert_eq!(frames(&out[..count]), "1: head end;");
+            assert!(!end.engine.can_send(key));
+        }
+    }
+}
