@@ -188,13 +188,13 @@ impl Engine {
         Ok((key, count))
     }
 
-    /// Whether a client may open one more stream now.
+    /// Whether a client may open one more stream now. One that was reset counts until the peer is [told](Engine::control).
     pub fn can_open(&self, limits: &Limits) -> bool {
         let max = self.peer.streams_max.min(u32::from(limits.streams_max)) as usize;
         self.role == Role::Client
             && self.phase != Phase::Closed
             && self.ending == Ending::No
-            && self.streams.len() < max
+            && self.streams.len() + self.pending.resets.len() < max
             && self.next_id < frame::NUMBER_MAX
     }
 

@@ -649,6 +649,26 @@ fn responses_have_what_they_must_and_no_more() {
     assert_eq!(respond(&mut end, 200, &[], BodyLength::None), Err(WriteError::NotExpected));
 }
 
+/// RFC 9113 section 5.1.2: to the peer a stream is open until it hears of its reset.
+#[test]
+fn a_new_stream_does_not_overtake_the_reset_that_makes_room_for_it() {
+    let mut client = End::new(Role::Client, Limits::default());
+    let (limits, mut out) = (client.limits.clone(), [0; 256]);
+    client.engine.control(&limits, &mut out);
+    client.tell(&frame(kind::SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 1]));
+    let mut ask = |end: &mut End| {
+        let asked =
+            end.engine.request(&Method::GET, false, b"here", b"/", NOTHING, BodyLength::None, &limits, &mut out);
+        asked.map(|(key, _)| key)
+    };
+    let key = ask(&mut client).unwrap();
+    assert_eq!(ask(&mut client), Err(WriteError::NotExpected));
+    client.engine.release(key, &Limits::default());
+    assert_eq!(ask(&mut client), Err(WriteError::NotExpected));
+    assert_eq!(client.said(), "1: reset CANCEL;");
+    assert!(ask(&mut client).is_ok());
+}
+
 /// Whatever is declared of their bodies, which they do not have.
 #[test]
 fn answers_without_content_end_with_their_head() {
