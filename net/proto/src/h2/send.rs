@@ -2,6 +2,9 @@
 //!
 //! The one idea: what is asked for once is written once. Heads and trailers are measured first, since a table that has
 //! been told of a field cannot be untold; so [`WriteError::Full`] means: a larger slice, please; nothing has happened.
+//!
+//! What the peer has set holds for it from our acknowledgement on (RFC 9113 section 6.5.3), and so that goes first, whoever
+//! writes next.
 
 use http::{Method, StatusCode};
 
@@ -57,6 +60,8 @@ const STATUSES: [u16; 7] = [200, 204, 206, 304, 400, 404, 500];
 
 /// A head that is being written.
 struct Writing<'o> {
+    /// What was written before.
+    before: usize,
     out: &'o mut [u8],
     count: usize,
 }
@@ -201,12 +206,24 @@ impl Engine {
     /// Room for a field block that takes at most `bytes`, and for the heads of its frames.
     fn begin_block<'o>(&mut self, bytes: usize, out: &'o mut [u8]) -> Result<Writing<'o>, WriteError> {
         let bytes = START_BYTES_MAX + bytes;
-        let frames = 1 + bytes / self.peer.frame_bytes_max as usize;
+        let frames = usize::from(self.pending.settings_acks) + 1 + bytes / self.peer.frame_bytes_max as usize;
         if out.len() < bytes + frames * HEAD_BYTES {
             return Err(WriteError::Full);
         }
+        let before = self.acknowledge(out);
+        let out = &mut out[before..];
         let count = HEAD_BYTES + self.encoder.begin(&mut out[HEAD_BYTES..]);
-        Ok(Writing { out, count })
+        Ok(Writing { before, out, count })
+    }
+
+    /// Acknowledges the settings that have come, before anything is written that they concern. There must be room.
+    #[inline]
+    fn acknowledge(&mut self, out: &mut [u8]) -> usize {
+        let mut count = 0;
+        for _ in 0..std::mem::take(&mut self.pending.settings_acks) {
+            count += frame::put(&mut out[count..], kind::SETTINGS, flag::ACK, 0, &[]).expect("it was looked at");
+        }
+        count
     }
 
     fn sent_head(&mut self, key: Key, ends: bool) {
@@ -254,7 +271,8 @@ impl Engine {
     /// Writes what goes before a piece of a stream's data, of which there are `available` bytes, and says how many of them
     /// may follow: none while a window is shut, and nothing is written then. The end needs no window, if it comes by itself.
     ///
-    /// Errors: the stream has ended or was reset, or the slice has fewer than nine bytes.
+    /// Errors: the stream has ended or was reset, or the slice is too small: [`CONTROL_BYTES_MIN`](super::CONTROL_BYTES_MIN)
+    /// is enough.
     pub fn data(&mut self, key: Key, available: usize, is_last: bool, out: &mut [u8]) -> Result<Data, WriteError> {
         let stream = self.streams.get_mut(key).filter(|stream| stream.sent == Side::Body && !stream.is_reset);
         let stream = stream.ok_or(WriteError::NotExpected)?;
@@ -264,9 +282,10 @@ impl Engine {
         if count == 0 && !end {
             return Ok(Data { head: 0, count: 0, end: false });
         }
-        let out = out.get_mut(..HEAD_BYTES).ok_or(WriteError::Full)?;
+        if out.len() < HEAD_BYTES * (1 + usize::from(self.pending.settings_acks)) {
+            return Err(WriteError::Full);
+        }
         let flags = if end { flag::END_STREAM } else { 0 };
-        FrameHead { length: count, kind: kind::DATA, flags, stream: key.id }.write(out);
         stream.send_window -= count as i32;
         self.send_window -= count as i32;
         self.updates = (self.updates + UPDATES_PER_FRAME).min(UPDATES_MAX);
@@ -274,7 +293,9 @@ impl Engine {
             stream.sent = Side::Ended;
             self.has_served();
         }
-        Ok(Data { head: HEAD_BYTES, count, end })
+        let before = self.acknowledge(out);
+        FrameHead { length: count, kind: kind::DATA, flags, stream: key.id }.write(&mut out[before..]);
+        Ok(Data { head: before + HEAD_BYTES, count, end })
     }
 
     /// Ends a stream's data with trailer fields, in lower case. Those that may not stand there are left out.
@@ -487,12 +508,12 @@ impl Writing<'_> {
 
     /// Writes the heads of the frames, and says what all takes.
     fn finish(self, stream: u32, ends: bool, frame_bytes_max: usize) -> usize {
-        let (out, mut block) = (self.out, self.count - HEAD_BYTES);
+        let (before, out, mut block) = (self.before, self.out, self.count - HEAD_BYTES);
         let end_stream = if ends { flag::END_STREAM } else { 0 };
         if block <= frame_bytes_max {
             let flags = end_stream | flag::END_HEADERS;
             FrameHead { length: block, kind: kind::HEADERS, flags, stream }.write(out);
-            return self.count;
+            return before + self.count;
         }
         FrameHead { length: frame_bytes_max, kind: kind::HEADERS, flags: end_stream, stream }.write(out);
         let mut at = HEAD_BYTES + frame_bytes_max;
@@ -506,6 +527,6 @@ impl Writing<'_> {
             at += HEAD_BYTES + length;
             block -= length;
         }
-        at
+        before + at
     }
 }

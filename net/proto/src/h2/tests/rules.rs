@@ -541,6 +541,29 @@ fn what_is_sent_keeps_to_the_windows() {
     assert_eq!(end.engine.pick(), Some(key));
 }
 
+/// RFC 9113 section 6.5.3: the peer insists on what it has set, and may be sent what it admits, from then on. So nothing that
+/// its settings concern overtakes the acknowledgement.
+#[test]
+fn settings_are_acknowledged_before_they_are_used() {
+    let mut end = End::server();
+    let window = |size: u8| frame(kind::SETTINGS, 0, 0, &[0, 4, 0, 0, 0, size]);
+    let table = |size: u8| frame(kind::SETTINGS, 0, 0, &[0, 1, 0, 0, size, 0]);
+    end.tell(&[window(0), get(1), table(0)].concat());
+    let (key, mut out) = (end.key(1), [0; 1024]);
+    let unknown = BodyLength::Unknown;
+    let count = end.engine.respond(key, StatusCode::OK, NOTHING, Standing::default(), unknown, &mut out).unwrap();
+    assert_eq!(frames(&out[..count]), "settings ack; settings ack; 1: head;");
+    end.tell(&window(5));
+    assert_eq!(end.engine.data(key, 3, false, &mut out[..17]), Err(WriteError::Full));
+    assert_eq!(end.engine.data(key, 3, false, &mut out), Ok(Data { head: 18, count: 3, end: false }));
+    assert_eq!(frames(&out[..9]), "settings ack;");
+    // RFC 7541 section 6.3: a larger table is announced to one who knows that we know.
+    end.tell(&table(16));
+    let count = end.engine.trailers(key, [("x", "y")], &mut out).unwrap();
+    assert_eq!(frames(&out[..count]), "settings ack; 1: head end;");
+    assert_eq!(end.said(), "");
+}
+
 #[test]
 fn the_urgent_are_first_and_the_incremental_take_turns() {
     let mut end = End::server();
