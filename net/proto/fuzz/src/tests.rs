@@ -61,6 +61,31 @@ fn h1_server_vs_hyper() {
 }
 
 #[test]
+fn h2_server() {
+    check("h2_server");
+}
+
+#[test]
+fn h2_client() {
+    check("h2_client");
+}
+
+#[test]
+fn h2_frames() {
+    check("h2_frames");
+}
+
+#[test]
+fn hpack_decoder() {
+    check("hpack_decoder");
+}
+
+#[test]
+fn hpack_round_trip() {
+    check("hpack_round_trip");
+}
+
+#[test]
 fn proxy() {
     check("proxy");
 }
