@@ -12,26 +12,27 @@ pub fn hpack_decoder(input: &[u8]) {
     // Longer ones might not have room, and to the plain one there is no such thing.
     let mut script = Script(&input[..input.len().min(TABLE_BYTES)]);
     let (mut decoder, mut plain) = (Decoder::new(), plain::Decoder::new(TABLE_BYTES));
+    let room = &mut [0; ROOM_BYTES];
     while !script.is_over() {
         let count = match script.below(256) {
             255 => usize::MAX,
             count => count,
         };
-        if !check(&mut decoder, &mut plain, script.take(count)) {
+        if !check(&mut decoder, &mut plain, room, script.take(count)) {
             return;
         }
     }
     for place in 0..=plain.len() {
         let index = 62 + place;
         let block: &[u8] = if index < 127 { &[0x80 | index as u8] } else { &[0xff, (index - 127) as u8] };
-        assert_eq!(check(&mut decoder, &mut plain, block), place < plain.len(), "entry {place}");
+        assert_eq!(check(&mut decoder, &mut plain, room, block), place < plain.len(), "entry {place}");
     }
 }
 
 /// Whether both take a block; they agree.
 #[track_caller]
-fn check(decoder: &mut Decoder, plain: &mut plain::Decoder, block: &[u8]) -> bool {
-    let ours = decode(decoder, block);
+fn check(decoder: &mut Decoder, plain: &mut plain::Decoder, room: &mut [u8], block: &[u8]) -> bool {
+    let ours = decode(decoder, room, block);
     let expect = plain.decode(block);
     match (&ours, &expect) {
         (Ok(ours), Ok(expect)) => assert_eq!(ours, expect, "{}", block.escape_ascii()),
@@ -58,10 +59,13 @@ impl Sink for All {
     }
 }
 
-fn decode(decoder: &mut Decoder, block: &[u8]) -> Result<Vec<plain::Field>, proto::hpack::Error> {
-    let (mut room, mut all) = ([0; 4 * TABLE_BYTES], All::default());
-    decoder.decode(block, &mut Arena::new(&mut room), &mut all).map(|()| all.0)
+fn decode(decoder: &mut Decoder, room: &mut [u8], block: &[u8]) -> Result<Vec<plain::Field>, proto::hpack::Error> {
+    let mut all = All::default();
+    decoder.decode(block, &mut Arena::new(room), &mut all).map(|()| all.0)
 }
+
+/// For a field of the table, and one that is written out.
+const ROOM_BYTES: usize = 4 * TABLE_BYTES;
 
 /// Fields of any kind, with tables of any size that changes, are decoded to what they were, take no more room than was
 /// said, and keep to the size that was granted.
@@ -69,7 +73,7 @@ pub fn hpack_round_trip(input: &[u8]) {
     let mut script = Script(input);
     let (mut encoder, mut decoder) = (Encoder::new(), Decoder::new());
     let mut plain = plain::Decoder::new(TABLE_BYTES);
-    let mut out = vec![0; 16 * 1024];
+    let (out, room) = (&mut [0; 16 * 1024], &mut [0; ROOM_BYTES]);
     while !script.is_over() {
         if script.once_in(4) {
             let size = match script.pick(&SIZES) {
@@ -86,7 +90,7 @@ pub fn hpack_round_trip(input: &[u8]) {
             count += field(&mut encoder, &mut script, &mut fields, &mut out[count..]);
         }
         let block = &out[..count];
-        assert_eq!(decode(&mut decoder, block).as_ref(), Ok(&fields), "{}", block.escape_ascii());
+        assert_eq!(decode(&mut decoder, room, block).as_ref(), Ok(&fields), "{}", block.escape_ascii());
         assert_eq!(plain.decode(block).as_ref(), Ok(&fields), "{}", block.escape_ascii());
     }
 }

@@ -87,11 +87,14 @@ impl End {
             self.is_over = true;
             return false;
         }
-        self.witness.hear(&self.input[..step.consumed]);
         let goes_on = step.event != Event::NeedMore;
+        if !goes_on && step.consumed == 0 {
+            assert!(self.input.len() < FRAME_BYTES_MAX + 9, "what is not consumed is less than a frame");
+            return false;
+        }
+        self.witness.hear(&self.input[..step.consumed]);
         self.happen(&step.event);
         self.input.drain(..step.consumed);
-        assert!(goes_on || self.input.len() < FRAME_BYTES_MAX + 9, "what is not consumed is less than a frame");
         self.check();
         goes_on
     }

@@ -12,6 +12,7 @@ pub(crate) struct Malformed;
 pub(crate) struct Decoder {
     /// The newest is the first.
     entries: VecDeque<Field>,
+    size: usize,
     size_max: usize,
     granted: usize,
     /// The smallest size that was granted since the last block, if the table must come down to it (section 4.2).
@@ -20,7 +21,7 @@ pub(crate) struct Decoder {
 
 impl Decoder {
     pub(crate) fn new(granted: usize) -> Decoder {
-        Decoder { entries: VecDeque::new(), size_max: 4096.min(granted), granted, required: None }
+        Decoder { entries: VecDeque::new(), size: 0, size_max: 4096.min(granted), granted, required: None }
     }
 
     /// The peer has taken note of another bound of the table.
@@ -71,6 +72,7 @@ impl Decoder {
             };
             let (value, rest) = string(rest)?;
             if bits == 6 {
+                self.size += size(&name, &value);
                 self.entries.push_front((name.clone(), value.clone()));
                 self.evict();
             }
@@ -90,11 +92,17 @@ impl Decoder {
 
     /// Section 4.4: so one that is too large empties the table.
     fn evict(&mut self) {
-        let size = |(name, value): &Field| name.len() + value.len() + 32;
-        while self.entries.iter().map(size).sum::<usize>() > self.size_max {
-            self.entries.pop_back();
+        while self.size > self.size_max
+            && let Some((name, value)) = self.entries.pop_back()
+        {
+            self.size -= size(&name, &value);
         }
     }
+}
+
+/// Section 4.1.
+fn size(name: &[u8], value: &[u8]) -> usize {
+    name.len() + value.len() + 32
 }
 
 /// Section 5.1. Numbers of more than 32 bits, and with more bytes than these take, are nobody's.
@@ -129,34 +137,44 @@ fn string(input: &[u8]) -> Result<(Vec<u8>, &[u8]), Malformed> {
 /// The code is canonical: among codes of one length they count up with the bytes, and go on from those that are shorter.
 fn huffman(text: &[u8]) -> Result<Vec<u8>, Malformed> {
     let mut decoded = Vec::new();
-    let (mut code, mut bits, mut first) = (0_u32, 0_u8, 0);
+    // The code so far, and how many places there are before it among codes of its length and among all symbols.
+    let (mut code, mut bits, mut first, mut before) = (0_usize, 0, 0, 0);
     for bit in text.iter().flat_map(|byte| (0..8).rev().map(move |place| byte >> place & 1)) {
-        code = code << 1 | u32::from(bit);
+        code = code << 1 | usize::from(bit);
         bits += 1;
         first <<= 1;
-        let of_these = COUNTS[usize::from(bits)];
-        if code - first < of_these {
-            let mut symbols = (0..=256).filter(|&symbol: &usize| LENGTHS[symbol] == bits);
-            let symbol = symbols.nth((code - first) as usize).expect("there are as many");
-            decoded.push(u8::try_from(symbol).map_err(|_| Malformed)?);
-            (code, bits, first) = (0, 0, 0);
+        if code - first < COUNTS[bits] {
+            decoded.push(u8::try_from(SYMBOLS[before + code - first]).map_err(|_| Malformed)?);
+            (code, bits, first, before) = (0, 0, 0, 0);
         } else {
-            first += of_these;
+            first += COUNTS[bits];
+            before += COUNTS[bits];
         }
     }
     // What is left is the beginning of the end's code, which is of ones.
     if bits < 8 && code == (1 << bits) - 1 { Ok(decoded) } else { Err(Malformed) }
 }
 
-/// How many codes are of so many bits.
-const COUNTS: [u32; 31] = {
-    let (mut counts, mut symbol) = ([0; 31], 0);
-    while symbol < LENGTHS.len() {
-        counts[LENGTHS[symbol] as usize] += 1;
-        symbol += 1;
+/// How many codes are of so many bits, and whose they are, the shortest first.
+const CODES: ([usize; 31], [u16; 257]) = {
+    let (mut counts, mut symbols, mut place) = ([0; 31], [0; 257], 0);
+    let mut bits = 0;
+    while bits < counts.len() {
+        let mut symbol = 0;
+        while symbol < LENGTHS.len() {
+            if LENGTHS[symbol] as usize == bits {
+                counts[bits] += 1;
+                symbols[place] = symbol as u16;
+                place += 1;
+            }
+            symbol += 1;
+        }
+        bits += 1;
     }
-    counts
+    (counts, symbols)
 };
+static COUNTS: [usize; 31] = CODES.0;
+static SYMBOLS: [u16; 257] = CODES.1;
 
 /// Bits of each byte's code, and last of the end's (appendix B).
 #[rustfmt::skip]
