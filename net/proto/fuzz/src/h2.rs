@@ -3,6 +3,9 @@
 mod end;
 mod frame;
 mod frames;
+mod message;
+mod talk;
+mod theirs;
 mod witness;
 
 use proto::h2::{Limits, Role};
@@ -10,6 +13,7 @@ use proto::h2::{Limits, Role};
 use self::end::End;
 pub use self::frames::h2_frames;
 pub(crate) use self::frames::sent;
+pub use self::talk::{h2_client_vs_h2, h2_server_vs_h2};
 use crate::cut::{Cut, Random};
 
 /// A server is sent any bytes: no panic, one verdict and one answer whatever the cuts, and nothing said that may not be.

@@ -10,6 +10,8 @@
 //!   disagreement that we understand stands in a list with its clause; any other is a finding.
 //! - [`h2_server`], [`h2_client`]: the engine of HTTP/2, however its input was cut; [`h2_frames`]: a peer that sends what
 //!   mostly may be sent, and an owner that takes its time. Beside all of them a witness reads what the engine says.
+//! - [`h2_server_vs_h2`], [`h2_client_vs_h2`]: conversations in order with the crate `h2` at the other end, each as the input
+//!   says: requests, bodies, trailers, resets, settings, windows, pings. What one has sent the other has received.
 //! - [`hpack_decoder`], [`hpack_round_trip`]: field compression, beside a decoder written as the RFC is.
 //! - [`proxy`]: the header that a proxy sends first, beside a writer of such headers.
 
@@ -39,7 +41,7 @@ mod wire;
 
 pub use chunked::h1_chunked;
 pub use client::h1_client;
-pub use h2::{h2_client, h2_frames, h2_server};
+pub use h2::{h2_client, h2_client_vs_h2, h2_frames, h2_server, h2_server_vs_h2};
 pub use heads::h1_head_vs_httparse;
 pub use hpack::{hpack_decoder, hpack_round_trip};
 pub use peer::h1_server_vs_hyper;
@@ -51,7 +53,7 @@ pub use server::h1_server;
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("h1_server", h1_server),
     ("h1_client", h1_client),
     ("h1_chunked", h1_chunked),
@@ -60,6 +62,8 @@ pub const TARGETS: [(&str, Target); 11] = [
     ("h2_server", h2_server),
     ("h2_client", h2_client),
     ("h2_frames", h2_frames),
+    ("h2_server_vs_h2", h2_server_vs_h2),
+    ("h2_client_vs_h2", h2_client_vs_h2),
     ("hpack_decoder", hpack_decoder),
     ("hpack_round_trip", hpack_round_trip),
     ("proxy", proxy),

@@ -17,7 +17,7 @@ pub fn of(name: &str) -> Vec<Vec<u8>> {
         "proxy" => proxy_headers(),
         "h2_server" => h2_bytes(Role::Server),
         "h2_client" => h2_bytes(Role::Client),
-        "h2_frames" | "hpack_round_trip" => choices(),
+        "h2_frames" | "h2_server_vs_h2" | "h2_client_vs_h2" | "hpack_round_trip" => choices(),
         "hpack_decoder" => hpack_blocks(),
         _ => requests.collect(),
     };

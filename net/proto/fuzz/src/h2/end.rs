@@ -10,8 +10,10 @@ use proto::h1::{BodyLength, WriteError};
 use proto::h2::{CONTROL_BYTES_MIN, Code, Engine, Event, FRAME_BYTES_MAX, Key, Limits, Role, Scratch, Standing};
 use proto::head::{Fields, HeadTable};
 
+use super::message::{Message, check_piece, piece, sorted};
 use super::witness::Witness;
 use crate::cut::check_field;
+use crate::hpack::plain::Field;
 
 pub(super) struct End {
     pub(super) engine: Engine,
@@ -28,6 +30,8 @@ pub(super) struct End {
     /// What was sent.
     pub(super) wire: Vec<u8>,
     pub(super) is_over: bool,
+    /// What was received, if someone compares it, and sends bodies that can be compared.
+    pub(super) messages: Option<BTreeMap<u32, Message>>,
 }
 
 /// A stream that the owner has in hand.
@@ -37,6 +41,7 @@ pub(super) struct Exchange {
     /// Bytes that are still to be sent, and whether trailers follow.
     left: usize,
     trails: bool,
+    sent: usize,
     pub(super) unread: usize,
     received: usize,
     has_ended: bool,
@@ -59,6 +64,7 @@ impl End {
             told: String::new(),
             wire: Vec::new(),
             is_over: false,
+            messages: None,
             limits,
         }
     }
@@ -100,6 +106,7 @@ impl End {
     }
 
     fn happen(&mut self, event: &Event) {
+        self.note(event);
         let block = self.scratch.block();
         match event {
             Event::NeedMore | Event::Closed => {}
@@ -158,6 +165,42 @@ impl End {
         }
     }
 
+    /// Notes a message as it comes.
+    fn note(&mut self, event: &Event) {
+        let Some(messages) = &mut self.messages else { return };
+        let (block, table) = (self.scratch.block(), &self.table);
+        let owned = |fields: &Fields| fields.iter(block).map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
+        match event {
+            Event::Head { key, head } => {
+                let mut fields: Vec<Field> = owned(table.fields());
+                let mut pseudo = |name: &str, value: &[u8]| fields.push((name.into(), value.into()));
+                if self.witness.role() == Role::Server {
+                    pseudo(":method", table.method().as_str().as_bytes());
+                    pseudo(":scheme", table.scheme(block).unwrap_or_default());
+                    pseudo(":authority", table.authority(block));
+                    pseudo(":path", table.target(block));
+                } else {
+                    pseudo(":status", table.status().as_str().as_bytes());
+                }
+                let message = messages.entry(key.id()).or_default();
+                message.heads.push(sorted(fields));
+                message.has_ended = head.end;
+            }
+            Event::Data { key, range, end } => {
+                let message = messages.entry(key.id()).or_default();
+                check_piece(key.id(), message.bytes, &self.input[range.clone()]);
+                message.bytes += range.len();
+                message.has_ended = *end;
+            }
+            Event::Trailers { key } => {
+                let message = messages.entry(key.id()).or_default();
+                (message.trailers, message.has_ended) = (sorted(owned(table.trailers())), true);
+            }
+            Event::Reset { key, code } => messages.entry(key.id()).or_default().reset = Some(code.0),
+            _ => {}
+        }
+    }
+
     /// What the engine holds is bounded.
     fn check(&self) {
         assert_eq!(self.engine.stream_count(), self.exchanges.len());
@@ -176,9 +219,9 @@ impl End {
         self.exchanges.iter().filter(|(_, exchange)| !exchange.is_answered).map(|(&id, _)| id).collect()
     }
 
-    /// Answers a request in one way or another.
+    /// Answers a request in one way or another, once.
     pub(super) fn answer(&mut self, id: u32, choose: Choose<'_>) {
-        let Some(exchange) = self.exchanges.get_mut(&id) else { return };
+        let Some(exchange) = self.exchanges.get_mut(&id).filter(|exchange| !exchange.is_answered) else { return };
         let key = exchange.key;
         if !exchange.is_reset && choose(8) == 7 {
             let status = [StatusCode::CONTINUE, StatusCode::EARLY_HINTS][choose(2)];
@@ -301,7 +344,11 @@ impl End {
                 self.witness.say(before);
                 self.witness.say_data(head, data.count);
                 self.wire.extend_from_slice(&out[..data.head]);
-                self.wire.resize(self.wire.len() + data.count, b'd');
+                match self.messages {
+                    Some(_) => self.wire.extend(piece(key.id(), exchange.sent, data.count)),
+                    None => self.wire.resize(self.wire.len() + data.count, b'd'),
+                }
+                exchange.sent += data.count;
             }
             if data.end {
                 continue;
@@ -324,7 +371,17 @@ impl End {
 
 impl Exchange {
     fn new(key: Key, is_answered: bool, has_ended: bool) -> Exchange {
-        Exchange { key, is_answered, left: 0, trails: false, unread: 0, received: 0, has_ended, is_reset: false }
+        Exchange {
+            key,
+            is_answered,
+            left: 0,
+            trails: false,
+            sent: 0,
+            unread: 0,
+            received: 0,
+            has_ended,
+            is_reset: false,
+        }
     }
 }
 

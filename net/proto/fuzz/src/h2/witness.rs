@@ -9,6 +9,7 @@ use proto::h2::{FRAME_BYTES_MAX, Limits, Role};
 use proto::hpack::TABLE_BYTES;
 
 use super::frame::{FrameHead, PREFACE, flag, kind, number, setting};
+use super::message::{Message, sorted};
 use crate::hpack::plain;
 
 pub(super) struct Witness {
@@ -50,6 +51,8 @@ pub(super) struct Line {
     pub(super) heard_head: bool,
     said: Said,
     is_reset: bool,
+    /// What was said, and what a reset was said with.
+    pub(super) message: Message,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,6 +164,7 @@ impl Witness {
             heard_head: false,
             said: Said::Nothing,
             is_reset: false,
+            message: Message::default(),
         };
         self.streams.insert(id, line);
     }
@@ -200,8 +204,10 @@ impl Witness {
         line.send_window -= length;
         self.send_window -= length;
         assert!(length == 0 || line.send_window >= 0 && self.send_window >= 0, "{id}: more than the windows admit");
+        line.message.bytes += count;
         if head.has(flag::END_STREAM) {
             line.said = Said::All;
+            line.message.has_ended = true;
         }
     }
 
@@ -224,6 +230,7 @@ impl Witness {
                 assert!(id != 0 && id % 2 == 1 && id <= self.last, "{id} is reset, which nobody has opened");
                 if let Some(line) = self.streams.get_mut(&id) {
                     line.is_reset = true;
+                    line.message.reset.get_or_insert(number(payload));
                 }
             }
             kind::SETTINGS if head.has(flag::ACK) => {
@@ -310,6 +317,11 @@ impl Witness {
             crate::cut::check_field(name, value);
             assert!(!name.iter().any(u8::is_ascii_uppercase), "{}", name.escape_ascii());
             assert!(!OF_THE_CONNECTION.contains(&&name[..]), "{}", name.escape_ascii());
+        }
+        line.message.has_ended = ends;
+        match pseudo {
+            0 => line.message.trailers = sorted(fields),
+            _ => line.message.heads.push(sorted(fields)),
         }
     }
 
