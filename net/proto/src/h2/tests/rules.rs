@@ -356,7 +356,12 @@ fn section_8_requests_that_are_well_formed() {
         (
             "crumbs",
             with(&[("cookie", "a=1"), ("x", "y"), ("cookie", "b=2"), ("cookie", "")]),
-            "1: GET here / cookie=a=1; b=2;  x=y end;",
+            "1: GET here / cookie=a=1; b=2 x=y end;",
+        ),
+        (
+            "empty crumbs",
+            with(&[("cookie", ""), ("cookie", "a=1"), ("cookie", ""), ("cookie", "b=2"), ("cookie", "")]),
+            "1: GET here / cookie=a=1; b=2 end;",
         ),
     ] {
         check(clause, &[head(1, &fields)], told, "");
