@@ -116,7 +116,13 @@ const SEED_BYTES_MAX: usize = 1024;
 const CHUNKED: &[u8] = b"POST /request HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n";
 
 /// Inputs that a target once failed for.
-const FOUND: &[(&str, &[u8])] = &[];
+const FOUND: &[(&str, &[u8])] = &[
+    // Crumbs of a cookie, the last one empty.
+    (
+        "h2_server",
+        b"\0\0PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x10\x01\x05\0\0\0\x01\x82\x84\x86\x41\x04here\x60\x03a=b\x60\0",
+    ),
+];
 
 const RESPONSES: &[&str] = &[
     "HTTP/1.1 200 OK\r\n\r\nhello",

@@ -29,13 +29,15 @@ pub(super) struct Theirs {
 }
 
 enum Ends {
-    AsksSoon(Pin<Box<dyn Future<Output = Result<(SendRequest<Bytes>, client::Connection<Pipe>), ::h2::Error>>>>),
+    AsksSoon(Pin<Box<dyn Future<Output = Result<Asks, ::h2::Error>>>>),
     /// Until it leaves it can ask.
     Asks(Option<SendRequest<Bytes>>, client::Connection<Pipe>),
     ServesSoon(server::Handshake<Pipe, Bytes>),
     Serves(server::Connection<Pipe, Bytes>),
     Gone,
 }
+
+type Asks = (SendRequest<Bytes>, client::Connection<Pipe>);
 
 #[derive(Default)]
 pub(super) struct Stream {

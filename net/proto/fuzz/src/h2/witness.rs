@@ -15,8 +15,9 @@ use crate::hpack::plain;
 pub(super) struct Witness {
     role: Role,
     limits: Limits,
-    /// Bytes of a frame of data that are to come.
+    /// Bytes of a frame of data that are to come, and whose they are.
     heard_data_left: usize,
+    heard_data_of: u32,
     heard_preface: usize,
     is_begun: bool,
     said_preface: bool,
@@ -68,6 +69,7 @@ impl Witness {
             role,
             limits: limits.clone(),
             heard_data_left: 0,
+            heard_data_of: 0,
             heard_preface: if role == Role::Server { PREFACE.len() } else { 0 },
             is_begun: false,
             said_preface: role == Role::Server,
@@ -107,7 +109,7 @@ impl Witness {
             let payload = &bytes[FrameHead::BYTES..];
             if head.kind == kind::DATA {
                 self.hear_data(head);
-                self.heard_data_left = head.length;
+                (self.heard_data_left, self.heard_data_of) = (head.length, head.stream);
                 bytes = payload;
                 continue;
             }
@@ -334,7 +336,8 @@ impl Witness {
             ),
             _ => {
                 let line = self.streams.get_mut(&id).expect("a window is of a stream");
-                assert!(!line.heard_all, "{id}: a window for nothing");
+                let is_ending = self.heard_data_left > 0 && self.heard_data_of == id;
+                assert!(!line.heard_all || is_ending, "{id}: a window for nothing");
                 (&mut line.recv_window, self.limits.stream_window.max(self.limits.stream_window_max))
             }
         };
