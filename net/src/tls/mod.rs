@@ -16,7 +16,7 @@ mod provider;
 mod testing;
 mod tickets;
 
-pub use config::{Clients, Source, Tls};
-pub use credentials::Credentials;
+pub use config::{Clients, FileOrBytes, Tls};
+pub use credentials::{Credentials, reload};
 pub use error::SetupError;
 pub use provider::{ShardTime, provider};
