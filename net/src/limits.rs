@@ -228,3 +228,28 @@ pub const DEVELOPMENT_TIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// How long before it was made it is good already: for clients whose clocks are behind.
 pub const DEVELOPMENT_TIME_BEFORE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// TLS: bytes of a record's content once a transfer is under way: as many as make four records fill the largest chunk, which
+/// is what one send takes, and a few dozen less than there may be.
+pub const TLS_RECORD_BYTES_MAX: usize = CHUNK_BYTES_MAX / 4 - TLS_OVERHEAD_BYTES_MAX;
+const _: () = assert!(TLS_RECORD_BYTES_MAX <= 16 * 1024);
+
+/// Bytes of a record's content at the beginning of one: with what belongs to it, it fits a segment of most lines.
+pub const TLS_RECORD_BYTES_MIN: usize = 1400;
+
+/// Bytes that are sent in such records: twice what a new connection sends before it hears from its peer.
+pub const TLS_BURST_BYTES_MIN: usize = 32 * 1024;
+
+/// A transfer that has paused for so long begins again: by then a connection's window has shrunk.
+pub const TLS_BURST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Bytes that a record has beside its content, at the most: header, type, tag, and with TLS 1.2 a nonce.
+pub const TLS_OVERHEAD_BYTES_MAX: usize = 32;
+
+/// Bytes of a record that is received, with its header, at the most (RFC 5246 section 6.2.3; RFC 8446 section 5.2 has less).
+pub const TLS_RECEIVED_BYTES_MAX: usize = 5 + 16 * 1024 + 2048;
+const _: () = assert!(TLS_RECEIVED_BYTES_MAX <= CHUNK_BYTES_MAX);
+
+/// Buffers up to this size that follow each other are copied together into one record; behind a larger one a record ends. A
+/// copy of so much costs less than a record more, some 300 ns.
+pub const TLS_GATHER_BYTES_MAX: usize = 4096;

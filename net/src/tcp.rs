@@ -338,6 +338,15 @@ impl Outgoing {
     pub(crate) fn is_empty(&self) -> bool {
         self.bytes() == 0
     }
+
+    /// Drops the first `count` bytes. Those of a pipe are the kernel's to take.
+    pub(crate) fn advance(&mut self, count: usize) {
+        match self {
+            Outgoing::One(buf) => buf.advance(count),
+            Outgoing::Many(list) => list.advance(count),
+            Outgoing::Pipe(_) => unreachable!("a pipe gives its bytes to a socket only"),
+        }
+    }
 }
 
 impl Default for Outgoing {

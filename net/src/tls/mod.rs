@@ -12,6 +12,8 @@ mod early;
 mod error;
 mod files;
 mod provider;
+#[allow(dead_code, reason = "connections do not go through it yet")]
+mod session;
 #[cfg(test)]
 mod testing;
 mod tickets;
