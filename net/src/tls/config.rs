@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::digest::{self, Digest, SHA256};
 use rustls::RootCertStore;
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
@@ -243,7 +244,8 @@ impl Tls {
             let secret = material.ticket_secret.clone();
             let secret = secret.unwrap_or_else(|| shard.keepsake(TICKET_SECRET, || secret_of(shard)));
             config.session_storage = Arc::new(NoServerSessionStorage {});
-            config.ticketer = Arc::new(Tickets::new(&secret, provider.secure_random, time));
+            let terms = material.terms();
+            config.ticketer = Arc::new(Tickets::new(&secret, terms.as_ref(), provider.secure_random, time));
         }
         Ok(Arc::new(config))
     }
@@ -280,6 +282,17 @@ fn verifier(
 }
 
 impl Material {
+    /// What whoever takes a ticket must have in common with whoever has sealed it: a session that was begun with no proof, or
+    /// with one that does not hold any more, must not stand for one where it is asked for.
+    fn terms(&self) -> Digest {
+        let mut terms = digest::Context::new(&SHA256);
+        if let Some((roots, clients)) = &self.client_roots {
+            terms.update(&[*clients as u8]);
+            roots.iter().for_each(|root| terms.update(digest::digest(&SHA256, root).as_ref()));
+        }
+        terms.finish()
+    }
+
     /// When the first of its certificates ends, in seconds since 1970.
     pub(super) fn not_after(&self) -> u64 {
         self.identities.iter().map(|identity| identity.not_after).min().unwrap_or_default()
