@@ -190,6 +190,10 @@ pub const CLIENT_IDLE_PER_ORIGIN_MAX: usize = 32;
 /// Connections to each server that are in use at a time. Further requests wait, as long as for a connection.
 pub const CLIENT_IN_USE_PER_ORIGIN_MAX: usize = 256;
 
+/// HTTP/2: requests that go over one connection at a time, if the server admits as many. As many as RFC 9113 section 6.5.2 asks
+/// servers to admit at least, since the first leave before the server has said.
+pub const CLIENT_STREAMS_MAX: u16 = 100;
+
 /// Bytes of a response's body that are gathered in memory unless a limit is said.
 pub const CLIENT_BODY_BYTES_MAX: u64 = 8 * 1024 * 1024;
 

@@ -1,4 +1,4 @@
-//! [`Transport`]: what the bytes of a connection go through. Today that is TCP.
+//! [`Transport`]: what the bytes of a connection go through: TCP, or one stream of a connection of HTTP/2.
 //!
 //! The one idea: whoever speaks a protocol over it has one send on its way at a time, and does not see what becomes of its
 //! bytes below: a part that the kernel has left is sent again from here.
@@ -12,16 +12,20 @@ use platform::{Buf, BufList, Chunk, Group, SocketOption};
 use proto::proxy::Ends;
 use shards::{Operation, Shard};
 
+use crate::conn::h2::Tube;
 use crate::limits::LINGER_BYTES_MAX;
 use crate::tcp::{Outgoing, sent, sent_bytes};
-use crate::{Peer, Result, TcpStream};
+use crate::{Error, Peer, Result, TcpStream};
 
 /// What the bytes of a connection go through. Dropping it closes the connection once the kernel is done with what was started.
 #[derive(Debug)]
-pub struct Transport {
+pub struct Transport(Way);
+
+#[derive(Debug)]
+enum Way {
     // In this order: what is in flight is given up before the socket closes.
-    sending: Option<Operation>,
-    tcp: TcpStream,
+    Tcp { sending: Option<Operation>, tcp: TcpStream },
+    Stream(Tube),
 }
 
 /// What the peer has taken of a send.
@@ -44,7 +48,10 @@ impl Transport {
     /// [`recv`](Transport::recv) as a poll. The receive stays armed between calls.
     #[inline]
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>>> {
-        self.tcp.poll_recv(cx)
+        match &mut self.0 {
+            Way::Tcp { tcp, .. } => tcp.poll_recv(cx),
+            Way::Stream(tube) => tube.poll_recv(cx),
+        }
     }
 
     /// Sends one buffer, whole.
@@ -81,68 +88,97 @@ impl Transport {
     /// Ends one or both directions.
     ///
     /// Errors: the connection is gone.
-    pub fn shutdown(&self, how: Shutdown) -> Result<()> {
-        self.tcp.shutdown(how)
+    pub fn shutdown(&mut self, how: Shutdown) -> Result<()> {
+        match &mut self.0 {
+            Way::Tcp { tcp, .. } => tcp.shutdown(how),
+            Way::Stream(tube) => tube.shutdown(how),
+        }
     }
 
     /// The address of this side.
     pub fn local_address(&self) -> Result<SocketAddr> {
-        self.tcp.local_address()
+        match &self.0 {
+            Way::Tcp { tcp, .. } => tcp.local_address(),
+            Way::Stream(tube) => tube.peer().local().ok_or(Error::Io(platform::Error::NotConnected)),
+        }
     }
 
     /// The address of the other side. One system call.
     pub fn peer_address(&self) -> Result<SocketAddr> {
-        self.tcp.peer_address()
+        match &self.0 {
+            Way::Tcp { tcp, .. } => tcp.peer_address(),
+            Way::Stream(tube) => tube.peer().remote().ok_or(Error::Io(platform::Error::NotConnected)),
+        }
     }
 
-    /// Sets an option of the socket. One system call.
+    /// Sets an option of the socket. One system call. A stream of a connection of HTTP/2 has none of its own.
     pub fn set_option(&self, option: SocketOption) -> Result<()> {
-        self.tcp.set_option(option)
+        match &self.0 {
+            Way::Tcp { tcp, .. } => tcp.set_option(option),
+            Way::Stream(_) => Err(Error::Io(platform::Error::Unsupported)),
+        }
     }
 
     /// The shard that the connection belongs to.
     #[inline]
     pub fn shard(&self) -> &Shard {
-        self.tcp.shard()
+        match &self.0 {
+            Way::Tcp { tcp, .. } => tcp.shard(),
+            Way::Stream(tube) => tube.peer().shard(),
+        }
     }
 
     /// Receives into large buffers from now on, while a large body comes, or into small ones.
     pub(crate) fn draw_from(&mut self, group: Group) {
-        self.tcp.draw_from(group);
+        if let Way::Tcp { tcp, .. } = &mut self.0 {
+            tcp.draw_from(group);
+        }
     }
 
     /// Both ends, as requests carry them; those that a proxy has named, if it has.
     pub(crate) fn peer(&self, named: Option<Rc<Ends>>) -> Peer {
-        self.tcp.peer(false, named)
+        match &self.0 {
+            Way::Tcp { tcp, .. } => tcp.peer(false, named),
+            Way::Stream(tube) => tube.peer().clone(),
+        }
     }
 
     /// Starts a send. None may be [on its way](Transport::is_sending).
     pub(crate) fn start_send(&mut self, outgoing: Outgoing) -> Result<()> {
-        self.sending = Some(self.tcp.start_send(outgoing)?);
+        match &mut self.0 {
+            Way::Tcp { sending, tcp } => *sending = Some(tcp.start_send(outgoing)?),
+            Way::Stream(tube) => tube.start_send(outgoing)?,
+        }
         Ok(())
     }
 
     /// Whether the last send has not ended, or its end has not been [taken](Transport::poll_sent).
     #[inline]
     pub(crate) fn is_sending(&self) -> bool {
-        self.sending.as_ref().is_some_and(|sending| !sending.is_spent())
+        match &self.0 {
+            Way::Tcp { sending, .. } => sending.as_ref().is_some_and(|sending| !sending.is_spent()),
+            Way::Stream(tube) => tube.is_sending(),
+        }
     }
 
     /// What the peer has taken of the last send since this was last asked; `None` when nothing is on its way.
     ///
     /// Errors: the connection is gone.
     pub(crate) fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Sent>>> {
-        let Some(sending) = &mut self.sending else { return Poll::Ready(Ok(None)) };
-        if sending.is_spent() {
-            self.sending = None;
+        let (under_way, tcp) = match &mut self.0 {
+            Way::Tcp { sending, tcp } => (sending, tcp),
+            Way::Stream(tube) => return tube.poll_sent(cx),
+        };
+        let Some(sending) = under_way.as_mut().filter(|sending| !sending.is_spent()) else {
+            *under_way = None;
             return Poll::Ready(Ok(None));
-        }
+        };
         let completion = ready!(sending.poll_next(cx));
-        self.sending = None;
+        *under_way = None;
         let bytes = sent_bytes(&completion);
         let mut rest = sent(completion)?;
         if !rest.is_empty() {
-            self.start_send(std::mem::take(&mut rest))?;
+            *under_way = Some(tcp.start_send(std::mem::take(&mut rest))?);
         }
         Poll::Ready(Ok(Some(Sent { bytes, spare: rest })))
     }
@@ -150,7 +186,10 @@ impl Transport {
     /// Asks not to be woken when the send on its way ends as it should: its memory goes back by itself, and nothing is on its way
     /// any more. True if there is something to hear of it at once.
     pub(crate) fn hush(&mut self, waker: &Waker) -> bool {
-        self.sending.as_mut().is_some_and(|sending| sending.hush(waker))
+        match &mut self.0 {
+            Way::Tcp { sending, .. } => sending.as_mut().is_some_and(|sending| sending.hush(waker)),
+            Way::Stream(tube) => tube.hush(waker),
+        }
     }
 
     /// Reads over what the peer still sends, after `bytes`. Ready when that is the end of it, or as much as is waited for.
@@ -166,6 +205,12 @@ impl Transport {
 
 impl From<TcpStream> for Transport {
     fn from(tcp: TcpStream) -> Self {
-        Transport { sending: None, tcp }
+        Transport(Way::Tcp { sending: None, tcp })
+    }
+}
+
+impl From<Tube> for Transport {
+    fn from(tube: Tube) -> Self {
+        Transport(Way::Stream(tube))
     }
 }

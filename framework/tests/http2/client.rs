@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use proto::h2::{CONTROL_BYTES_MIN, Code, Engine, Event, Key, Limits, Role, Scratch};
+use proto::h2::{CONTROL_BYTES_MIN, Code, Engine, Event, Key, Limits, Pseudo, Role, Scratch};
 use proto::head::HeadTable;
 use proto::message::BodyLength;
 use shardwise::http::Method;
@@ -37,6 +37,8 @@ struct Sending {
     body: Vec<u8>,
     sent: usize,
     trailers: Vec<(String, String)>,
+    /// More is to come.
+    stays_open: bool,
 }
 
 pub(crate) struct Client {
@@ -100,23 +102,63 @@ impl Client {
             (length, 0) if length % 2 == 0 => BodyLength::Known(length as u64),
             _ => BodyLength::Unknown,
         };
+        let pseudo =
+            Pseudo { method, is_secure: false, authority: b"here:80", path: target.as_bytes(), protocol: None };
+        let key = self.request(pseudo, fields, length);
+        if !matches!(length, BodyLength::None) {
+            let trailers = trailers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+            let sending = Sending { body: body.to_vec(), sent: 0, trailers, stays_open: false };
+            self.sending.insert(key.id(), (key, sending));
+            self.engine.offer(key);
+        }
+        key.id()
+    }
+
+    /// Asks for a tunnel, by an extended CONNECT or, without a protocol, by a plain one.
+    pub(crate) async fn connect(&mut self, target: &str, protocol: Option<&str>, fields: &[(&str, &str)]) -> u32 {
+        while protocol.is_some() && !self.engine.peer_connects() {
+            self.flush().await;
+            assert!(self.receive().await);
+        }
+        let path = if protocol.is_some() { target } else { "" };
+        let pseudo = Pseudo {
+            method: &Method::CONNECT,
+            is_secure: false,
+            authority: b"here:80",
+            path: path.as_bytes(),
+            protocol: protocol.map(str::as_bytes),
+        };
+        let key = self.request(pseudo, fields, BodyLength::Unknown);
+        let sending = Sending { body: Vec::new(), sent: 0, trailers: Vec::new(), stays_open: true };
+        self.sending.insert(key.id(), (key, sending));
+        key.id()
+    }
+
+    /// Sends more on a stream that stays open.
+    pub(crate) fn tell(&mut self, id: u32, bytes: &[u8]) {
+        let (key, sending) = self.sending.get_mut(&id).expect("it is open");
+        sending.body.extend_from_slice(bytes);
+        self.engine.offer(*key);
+    }
+
+    /// Ends it.
+    pub(crate) fn hang_up(&mut self, id: u32) {
+        let (key, sending) = self.sending.get_mut(&id).expect("it is open");
+        sending.stays_open = false;
+        self.engine.offer(*key);
+    }
+
+    fn request(&mut self, pseudo: Pseudo<'_>, fields: &[(&str, &str)], length: BodyLength) -> Key {
         let mut room = [0; 4096];
         let fields = fields.iter().map(|(name, value)| (*name, *value));
-        let (key, count) = self
-            .engine
-            .request(method, false, b"here:80", target.as_bytes(), fields, length, &self.limits, &mut room)
-            .expect("a request may be sent");
+        let (key, count) =
+            self.engine.request(pseudo, fields, length, &self.limits, &mut room).expect("a request may be sent");
         // What the engine has to say goes first: at the beginning that is the preface.
         self.say();
         self.out.extend_from_slice(&room[..count]);
         self.keys.insert(key.id(), key);
         self.answers.insert(key.id(), Answer::default());
-        if !matches!(length, BodyLength::None) {
-            let trailers = trailers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-            self.sending.insert(key.id(), (key, Sending { body: body.to_vec(), sent: 0, trailers }));
-            self.engine.offer(key);
-        }
-        key.id()
+        key
     }
 
     pub(crate) fn get(&mut self, target: &str) -> u32 {
@@ -161,8 +203,8 @@ impl Client {
             let Some((_, sending)) = self.sending.get_mut(&key.id()) else { continue };
             let rest = &sending.body[sending.sent..];
             let mut room = [0; 4096];
-            let data =
-                self.engine.data(key, rest.len(), sending.trailers.is_empty(), &mut room).expect("it may be sent");
+            let is_last = sending.trailers.is_empty() && !sending.stays_open;
+            let data = self.engine.data(key, rest.len(), is_last, &mut room).expect("it may be sent");
             self.out.extend_from_slice(&room[..data.head]);
             self.out.extend_from_slice(&rest[..data.count]);
             sending.sent += data.count;
@@ -173,7 +215,7 @@ impl Client {
                 let fields = sending.trailers.iter().map(|(name, value)| (name, value));
                 let count = self.engine.trailers(key, fields, &mut room).expect("it may be sent");
                 self.out.extend_from_slice(&room[..count]);
-            } else {
+            } else if sending.sent < sending.body.len() {
                 self.engine.offer(key);
             }
         }
@@ -275,12 +317,18 @@ impl Client {
 
     /// Goes on until a stream is over, and gives what has come.
     pub(crate) async fn answer(&mut self, id: u32) -> Answer {
+        self.until(id, Answer::is_over).await;
+        self.answers.remove(&id).expect("it was asked")
+    }
+
+    /// Goes on until that is so of what has come.
+    pub(crate) async fn until(&mut self, id: u32, is_enough: impl Fn(&Answer) -> bool) -> &Answer {
         loop {
             self.flush().await;
-            if self.answers[&id].is_over() {
-                return self.answers.remove(&id).expect("it was asked");
+            if is_enough(&self.answers[&id]) {
+                return &self.answers[&id];
             }
-            let goes_on = self.receive().await || self.answers[&id].is_over();
+            let goes_on = self.receive().await || is_enough(&self.answers[&id]);
             assert!(goes_on, "the server closes: {:?} {:?}", self.answers[&id], self.goaways);
         }
     }

@@ -42,10 +42,6 @@ fn app(log: &Log, config: Config) -> App {
             })
         })
         .post("/body", body)
-        .get("/tunnel", || {
-            let work = net::Tunnel::new(async |_| {});
-            Response::new(shardwise::http::StatusCode::SWITCHING_PROTOCOLS).with_content(net::Content::Tunnel(work))
-        })
 }
 
 fn note(log: &Log, scope: &ScopeHandle) {
@@ -274,14 +270,6 @@ fn a_drain_waits_for_answers_and_not_for_what_nobody_reads() {
         kit.drain();
         while client.receive().await {}
         assert!(kit.now() - begun < Duration::from_secs(5), "{:?}", kit.now() - begun);
-    });
-}
-
-#[test]
-fn there_are_no_tunnels() {
-    said(Config::default(), async |client, _| {
-        let id = client.get("/tunnel");
-        assert_eq!(client.answer(id).await.status, 501);
     });
 }
 

@@ -5,6 +5,7 @@ mod client;
 mod exchanges;
 mod leaving;
 mod mixed;
+mod tunnels;
 
 use shardwise::Stream;
 use shardwise::http::{HeaderName, HeaderValue};

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use proto::h1;
+use proto::h2::{self, Code};
 use proto::message::WriteError;
 
 use crate::Fault;
@@ -53,6 +54,13 @@ pub enum Error {
     Truncated,
     /// What came is no HTTP response, or one beyond the bounds.
     Malformed(h1::Error),
+    /// Over HTTP/2: the server broke the rules of the connection, and was told so.
+    Broken(h2::Error),
+    /// Over HTTP/2: the server has reset the request's stream, or that was done for what the server sent on it.
+    Reset(Code),
+    /// Over HTTP/2: the server has said that it has not looked at the request, by refusing its stream or by ending the connection
+    /// (GOAWAY) before it. Whatever its method, it may be sent again.
+    Unprocessed,
     /// The response's body is longer than is admitted here.
     TooLarge {
         /// The limit in bytes.
@@ -64,6 +72,8 @@ pub enum Error {
     Unreadable(Box<dyn StdError>),
     /// The shard's buffer pool is exhausted.
     Exhausted,
+    /// The shard has as many tasks or scopes as it admits.
+    Full,
 }
 
 /// What a server can be slow at.
@@ -85,7 +95,7 @@ impl Error {
     pub fn fault(&self) -> Fault {
         match self {
             Error::Url { .. } | Error::Header { .. } | Error::Request(_) | Error::Body(_) => Fault::Us,
-            Error::Busy | Error::Exhausted => Fault::Operator,
+            Error::Busy | Error::Exhausted | Error::Full => Fault::Operator,
             Error::Connect { error, .. } if error.fault() != Fault::Peer => error.fault(),
             _ => Fault::Upstream,
         }
@@ -102,7 +112,9 @@ impl Error {
 
     /// Whether the request has certainly done nothing, so that it may be sent again, whatever its method.
     pub fn can_retry(&self) -> bool {
-        matches!(self, Error::Resolve { .. } | Error::Connect { .. } | Error::Busy | Error::TimedOut(Step::Connect))
+        let was_not_sent =
+            matches!(self, Error::Resolve { .. } | Error::Connect { .. } | Error::TimedOut(Step::Connect));
+        was_not_sent || matches!(self, Error::Busy | Error::Full | Error::Unprocessed)
     }
 }
 
@@ -131,6 +143,10 @@ impl fmt::Display for Error {
             Error::TooLarge { max } => write!(f, "the answer is longer than the {max} bytes admitted: set `limit`"),
             Error::Body(error) => write!(f, "the request's body could not be made: {error}"),
             Error::Unreadable(error) => write!(f, "the answer's body is not what was hoped for: {error}"),
+            Error::Broken(error) => write!(f, "the server broke the rules of HTTP/2: {error}"),
+            Error::Reset(code) => write!(f, "the request's stream was reset: {code}"),
+            Error::Unprocessed => f.write_str("the server has not looked at the request, which may be sent again"),
+            Error::Full => f.write_str("the shard has as many tasks or scopes as it admits"),
             Error::Exhausted => f.write_str("the shard's buffer pool is exhausted"),
         }
     }

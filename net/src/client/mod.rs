@@ -1,7 +1,7 @@
 //! The client: requests to other servers, over connections that are kept for the next.
 //!
 //! Three parts, each without the others. A connection (`conn/client.rs`) serves one exchange at a time, driven by whoever
-//! waits for it. The pool (`pool.rs`) keeps those that are idle, a few for each server. [`Request`] and [`Response`] are what
+//! waits for it, or many, driven by a task (`conn/h2/client.rs`). The pool (`pool.rs`) keeps those that are idle, a few for each server. [`Request`] and [`Response`] are what
 //! code sees. What chooses among several servers, watches their health and gives up on them is to stand on top.
 
 mod error;
@@ -17,7 +17,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use http::Method;
-use proto::h1::Limits;
+use proto::{h1::Limits, h2::Limits as StreamLimits};
 use shards::Shard;
 
 pub use error::{Error, Step};
@@ -28,13 +28,15 @@ pub use response::Response;
 use crate::conn::client::Shared;
 use crate::limits::{
     BODY_PAUSE_MAX, CLIENT_BODY_BYTES_MAX, CLIENT_CONNECT_TIME_MAX, CLIENT_CONTINUE_TIME_MAX, CLIENT_HEAD_TIME_MAX,
-    CLIENT_IDLE_MAX, CLIENT_IDLE_PER_ORIGIN_MAX, CLIENT_IDLE_TIME_MAX, CLIENT_IN_USE_PER_ORIGIN_MAX, WRITE_STALL_MAX,
+    CLIENT_IDLE_MAX, CLIENT_IDLE_PER_ORIGIN_MAX, CLIENT_IDLE_TIME_MAX, CLIENT_IN_USE_PER_ORIGIN_MAX,
+    CLIENT_STREAMS_MAX, WRITE_STALL_MAX,
 };
 use pool::Pool;
 
-/// Asks other servers over HTTP/1.1. It belongs to one shard; cloning gives another handle on the same connections.
+/// Asks other servers over HTTP/1.1, or HTTP/2 where that is known to be spoken. It belongs to one shard; cloning gives another
+/// handle on the same connections.
 ///
-/// Dropping what a request gives, at any point, ends the exchange and closes its connection: a time limit is
+/// Dropping what a request gives, at any point, ends the exchange and closes its connection, of HTTP/2 its stream: a time limit is
 /// [`shard.timeout`](Shard::timeout) around it, and work in a scope ends with that scope.
 ///
 /// ```
@@ -75,6 +77,11 @@ pub struct Client(Rc<Pool>);
 pub struct Config {
     /// What a response may be like.
     pub h1: Limits,
+    /// The same over HTTP/2, and what a connection of many streams may be like: how many requests go over one at a time, if the
+    /// server admits as many. Further ones wait, as long as for a connection.
+    pub h2: StreamLimits,
+    /// Whether all servers are asked over HTTP/2, which they are known to speak ([`Request::http2`] for one).
+    pub http2: bool,
     /// How long a server may take to be found and to accept a connection, over all its addresses.
     pub connect_time_max: Duration,
     /// How long a server may take from the end of a request to the end of its answer's head.
@@ -103,6 +110,8 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             h1: Limits::default(),
+            h2: StreamLimits { streams_max: CLIENT_STREAMS_MAX, ..StreamLimits::default() },
+            http2: false,
             connect_time_max: CLIENT_CONNECT_TIME_MAX,
             head_time_max: CLIENT_HEAD_TIME_MAX,
             body_pause_max: BODY_PAUSE_MAX,
@@ -159,7 +168,7 @@ impl Client {
         self.request(Method::DELETE, url)
     }
 
-    /// How many connections wait for their next request.
+    /// How many connections of HTTP/1.1 wait for their next request.
     pub fn idle(&self) -> usize {
         self.0.idle()
     }

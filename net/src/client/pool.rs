@@ -15,7 +15,11 @@ use shards::combine::race;
 use shards::sync::{Permit, Semaphore};
 use shards::{Scope, Shard};
 
+use super::Error;
+use super::resolve::connect;
+use super::url::Url;
 use crate::conn::client::{Connection, Shared};
+use crate::conn::h2::client::Session;
 
 /// The idle connections of a client.
 pub(super) struct Pool {
@@ -35,6 +39,9 @@ struct Origin {
     idle: RefCell<Vec<(Instant, Box<Connection>)>>,
     /// One for each connection that may be in use.
     permits: Semaphore,
+    /// The connection of HTTP/2, which all requests share, and the right to make it.
+    session: RefCell<Option<Rc<Session>>>,
+    connecting: Semaphore,
 }
 
 /// A place among the exchanges that go on with one server.
@@ -65,9 +72,39 @@ impl Pool {
             return Rc::clone(origin);
         }
         let permits = Semaphore::new(self.shared.config.connections_per_origin_max.max(1));
-        let origin = Rc::new(Origin { authority: authority.into(), idle: RefCell::default(), permits });
+        let (idle, session) = Default::default();
+        let connecting = Semaphore::new(1);
+        let origin = Rc::new(Origin { authority: authority.into(), idle, permits, session, connecting });
         origins.insert(authority.into(), Rc::clone(&origin));
         origin
+    }
+
+    /// A connection of HTTP/2, made if there is none; and whether it was there.
+    pub(super) async fn session(self: &Rc<Self>, url: &Url<'_>) -> Result<(Rc<Session>, bool), Error> {
+        let Shared { shard, config, .. } = &*self.shared;
+        // It is forgotten with this, unless there is something in it.
+        let place = Place { pool: Rc::clone(self), origin: self.origin(url.authority), permit: None };
+        if let Some(session) = place.origin.session() {
+            return Ok((session, true));
+        }
+        let turn = shard.timeout(config.connect_time_max, place.origin.connecting.acquire(1)).await;
+        let _turn = turn.map_err(|_| Error::Busy)?;
+        if let Some(session) = place.origin.session() {
+            return Ok((session, true));
+        }
+        let stream = connect(shard, config, url).await?;
+        let (pool, origin) = (Rc::downgrade(self), Rc::downgrade(&place.origin));
+        let over = move || {
+            if let (Some(pool), Some(origin)) = (pool.upgrade(), origin.upgrade())
+                && origin.session().is_none()
+            {
+                drop(origin.session.take());
+                drop(Place { pool, origin, permit: None });
+            }
+        };
+        let session = Session::start(&self.shared, stream.into(), over)?;
+        *place.origin.session.borrow_mut() = Some(Rc::clone(&session));
+        Ok((session, false))
     }
 
     pub(super) fn idle(&self) -> usize {
@@ -82,7 +119,7 @@ impl Pool {
             let late = idle.partition_point(|(until, _)| *until <= now);
             expired.extend(idle.drain(..late));
             next = idle.first().map(|(until, _)| *until).into_iter().chain(next).min();
-            !idle.is_empty() || Rc::strong_count(origin) > 1
+            !idle.is_empty() || origin.session.borrow().is_some() || Rc::strong_count(origin) > 1
         });
         self.idle.set(self.idle.get() - expired.len());
         next
@@ -119,6 +156,13 @@ async fn sweep(shard: Shard, pool: Weak<Pool>) {
         };
         drop(pool);
         race((shard.drained(), shard.alarm(next))).await;
+    }
+}
+
+impl Origin {
+    /// The connection of HTTP/2, if further requests may go over it.
+    fn session(&self) -> Option<Rc<Session>> {
+        self.session.borrow().clone().filter(|session| session.is_usable())
     }
 }
 
@@ -168,7 +212,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         // The map has one, and this.
         let is_last = Rc::strong_count(&self.origin) == 2;
-        if is_last && self.origin.idle.borrow().is_empty() {
+        if is_last && self.origin.idle.borrow().is_empty() && self.origin.session.borrow().is_none() {
             self.pool.origins.borrow_mut().remove(&self.origin.authority);
         }
     }

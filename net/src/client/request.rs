@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::Error;
 use super::pool::Pool;
 use super::resolve::connect;
-use super::response::Response;
+use super::response::{Response, Source};
 use super::url::Url;
 use crate::conn::client::{Connection, Outline};
 use crate::{Content, Headers};
@@ -27,13 +27,15 @@ pub struct Request<'u> {
     headers: Headers,
     content: Content,
     expects: bool,
+    is_h2: bool,
     fault: Option<Error>,
 }
 
 impl<'u> Request<'u> {
     pub(super) fn new(pool: Rc<Pool>, method: Method, url: Cow<'u, str>) -> Self {
         let (headers, content) = Default::default();
-        Request { pool, method, url, headers, content, expects: false, fault: None }
+        let is_h2 = pool.shared.config.http2;
+        Request { pool, method, url, headers, content, expects: false, is_h2, fault: None }
     }
 
     /// Adds a header. `Host` takes the place of the URL's. The framing of the body is the connection's to say, and what is
@@ -79,6 +81,12 @@ impl<'u> Request<'u> {
         self
     }
 
+    /// Asks over HTTP/2, which the server is known to speak (RFC 9113 section 3.3): many requests at a time go over one connection.
+    pub fn http2(mut self) -> Self {
+        self.is_h2 = true;
+        self
+    }
+
     /// Passes on what came in a request: its headers, but for those that were for the connection or for us (RFC 9110 section
     /// 7.6.1), and its body, as it comes.
     pub fn pass_on(mut self, received: &mut crate::Request) -> Self {
@@ -98,14 +106,15 @@ impl<'u> Request<'u> {
     /// Sends it, and waits for the head of the response. The body is received as it is read.
     ///
     /// A request that a server may be asked twice (RFC 9110 section 9.2.2) is sent once more, over a new connection, if a kept
-    /// one turns out to be closed before anything has come of an answer, and if the body is at hand.
+    /// one turns out to be closed before anything has come of an answer, and if the body is at hand; any request is that the server
+    /// says not to have [looked at](Error::Unprocessed).
     ///
-    /// Cancel safe in that nothing is left behind: dropping the future closes the connection. What the server has done of the
+    /// Cancel safe in that nothing is left behind: dropping the future closes the connection, of HTTP/2 the stream. What the server has done of the
     /// request by then, nobody knows.
     ///
     /// Errors: see [`Error`].
     pub async fn send(self) -> Result<Response, Error> {
-        let Request { pool, method, url, headers, mut content, expects, fault } = self;
+        let Request { pool, method, url, headers, mut content, expects, is_h2, fault } = self;
         if let Some(fault) = fault {
             return Err(fault);
         }
@@ -115,6 +124,9 @@ impl<'u> Request<'u> {
         let url = Url::parse(&url)?;
         let host = headers.get(&HOST).map_or(url.authority.as_bytes(), HeaderValue::as_bytes);
         let outline = Outline { method: &method, target: url.target.as_bytes(), host, headers: &headers, expects };
+        if is_h2 {
+            return ask_h2(&pool, &url, outline, content).await;
+        }
         let place = pool.place(url.authority).await.ok_or(Error::Busy)?;
         let kept = place.take().await;
         let is_kept = kept.is_some();
@@ -131,7 +143,28 @@ impl<'u> Request<'u> {
             }
             head => head,
         }?;
-        Ok(Response::new(head, connection, place))
+        Ok(Response::new(head, Source::Connection(connection, place)))
+    }
+}
+
+/// Over HTTP/2: a request that was not looked at, or that met the end of a connection, is sent once more.
+async fn ask_h2(pool: &Rc<Pool>, url: &Url<'_>, outline: Outline<'_>, mut content: Content) -> Result<Response, Error> {
+    let mut is_first = true;
+    loop {
+        let (session, is_kept) = pool.session(url).await?;
+        let mut is_at_hand = true;
+        let asked = async {
+            let (mut exchange, stays) = session.begin(outline, &mut content).await?;
+            is_at_hand = stays;
+            let head = poll_fn(|cx| exchange.poll_head(cx)).await?;
+            Ok(Response::new(head, Source::Stream(Box::new(exchange))))
+        };
+        match asked.await {
+            Err(Error::Unprocessed) if is_first && is_at_hand => {}
+            Err(Error::Closed) if is_first && is_at_hand && is_kept && outline.method.is_idempotent() => {}
+            answered => return answered,
+        }
+        is_first = false;
     }
 }
 

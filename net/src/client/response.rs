@@ -15,12 +15,13 @@ use super::Error;
 use super::pool::Place;
 use super::request::end_to_end;
 use crate::conn::client::Connection;
+use crate::conn::h2::client::Exchange;
 use crate::{BodyStream, Content, Head, Headers, Trailers};
 
 /// A response. Its body is received only as it is read, so a slow reader slows its server and nobody else.
 ///
 /// The connection is kept for the next request when the body has been read to its end. Dropping a response before that
-/// closes it.
+/// closes it; over HTTP/2 it ends the stream alone.
 pub struct Response {
     head: Head,
     body: Body,
@@ -34,17 +35,60 @@ pub struct Response {
 
 /// How far the body is.
 enum Body {
-    Comes(Box<Connection>, Place),
+    Comes(Source),
     Ended,
     Failed,
 }
 
+/// What it comes from.
+pub(super) enum Source {
+    Connection(Box<Connection>, Place),
+    Stream(Box<Exchange>),
+}
+
+impl Source {
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>, Error>> {
+        match self {
+            Source::Connection(connection, _) => connection.poll_chunk(cx),
+            Source::Stream(exchange) => exchange.poll_chunk(cx),
+        }
+    }
+
+    fn length(&self) -> Option<u64> {
+        match self {
+            Source::Connection(connection, _) => connection.body_left(),
+            Source::Stream(exchange) => exchange.length(),
+        }
+    }
+
+    fn body_bytes_max(&self) -> u64 {
+        match self {
+            Source::Connection(_, place) => place.body_bytes_max(),
+            Source::Stream(exchange) => exchange.body_bytes_max(),
+        }
+    }
+
+    /// All has come. A connection may serve another exchange.
+    fn end(self) -> Option<Trailers> {
+        match self {
+            Source::Connection(mut connection, place) => {
+                let trailers = connection.take_trailers();
+                if connection.is_done() {
+                    place.put(connection);
+                }
+                trailers
+            }
+            Source::Stream(mut exchange) => exchange.take_trailers(),
+        }
+    }
+}
+
 impl Response {
-    pub(super) fn new(head: Head, connection: Box<Connection>, place: Place) -> Self {
-        let (length, gathered_max) = (connection.body_left(), place.body_bytes_max());
+    pub(super) fn new(head: Head, source: Source) -> Self {
+        let (length, gathered_max) = (source.length(), source.body_bytes_max());
         let mut response = Response {
             head,
-            body: Body::Comes(connection, place),
+            body: Body::Comes(source),
             length,
             bytes: 0,
             bytes_max: None,
@@ -118,14 +162,14 @@ impl Response {
 
     /// [`chunk`](Response::chunk) as a poll.
     pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>, Error>> {
-        let connection = match &mut self.body {
-            Body::Comes(connection, _) => connection,
+        let source = match &mut self.body {
+            Body::Comes(source) => source,
             Body::Ended => return Poll::Ready(Ok(None)),
             Body::Failed => return Poll::Ready(Err(Error::Truncated)),
         };
         let max = self.bytes_max.unwrap_or(u64::MAX);
         let mut read =
-            if self.length > Some(max) { Err(Error::TooLarge { max }) } else { ready!(connection.poll_chunk(cx)) };
+            if self.length > Some(max) { Err(Error::TooLarge { max }) } else { ready!(source.poll_chunk(cx)) };
         match &read {
             Ok(Some(chunk)) => self.bytes += chunk.len() as u64,
             Ok(None) => self.end(),
@@ -140,12 +184,10 @@ impl Response {
         Poll::Ready(read)
     }
 
-    /// The body has ended, or there is none: the connection may serve another.
+    /// The body has ended, or there is none.
     fn end(&mut self) {
-        let Body::Comes(mut connection, place) = std::mem::replace(&mut self.body, Body::Ended) else { return };
-        self.trailers = connection.take_trailers();
-        if connection.is_done() {
-            place.put(connection);
+        if let Body::Comes(source) = std::mem::replace(&mut self.body, Body::Ended) {
+            self.trailers = source.end();
         }
     }
 

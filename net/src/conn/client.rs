@@ -5,6 +5,7 @@
 //! maker of the request's body is asked for more only when the last piece has left, and who drops the exchange closes the
 //! connection. The server may answer before it has read all; its answer counts even where it takes no more.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use http::{HeaderValue, Method};
 use platform::limits::CHUNK_BYTES_MAX;
 use platform::{Buf, Chunk};
 use proto::h1::{self, Event, FRAME_BYTES_MAX};
+use proto::h2::Scratch;
 use proto::head::HeadTable;
 use proto::message::{BodyLength, Checked, WriteError};
 use shards::{Alarm, Shard};
@@ -30,8 +32,10 @@ use crate::{Content, Head, HeadSpares, Headers, Trailers, Transport};
 pub(crate) struct Shared {
     pub(crate) shard: Shard,
     pub(crate) config: Config,
-    spares: Rc<HeadSpares>,
-    supplies: Supplies,
+    pub(super) spares: Rc<HeadSpares>,
+    pub(super) supplies: Supplies,
+    /// Made by the first connection that speaks HTTP/2.
+    pub(super) scratch: RefCell<Option<Box<Scratch>>>,
 }
 
 /// A connection. What it holds while idle is what an idle connection costs.
@@ -55,7 +59,7 @@ pub(crate) struct Connection {
 
 /// How far the request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Upload {
+pub(super) enum Upload {
     /// All of it has been gathered, or no more will be.
     Done,
     /// The body waits until it is asked for.
@@ -66,13 +70,29 @@ enum Upload {
 
 /// What the alarm is set for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Waits {
+pub(super) enum Waits {
     /// The server is not to blame: the body's maker is asked for more.
     Nothing,
+    /// The next request.
+    Idle,
     Continue,
     Write,
     Head,
     Body,
+}
+
+impl Waits {
+    /// How long that may take, and what the server is slow at if it does.
+    pub(super) fn limit(self, config: &Config) -> Option<(Duration, Step)> {
+        match self {
+            Waits::Nothing => None,
+            Waits::Idle => Some((config.idle_time_max, Step::Head)),
+            Waits::Continue => Some((config.continue_time_max, Step::Write)),
+            Waits::Write => Some((config.write_stall_max, Step::Write)),
+            Waits::Head => Some((config.head_time_max, Step::Head)),
+            Waits::Body => Some((config.body_pause_max, Step::Body)),
+        }
+    }
 }
 
 /// A request as it is written.
@@ -89,7 +109,8 @@ pub(crate) struct Outline<'a> {
 impl Shared {
     pub(crate) fn new(shard: &Shard, config: Config) -> Rc<Self> {
         let supplies = Supplies::new(shard.pool().clone());
-        Rc::new(Shared { shard: shard.clone(), config, spares: Rc::default(), supplies })
+        let (spares, scratch) = Default::default();
+        Rc::new(Shared { shard: shard.clone(), config, spares, supplies, scratch })
     }
 }
 
@@ -406,16 +427,9 @@ impl Connection {
             Upload::Waits => Waits::Continue,
             Upload::Done => reads,
         };
-        let config = &self.shared.config;
-        let (time, step): (Duration, _) = match waits {
-            Waits::Nothing => {
-                self.waits = waits;
-                return Poll::Pending;
-            }
-            Waits::Continue => (config.continue_time_max, Step::Write),
-            Waits::Write => (config.write_stall_max, Step::Write),
-            Waits::Head => (config.head_time_max, Step::Head),
-            Waits::Body => (config.body_pause_max, Step::Body),
+        let Some((time, step)) = waits.limit(&self.shared.config) else {
+            self.waits = waits;
+            return Poll::Pending;
         };
         if self.waits != waits {
             self.waits = waits;
@@ -454,7 +468,7 @@ impl Piece<'_> {
 }
 
 /// Bytes that the heads of most requests fit in.
-const HEAD_BYTES_USUAL: usize = 512;
+pub(super) const HEAD_BYTES_USUAL: usize = 512;
 
 impl From<Exhausted> for Error {
     fn from(_: Exhausted) -> Self {

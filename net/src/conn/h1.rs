@@ -1086,7 +1086,7 @@ impl<'h> Iterator for Lines<'h> {
 
 /// What the scopes of requests are called.
 static SCOPE_NAMES: [&str; 2] = ["connection", "request"];
-static TUNNEL_NAMES: [&str; 2] = ["connection", "tunnel"];
+pub(super) static TUNNEL_NAMES: [&str; 2] = ["connection", "tunnel"];
 
 /// Why a request's scope is cancelled, in most cases.
 const CLIENT_LEFT: &str = "client disconnected";

@@ -9,8 +9,11 @@
 //! us hold is bounded by the engine: streams that wait for room in the outbox, data within its windows, and pings, settings and
 //! resets up to a few, after which a peer that does not read is told to calm down.
 
+pub(crate) mod client;
 mod exchange;
 mod shared;
+mod streams;
+mod tunnel;
 
 use std::future::{Future, poll_fn};
 use std::net::Shutdown;
@@ -19,17 +22,19 @@ use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Instant;
 
 use http::StatusCode;
-use platform::Chunk;
+use platform::{Chunk, Pool};
 use proto::h2::{self, Code, Engine, Event, Key, Role, Scratch};
 use proto::head::{HeadTable, Known};
 use proto::proxy::Ends;
-use shards::{Demand, Pass, Scope, Shard};
+use shards::{Demand, Pass, Shard};
 
 use self::exchange::{Exchange, Stage};
-use self::shared::{Shared, Slot};
+use self::shared::Shared;
+use self::streams::{Slot, feed};
+pub(crate) use self::tunnel::Tube;
 use super::input::{Input, Unfilled};
 use super::patience::{Patience, Patient, Side, Waits, Whose};
-use super::{Context, Counted, Exhausted, unavailable};
+use super::{Counted, Exhausted, unavailable};
 use crate::{Body, Content, Head, Reply, Request, Response, Service, Trailers, Transport};
 
 /// A connection that the loop of HTTP/1.1 has seen to be one of HTTP/2.
@@ -55,8 +60,18 @@ pub(super) fn serve<S: Service + 'static>(handed: Handed<S>) -> impl Future<Outp
     let peer = stream.peer(named);
     let shared = Rc::new(Shared::new(engine, context, peer, number, pass));
     let since = shard.now();
-    let mut connection =
-        Connection { stream, shared, input, table: None, patience, since, retires, requests: 0, refused: 0 };
+    let mut connection = Connection {
+        stream,
+        shared,
+        input,
+        table: None,
+        patience,
+        since,
+        retires,
+        requests: 0,
+        refused: 0,
+        knows_of_drain: false,
+    };
     async move {
         let ended = poll_fn(|cx| connection.poll(cx)).await;
         connection.stop_waiting();
@@ -101,6 +116,7 @@ struct Connection<S: Service + 'static> {
     requests: u32,
     /// Streams refused that have been counted.
     refused: u32,
+    knows_of_drain: bool,
 }
 
 /// Why a connection ends before its time. There is nobody left to tell.
@@ -120,9 +136,9 @@ const CLIENT_LEFT: &str = "client disconnected";
 impl<S: Service + 'static> Connection<S> {
     /// Ready when the connection has ended, and all has been sent that there was to say.
     fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), End>> {
-        self.shared.attend(cx.waker());
+        self.shared.state.borrow_mut().attend(cx.waker());
         // Our settings go before everything else.
-        self.shared.gather()?;
+        self.gather()?;
         loop {
             self.see_drain();
             self.advance()?;
@@ -131,16 +147,16 @@ impl<S: Service + 'static> Connection<S> {
             {
                 if !received {
                     self.input = Input::default();
-                    self.shared.leave();
+                    self.shared.state.borrow_mut().leave();
                 }
                 continue;
             }
-            self.shared.gather()?;
+            self.gather()?;
             if self.poll_send(cx)? {
                 // There is room again, and what waited for it may be here already.
                 continue;
             }
-            if !self.stream.is_sending() && self.shared.is_over() {
+            if !self.stream.is_sending() && self.shared.state.borrow().is_over() {
                 return Poll::Ready(Ok(()));
             }
             self.input.settle(self.shared.context.supplies.pool());
@@ -170,7 +186,7 @@ impl<S: Service + 'static> Connection<S> {
     /// What the connection itself waits for; its exchanges have waits of their own.
     fn waits(&self) -> Waits {
         // Of a send that is hushed nobody knows; where that stands still, what comes next will.
-        let is_sending = self.shared.awaits_send() && self.stream.is_sending();
+        let is_sending = self.shared.state.borrow().awaits_send() && self.stream.is_sending();
         let state = self.shared.state.borrow();
         let engine = &state.engine;
         match () {
@@ -184,6 +200,10 @@ impl<S: Service + 'static> Connection<S> {
 
     /// Begins the graceful end when the shard drains, or the connection has lasted as long as it may.
     fn see_drain(&mut self) {
+        if self.shard().is_draining() && !std::mem::replace(&mut self.knows_of_drain, true) {
+            // Tunnels end by themselves, when they see it.
+            self.shared.state.borrow().wake_all();
+        }
         if self.shared.state.borrow().engine.is_in_head() {
             // Whoever has just come may have a request on its way.
             return;
@@ -238,7 +258,7 @@ impl<S: Service + 'static> Connection<S> {
                 }
             };
             let has_block = matches!(step.event, Event::Head { .. } | Event::Trailers { .. });
-            let block = has_block.then(|| take_block(context, scratch)).transpose()?;
+            let block = has_block.then(|| take_block(context.supplies.pool(), scratch)).transpose()?;
             drop(lent);
             match step.event {
                 Event::NeedMore => {
@@ -263,20 +283,7 @@ impl<S: Service + 'static> Connection<S> {
                     let incoming = state.feeds(key, range.len(), &context.config.h2);
                     drop(state);
                     self.input.skip(range.start);
-                    match &incoming {
-                        // Nobody keeps what has been read at once, so it may lie in the receive buffer.
-                        Some(incoming) if incoming.is_wanted() && !range.is_empty() => {
-                            incoming.push(self.input.take(range.len()));
-                        }
-                        Some(incoming) => {
-                            let is_put = incoming.put(&self.input.as_slice()[..range.len()], context.supplies.pool());
-                            self.input.skip(range.len());
-                            if !is_put {
-                                return Err(End::Exhausted);
-                            }
-                        }
-                        None => self.input.skip(range.len()),
-                    }
+                    feed(&mut self.input, incoming.as_deref(), range.len(), context.supplies.pool())?;
                     self.input.skip(step.consumed - range.end);
                     if let Some(incoming) = incoming {
                         if end {
@@ -349,6 +356,11 @@ impl<S: Service + 'static> Connection<S> {
                 (Some(incoming), body)
             }
         };
+        // What a tunnel receives is no body of the request that asks for it.
+        let (body, tunnel) = match said.is_connect {
+            true => (Body::empty(), Some(body)),
+            false => (body, None),
+        };
         let request = Request::new(head, body, shared.peer.clone());
         let deadline = context.config.request_time_max.map(|time| self.shard().clock() + time);
         let demand = Demand { names: &SCOPE_NAMES, numbers: [shared.number, key.id()], deadline };
@@ -359,7 +371,9 @@ impl<S: Service + 'static> Connection<S> {
         let reply = context.service.call(request);
         let scope = entered.leave();
         let stage = match reply {
-            Reply::Ready(response) if scope.is_none() && is_whole(&response.content) && shared.has_room() => {
+            Reply::Ready(response)
+                if scope.is_none() && tunnel.is_none() && is_whole(&response.content) && shared.has_room() =>
+            {
                 match shared.respond(key, response)? {
                     None if said.end => {
                         shared.release(key);
@@ -372,14 +386,16 @@ impl<S: Service + 'static> Connection<S> {
             Reply::Ready(response) => Stage::Response(response),
             Reply::Later(future) => Stage::Handler(future),
         };
-        self.go_on(key, stage, Slot::new(key, incoming, said.expect_continue), demand, scope);
+        let slot = Slot::new(key, incoming, said.expect_continue);
+        let mut exchange = Exchange::new(Rc::clone(&shared), key, stage, demand, scope);
+        exchange.tunnel = tunnel;
+        self.go_on(slot, exchange);
         Ok(())
     }
 
     /// Makes a task of what does not end at once. Without room for one the stream is reset.
-    fn go_on(&mut self, key: Key, stage: Stage, slot: Slot, demand: Demand, scope: Option<Scope>) {
+    fn go_on(&mut self, slot: Slot, exchange: Exchange<S>) {
         self.shared.open(slot);
-        let exchange = Exchange::new(Rc::clone(&self.shared), key, stage, demand, scope);
         if let Err(error) = self.shard().spawn(exchange.run()).map(|task| task.detach()) {
             tracing::warn!("a request was given up: {error}");
         }
@@ -399,7 +415,7 @@ impl<S: Service + 'static> Connection<S> {
             false => Stage::Response(response),
         };
         let demand = Demand { names: &SCOPE_NAMES, numbers: [self.shared.number, key.id()], deadline: None };
-        self.go_on(key, stage, Slot::new(key, None, false), demand, None);
+        self.go_on(Slot::new(key, None, false), Exchange::new(Rc::clone(&self.shared), key, stage, demand, None));
         Ok(())
     }
 
@@ -426,11 +442,15 @@ impl<S: Service + 'static> Connection<S> {
 
     // ---- sending -----------------------------------------------------------------------------------------------------
 
+    fn gather(&self) -> Result<(), Exhausted> {
+        self.shared.state.borrow_mut().gather(self.shared.means())
+    }
+
     /// Sends what is gathered, one send at a time. True if it has begun one: then there is room for more.
     fn poll_send(&mut self, cx: &mut TaskContext<'_>) -> Result<bool, End> {
         while self.stream.is_sending() {
             // Nobody need hear that it has left, unless something waits for that.
-            if !self.shared.awaits_send() && !self.stream.hush(cx.waker()) {
+            if !self.shared.state.borrow().awaits_send() && !self.stream.hush(cx.waker()) {
                 return Ok(false);
             }
             let Poll::Ready(sent) = self.stream.poll_sent(cx) else { return Ok(false) };
@@ -439,7 +459,8 @@ impl<S: Service + 'static> Connection<S> {
                 self.shared.context.supplies.reclaim(sent.spare);
             }
         }
-        let Some(outgoing) = self.shared.take_outbox() else { return Ok(false) };
+        let outgoing = self.shared.state.borrow_mut().take_outbox(self.shared.means());
+        let Some(outgoing) = outgoing else { return Ok(false) };
         self.shared.context.stats.bytes_sent.add(outgoing.bytes() as u64);
         self.stream.start_send(outgoing).map_err(|_| End::Broken)?;
         Ok(true)
@@ -480,13 +501,13 @@ impl<S: Service + 'static> Drop for Connection<S> {
 
 /// Whether nothing of it is still to come.
 fn is_whole(content: &Content) -> bool {
-    matches!(content, Content::Empty | Content::Full(_) | Content::Tunnel(_))
+    matches!(content, Content::Empty | Content::Full(_))
 }
 
 /// The block that the engine has decoded, as a lease of its own.
-fn take_block<S>(context: &Context<S>, scratch: &Scratch) -> Result<Chunk, End> {
+fn take_block(pool: &Pool, scratch: &Scratch) -> Result<Chunk, Exhausted> {
     let block = scratch.block();
-    let mut chunk = context.supplies.pool().lease(block.len().max(1)).ok_or(End::Exhausted)?;
+    let mut chunk = pool.lease(block.len().max(1)).ok_or(Exhausted)?;
     chunk.put(block);
     Ok(chunk.freeze())
 }

@@ -41,9 +41,8 @@ pub struct Config {
     pub h1: Limits,
     /// The same over HTTP/2, and what a connection of many streams may be like.
     pub h2: StreamLimits,
-    /// Whether a connection that begins with the preface of HTTP/2 is served; else it is refused by 505. Over HTTP/2 no
-    /// answer ends HTTP: a [`Tunnel`](crate::Tunnel) is answered 501; and where one would say `Connection: close`, the client is
-    /// told by GOAWAY.
+    /// Whether a connection that begins with the preface of HTTP/2 is served; else it is refused by 505. Where an
+    /// answer over HTTP/1.1 would say `Connection: close`, the client is told by GOAWAY.
     pub accepts_h2: bool,
     /// How long a connection may stay open without a request.
     pub idle_time_max: Duration,

@@ -528,7 +528,7 @@ impl Link {
 
     /// All is said. The peer is left some time to hear it.
     fn linger(&mut self, by: &Waker) {
-        let is_shut = self.stream.as_ref().is_some_and(|stream| stream.shutdown(Shutdown::Write).is_ok());
+        let is_shut = self.stream.as_mut().is_some_and(|stream| stream.shutdown(Shutdown::Write).is_ok());
         if !is_shut {
             return self.over(by);
         }

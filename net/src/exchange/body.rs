@@ -120,6 +120,10 @@ impl Body {
         self.trailers.as_deref()
     }
 
+    pub(crate) fn take_trailers(&mut self) -> Option<Trailers> {
+        self.trailers.take().map(|trailers| *trailers)
+    }
+
     /// [`chunk`](Body::chunk) as a poll.
     pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>, BodyError>> {
         let Some(incoming) = &self.incoming else { return Poll::Ready(Ok(None)) };

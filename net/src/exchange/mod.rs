@@ -17,6 +17,7 @@ use shards::Leased;
 pub use body::{Body, BodyError, Incoming, Trailers};
 pub use request::{Head, HeadSpares, Peer, Request};
 pub use response::{BodyStream, Content, Headers, Made, Piece, Response};
+pub(crate) use tunnel::Work;
 pub use tunnel::{Tunnel, Upgraded};
 
 /// Answers requests. One value per shard serves all of that shard's connections.

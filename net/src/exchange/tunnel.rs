@@ -14,7 +14,9 @@ use crate::Transport;
 
 /// Who owns a connection once a request is answered by 101, or a `CONNECT` by 2xx: the content of such an answer.
 ///
-/// Over HTTP/2 such an answer becomes 501, as the connection has other streams. With any other status it is dropped, and nothing is sent in its place.
+/// Over HTTP/2 it owns the stream, and what it sends and receives is the stream's data: where the client has asked by `CONNECT`,
+/// with a `:protocol` (RFC 8441) or without; then 101 becomes 200, and a success without a tunnel 501. Anyone else is answered
+/// 501. With a status that grants nothing it is dropped, and nothing is sent in its place.
 ///
 /// It runs in the connection's task, in a scope of its own (`tunnel`): what is spawned there is cancelled when it ends, and
 /// awaited. The drain waits for it, and so tells it: its task is woken, and
@@ -22,12 +24,13 @@ use crate::Transport;
 pub struct Tunnel(Box<dyn FnOnce(Upgraded) -> Work>);
 
 /// What runs in a tunnel.
-type Work = Pin<Box<dyn Future<Output = ()>>>;
+pub(crate) type Work = Pin<Box<dyn Future<Output = ()>>>;
 
 /// A connection that no longer speaks HTTP.
 #[derive(Debug)]
 pub struct Upgraded {
-    /// The stream. The client may have ended its side already.
+    /// The stream. The client may have ended its side already. Over HTTP/2 an end of one side ends the stream's, and when a peer
+    /// resets the stream, that is a connection reset.
     pub stream: Transport,
     /// What was received behind the request: the first bytes of whatever is spoken now. At most what the loop receives ahead,
     /// [`READ_AHEAD_BYTES_MAX`](crate::limits::READ_AHEAD_BYTES_MAX) and one receive more.

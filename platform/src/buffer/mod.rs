@@ -193,6 +193,11 @@ impl BufList {
         self.bufs.drain(..emptied);
     }
 
+    /// Takes all buffers out, in order, and keeps the list's own memory.
+    pub fn drain(&mut self) -> impl Iterator<Item = Buf> {
+        self.bufs.drain(..)
+    }
+
     /// Bytes of all buffers.
     pub fn bytes(&self) -> usize {
         self.bufs.iter().map(Buf::len).sum()

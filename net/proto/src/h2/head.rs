@@ -32,6 +32,7 @@ pub(super) struct Filling<'a> {
     authority: Option<Span>,
     path: Option<Span>,
     protocol: Option<Span>,
+    is_connect: bool,
     host: Option<Span>,
     has_fields: bool,
     cookies: u16,
@@ -57,8 +58,9 @@ pub struct Head {
     pub length: Option<u64>,
     /// Whether the client waits for `100 Continue` before it sends the body.
     pub expect_continue: bool,
-    /// Of a `CONNECT`: the protocol that it asks for (RFC 8441), as a piece of the block.
-    pub protocol: Option<Span>,
+    /// Whether it is a `CONNECT`: what follows is no body, but what a tunnel carries. With a protocol (RFC 8441) the table says
+    /// `GET`, and [names it](HeadTable::protocol).
+    pub is_connect: bool,
 }
 
 impl<'a> Filling<'a> {
@@ -81,6 +83,7 @@ impl<'a> Filling<'a> {
             authority: None,
             path: None,
             protocol: None,
+            is_connect: false,
             host: None,
             has_fields: false,
             cookies: 0,
@@ -103,11 +106,13 @@ impl<'a> Filling<'a> {
         if self.cookies > 1 {
             self.join_cookies(arena)?;
         }
-        if end && self.kind == Kind::Request && self.length.is_some_and(|length| length > 0) {
+        if end && self.kind == Kind::Request && !self.is_connect && self.length.is_some_and(|length| length > 0) {
             return Err(Verdict::Malformed("a request without a body declares a length"));
         }
         let expect_continue = self.expects_continue && !end;
-        Ok(Head { end, length: self.length, expect_continue, protocol: self.protocol })
+        // RFC 9110 section 9.3.6: it has no content, whatever it says of that.
+        let length = self.length.filter(|_| !self.is_connect);
+        Ok(Head { end, length, expect_continue: expect_continue && !self.is_connect, is_connect: self.is_connect })
     }
 
     /// RFC 9113 section 8.3.1, and of `CONNECT` section 8.5 and RFC 8441 section 4.
@@ -115,8 +120,8 @@ impl<'a> Filling<'a> {
         if !self.has_method {
             return Err("a request has no :method");
         }
-        let is_connect = self.table.method == Method::CONNECT;
-        if self.protocol.is_some() && !(is_connect && connects) {
+        self.is_connect = self.table.method == Method::CONNECT;
+        if self.protocol.is_some() && !(self.is_connect && connects) {
             return Err("a request has a :protocol, which was not offered, or is no CONNECT");
         }
         self.table.version = Version::HTTP_2;
@@ -126,7 +131,7 @@ impl<'a> Filling<'a> {
             }
             (authority, host) => authority.or(host).unwrap_or_default(),
         };
-        if is_connect && self.protocol.is_none() {
+        if self.is_connect && self.protocol.is_none() {
             if self.scheme.is_some() || self.path.is_some() || authority.len == 0 {
                 return Err("a CONNECT has a :scheme or a :path, or no :authority");
             }
@@ -142,7 +147,11 @@ impl<'a> Filling<'a> {
         if !authority::is_host(authority.of(block)) {
             return Err("the authority of a request is no host");
         }
-        let mut parts = Target { whole: path, scheme, authority, path: None, query: None };
+        let protocol = self.protocol.unwrap_or_default();
+        if protocol.len > 0 {
+            self.table.method = Method::GET;
+        }
+        let mut parts = Target { whole: path, scheme, authority, path: None, query: None, protocol };
         let bytes = path.of(block);
         if bytes == b"*" {
             if self.table.method != Method::OPTIONS {
@@ -216,6 +225,12 @@ impl<'a> Filling<'a> {
             (Kind::Request, Name::Scheme) => &mut self.scheme,
             (Kind::Request, Name::Authority) => &mut self.authority,
             (Kind::Request, Name::Path) => &mut self.path,
+            // An upgrade token, which may have a version (RFC 9110 section 7.8).
+            (Kind::Request, Name::Protocol)
+                if value.is_empty() || !value.iter().all(|&byte| scan::is(TOKEN, byte) || byte == b'/') =>
+            {
+                return Err("the :protocol of a request is none");
+            }
             (Kind::Request, Name::Protocol) => &mut self.protocol,
             _ => return Err("a message has a pseudo-header field that it must not have"),
         };

@@ -52,7 +52,7 @@ impl Default for Limits {
             continuation_count_max: 8,
             idle_work_max: 500,
             idle_work_per_second: 20,
-            connects: false,
+            connects: true,
         }
     }
 }

@@ -28,7 +28,7 @@ pub use engine::{Engine, Role, Scratch};
 pub use error::{Code, Error};
 pub use head::Head;
 pub use limits::{CONTROL_BYTES_MIN, FRAME_BYTES_MAX, HEAD_BYTES_MAX, Limits};
-pub use send::{Data, Standing};
+pub use send::{Data, Pseudo, Standing};
 pub use streams::Key;
 
 /// What one look at the input gave.

@@ -355,6 +355,7 @@ impl Engine {
         let Ok(head) = verdict else { return Ok(Some(Event::HeadTooLarge { key })) };
         stream.left = head.length.unwrap_or(u64::MAX);
         stream.is_head = with.table.method == Method::HEAD;
+        stream.is_connect = head.is_connect;
         if let Some(value) = with.table.get(with.scratch.block(), Known::Priority) {
             (stream.urgency, stream.is_incremental) = priority(value);
         }
@@ -364,7 +365,8 @@ impl Engine {
     /// A field block of a stream that is open: a response, or trailers.
     fn block_of(&mut self, key: Key, end: bool, block: &[u8], with: &mut With<'_>) -> Result<Option<Event>, Error> {
         let stream = self.streams.get(key).expect("it was found");
-        let (received, is_reset, is_head) = (stream.received, stream.is_reset, stream.is_head);
+        let (received, is_reset) = (stream.received, stream.is_reset);
+        let (is_head, is_connect) = (stream.is_head, stream.is_connect);
         let kind = match received {
             _ if is_reset => Kind::Ignored,
             Side::Head => Kind::Response,
@@ -381,6 +383,8 @@ impl Engine {
             (Kind::Request, _) => unreachable!("a request opens a stream"),
             (_, Err(Verdict::Malformed(_))) => self.reset_by(key, Code::PROTOCOL_ERROR, with),
             (_, Err(Verdict::TooLarge)) => self.reset_by(key, Code::ENHANCE_YOUR_CALM, with),
+            // RFC 9113 section 8.5: a tunnel carries data and nothing else.
+            (Kind::Trailers, Ok(_)) if is_connect => self.reset_by(key, Code::PROTOCOL_ERROR, with),
             // RFC 9113 section 8.1: trailers end the message; and so they must end it where it was to end.
             (Kind::Trailers, Ok(_)) if !end || stream.left != u64::MAX && stream.left != 0 => {
                 self.reset_by(key, Code::PROTOCOL_ERROR, with)
@@ -398,8 +402,11 @@ impl Engine {
                     self.idle_work(1, with.now, with.limits, "too many interim responses")?;
                     return Ok(Some(Event::Head { key, head }));
                 }
+                // What is refused is an answer like others.
+                stream.is_connect &= status.is_success();
                 let is_bodiless = is_head || status == http::StatusCode::NOT_MODIFIED;
-                stream.left = if is_bodiless { 0 } else { head.length.unwrap_or(u64::MAX) };
+                let length = head.length.filter(|_| !stream.is_connect);
+                stream.left = if is_bodiless { 0 } else { length.unwrap_or(u64::MAX) };
                 if end && stream.left != 0 && stream.left != u64::MAX {
                     return self.reset_by(key, Code::PROTOCOL_ERROR, with);
                 }

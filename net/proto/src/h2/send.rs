@@ -7,7 +7,7 @@ use http::{Method, StatusCode};
 
 use super::engine::{Ending, Engine, Phase, Role};
 use super::frame::{self, FrameHead, HEAD_BYTES, PREFACE, flag, kind, setting};
-use super::limits::{DATA_BYTES_MAX, Limits};
+use super::limits::{DATA_BYTES_MAX, Limits, RESETS_MAX};
 use super::streams::{Key, Side};
 use crate::head::Known;
 use crate::hpack::{START_BYTES_MAX, field_bytes_max};
@@ -21,6 +21,21 @@ pub struct Standing<'a> {
     pub server: &'a [u8],
     /// Of `Date`.
     pub date: &'a [u8],
+}
+
+/// What a request is for: its pseudo-header fields (RFC 9113 section 8.3.1).
+#[derive(Clone, Copy, Debug)]
+pub struct Pseudo<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// Whether the scheme is `https`.
+    pub is_secure: bool,
+    /// Host and port.
+    pub authority: &'a [u8],
+    /// The path and the query, or `*`; for a `CONNECT` without a protocol, nothing.
+    pub path: &'a [u8],
+    /// Of a `CONNECT`: what is to be spoken on the stream, if the server [offers](Engine::peer_connects) that (RFC 8441).
+    pub protocol: Option<&'a [u8]>,
 }
 
 /// What may be sent of a stream's data now.
@@ -123,22 +138,22 @@ impl Engine {
 
     /// Writes the head of a request on a new stream, which it names. With [`BodyLength::None`] the stream ends with it.
     ///
-    /// `authority` is host and port, `target` the path and query, `*`, or for `CONNECT` nothing. Fields are as for
-    /// [`respond`](Engine::respond).
-    #[expect(clippy::too_many_arguments, reason = "the parts of a request, each once")]
+    /// Fields are as for [`respond`](Engine::respond).
     pub fn request<F: Field>(
         &mut self,
-        method: &Method,
-        is_secure: bool,
-        authority: &[u8],
-        target: &[u8],
+        pseudo: Pseudo<'_>,
         fields: impl IntoIterator<Item = F> + Clone,
         body: BodyLength,
         limits: &Limits,
         out: &mut [u8],
     ) -> Result<(Key, usize), WriteError> {
+        let Pseudo { method, is_secure, authority, path, protocol } = pseudo;
         let is_connect = *method == Method::CONNECT;
-        if target.is_empty() != is_connect || !target.iter().all(|&byte| byte.is_ascii_graphic() && byte != b'#') {
+        if protocol.is_some() && !(is_connect && self.peer.connects) {
+            return Err(WriteError::Upgrade);
+        }
+        let has_path = !is_connect || protocol.is_some();
+        if path.is_empty() == has_path || !path.iter().all(|&byte| byte.is_ascii_graphic() && byte != b'#') {
             return Err(WriteError::Target);
         }
         if !authority.iter().all(u8::is_ascii_graphic) {
@@ -148,7 +163,8 @@ impl Engine {
             return Err(WriteError::NotExpected);
         }
         let measured = measure(fields.clone())?;
-        let pseudo = 4 * field_bytes_max(b":authority", b"") + method.as_str().len() + authority.len() + target.len();
+        let texts = method.as_str().len() + authority.len() + path.len() + protocol.map_or(0, <[u8]>::len);
+        let pseudo = 5 * field_bytes_max(b":authority", b"") + texts;
         let room = measured.bytes + pseudo + field_bytes_max(b"content-length", &[0; LENGTH_BYTES_MAX]);
         let mut writing = self.begin_block(room, out)?;
         match *method {
@@ -156,22 +172,26 @@ impl Engine {
             Method::POST => writing.fixed(self, METHOD_POST),
             _ => writing.fixed_name(self, METHOD_GET, method.as_str().as_bytes()),
         }
-        if !is_connect {
+        if has_path {
             writing.fixed(self, if is_secure { SCHEME_HTTPS } else { SCHEME_HTTP });
         }
         if !authority.is_empty() {
             writing.pseudo(self, AUTHORITY, b":authority", authority);
         }
-        match target {
+        match path {
             b"" => {}
             b"/" => writing.fixed(self, PATH),
-            _ => writing.fixed_name(self, PATH, target),
+            _ => writing.fixed_name(self, PATH, path),
+        }
+        if let Some(protocol) = protocol {
+            writing.field(self, Known::Other, b":protocol", protocol);
         }
         for field in fields {
             let (name, value) = (field.name(), scan::trim(field.value()));
             match Known::of(name) {
                 Known::Connection | Known::KeepAlive | Known::ProxyConnection | Known::TransferEncoding => {}
                 Known::Upgrade | Known::Host | Known::ContentLength => {}
+                Known::Te if !value.eq_ignore_ascii_case(b"trailers") => {}
                 known => writing.field(self, known, name, value),
             }
         }
@@ -183,9 +203,20 @@ impl Engine {
         let count = writing.finish(id, ends, self.peer.frame_bytes_max as usize);
         self.next_id += 2;
         let key = self.streams.open(id, (self.peer.stream_window as i32, limits.stream_window), limits);
-        self.streams.get_mut(key).expect("it was opened").is_head = *method == Method::HEAD;
+        let stream = self.streams.get_mut(key).expect("it was opened");
+        (stream.is_head, stream.is_connect) = (*method == Method::HEAD, is_connect);
         self.sent_head(key, ends, body);
         Ok((key, count))
+    }
+
+    /// Whether the server lets a client speak another protocol on a stream (RFC 8441 section 3), as far as it has said.
+    pub fn peer_connects(&self) -> bool {
+        self.peer.connects
+    }
+
+    /// Whether a client has numbers left for further streams.
+    pub fn has_numbers(&self) -> bool {
+        self.next_id < frame::NUMBER_MAX
     }
 
     /// Whether a client may open one more stream now.
@@ -195,7 +226,9 @@ impl Engine {
             && self.phase != Phase::Closed
             && self.ending == Ending::No
             && self.streams.len() < max
-            && self.next_id < frame::NUMBER_MAX
+            && self.has_numbers()
+            // Whoever opens and resets lets the resets be written first.
+            && self.pending.resets.len() < RESETS_MAX / 2
     }
 
     /// Room for a field block that takes at most `bytes`, and for the heads of its frames.

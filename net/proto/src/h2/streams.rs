@@ -49,6 +49,8 @@ pub(super) struct Stream {
     pub(super) sent: Side,
     /// The request is a HEAD: its answer has no body.
     pub(super) is_head: bool,
+    /// The request is a CONNECT: its data is what a tunnel carries.
+    pub(super) is_connect: bool,
     /// Nothing more is sent or received, and no more is said of it.
     pub(super) is_reset: bool,
     /// The peer has reset it, and so says no more itself.
@@ -159,6 +161,7 @@ impl Streams {
             received: Side::Head,
             sent: Side::Head,
             is_head: false,
+            is_connect: false,
             is_reset: false,
             is_left: false,
             urgency: URGENCY,

@@ -34,7 +34,7 @@ impl End {
 
     /// A server whose client has said hello, and whose own hello is out of the way.
     fn server() -> End {
-        End::server_with(Limits { connects: true, ..Limits::default() })
+        End::server_with(Limits::default())
     }
 
     fn server_with(limits: Limits) -> End {
@@ -78,7 +78,9 @@ impl End {
                 let table = &self.table;
                 let line = match self.engine.role {
                     engine::Role::Server => {
-                        format!("{} {} {}", table.method(), text(table.authority(block)), text(table.target(block)))
+                        let protocol = table.protocol(block).map(|protocol| format!(" {}", text(protocol)));
+                        let (authority, target) = (text(table.authority(block)), text(table.target(block)));
+                        format!("{} {authority} {target}{}", table.method(), protocol.unwrap_or_default())
                     }
                     engine::Role::Client => table.status().as_str().to_owned(),
                 };
@@ -161,6 +163,11 @@ fn block(fields: &[(&str, &str)]) -> Vec<u8> {
 
 const GET: [(&str, &str); 4] = [(":method", "GET"), (":scheme", "http"), (":authority", "here"), (":path", "/")];
 const POST: [(&str, &str); 4] = [(":method", "POST"), (":scheme", "http"), (":authority", "here"), (":path", "/")];
+
+/// What a client asks for.
+fn asks<'a>(method: &'a Method, path: &'a [u8]) -> Pseudo<'a> {
+    Pseudo { method, is_secure: false, authority: b"here", path, protocol: None }
+}
 
 const END_HEADERS: u8 = flag::END_HEADERS;
 const END_BOTH: u8 = flag::END_HEADERS | flag::END_STREAM;

@@ -152,6 +152,16 @@ impl HeadTable {
         }
     }
 
+    /// The protocol that the client wishes to speak on the stream in HTTP's place, as a `CONNECT` of HTTP/2 names it (RFC 8441).
+    /// Such a request asks for what a `GET` with `Upgrade` asks for over HTTP/1.1, and [`method`](Self::method) says so.
+    #[inline]
+    pub fn protocol<'b>(&self, block: &'b [u8]) -> Option<&'b [u8]> {
+        match self.target.protocol {
+            Span { len: 0, .. } => None,
+            protocol => Some(protocol.of(block)),
+        }
+    }
+
     /// Host and port that the request is for: the target's own if it names them (RFC 9112 section 3.2.2), else the
     /// `Host` field's.
     #[inline]
@@ -350,6 +360,8 @@ pub(crate) struct Target {
     pub(crate) authority: Span,
     pub(crate) path: Option<Span>,
     pub(crate) query: Option<Span>,
+    /// Empty where none is asked for.
+    pub(crate) protocol: Span,
 }
 
 const _: () = assert!(size_of::<Field>() <= 12);

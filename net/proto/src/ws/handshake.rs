@@ -1,5 +1,5 @@
-//! The opening hand-shake (RFC 6455 section 4): both ends judge a head and say what the answer is; HTTP/1.1's engine reads and
-//! writes it.
+//! The opening hand-shake (RFC 6455 section 4, RFC 8441 section 5): both ends judge a head and say what the answer is; an
+//! engine of HTTP reads and writes it.
 //!
 //! The one idea: nothing is decided twice. A request that is judged is answered by [`Upgrade::accept`], which takes what
 //! was offered and what is wished and gives the fields of the 101 together with what an [`Engine`](super::Engine) must
@@ -48,32 +48,40 @@ use crate::scan::{self, TOKEN};
 pub struct Upgrade<'b> {
     table: &'b HeadTable,
     block: &'b [u8],
-    key: &'b [u8],
+    /// Over HTTP/2 there is none: nobody could take such a request for another.
+    key: Option<&'b [u8]>,
 }
 
 impl<'b> Upgrade<'b> {
-    /// Judges a request's head: RFC 6455 section 4.2.1. Whether its `Origin` is one that may ask is the application's to
+    /// Judges a request's head: RFC 6455 section 4.2.1, and over HTTP/2 RFC 8441 section 5. Whether its `Origin` is one that may ask is the application's to
     /// judge (section 10.2): a browser sends cookies along whoever asks.
     pub fn judge(table: &'b HeadTable, block: &'b [u8]) -> Result<Upgrade<'b>, Refusal> {
         if *table.method() != Method::GET {
             return Err(Refusal::Method);
         }
-        if table.version() != Version::HTTP_11 {
-            return Err(Refusal::OldVersion);
-        }
-        if !has_option(table, block, Known::Upgrade, b"websocket") {
-            return Err(Refusal::Upgrade);
-        }
-        if !has_option(table, block, Known::Connection, b"upgrade") {
-            return Err(Refusal::Connection);
-        }
+        let has_key = match table.version() {
+            Version::HTTP_11 if !has_option(table, block, Known::Upgrade, b"websocket") => {
+                return Err(Refusal::Upgrade);
+            }
+            Version::HTTP_11 if !has_option(table, block, Known::Connection, b"upgrade") => {
+                return Err(Refusal::Connection);
+            }
+            Version::HTTP_11 => true,
+            Version::HTTP_2 => match table.protocol(block) {
+                Some(protocol) if protocol.eq_ignore_ascii_case(b"websocket") => false,
+                _ => return Err(Refusal::Upgrade),
+            },
+            _ => return Err(Refusal::OldVersion),
+        };
         match only(table, block, Known::SecWebSocketVersion) {
             Some(b"13") => {}
             Some(_) => return Err(Refusal::Version),
             None => return Err(Refusal::VersionMissing),
         }
-        let key = only(table, block, Known::SecWebSocketKey).ok_or(Refusal::Key)?;
-        if key.len() != KEY_BYTES || BASE64.decode_slice(key, &mut [0; KEY_BYTES]) != Ok(NONCE_BYTES) {
+        let key = only(table, block, Known::SecWebSocketKey).filter(|_| has_key);
+        let is_key =
+            |key: &[u8]| key.len() == KEY_BYTES && BASE64.decode_slice(key, &mut [0; KEY_BYTES]) == Ok(NONCE_BYTES);
+        if has_key && !key.is_some_and(is_key) {
             return Err(Refusal::Key);
         }
         let upgrade = Upgrade { table, block, key };
@@ -102,7 +110,7 @@ impl<'b> Upgrade<'b> {
         let extensions = self.table.fields().all(self.block, Known::SecWebSocketExtensions);
         let agreed = extension::accept(extensions, compression).ok().flatten();
         Accepted {
-            accept: accept(self.key),
+            accept: self.key.map(accept),
             protocol: protocols.iter().find(speaks).copied(),
             agreed: agreed.map(|(agreed, _)| agreed),
             extensions: agreed.map(|(_, line)| line),
@@ -110,24 +118,24 @@ impl<'b> Upgrade<'b> {
     }
 }
 
-/// The answer to a request that is granted: status 101, and [`fields`](Self::fields).
+/// The answer to a request that is granted: status 101, over HTTP/2 200, and [`fields`](Self::fields).
 #[derive(Debug)]
 pub struct Accepted<'p> {
     /// The subprotocol that both will speak.
     pub protocol: Option<&'p str>,
     /// What the engine must know of compression.
     pub agreed: Option<Agreed>,
-    accept: [u8; ACCEPT_BYTES],
+    accept: Option<[u8; ACCEPT_BYTES]>,
     extensions: Option<Line>,
 }
 
 impl Accepted<'_> {
-    /// The fields of the 101. `Connection` is written by HTTP's engine.
+    /// The fields of the answer. `Connection` is written by HTTP's engine.
     pub fn fields(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
         let extensions = self.extensions.as_ref().map(Line::as_bytes);
         [
-            Some(("Upgrade", &b"websocket"[..])),
-            Some(("Sec-WebSocket-Accept", &self.accept[..])),
+            self.accept.as_ref().map(|_| ("Upgrade", &b"websocket"[..])),
+            self.accept.as_ref().map(|accept| ("Sec-WebSocket-Accept", &accept[..])),
             self.protocol.map(|protocol| ("Sec-WebSocket-Protocol", protocol.as_bytes())),
             extensions.map(|line| ("Sec-WebSocket-Extensions", line)),
         ]
@@ -161,7 +169,7 @@ macro_rules! refusals {
 
 refusals! {
     Method, METHOD_NOT_ALLOWED, "a WebSocket is opened with GET";
-    OldVersion, BAD_REQUEST, "a WebSocket is opened with HTTP/1.1";
+    OldVersion, BAD_REQUEST, "a WebSocket is opened with HTTP/1.1 or HTTP/2";
     Upgrade, UPGRADE_REQUIRED, "this resource speaks WebSocket, which the request does not ask for";
     Connection, BAD_REQUEST, "Connection does not name upgrade";
     Version, UPGRADE_REQUIRED, "version 13 of WebSocket is spoken here";

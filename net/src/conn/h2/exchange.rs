@@ -5,16 +5,21 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, ready};
 
+use http::StatusCode;
 use platform::Buf;
 use proto::h2::{Code, Key};
 use shards::{Alarm, Demand, Entered, Leased, Scope};
 
-use super::shared::{Refusal, Shared};
+use super::shared::Shared;
+use super::streams::Refusal;
+use super::tunnel::{Next, Outlet, Tube};
 use super::{CLIENT_LEFT, is_whole};
+use crate::conn::h1::TUNNEL_NAMES;
 use crate::conn::patience::{Patience, Patient, Side, Waits, Whose};
 use crate::conn::unavailable;
+use crate::exchange::Work;
 use crate::limits::{DRAIN_BODY_BYTES_MAX, REQUEST_TASKS_TIME_MAX};
-use crate::{BodyError, Content, Response, Service};
+use crate::{Body, BodyError, Content, Headers, Response, Service, Transport, Tunnel, Upgraded};
 
 /// An exchange, and the right to its stream: dropping it releases that.
 pub(super) struct Exchange<S: Service + 'static> {
@@ -31,6 +36,8 @@ pub(super) struct Exchange<S: Service + 'static> {
     patience: Patience,
     /// It has been told that the client has ended its side.
     knows_of_leaving: bool,
+    /// Of a `CONNECT`: what its tunnel will receive.
+    pub(super) tunnel: Option<Body>,
 }
 
 /// Where an exchange stands.
@@ -43,6 +50,8 @@ pub(super) enum Stage {
     Content(Content),
     /// All of the content is offered, or written; its end is to follow, by itself.
     End(Content),
+    /// It is a tunnel, at whose end its code works.
+    Tunnel(Option<Work>, Rc<Outlet>),
     /// All is written; of the request's body there may be a rest.
     Done,
 }
@@ -56,14 +65,15 @@ impl<S: Service + 'static> Exchange<S> {
             Stage::Content(content) => content.length(),
             _ => None,
         };
-        Exchange { shared, key, stage, left, scope, demand, limit, patience, knows_of_leaving: false }
+        Exchange { shared, key, stage, left, scope, demand, limit, patience, knows_of_leaving: false, tunnel: None }
     }
 
     pub(super) async fn run(mut self) {
         poll_fn(|cx| self.poll(cx)).await;
+        let was_tunnel = matches!(self.stage, Stage::Tunnel(..));
         self.stage = Stage::Done;
         if let Some(scope) = self.scope.take() {
-            scope.cancel("its request has ended");
+            scope.cancel(if was_tunnel { "its connection has ended" } else { "its request has ended" });
             let shard = self.shared.shard().clone();
             if scope.passes() > 0 && shard.timeout(REQUEST_TASKS_TIME_MAX, scope.gate()).await.is_err() {
                 self.shared.context.stats.tasks_left.add(1);
@@ -75,7 +85,10 @@ impl<S: Service + 'static> Exchange<S> {
             }
         }
         self.shared.forsake(self.key);
-        poll_fn(|cx| self.poll_rest(cx)).await;
+        // Of a tunnel there is no rest: it has been left to its code.
+        if !was_tunnel {
+            poll_fn(|cx| self.poll_rest(cx)).await;
+        }
     }
 
     /// Reads over what is left of the request's body, as HTTP/1.1 does: most clients send it to its end before they look at
@@ -99,7 +112,13 @@ impl<S: Service + 'static> Exchange<S> {
         loop {
             self.see_peer(cx);
             let ended = self.shared.state.borrow_mut().ended(self.key);
-            if let Some(why) = ended {
+            if ended.is_some()
+                && let Stage::Tunnel(_, outlet) = &self.stage
+            {
+                // As that of a connection that is lost, its code goes on until it has seen that.
+                outlet.break_off(cx.waker());
+                self.fail_body(BodyError::Truncated);
+            } else if let Some(why) = ended {
                 self.give_up(cx, |scope| scope.cancel(why), BodyError::Truncated);
                 return Poll::Ready(());
             }
@@ -190,6 +209,7 @@ impl<S: Service + 'static> Exchange<S> {
                 }
                 return Poll::Ready(Ok(true));
             }
+            Stage::Tunnel(..) => return self.poll_tunnel(cx),
             Stage::Done => return Poll::Ready(Ok(true)),
         }
         Poll::Ready(Ok(false))
@@ -198,6 +218,7 @@ impl<S: Service + 'static> Exchange<S> {
     fn poll_respond(&mut self) -> Poll<Result<(), Code>> {
         let Some(mut state) = self.shared.with_room(self.key) else { return Poll::Pending };
         let Stage::Response(response) = std::mem::replace(&mut self.stage, Stage::Done) else { return Poll::Pending };
+        let response = self.judge(response);
         // The answer is made of the request's body: a client that waits to be asked for it must be asked first.
         let asks = matches!(response.content, Content::Body(_))
             && state.slot(self.key).is_some_and(|slot| std::mem::take(&mut slot.expects_continue));
@@ -213,10 +234,95 @@ impl<S: Service + 'static> Exchange<S> {
             return Poll::Ready(Err(Code::INTERNAL_ERROR));
         };
         self.shared.wake();
-        if let Some(content) = rest {
-            self.stage = Stage::Content(content);
+        match rest {
+            Some(Content::Tunnel(tunnel)) => self.begin_tunnel(tunnel),
+            Some(content) => self.stage = Stage::Content(content),
+            None => {}
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// An answer as it can be given: a tunnel is granted to whoever asks for one, by 200 (RFC 8441 section 5); who asks for one and
+    /// is answered by content would take that for what the tunnel carries.
+    fn judge(&self, mut response: Response) -> Response {
+        let grants = response.status.is_success() || response.status == StatusCode::SWITCHING_PROTOCOLS;
+        match (&response.content, self.tunnel.is_some()) {
+            (Content::Tunnel(_), _) if !grants => response.content = Content::Empty,
+            (Content::Tunnel(_), true) => response.status = StatusCode::OK,
+            (Content::Tunnel(_), false) => return Response::new(StatusCode::NOT_IMPLEMENTED),
+            (_, true) if grants => return Response::new(StatusCode::NOT_IMPLEMENTED),
+            _ => {}
+        }
+        response
+    }
+
+    // ---- a tunnel ----------------------------------------------------------------------------------------------------
+
+    /// Gives the stream to the tunnel's code, as HTTP/1.1 gives the connection: from here no time limit of the server's holds.
+    fn begin_tunnel(&mut self, tunnel: Tunnel) {
+        if let Some(scope) = self.scope.take() {
+            scope.cancel("its request has ended");
+        }
+        self.limit = None;
+        self.demand = Demand { names: &TUNNEL_NAMES, deadline: None, ..self.demand };
+        self.scope = self.shared.pass.scope().on_demand(self.demand).ok();
+        if self.scope.is_none() {
+            tracing::warn!("a tunnel has no scope of its own: the shard has as many as it admits");
+        }
+        let (tube, outlet) = Tube::new(self.tunnel.take().unwrap_or_default(), self.shared.peer.clone());
+        let scope = self.scope.as_ref().map(Scope::handle);
+        let work = tunnel.begin(Upgraded { stream: Transport::from(tube), received: None, scope });
+        self.stage = Stage::Tunnel(Some(work), outlet);
+    }
+
+    /// Lets the tunnel's code work, and has written what it sends.
+    fn poll_tunnel(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<bool, Code>> {
+        self.write_tunnel()?;
+        let Stage::Tunnel(work, outlet) = &mut self.stage else { return Poll::Ready(Ok(true)) };
+        if let Some(at_work) = work {
+            outlet.watch(None);
+            let entered = enter(&self.shared, &self.scope, self.demand);
+            if at_work.as_mut().poll(cx).is_ready() {
+                *work = None;
+            }
+            self.scope = entered.leave().or(self.scope.take());
+            outlet.watch(Some(cx.waker()));
+        }
+        let is_at_work = work.is_some();
+        if self.shared.is_forsaken(self.key) {
+            self.shared.forsake(self.key);
+        }
+        self.consume(cx);
+        let is_written = self.write_tunnel()?;
+        let is_over = !is_at_work && (is_written || self.shared.state.borrow_mut().ended(self.key).is_some());
+        if is_over { Poll::Ready(Ok(true)) } else { Poll::Pending }
+    }
+
+    /// Has written what the tunnel's code has sent, a piece at a time. Whether that was all there can be.
+    fn write_tunnel(&mut self) -> Result<bool, Code> {
+        let Stage::Tunnel(_, outlet) = &self.stage else { return Ok(true) };
+        if !self.shared.state.borrow().engine.can_send(self.key) {
+            return Ok(true);
+        }
+        if self.shared.state.borrow_mut().has_piece(self.key) {
+            return Ok(false);
+        }
+        match outlet.next() {
+            Next::Nothing => return Ok(false),
+            Next::Piece(piece, is_last) => {
+                self.shared.offer(self.key, piece, is_last);
+                return Ok(false);
+            }
+            Next::End if self.shared.with_room(self.key).is_none() => return Ok(false),
+            Next::End => {}
+        }
+        match self.shared.write_end(self.key, &Headers::default()) {
+            Ok(()) => {
+                self.shared.wake();
+                Ok(true)
+            }
+            Err(_) => Err(Code::INTERNAL_ERROR),
+        }
     }
 
     /// Has the next piece of the content written.
@@ -246,6 +352,11 @@ impl<S: Service + 'static> Exchange<S> {
             if bytes > 0 {
                 self.made_up(side, bytes);
             }
+        }
+        if let Stage::Tunnel(_, outlet) = &self.stage
+            && sent > 0
+        {
+            outlet.written(sent, cx.waker());
         }
         self.consume(cx);
         // As over HTTP/1.1: it may still wait for its answer, if its request is whole.
@@ -282,6 +393,16 @@ impl<S: Service + 'static> Exchange<S> {
 
     /// Waits for what the peer is to do. Ready when it has taken too long, and that has been seen to.
     fn poll_waits(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
+        if let Stage::Tunnel(..) = self.stage {
+            // Its code keeps times of its own.
+            self.stop_waiting();
+            let mut state = self.shared.state.borrow_mut();
+            if state.ended(self.key).is_some() || !state.has_left || !state.engine.is_held(self.key) {
+                return Poll::Pending;
+            }
+            state.end(self.key, CLIENT_LEFT);
+            return Poll::Ready(());
+        }
         let waits = {
             let mut state = self.shared.state.borrow_mut();
             if state.has_left && state.engine.is_held(self.key) {
@@ -373,7 +494,7 @@ impl<S: Service + 'static> Exchange<S> {
                 }
             }
             Stage::Content(content) => drop(content.poll_buf(cx)),
-            Stage::Response(_) | Stage::End(_) | Stage::Done => {}
+            Stage::Response(_) | Stage::End(_) | Stage::Tunnel(..) | Stage::Done => {}
         }
         self.scope = entered.leave().or(self.scope.take());
         self.stage = Stage::Done;

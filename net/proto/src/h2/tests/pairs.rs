@@ -163,8 +163,9 @@ fn talk(seed: u64) {
             let (limits, engine) = (client.end.limits.clone(), &mut client.end.engine);
             let fields = message.fields.iter().map(|(name, value)| (name, value));
             let body = length(&message);
-            let (key, count) =
-                engine.request(&Method::PUT, true, b"here", b"/a?b", fields, body, &limits, &mut out).unwrap();
+            let (key, count) = engine
+                .request(Pseudo { is_secure: true, ..asks(&Method::PUT, b"/a?b") }, fields, body, &limits, &mut out)
+                .unwrap();
             // Nothing may come before the preface.
             if engine.has_control() {
                 let mut hello = vec![0; 1024];

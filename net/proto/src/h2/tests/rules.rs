@@ -325,9 +325,99 @@ fn section_8_malformed_requests() {
         ("8.5: a path to CONNECT", vec![(":method", "CONNECT"), GET[2], GET[3]]),
         ("8.5: no authority to CONNECT", vec![(":method", "CONNECT")]),
         ("8.5: no port", vec![(":method", "CONNECT"), (":authority", "here")]),
-        ("8441 4: a protocol, and no CONNECT", with(&[(":protocol", "websocket")])),
     ] {
         check(clause, &[head(1, &fields)], "", "1: reset PROTOCOL_ERROR;");
+    }
+}
+
+/// An extended CONNECT, with one thing changed.
+fn extended(change: impl FnOnce(&mut Vec<(&'static str, &'static str)>)) -> Vec<(&'static str, &'static str)> {
+    let mut fields = vec![(":method", "CONNECT"), (":protocol", "websocket"), GET[1], GET[2], (":path", "/ws")];
+    change(&mut fields);
+    fields
+}
+
+/// A stream that asks for a tunnel and stays open.
+fn tunnel(stream: u32) -> Vec<u8> {
+    frame(kind::HEADERS, END_HEADERS, stream, &block(&extended(|_| ())))
+}
+
+#[test]
+fn rfc_8441_section_4_what_is_no_extended_connect() {
+    for (clause, fields) in [
+        ("4: no CONNECT", with(&[(":protocol", "websocket")])),
+        ("4: no scheme", extended(|fields| fields.retain(|(name, _)| *name != ":scheme"))),
+        ("4: no path", extended(|fields| fields.truncate(4))),
+        ("4: an empty path", extended(|fields| fields[4].1 = "")),
+        ("4: an asterisk", extended(|fields| fields[4].1 = "*")),
+        ("4: two protocols", extended(|fields| fields.push((":protocol", "websocket")))),
+        ("4: no protocol", extended(|fields| fields[1].1 = "")),
+        ("4: a protocol that is no token", extended(|fields| fields[1].1 = "web socket")),
+        ("4: a protocol behind fields", extended(|fields| fields.splice(1..1, [("a", "b")]).for_each(drop))),
+        ("4: user information", extended(|fields| fields[3].1 = "me@here")),
+        ("5: upgrade", extended(|fields| fields.push(("upgrade", "websocket")))),
+        ("5: connection", extended(|fields| fields.push(("connection", "upgrade")))),
+    ] {
+        check(clause, &[head(1, &fields)], "", "1: reset PROTOCOL_ERROR;");
+    }
+    let mut end = End::server_with(Limits { connects: false, ..Limits::default() });
+    assert_eq!((&*end.tell(&tunnel(1)), &*end.said()), ("", "1: reset PROTOCOL_ERROR;"), "3: it was not offered");
+}
+
+#[test]
+fn rfc_8441_section_5_a_tunnel_carries_data() {
+    let asked = "1: GET here /ws websocket;";
+    let mut token = extended(|fields| fields[1].1 = "connect-ip/2");
+    check("4: any token", &[head(1, &token)], "1: GET here /ws connect-ip/2 end;", "");
+    token.push(("content-length", "3"));
+    check("9110 9.3.6: no length counts", &[head(1, &token)], "1: GET here /ws connect-ip/2 content-length=3 end;", "");
+    check("data", &[tunnel(1), data(1, 5), end_data(1, 0)], &format!("{asked} 1: 5 bytes; 1: 0 bytes end;"), "");
+    check(
+        "5: reset",
+        &[tunnel(1), frame(kind::RST_STREAM, 0, 1, &[0, 0, 0, 8])],
+        &format!("{asked} 1: reset CANCEL;"),
+        "",
+    );
+    check(
+        "9113 8.5: trailers",
+        &[tunnel(1), head(1, &[("a", "b")])],
+        &format!("{asked} 1: reset PROTOCOL_ERROR;"),
+        "1: reset PROTOCOL_ERROR;",
+    );
+}
+
+#[test]
+fn rfc_8441_section_3_who_may_ask() {
+    let connects = |value| frame(kind::SETTINGS, 0, 0, &[0, 8, 0, 0, 0, value]);
+    let (method, limits) = (Method::CONNECT, Limits::default());
+    let asks = Pseudo { protocol: Some(b"websocket"), ..asks(&method, b"/ws") };
+    let ask = |end: &mut End| {
+        let mut out = [0; 500];
+        let written = end.engine.request(asks, NOTHING, BodyLength::Unknown, &limits, &mut out);
+        written.map(|(_, count)| out[..count].to_vec())
+    };
+    let mut client = End::new(Role::Client, limits.clone());
+    client.tell(&frame(kind::SETTINGS, 0, 0, b""));
+    assert_eq!(ask(&mut client), Err(WriteError::Upgrade), "it was not offered");
+    assert_eq!(client.tell(&connects(1)), "");
+    let asked = ask(&mut client).expect("it was offered");
+    assert_eq!(End::server().tell(&asked), "1: GET here /ws websocket;");
+    assert_eq!(client.tell(&connects(0)), "error PROTOCOL_ERROR", "what was offered is not taken back");
+    // To a server it says nothing.
+    check("from a client", &[connects(1), connects(1)], "", "settings ack; settings ack;");
+
+    // The answer's length, which it should not have, counts only where the tunnel is refused.
+    for (status, rest, told) in [
+        ("200", vec![data(1, 9)], "1: 200 content-length=3; 1: 9 bytes;"),
+        ("403", vec![end_data(1, 3)], "1: 403 content-length=3; 1: 3 bytes end;"),
+        ("403", vec![data(1, 9)], "1: 403 content-length=3; 1: reset PROTOCOL_ERROR;"),
+        ("200", vec![head(1, &[("a", "b")])], "1: 200 content-length=3; 1: reset PROTOCOL_ERROR;"),
+    ] {
+        let mut client = End::new(Role::Client, limits.clone());
+        client.tell(&connects(1));
+        ask(&mut client).expect("it was offered");
+        let answer = block(&[(":status", status), ("content-length", "3")]);
+        assert_eq!(client.tell(&[vec![frame(kind::HEADERS, END_HEADERS, 1, &answer)], rest].concat().concat()), told);
     }
 }
 
@@ -345,7 +435,7 @@ fn section_8_requests_that_are_well_formed() {
         (
             "extended connect",
             vec![(":method", "CONNECT"), (":protocol", "websocket"), GET[1], GET[2], (":path", "/ws")],
-            "1: CONNECT here /ws end;",
+            "1: GET here /ws websocket end;",
         ),
         (
             "crumbs",
@@ -608,10 +698,7 @@ fn heads_that_do_not_fit_are_not_begun() {
         End::new(Role::Client, Limits { head_bytes_max: 60_000, block_bytes_max: 60_000, ..Limits::default() });
     client.tell(&frame(kind::SETTINGS, 0, 0, b""));
     let limits = client.limits.clone();
-    client
-        .engine
-        .request(&Method::GET, false, b"here", b"/", NOTHING, BodyLength::None, &limits, &mut [0; 500])
-        .unwrap();
+    client.engine.request(asks(&Method::GET, b"/"), NOTHING, BodyLength::None, &limits, &mut [0; 500]).unwrap();
     let told = client.tell(&out[..count]);
     let expect =
         format!("1: 200 x-long={long} x-short=s server=shardwise date=Mon, 21 Oct 2013 20:13:21 GMT content-length=3;");

@@ -52,6 +52,49 @@ fn words(terms: Terms) -> String {
     format!("{}{}", if terms.takeover { "kept " } else { "" }, terms.window_bits)
 }
 
+/// What becomes of a request over HTTP/2, with this `:protocol` and these fields.
+fn judged_h2(protocol: Option<&[u8]>, fields: &[(&str, &str)]) -> String {
+    use crate::h2::{Engine, Event, Limits, Pseudo, Role, Scratch};
+    let (limits, now) = (Limits::default(), std::time::Duration::ZERO);
+    let (mut client, mut server) = (Engine::new(Role::Client, &limits), Engine::new(Role::Server, &limits));
+    let (mut scratch, mut table, mut out) = (Scratch::new(&limits), HeadTable::new(), [0; 500]);
+    let hello = server.control(&limits, &mut out);
+    client.receive(&out[..hello], &mut scratch, &mut table, now, &limits).unwrap();
+    let count = client.control(&limits, &mut out);
+    let method = if protocol.is_some() { Method::CONNECT } else { Method::GET };
+    let pseudo = Pseudo { method: &method, is_secure: false, authority: b"a", path: b"/", protocol };
+    let fields = fields.iter().copied();
+    let asked = client.request(pseudo, fields, BodyLength::None, &limits, &mut out[count..]).unwrap().1;
+    let step = server.receive(&out[..count + asked], &mut scratch, &mut table, now, &limits).unwrap();
+    assert!(matches!(step.event, Event::Head { .. }), "{step:?}");
+    match Upgrade::judge(&table, scratch.block()) {
+        Ok(upgrade) => {
+            let accepted = upgrade.accept(&["chat"], Some(&KEEPS));
+            accepted.fields().map(|(name, value)| format!("{name}: {}; ", String::from_utf8_lossy(value))).collect()
+        }
+        Err(refusal) => format!("{} {refusal:?}", refusal.status().as_u16()),
+    }
+}
+
+#[test]
+fn rfc_8441_section_5() {
+    let version = ("sec-websocket-version", "13");
+    let ws = Some(&b"websocket"[..]);
+    assert_eq!(judged_h2(ws, &[version]), "");
+    assert_eq!(judged_h2(Some(b"WebSocket"), &[version, ("sec-websocket-key", "?")]), "", "a key means nothing");
+    assert_eq!(
+        judged_h2(
+            ws,
+            &[version, ("sec-websocket-protocol", "a, chat"), ("sec-websocket-extensions", "permessage-deflate")]
+        ),
+        "Sec-WebSocket-Protocol: chat; Sec-WebSocket-Extensions: permessage-deflate; "
+    );
+    assert_eq!(judged_h2(ws, &[]), "400 VersionMissing");
+    assert_eq!(judged_h2(ws, &[("sec-websocket-version", "8")]), "426 Version");
+    assert_eq!(judged_h2(Some(b"connect-udp"), &[version]), "426 Upgrade");
+    assert_eq!(judged_h2(None, &[version, ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")]), "426 Upgrade");
+}
+
 const GET: &str = "GET /chat?x HTTP/1.1";
 const UPGRADE: &str = "Upgrade: websocket";
 const CONNECTION: &str = "Connection: Upgrade";
