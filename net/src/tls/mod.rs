@@ -18,7 +18,7 @@ mod session;
 mod testing;
 mod tickets;
 
-pub use config::{Clients, Source, Tls};
-pub use credentials::Credentials;
+pub use config::{Clients, FileOrBytes, Tls};
+pub use credentials::{Credentials, reload};
 pub use error::SetupError;
 pub use provider::{ShardTime, provider};
