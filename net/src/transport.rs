@@ -1,7 +1,10 @@
-//! [`Transport`]: what the bytes of a connection go through: TCP, TLS over it, or one stream of a connection of HTTP/2.
+//! [`Transport`]: what the bytes of a connection go through: TCP, perhaps with TLS over it, or one stream of a connection of
+//! HTTP/2.
 //!
 //! The one idea: whoever speaks a protocol over it has one send on its way at a time, and does not see what becomes of its
 //! bytes below: a part that the kernel has left is sent again from here.
+
+mod socket;
 
 use std::future::poll_fn;
 use std::net::{Shutdown, SocketAddr};
@@ -13,12 +16,13 @@ use platform::{Buf, BufList, Chunk, Group, SocketOption};
 use proto::proxy::Ends;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use shards::Shard;
 use shards::sync::Permit;
-use shards::{Operation, Shard};
+use socket::Socket;
 
 use crate::conn::h2::Tube;
 use crate::limits::LINGER_BYTES_MAX;
-use crate::tcp::{Outgoing, sent, sent_bytes};
+use crate::tcp::Outgoing;
 use crate::tls::{Channel, Handshakes, Secured};
 use crate::{Error, Peer, Result, TcpStream};
 
@@ -28,18 +32,8 @@ pub struct Transport(Way);
 
 #[derive(Debug)]
 enum Way {
-    // In this order: what is in flight is given up before the socket closes.
-    Tcp { over: Over, tcp: TcpStream },
-    /// Boxed, so that connections need not have its room.
-    Stream(Box<Tube>),
-}
-
-/// What lies over TCP.
-#[derive(Debug)]
-enum Over {
-    /// Nothing but the send on its way.
-    Nothing(Option<Operation>),
-    Tls(Box<Channel>),
+    Socket(Socket),
+    Stream(Tube),
 }
 
 /// What the peer has taken of a send.
@@ -63,8 +57,7 @@ impl Transport {
     #[inline]
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>>> {
         match &mut self.0 {
-            Way::Tcp { over: Over::Nothing(_), tcp } => tcp.poll_recv(cx),
-            Way::Tcp { over: Over::Tls(tls), tcp } => tls.poll_recv(cx, tcp),
+            Way::Socket(socket) => socket.poll_recv(cx),
             Way::Stream(tube) => tube.poll_recv(cx),
         }
     }
@@ -100,31 +93,30 @@ impl Transport {
         Ok(spare)
     }
 
-    /// Ends one or both directions. Over TLS the peer is told first, by a send like others: both directions end with that one.
+    /// Ends one or both directions. Over TLS the peer is told so first: that leaves as what follows is polled, or with the end
+    /// of the turn; and what it still sends comes all the same.
     ///
     /// Errors: the connection is gone.
     pub fn shutdown(&mut self, how: Shutdown) -> Result<()> {
         match &mut self.0 {
-            Way::Tcp { over: Over::Tls(tls), tcp } if how != Shutdown::Read => tls.close(tcp),
-            Way::Tcp { tcp, .. } => tcp.shutdown(how),
+            Way::Socket(socket) => socket.shutdown(how),
             Way::Stream(tube) => tube.shutdown(how),
         }
     }
 
-    /// Ready when the peer has been told that nothing more is sent, where there is a way to tell: over TLS.
+    /// Ready when the peer has been told that nothing more is sent, where there is a way to tell beside the end of the stream:
+    /// over TLS.
     pub(crate) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Way::Tcp { over: Over::Tls(tls), tcp } = &mut self.0
-            && tls.close(tcp).is_ok()
-        {
-            while let Ok(Some(_)) = ready!(tls.poll_sent(cx, tcp)) {}
+        match &mut self.0 {
+            Way::Socket(socket) => socket.poll_close(cx),
+            Way::Stream(_) => Poll::Ready(()),
         }
-        Poll::Ready(())
     }
 
     /// The address of this side.
     pub fn local_address(&self) -> Result<SocketAddr> {
         match &self.0 {
-            Way::Tcp { tcp, .. } => tcp.local_address(),
+            Way::Socket(socket) => socket.tcp.local_address(),
             Way::Stream(tube) => tube.peer().local().ok_or(Error::Io(platform::Error::NotConnected)),
         }
     }
@@ -132,7 +124,7 @@ impl Transport {
     /// The address of the other side. One system call.
     pub fn peer_address(&self) -> Result<SocketAddr> {
         match &self.0 {
-            Way::Tcp { tcp, .. } => tcp.peer_address(),
+            Way::Socket(socket) => socket.tcp.peer_address(),
             Way::Stream(tube) => tube.peer().remote().ok_or(Error::Io(platform::Error::NotConnected)),
         }
     }
@@ -140,7 +132,7 @@ impl Transport {
     /// Sets an option of the socket. One system call. A stream of a connection of HTTP/2 has none of its own.
     pub fn set_option(&self, option: SocketOption) -> Result<()> {
         match &self.0 {
-            Way::Tcp { tcp, .. } => tcp.set_option(option),
+            Way::Socket(socket) => socket.tcp.set_option(option),
             Way::Stream(_) => Err(Error::Io(platform::Error::Unsupported)),
         }
     }
@@ -149,42 +141,45 @@ impl Transport {
     #[inline]
     pub fn shard(&self) -> &Shard {
         match &self.0 {
-            Way::Tcp { tcp, .. } => tcp.shard(),
+            Way::Socket(socket) => socket.tcp.shard(),
             Way::Stream(tube) => tube.peer().shard(),
         }
     }
 
     /// Receives into large buffers from now on, while a large body comes, or into small ones.
     pub(crate) fn draw_from(&mut self, group: Group) {
-        if let Way::Tcp { tcp, .. } = &mut self.0 {
-            tcp.draw_from(group);
+        if let Way::Socket(socket) = &mut self.0 {
+            socket.tcp.draw_from(group);
         }
     }
 
     /// Both ends, as requests carry them; those that a proxy has named, if it has.
     pub(crate) fn peer(&self, named: Option<Rc<Ends>>) -> Peer {
         match &self.0 {
-            Way::Tcp { tcp, .. } => tcp.peer(self.secured().cloned(), named),
+            Way::Socket(socket) => socket.tcp.peer(socket.secured().cloned(), named),
             Way::Stream(tube) => tube.peer().clone(),
         }
     }
 
-    fn tls(&self) -> Option<&Channel> {
-        match &self.0 {
-            Way::Tcp { over: Over::Tls(tls), .. } => Some(tls),
-            _ => None,
-        }
-    }
-
-    /// Whether it is encrypted here.
+    /// Whether TLS is spoken.
     #[inline]
     pub(crate) fn is_secure(&self) -> bool {
         self.tls().is_some()
     }
 
-    /// What TLS has agreed on, if it is spoken here.
-    pub fn secured(&self) -> Option<&Rc<Secured>> {
-        self.tls()?.secured()
+    /// What TLS has agreed on, if it is spoken.
+    pub fn secured(&self) -> Option<&Secured> {
+        match &self.0 {
+            Way::Socket(socket) => socket.secured().map(Rc::as_ref),
+            Way::Stream(tube) => tube.peer().secured(),
+        }
+    }
+
+    fn tls(&self) -> Option<&Channel> {
+        match &self.0 {
+            Way::Socket(socket) => socket.tls(),
+            Way::Stream(_) => None,
+        }
     }
 
     /// Whether what is received may have been sent before, by anybody: until the hand-shake is over.
@@ -201,14 +196,15 @@ impl Transport {
 
     /// Shakes hands with a server, which is to prove that it is whom `name` names, and speaks TLS from then on.
     ///
-    /// Not cancel safe: dropping the future closes the connection.
+    /// Not cancel safe: dropping the future leaves a hand-shake that nobody can go on with.
     ///
-    /// Errors: it does not prove that, or does not speak TLS in a way that is spoken here; or the connection is gone, or is a
-    /// stream of another.
+    /// Errors: it does not prove that, or does not speak TLS in a way that is spoken here; or the connection is gone. A stream
+    /// of a connection of HTTP/2 is `Unsupported`.
     pub async fn secure(mut self, config: Arc<ClientConfig>, name: ServerName<'static>) -> Result<Self> {
-        let channel = Channel::connect(config, name, self.shard().pool())?;
-        self.put_over(channel)?;
-        poll_fn(|cx| self.poll_handshake(cx)).await?;
+        match &mut self.0 {
+            Way::Socket(socket) => socket.secure(config, name).await?,
+            Way::Stream(_) => return Err(Error::Io(platform::Error::Unsupported)),
+        }
         Ok(self)
     }
 
@@ -216,15 +212,10 @@ impl Transport {
     ///
     /// Errors: the configuration is of no use.
     pub(crate) fn accept(&mut self, handshakes: &Handshakes, place: Permit, received: Chunk) -> Result<()> {
-        self.put_over(Channel::accept(handshakes, place, received)?)
-    }
-
-    fn put_over(&mut self, channel: Box<Channel>) -> Result<()> {
         match &mut self.0 {
-            Way::Tcp { over: over @ Over::Nothing(None), .. } => *over = Over::Tls(channel),
-            _ => return Err(Error::Io(platform::Error::Unsupported)),
+            Way::Socket(socket) => socket.accept(handshakes, place, received),
+            Way::Stream(_) => Err(Error::Io(platform::Error::Unsupported)),
         }
-        Ok(())
     }
 
     /// Ready when data may be received.
@@ -232,29 +223,24 @@ impl Transport {
     /// Errors: the peer does not speak TLS in a way that is spoken here, or left.
     pub(crate) fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         match &mut self.0 {
-            Way::Tcp { over: Over::Tls(tls), tcp } => tls.poll_handshake(cx, tcp),
-            _ => Poll::Ready(Ok(())),
+            Way::Socket(socket) => socket.poll_handshake(cx),
+            Way::Stream(_) => Poll::Ready(Ok(())),
         }
     }
 
     /// Starts a send. None may be [on its way](Transport::is_sending).
     pub(crate) fn start_send(&mut self, outgoing: Outgoing) -> Result<()> {
         match &mut self.0 {
-            Way::Tcp { over: Over::Nothing(sending), tcp } => *sending = Some(tcp.start_send(outgoing)?),
-            Way::Tcp { over: Over::Tls(tls), tcp } => tls.start_send(outgoing, tcp)?,
-            Way::Stream(tube) => tube.start_send(outgoing)?,
+            Way::Socket(socket) => socket.start_send(outgoing),
+            Way::Stream(tube) => tube.start_send(outgoing),
         }
-        Ok(())
     }
 
     /// Whether the last send has not ended, or its end has not been [taken](Transport::poll_sent).
     #[inline]
     pub(crate) fn is_sending(&self) -> bool {
         match &self.0 {
-            Way::Tcp { over: Over::Nothing(sending), .. } => {
-                sending.as_ref().is_some_and(|sending| !sending.is_spent())
-            }
-            Way::Tcp { over: Over::Tls(tls), .. } => tls.is_sending(),
+            Way::Socket(socket) => socket.is_sending(),
             Way::Stream(tube) => tube.is_sending(),
         }
     }
@@ -263,33 +249,17 @@ impl Transport {
     ///
     /// Errors: the connection is gone.
     pub(crate) fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Sent>>> {
-        let (under_way, tcp) = match &mut self.0 {
-            Way::Tcp { over: Over::Nothing(sending), tcp } => (sending, tcp),
-            Way::Tcp { over: Over::Tls(tls), tcp } => return tls.poll_sent(cx, tcp),
-            Way::Stream(tube) => return tube.poll_sent(cx),
-        };
-        let Some(sending) = under_way.as_mut().filter(|sending| !sending.is_spent()) else {
-            *under_way = None;
-            return Poll::Ready(Ok(None));
-        };
-        let completion = ready!(sending.poll_next(cx));
-        *under_way = None;
-        let bytes = sent_bytes(&completion);
-        let mut rest = sent(completion)?;
-        if !rest.is_empty() {
-            *under_way = Some(tcp.start_send(std::mem::take(&mut rest))?);
+        match &mut self.0 {
+            Way::Socket(socket) => socket.poll_sent(cx),
+            Way::Stream(tube) => tube.poll_sent(cx),
         }
-        Poll::Ready(Ok(Some(Sent { bytes, spare: rest })))
     }
 
     /// Asks not to be woken when the send on its way ends as it should: its memory goes back by itself, and nothing is on its way
     /// any more. True if there is something to hear of it at once.
     pub(crate) fn hush(&mut self, waker: &Waker) -> bool {
         match &mut self.0 {
-            Way::Tcp { over: Over::Nothing(sending), .. } => {
-                sending.as_mut().is_some_and(|sending| sending.hush(waker))
-            }
-            Way::Tcp { over: Over::Tls(tls), .. } => tls.hush(waker),
+            Way::Socket(socket) => socket.hush(waker),
             Way::Stream(tube) => tube.hush(waker),
         }
     }
@@ -297,16 +267,14 @@ impl Transport {
     /// Reads over what the peer still sends, after `bytes`, and [closes](Transport::poll_close) meanwhile. Ready when that is the
     /// end of it, or as much as is waited for.
     pub(crate) fn poll_read_over(&mut self, cx: &mut Context<'_>, bytes: &mut usize) -> Poll<()> {
-        let closed = self.poll_close(cx);
+        let tube = match &mut self.0 {
+            Way::Socket(socket) => return socket.poll_read_over(cx, bytes),
+            Way::Stream(tube) => tube,
+        };
         loop {
-            let received = match &mut self.0 {
-                // Nobody cares what it means.
-                Way::Tcp { tcp, .. } => tcp.poll_recv(cx),
-                Way::Stream(tube) => tube.poll_recv(cx),
-            };
-            match ready!(received) {
+            match ready!(tube.poll_recv(cx)) {
                 Ok(Some(chunk)) if *bytes + chunk.len() <= LINGER_BYTES_MAX => *bytes += chunk.len(),
-                _ => return closed,
+                _ => return Poll::Ready(()),
             }
         }
     }
@@ -314,12 +282,12 @@ impl Transport {
 
 impl From<TcpStream> for Transport {
     fn from(tcp: TcpStream) -> Self {
-        Transport(Way::Tcp { over: Over::Nothing(None), tcp })
+        Transport(Way::Socket(Socket::new(tcp)))
     }
 }
 
 impl From<Tube> for Transport {
     fn from(tube: Tube) -> Self {
-        Transport(Way::Stream(Box::new(tube)))
+        Transport(Way::Stream(tube))
     }
 }

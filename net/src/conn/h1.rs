@@ -83,8 +83,7 @@ pub(crate) fn serve<S: Service + 'static>(
         };
         let ended = match secured {
             Ok(true) => connection.run().await,
-            Ok(false) => Ok(()),
-            Err(end) => Err(end),
+            secured => secured.map(drop),
         };
         connection.stop_waiting();
         poll_fn(|cx| connection.poll_settled(cx)).await;

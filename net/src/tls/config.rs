@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::digest::{self, Digest, SHA256};
 use rustls::RootCertStore;
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
@@ -32,9 +33,9 @@ pub struct Tls {
     certificates: Vec<Declared>,
     /// Of the certificate that is made where none is declared.
     names: Vec<String>,
-    clients: Option<(Source, Clients)>,
+    clients: Option<(FileOrBytes, Clients)>,
     tls12: bool,
-    ticket_secret: Option<Source>,
+    ticket_secret: Option<FileOrBytes>,
     early_bytes_max: u32,
     look_every: Duration,
 }
@@ -42,20 +43,20 @@ pub struct Tls {
 /// A certificate as it is declared.
 #[derive(Clone, Debug)]
 struct Declared {
-    certificate: Source,
-    key: Source,
-    staple: Option<Source>,
+    certificate: FileOrBytes,
+    key: FileOrBytes,
+    staple: Option<FileOrBytes>,
 }
 
 impl Declared {
-    fn sources(&self) -> impl Iterator<Item = &Source> {
+    fn sources(&self) -> impl Iterator<Item = &FileOrBytes> {
         [Some(&self.certificate), Some(&self.key), self.staple.as_ref()].into_iter().flatten()
     }
 }
 
 /// Where something is read from: a file, or bytes at hand.
 #[derive(Clone)]
-pub enum Source {
+pub enum FileOrBytes {
     /// A file, which is looked at again now and then.
     File(PathBuf),
     /// Bytes, for good.
@@ -77,7 +78,7 @@ impl Tls {
     /// ```
     /// let tls = shardwise_net::tls::Tls::new("/etc/tls/cert.pem", "/etc/tls/key.pem").tls12(true);
     /// ```
-    pub fn new(certificate: impl Into<Source>, key: impl Into<Source>) -> Self {
+    pub fn new(certificate: impl Into<FileOrBytes>, key: impl Into<FileOrBytes>) -> Self {
         Tls::self_signed([]).certificate(certificate, key)
     }
 
@@ -96,7 +97,7 @@ impl Tls {
     }
 
     /// A further certificate, for clients that ask for a name that it stands for.
-    pub fn certificate(mut self, certificate: impl Into<Source>, key: impl Into<Source>) -> Self {
+    pub fn certificate(mut self, certificate: impl Into<FileOrBytes>, key: impl Into<FileOrBytes>) -> Self {
         self.certificates.push(Declared { certificate: certificate.into(), key: key.into(), staple: None });
         self
     }
@@ -107,13 +108,13 @@ impl Tls {
     /// # Panics
     ///
     /// If no certificate was declared.
-    pub fn staple(mut self, answer: impl Into<Source>) -> Self {
+    pub fn staple(mut self, answer: impl Into<FileOrBytes>) -> Self {
         self.certificates.last_mut().expect("a certificate comes before its staple").staple = Some(answer.into());
         self
     }
 
     /// Whether clients prove themselves too, by certificates that these vouch for: one or more in PEM.
-    pub fn clients(mut self, roots: impl Into<Source>, clients: Clients) -> Self {
+    pub fn clients(mut self, roots: impl Into<FileOrBytes>, clients: Clients) -> Self {
         self.clients = Some((roots.into(), clients));
         self
     }
@@ -126,7 +127,7 @@ impl Tls {
 
     /// The secret of session tickets, for fleets: who has the same takes the tickets of all others. At least 32 bytes that nobody
     /// can guess, as by `openssl rand`. Unless given, each start makes one, which a hot restart hands on.
-    pub fn ticket_secret(mut self, secret: impl Into<Source>) -> Self {
+    pub fn ticket_secret(mut self, secret: impl Into<FileOrBytes>) -> Self {
         self.ticket_secret = Some(secret.into());
         self
     }
@@ -162,11 +163,11 @@ pub(super) struct Material {
 
 impl Tls {
     pub(super) fn look_time(&self) -> Option<Duration> {
-        self.sources().any(|source| matches!(source, Source::File(_))).then_some(self.look_every)
+        self.sources().any(|source| matches!(source, FileOrBytes::File(_))).then_some(self.look_every)
     }
 
     /// All that is read, in the order in which it is taken up again.
-    fn sources(&self) -> impl Iterator<Item = &Source> {
+    fn sources(&self) -> impl Iterator<Item = &FileOrBytes> {
         let roots = self.clients.iter().map(|(roots, _)| roots);
         self.certificates.iter().flat_map(Declared::sources).chain(roots).chain(&self.ticket_secret)
     }
@@ -243,7 +244,8 @@ impl Tls {
             let secret = material.ticket_secret.clone();
             let secret = secret.unwrap_or_else(|| shard.keepsake(TICKET_SECRET, || secret_of(shard)));
             config.session_storage = Arc::new(NoServerSessionStorage {});
-            config.ticketer = Arc::new(Tickets::new(&secret, provider.secure_random, time));
+            let terms = material.terms();
+            config.ticketer = Arc::new(Tickets::new(&secret, terms.as_ref(), provider.secure_random, time));
         }
         Ok(Arc::new(config))
     }
@@ -280,17 +282,28 @@ fn verifier(
 }
 
 impl Material {
+    /// What whoever takes a ticket must have in common with whoever has sealed it: a session that was begun with no proof, or
+    /// with one that does not hold any more, must not stand for one where it is asked for.
+    fn terms(&self) -> Digest {
+        let mut terms = digest::Context::new(&SHA256);
+        if let Some((roots, clients)) = &self.client_roots {
+            terms.update(&[*clients as u8]);
+            roots.iter().for_each(|root| terms.update(digest::digest(&SHA256, root).as_ref()));
+        }
+        terms.finish()
+    }
+
     /// When the first of its certificates ends, in seconds since 1970.
     pub(super) fn not_after(&self) -> u64 {
         self.identities.iter().map(|identity| identity.not_after).min().unwrap_or_default()
     }
 }
 
-impl Source {
+impl FileOrBytes {
     async fn read(&self, shard: &Shard) -> Result<Arc<[u8]>, SetupError> {
         match self {
-            Source::Bytes(bytes) => Ok(Arc::clone(bytes)),
-            Source::File(path) => match files::read(shard, path).await {
+            FileOrBytes::Bytes(bytes) => Ok(Arc::clone(bytes)),
+            FileOrBytes::File(path) => match files::read(shard, path).await {
                 Ok(bytes) => Ok(bytes.into()),
                 Err(platform::Error::Full) => Err(SetupError::new(format!(
                     "{self} is too large for a certificate or a key. Is it the right file?"
@@ -303,47 +316,47 @@ impl Source {
     }
 }
 
-impl From<&str> for Source {
+impl From<&str> for FileOrBytes {
     fn from(path: &str) -> Self {
-        Source::File(path.into())
+        FileOrBytes::File(path.into())
     }
 }
 
-impl From<&Path> for Source {
+impl From<&Path> for FileOrBytes {
     fn from(path: &Path) -> Self {
-        Source::File(path.into())
+        FileOrBytes::File(path.into())
     }
 }
 
-impl From<PathBuf> for Source {
+impl From<PathBuf> for FileOrBytes {
     fn from(path: PathBuf) -> Self {
-        Source::File(path)
+        FileOrBytes::File(path)
     }
 }
 
-impl From<Vec<u8>> for Source {
+impl From<Vec<u8>> for FileOrBytes {
     fn from(bytes: Vec<u8>) -> Self {
-        Source::Bytes(bytes.into())
+        FileOrBytes::Bytes(bytes.into())
     }
 }
 
-impl From<&[u8]> for Source {
+impl From<&[u8]> for FileOrBytes {
     fn from(bytes: &[u8]) -> Self {
-        Source::Bytes(bytes.into())
+        FileOrBytes::Bytes(bytes.into())
     }
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for FileOrBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Source::File(path) => path.display().fmt(f),
-            Source::Bytes(bytes) => write!(f, "what was given in {} bytes", bytes.len()),
+            FileOrBytes::File(path) => path.display().fmt(f),
+            FileOrBytes::Bytes(bytes) => write!(f, "what was given in {} bytes", bytes.len()),
         }
     }
 }
 
 /// Not what it holds, which may be a key.
-impl fmt::Debug for Source {
+impl fmt::Debug for FileOrBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }

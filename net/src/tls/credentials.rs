@@ -3,7 +3,7 @@
 //! One shard reads and checks. What is in order goes to all; each makes its own configuration of it, and connections that have
 //! begun keep theirs. So a bad file is seen once, before anyone has it, and a hand-shake counts on nothing that shards share.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use rustls::ServerConfig;
 use shards::combine::race;
-use shards::{Replicated, Scope, Shard, SpawnError};
+use shards::sync::Mutex;
+use shards::{CallError, Replicated, Scope, Shard, SpawnError};
 
 use super::SetupError;
 use super::config::{Contents, Material, Tls};
@@ -27,10 +28,24 @@ struct Shared {
     tls: Tls,
     accepts_h2: bool,
     config: RefCell<Arc<ServerConfig>>,
+    /// When the first of its certificates ends.
+    not_after: Cell<u64>,
+    /// Of the shard that reads.
+    reader: Option<Reader>,
     stats: Arc<NetStats>,
     /// Of the tasks that keep it up to date, which end with it.
     scope: Scope,
 }
+
+/// What the shard that reads has read last, and by what it tells all.
+struct Reader {
+    known: Mutex<Contents>,
+    told: Replicated<Told>,
+}
+
+/// All that are open on a shard.
+#[derive(Default)]
+struct Opened(RefCell<Vec<Weak<Shared>>>);
 
 /// What the shard that reads tells all.
 type Told = Option<Result<Arc<Material>, SetupError>>;
@@ -44,7 +59,6 @@ impl Tls {
     /// Errors: a file cannot be read, is not in order, or does not fit another; the same on every shard.
     pub async fn open(self, shard: &Shard, accepts_h2: bool, stats: Arc<NetStats>) -> Result<Credentials, SetupError> {
         let told = Replicated::new(shard, || Told::None);
-        let ended = |_| SetupError::new("the shards have ended before a certificate was read");
         let scope = shard.scope().child("tls").map_err(|error| SetupError::new(error.to_string()))?;
         let mut contents = None;
         if shard.number() == READER {
@@ -66,17 +80,65 @@ impl Tls {
             Some(told) => told.clone()?,
             None => return Err(SetupError::new("the shard that reads certificates has told nothing")),
         };
-        let config = RefCell::new(self.config(shard, &material, accepts_h2)?);
-        stats.tls_not_after.set(material.not_after());
-        let shared = Rc::new(Shared { shard: shard.clone(), tls: self, accepts_h2, config, stats, scope });
+        let config = self.config(shard, &material, accepts_h2)?;
+        let reader = contents.map(|known| Reader { known: Mutex::new(known), told });
+        let shared = Rc::new(Shared {
+            shard: shard.clone(),
+            config: RefCell::new(config),
+            tls: self,
+            accepts_h2,
+            not_after: Cell::new(material.not_after()),
+            reader,
+            stats,
+            scope,
+        });
+        let opened = shard.local(Opened::default);
+        opened.0.borrow_mut().push(Rc::downgrade(&shared));
+        opened.tell(&shared.stats);
         let full = |error: SpawnError| SetupError::new(error.to_string());
-        if let (Some(time), Some(contents)) = (shared.tls.look_time(), contents) {
-            let look = look(Rc::downgrade(&shared), shard.clone(), time, contents, told);
-            shared.scope.spawn(look).map_err(full)?.detach();
+        if let (Some(_), Some(time)) = (&shared.reader, shared.tls.look_time()) {
+            shared.scope.spawn(look_on(Rc::downgrade(&shared), shard.clone(), time)).map_err(full)?.detach();
         }
         shared.scope.spawn(adopt(Rc::downgrade(&shared), told, version)).map_err(full)?.detach();
         Ok(Credentials(shared))
     }
+}
+
+fn ended(_: CallError) -> SetupError {
+    SetupError::new("the shards have ended before a certificate was read")
+}
+
+/// Looks at all files of certificates and keys at once, instead of at their time: whether there was something new, which is
+/// told to all shards by then.
+///
+/// Errors: what is new is not in order, and the former stays.
+///
+/// ```
+/// use shardwise_net::{NetStats, tls};
+/// use shards::Simulation;
+///
+/// Simulation::new(1).run(async |shard| {
+///     let credentials = tls::Tls::self_signed([]).open(&shard, true, Default::default()).await.unwrap();
+///     assert_eq!(tls::reload(&shard).await, Ok(false));
+///     # drop(credentials);
+/// });
+/// ```
+pub async fn reload(shard: &Shard) -> Result<bool, SetupError> {
+    let look = async |shard: Shard| {
+        let all: Vec<_> = shard.local(Opened::default).all().collect();
+        let (mut any, mut wrong) = (false, None);
+        for shared in all {
+            match shared.look().await {
+                Ok(news) => any |= news,
+                Err(error) => {
+                    shared.stats.tls_reloads_refused.add(1);
+                    wrong = Some(error);
+                }
+            }
+        }
+        wrong.map_or(Ok(any), Err)
+    };
+    shard.on_async(READER, look).await.map_err(ended)?
 }
 
 impl Credentials {
@@ -86,38 +148,66 @@ impl Credentials {
     }
 }
 
-/// On the shard that reads: looks at the files now and then, and tells all what is new in them.
-async fn look(shared: Weak<Shared>, shard: Shard, time: Duration, mut known: Contents, told: Replicated<Told>) {
+impl Opened {
+    fn all(&self) -> impl Iterator<Item = Rc<Shared>> {
+        self.0.borrow_mut().retain(|shared| shared.strong_count() > 0);
+        let all = self.0.borrow().clone();
+        all.into_iter().filter_map(|shared| shared.upgrade())
+    }
+
+    /// When the first certificate of all ends.
+    fn tell(&self, stats: &NetStats) {
+        stats.tls_not_after.set(self.all().map(|shared| shared.not_after.get()).min().unwrap_or_default());
+    }
+}
+
+impl Shared {
+    /// On the shard that reads: looks at the files, and tells all what is new in them. Whether there was something.
+    async fn look(&self) -> Result<bool, SetupError> {
+        let Some(Reader { known, told }) = &self.reader else { return Ok(false) };
+        let mut known = known.lock().await;
+        let found = async {
+            let contents = self.tls.read(&self.shard).await?;
+            Ok(match contents == *known {
+                true => None,
+                false => Some((self.tls.material(&self.shard, &contents)?, contents)),
+            })
+        };
+        let Some((material, contents)) = found.await? else { return Ok(false) };
+        *known = contents;
+        let found = Ok(Arc::new(material));
+        told.update(move |told| *told = Some(found)).await.map_err(ended)?;
+        self.stats.tls_reloads.add(1);
+        tracing::info!("certificates were read anew, and hold for new connections");
+        Ok(true)
+    }
+
+    fn adopt(&self, material: &Material) {
+        match self.tls.config(&self.shard, material, self.accepts_h2) {
+            Ok(config) => {
+                let old = self.config.replace(config);
+                drop(old);
+                self.not_after.set(material.not_after());
+                self.shard.local(Opened::default).tell(&self.stats);
+            }
+            Err(error) => tracing::error!("certificates stay as they were on this shard: {error}"),
+        }
+    }
+}
+
+/// Looks at the files now and then.
+async fn look_on(shared: Weak<Shared>, shard: Shard, time: Duration) {
     // What was wrong the last time, so that it is said once.
     let mut wrong = None;
     loop {
         shard.sleep(time).await;
         let Some(shared) = shared.upgrade() else { return };
-        let found = match shared.tls.read(&shard).await {
-            Ok(contents) if contents == known => {
-                wrong = None;
-                continue;
-            }
-            Ok(contents) => shared.tls.material(&shard, &contents).map(|material| (contents, material)),
-            Err(error) => Err(error),
-        };
-        match found {
-            Ok((contents, material)) => {
-                (known, wrong) = (contents, None);
-                let found = Ok(Arc::new(material));
-                if told.update(move |told| *told = Some(found)).await.is_err() {
-                    return;
-                }
-                shared.stats.tls_reloads.add(1);
-                tracing::info!("certificates were read anew, and hold for new connections");
-            }
-            Err(error) if wrong.as_ref() == Some(&error) => {}
-            Err(error) => {
-                shared.stats.tls_reloads_refused.add(1);
-                tracing::error!("certificates stay as they were: {error}");
-                wrong = Some(error);
-            }
+        let found = shared.look().await.err();
+        if let Some(error) = found.as_ref().filter(|error| wrong.as_ref() != Some(*error)) {
+            shared.stats.tls_reloads_refused.add(1);
+            tracing::error!("certificates stay as they were: {error}");
         }
+        wrong = found;
     }
 }
 
@@ -127,14 +217,7 @@ async fn adopt(shared: Weak<Shared>, told: Replicated<Told>, mut version: u64) {
         version = news;
         let (Some(shared), Ok(told)) = (shared.upgrade(), told.read()) else { return };
         if let Some(Ok(material)) = &*told {
-            match shared.tls.config(&shared.shard, material, shared.accepts_h2) {
-                Ok(config) => {
-                    shared.stats.tls_not_after.set(material.not_after());
-                    let old = shared.config.replace(config);
-                    drop(old);
-                }
-                Err(error) => tracing::error!("certificates stay as they were on this shard: {error}"),
-            }
+            shared.adopt(material);
         }
     }
 }

@@ -25,8 +25,8 @@ mod testing;
 mod tickets;
 
 pub(crate) use channel::Channel;
-pub use config::{Clients, Source, Tls};
-pub use credentials::Credentials;
+pub use config::{Clients, FileOrBytes, Tls};
+pub use credentials::{Credentials, reload};
 pub use error::SetupError;
 pub use failure::{Cause, Failure};
 pub(crate) use handshakes::{Configs, Handshakes};

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, SignatureAlgorithm};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ClientConfig, ClientConnection, Resumption};
@@ -54,20 +56,8 @@ impl Pair {
 }
 
 pub(super) fn pem(kind: &str, bytes: &[u8]) -> Vec<u8> {
-    let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = format!("-----BEGIN {kind}-----\n").into_bytes();
-    for (line, bytes) in bytes.chunks(48).enumerate() {
-        text.extend((line > 0).then_some(b'\n'));
-        for group in bytes.chunks(3) {
-            let bits = group.iter().fold(0, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
-            for index in 0..4 {
-                let digit = alphabet[(bits >> (18 - 6 * index) & 63) as usize];
-                text.push(if index <= group.len() { digit } else { b'=' });
-            }
-        }
-    }
-    text.extend(format!("\n-----END {kind}-----\n").into_bytes());
-    text
+    let text = BASE64_STANDARD.encode(bytes);
+    format!("-----BEGIN {kind}-----\n{text}\n-----END {kind}-----\n").into_bytes()
 }
 
 /// A client that takes any certificate, and resumes what it has begun before.

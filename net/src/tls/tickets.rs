@@ -31,8 +31,14 @@ const HEAD_BYTES: usize = NAME_BYTES + EPOCH_BYTES + SALT_BYTES;
 const SEAL_BYTES: usize = 16;
 
 impl Tickets {
-    pub(super) fn new(secret: &[u8], random: &'static dyn SecureRandom, time: Arc<dyn TimeProvider>) -> Self {
-        let secret = Salt::new(HKDF_SHA256, b"shardwise tickets").extract(secret);
+    /// By this secret, under these terms: a ticket of other terms is as one of another secret.
+    pub(super) fn new(
+        secret: &[u8],
+        terms: &[u8],
+        random: &'static dyn SecureRandom,
+        time: Arc<dyn TimeProvider>,
+    ) -> Self {
+        let secret = Salt::new(HKDF_SHA256, terms).extract(secret);
         let mut name = [0; NAME_BYTES];
         secret.expand(&[b"name"], Bytes(NAME_BYTES)).and_then(|okm| okm.fill(&mut name)).expect("a name is short");
         Tickets { secret, name, random, time }

@@ -54,6 +54,23 @@ fn the_same_secret_resumes_and_another_falls_back() {
     });
 }
 
+/// The sessions of an address that asks for no proof were good at one that does, and has the same secret.
+#[test]
+fn a_session_without_proof_is_none_where_clients_must_prove_themselves() {
+    on_a_shard(async |shard| {
+        let roots = Pair::new(&["clients.example"]).certificate_pem();
+        let (open, strict) = (pair(), pair().clients(roots.clone(), Clients::Required));
+        let (open, strict) = (config(&shard, open).await.unwrap(), config(&shard, strict).await.unwrap());
+        let lax = config(&shard, pair().clients(roots, Clients::Optional)).await.unwrap();
+        let client = Arc::new(client(&shard));
+        for begun in [open, lax] {
+            assert_eq!(shake(&client, begun, "a.example").unwrap().kind, HandshakeKind::Full);
+            let refused = shake(&client, Arc::clone(&strict), "a.example");
+            assert_eq!(refused, Err(rustls::Error::NoCertificatesPresented));
+        }
+    });
+}
+
 #[test]
 fn tickets_end_with_the_epoch_after_theirs() {
     on_a_shard(async |shard| {

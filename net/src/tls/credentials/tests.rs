@@ -137,6 +137,38 @@ fn new_files_hold_for_new_connections_and_bad_ones_change_nothing() {
 }
 
 #[test]
+fn files_are_looked_at_when_somebody_asks() {
+    let (old, new) = (Pair::new(&["a.example"]), Pair::new(&["a.example"]));
+    let files = [("/cert.pem", &old.certificate_pem()[..]), ("/key.pem", &old.key_pem()[..])];
+    let tls = || Tls::new("/cert.pem", "/key.pem").look_every(Duration::from_secs(3600));
+    let mut served = Served::start(tls, &files);
+    served.pass(LOOK);
+    let asked = |served: &mut Served| {
+        let remote = served.opened.borrow()[1].as_ref().unwrap().as_ref().unwrap().0.0.shard.remote();
+        let answer = Rc::new(RefCell::new(None));
+        // From a shard that is not the one that reads.
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let ask = move |shard: &Shard| {
+            let (shard, sender) = (shard.clone(), sender.clone());
+            let asking = shard.clone();
+            shard.spawn(async move { sender.send(reload(&asking).await) }).unwrap().detach();
+        };
+        remote.send(ask).unwrap();
+        served.pass(LOOK);
+        *answer.borrow_mut() = receiver.try_recv().ok();
+        answer.take().expect("an answer")
+    };
+    assert_eq!(asked(&mut served), Ok(false));
+    served.write(&[("/cert.pem", &new.certificate_pem())]);
+    assert!(asked(&mut served).unwrap_err().to_string().contains("/key.pem does not belong"));
+    served.write(&[("/key.pem", &new.key_pem())]);
+    assert_eq!(asked(&mut served), Ok(true));
+    let shown = served.shown();
+    assert!(shown.iter().all(|(certificate, _)| *certificate == new.certificate));
+    assert_eq!((served.stats(0).tls_reloads.get(), served.stats(0).tls_reloads_refused.get()), (1, 1));
+}
+
+#[test]
 fn what_cannot_be_read_is_the_same_error_everywhere() {
     let pair = Pair::new(&["a.example"]);
     let mut served = Served::start(|| Tls::new("/cert.pem", "/key.pem"), &[("/cert.pem", &pair.certificate_pem())]);

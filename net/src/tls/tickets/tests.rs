@@ -19,7 +19,7 @@ impl TimeProvider for Clock {
 const EPOCH: u64 = TICKET_EPOCH_TIME.as_secs();
 
 fn tickets(secret: &[u8], clock: &Arc<Clock>) -> Tickets {
-    Tickets::new(secret, default_provider().secure_random, clock.clone())
+    Tickets::new(secret, b"terms", default_provider().secure_random, clock.clone())
 }
 
 /// Whether what is sealed at one time is opened at another.
@@ -49,6 +49,8 @@ fn whoever_has_the_secret_opens_it_and_nobody_else() {
     let ticket = one.encrypt(b"session").unwrap();
     assert_eq!(same.decrypt(&ticket).as_deref(), Some(&b"session"[..]));
     assert_eq!(other.decrypt(&ticket), None);
+    let elsewhere = Tickets::new(&[1; 32], b"other terms", default_provider().secure_random, clock.clone());
+    assert_eq!(elsewhere.decrypt(&ticket), None);
     assert_ne!(one.encrypt(b"session").unwrap(), ticket, "no two are alike");
 }
 
