@@ -123,11 +123,18 @@ impl<'u> Request<'u> {
         }
         let url = Url::parse(&url)?;
         let host = headers.get(&HOST).map_or(url.authority.as_bytes(), HeaderValue::as_bytes);
-        let outline = Outline { method: &method, target: url.target.as_bytes(), host, headers: &headers, expects };
+        let outline = Outline {
+            method: &method,
+            target: url.target.as_bytes(),
+            host,
+            headers: &headers,
+            expects,
+            is_secure: url.is_secure,
+        };
         if is_h2 {
             return ask_h2(&pool, &url, outline, content).await;
         }
-        let place = pool.place(url.authority).await.ok_or(Error::Busy)?;
+        let place = pool.place(url.origin).await.ok_or(Error::Busy)?;
         let kept = place.take().await;
         let is_kept = kept.is_some();
         let mut connection = match kept {
@@ -169,8 +176,8 @@ async fn ask_h2(pool: &Rc<Pool>, url: &Url<'_>, outline: Outline<'_>, mut conten
 }
 
 async fn open(pool: &Pool, url: &Url<'_>) -> Result<Box<Connection>, Error> {
-    let stream = connect(&pool.shared.shard, &pool.shared.config, url).await?;
-    Ok(Connection::new(&pool.shared, stream.into()))
+    let stream = connect(pool, url, false).await?;
+    Ok(Connection::new(&pool.shared, stream))
 }
 
 /// Header lines without those that were for one connection: the known ones, and what `Connection` names (RFC 9110 section

@@ -193,8 +193,8 @@ impl Session {
         length: BodyLength,
     ) -> Result<Key, Error> {
         let asks = HeaderValue::from_static("100-continue");
-        let Outline { method, target, host, headers, .. } = *outline;
-        let pseudo = Pseudo { method, is_secure: false, authority: host, path: target, protocol: None };
+        let Outline { method, target, host, headers, is_secure, .. } = *outline;
+        let pseudo = Pseudo { method, is_secure, authority: host, path: target, protocol: None };
         let lines = headers.iter().chain(waits.then_some((&EXPECT, &asks)));
         let lines = lines.map(|(name, value)| Checked(name, value));
         let written = streams.write(self.means(), HEAD_BYTES_USUAL, |engine, room| {
