@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 use proto::h1::{BodyLength, WriteError};
-use proto::h2::{CONTROL_BYTES_MIN, Code, Engine, Event, FRAME_BYTES_MAX, Key, Limits, Role, Scratch, Standing};
+use proto::h2::{CONTROL_BYTES_MIN, Code, Engine, Error, Event, FRAME_BYTES_MAX, Key, Limits, Role, Scratch, Standing};
 use proto::head::{Fields, HeadTable};
 
-use super::message::{Message, check_piece, piece, sorted};
+use super::message::{Message, piece, sorted};
 use super::witness::Witness;
 use crate::cut::check_field;
 use crate::hpack::plain::Field;
@@ -30,6 +30,8 @@ pub(super) struct End {
     /// What was sent.
     pub(super) wire: Vec<u8>,
     pub(super) is_over: bool,
+    /// Why, if the peer has made a mistake.
+    pub(super) error: Option<Error>,
     /// What was received, if someone compares it, and sends bodies that can be compared.
     pub(super) messages: Option<BTreeMap<u32, Message>>,
 }
@@ -64,6 +66,7 @@ impl End {
             told: String::new(),
             wire: Vec::new(),
             is_over: false,
+            error: None,
             messages: None,
             limits,
         }
@@ -84,7 +87,7 @@ impl End {
                 self.say_control();
                 assert_eq!(self.witness.failed, Some(error.code.0), "the peer is told why");
                 self.input.clear();
-                self.is_over = true;
+                (self.is_over, self.error) = (true, Some(error));
                 return false;
             }
         };
@@ -188,8 +191,7 @@ impl End {
             }
             Event::Data { key, range, end } => {
                 let message = messages.entry(key.id()).or_default();
-                check_piece(key.id(), message.bytes, &self.input[range.clone()]);
-                message.bytes += range.len();
+                message.receive(&self.input[range.clone()]);
                 message.has_ended = *end;
             }
             Event::Trailers { key } => {
