@@ -430,8 +430,8 @@ impl Exchange {
             self.go_on();
             return Poll::Ready(Ok(()));
         }
-        if shard.now() >= self.session.heard.get() + time {
-            // Nothing at all has come meanwhile: others are not to wait for the same.
+        if shard.now() >= self.session.heard.get() + time / 2 {
+            // Nothing at all has come for a while: others are not to wait for the same.
             self.session.leave();
         }
         Poll::Ready(Err(Error::TimedOut(step)))
