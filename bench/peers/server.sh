@@ -1,22 +1,31 @@
-# What nginx.sh and h2o.sh share; they read it with `.`. Sets ADDRESS, PORT and FILES, a directory of the server's own, and
-# says where it listens once it does. The shell then becomes the server, so that it ends by the process id it was started
-# with.
+# What nginx.sh and h2o.sh share; they read it with `.`. Sets ADDRESS, PORT, PROTOCOL (--h2, --tls or nothing) and FILES, a
+# directory of the server's own, with a certificate for TLS; and says where it listens once it does. The shell then becomes
+# the server, so that it ends by the process id it was started with.
 set -euo pipefail
 
 free() { ! (exec 3<>"/dev/tcp/$ADDRESS/$1") 2>/dev/null; }
 
 prepare() {
-    local addr=127.0.0.1:0
-    [ $# -eq 0 ] || { [ $# -eq 2 ] && [ "$1" = --addr ] && addr=$2; } || { echo "usage: $0 [--addr ADDR:PORT]" >&2; exit 2; }
+    local addr=127.0.0.1:0 scheme=http
+    PROTOCOL=
+    case "$#:${1-}:${3-}" in
+        0::) ;;
+        2:--addr: | 3:--addr:--h2 | 3:--addr:--tls) addr=$2 PROTOCOL=${3-} ;;
+        *) echo "usage: $0 [--addr ADDR:PORT [--h2|--tls]]" >&2; exit 2 ;;
+    esac
     ADDRESS=${addr%:*} PORT=${addr##*:}
     # Neither server takes port 0: one below those that clients are given, and that no one listens on.
     while [ "$PORT" -eq 0 ] || ! free "$PORT"; do PORT=$((10000 + RANDOM % 20000)); done
     FILES=${TMPDIR:-/tmp}/shardwise-peer-$(basename "$0" .sh)-$(id -u)
     mkdir -p "$FILES"
+    head -c 1048576 /dev/zero | tr '\0' x >"$FILES/mebibyte.bin"
+    [ "$PROTOCOL" != --tls ] || scheme=https
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost \
+        -keyout "$FILES/key.pem" -out "$FILES/cert.pem" 2>/dev/null
     (
         for _ in $(seq 100); do
             if ! free "$PORT"; then
-                echo "listening http://$ADDRESS:$PORT"
+                echo "listening $scheme://$ADDRESS:$PORT"
                 exit
             fi
             sleep 0.05

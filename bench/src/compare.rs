@@ -5,6 +5,7 @@
 //! median of the ratios is the result. Whatever disturbs a run is shown beside it and never used to throw one away.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::args::Args;
@@ -12,7 +13,7 @@ use crate::load::{Load, Plan, Report};
 use crate::machine::{CpuUsage, Usage};
 use crate::server::Server;
 use crate::stats::{interval, median};
-use crate::{Result, limits, syscalls};
+use crate::{Result, h2load, limits, syscalls};
 
 /// The two servers and what is asked of them.
 #[derive(Clone, Debug)]
@@ -38,6 +39,12 @@ pub struct Run {
     pub server_cpu: usize,
     /// The load's.
     pub load_cpu: usize,
+}
+
+/// Who asks in a run.
+enum Asker<'p> {
+    Own(Load),
+    H2load(SocketAddr, &'p Plan),
 }
 
 /// What one run found.
@@ -100,11 +107,24 @@ impl Run {
         Ok(counter.finish()?.into_iter().map(per_request).collect())
     }
 
-    fn start(&self, command: &str) -> Result<(Server, Load)> {
-        let server = Server::start(command, self.server_cpu, self.load_cpu)?;
-        let mut load = Load::connect(server.addr, &self.plan).map_err(|error| format!("{command}: {error}"))?;
+    fn start(&self, command: &str) -> Result<(Server, Asker<'_>)> {
+        self.plan.check()?;
+        let server = Server::start(command, self.plan.tls, self.server_cpu, self.load_cpu)?;
+        let mut load = match self.plan.is_for_h2load() {
+            true => Asker::H2load(server.addr, &self.plan),
+            false => Asker::Own(Load::connect(server.addr, &self.plan).map_err(|error| format!("{command}: {error}"))?),
+        };
         load.run(limits::WARM_UP).map_err(|error| format!("{command}: {error}"))?;
         Ok((server, load))
+    }
+}
+
+impl Asker<'_> {
+    fn run(&mut self, time: Duration) -> Result<Report> {
+        match self {
+            Asker::Own(load) => load.run(time),
+            Asker::H2load(addr, plan) => h2load::run(*addr, plan, time),
+        }
     }
 }
 

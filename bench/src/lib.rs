@@ -12,6 +12,7 @@ pub mod answer;
 pub mod args;
 pub mod built;
 pub mod compare;
+pub mod h2load;
 pub mod limits;
 pub mod listen;
 pub mod load;

@@ -46,6 +46,10 @@ pub struct Plan {
     pub pipeline: usize,
     /// Requests a second, whatever is answered: an open load. Without, as many as are answered: a closed one.
     pub rate: Option<f64>,
+    /// Requests in flight on each connection over HTTP/2: [`h2load`](crate::h2load) asks.
+    pub streams: Option<usize>,
+    /// Over TLS, where h2load asks as well.
+    pub tls: bool,
 }
 
 /// Open connections, ready to run.
@@ -130,10 +134,12 @@ impl Plan {
             connections: args.value("--connections", 64)?,
             pipeline: args.value("--pipeline", 1)?,
             rate: args.optional("--rate")?,
+            streams: args.optional("--streams")?,
+            tls: args.flag("--tls"),
         })
     }
 
-    fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         if self.connections == 0 || !(1..=limits::PIPELINE_MAX).contains(&self.pipeline) {
             return Err(format!("at least 1 connection and 1 to {} requests in flight", limits::PIPELINE_MAX).into());
         }
@@ -143,10 +149,20 @@ impl Plan {
         if self.close && self.pipeline > 1 {
             return Err("a connection that closes behind its first answer takes one request".into());
         }
+        if self.is_for_h2load() && (self.body > 0 || self.close || self.rate.is_some()) {
+            return Err(
+                "over HTTP/2 and TLS requests have no body, and come as the answers do on connections that stay".into(),
+            );
+        }
         if self.rate.is_some_and(|rate| !(1.0..=limits::RATE_MAX).contains(&rate)) {
             return Err(format!("a rate is 1 to {} requests a second", limits::RATE_MAX).into());
         }
         Ok(())
+    }
+
+    /// Whether the load here cannot ask it.
+    pub fn is_for_h2load(&self) -> bool {
+        self.streams.is_some() || self.tls
     }
 
     fn request(&self, addr: SocketAddr) -> Vec<u8> {
@@ -170,13 +186,20 @@ impl Plan {
 /// For the line above the figures.
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} connections, {} in flight on each, ", self.connections, self.pipeline)?;
+        let in_flight = self.streams.unwrap_or(self.pipeline);
+        write!(f, "{} connections, {in_flight} in flight on each, ", self.connections)?;
         write!(f, "{} {}", self.method(), self.path)?;
         if self.body > 0 {
             write!(f, " of {} bytes", self.body)?;
         }
         if self.close {
             f.write_str(", each request on a new connection")?;
+        }
+        if self.streams.is_some() {
+            f.write_str(", over HTTP/2")?;
+        }
+        if self.tls {
+            f.write_str(", under TLS")?;
         }
         if let Some(rate) = self.rate {
             write!(f, ", {rate} requests/s at fixed times")?;

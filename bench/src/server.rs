@@ -21,8 +21,8 @@ pub struct Server {
 
 impl Server {
     /// Starts the command, its words split at white space, with all its threads on one CPU, and waits until it says
-    /// where it listens. The calling thread is pinned to `own_cpu` afterwards.
-    pub fn start(command: &str, server_cpu: usize, own_cpu: usize) -> Result<Self> {
+    /// where it listens, under TLS or not. The calling thread is pinned to `own_cpu` afterwards.
+    pub fn start(command: &str, tls: bool, server_cpu: usize, own_cpu: usize) -> Result<Self> {
         let mut words = command.split_whitespace();
         let program = words.next().ok_or("the command is empty")?;
         machine::pin(server_cpu)?; // a child inherits the affinity of the thread that starts it
@@ -31,7 +31,7 @@ impl Server {
         let mut child = spawned.map_err(|error| format!("cannot start {program}: {error}"))?;
         let output = child.stdout.take().ok_or("the server's output is not a pipe")?;
         let mut server = Self { child, addr: SocketAddr::from(([0, 0, 0, 0], 0)) };
-        server.addr = listening(output).recv_timeout(limits::START_TIMEOUT).map_err(|error| match error {
+        server.addr = listening(output, tls).recv_timeout(limits::START_TIMEOUT).map_err(|error| match error {
             mpsc::RecvTimeoutError::Timeout => format!("{command}: no `listening` line in {:?}", limits::START_TIMEOUT),
             mpsc::RecvTimeoutError::Disconnected => format!("{command}: ended without a `listening` line"),
         })?;
@@ -61,11 +61,12 @@ impl Drop for Server {
 }
 
 /// Sends the first address the server prints. The thread reads on until the server ends, so that the pipe never fills.
-fn listening(output: ChildStdout) -> mpsc::Receiver<SocketAddr> {
+fn listening(output: ChildStdout, tls: bool) -> mpsc::Receiver<SocketAddr> {
+    let prefix = if tls { "listening https://" } else { "listening http://" };
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         for line in BufReader::new(output).lines().map_while(std::result::Result::ok) {
-            if let Some(Ok(addr)) = line.strip_prefix("listening http://").map(|rest| rest.trim().parse()) {
+            if let Some(Ok(addr)) = line.strip_prefix(prefix).map(|rest| rest.trim().parse()) {
                 let _ = sender.send(addr);
             }
         }

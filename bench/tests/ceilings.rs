@@ -19,7 +19,7 @@ fn ceilings() -> Vec<&'static str> {
 fn check(options: &str, plan: &Plan, body: &str) {
     for ceiling in ceilings() {
         let cpu = core_affinity::get_core_ids().unwrap()[0].id; // the load shares it: nothing is measured
-        let server = Server::start(&format!("{ceiling} {options}"), cpu, cpu).unwrap();
+        let server = Server::start(&format!("{ceiling} {options}"), false, cpu, cpu).unwrap();
         assert_eq!(ask(server.addr, plan).unwrap().body, body.as_bytes(), "{ceiling} {options}");
         let report = Load::connect(server.addr, plan).unwrap().run(Duration::from_millis(100)).unwrap();
         assert!(report.requests >= 8, "{ceiling} {options}: {} requests", report.requests);
@@ -28,7 +28,16 @@ fn check(options: &str, plan: &Plan, body: &str) {
 }
 
 fn plan() -> Plan {
-    Plan { path: "/plaintext".into(), body: 0, close: false, connections: 8, pipeline: 1, rate: None }
+    Plan {
+        path: "/plaintext".into(),
+        body: 0,
+        close: false,
+        connections: 8,
+        pipeline: 1,
+        rate: None,
+        streams: None,
+        tls: false,
+    }
 }
 
 #[test]

@@ -4,12 +4,14 @@
 //! not a panic where it stands but an error of [`serve`](App::serve), which lists them all with their lines.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::panic::Location;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 
 use http::Method;
 use net::{Config, Server, Spread};
@@ -47,7 +49,14 @@ pub struct App {
     states: States,
     config: Config,
     spread: Spread,
+    addresses: Vec<Address>,
     problems: Vec<Problem>,
+}
+
+/// Where an app is to be served.
+struct Address {
+    text: String,
+    location: &'static Location<'static>,
 }
 
 impl App {
@@ -58,6 +67,7 @@ impl App {
             states: States::default(),
             config: Config::default(),
             spread: Spread::default(),
+            addresses: Vec::new(),
             problems: Vec::new(),
         }
     }
@@ -109,60 +119,116 @@ impl App {
         self
     }
 
-    /// Serves the app at an address until the runtime drains: waits until every shard has come to this call, listens on
-    /// all of them, says so once (`listening http://…` on standard output), and returns when the last connection of this
-    /// shard has ended.
+    /// An address to serve the app at, beside others: an IP address and a port, `0.0.0.0:8080`; port 0 lets the kernel choose
+    /// one for all shards.
     ///
-    /// `address` is an IP address and a port, `0.0.0.0:8080`; port 0 lets the kernel choose one for all shards.
+    /// ```
+    /// use shardwise::prelude::*;
     ///
-    /// Errors: the routes do not fit together, a handler's state is missing, or the address cannot be had; the text names
-    /// the line and the remedy.
+    /// let program = async |_| App::new().get("/", || "hello").listen("10.0.0.1:80").listen("10.0.0.1:8080").serve_all().await;
+    /// let server = shardwise::test::builder().program("10.0.0.1:8080", program);
+    /// assert_eq!(server.get("/").text(), "hello");
+    /// ```
     #[track_caller]
-    pub fn serve(self, address: impl fmt::Display) -> impl Future<Output = Result<(), Error>> {
-        let location = Location::caller();
-        self.serve_at(address.to_string(), location)
+    pub fn listen(mut self, address: impl fmt::Display) -> Self {
+        self.addresses.push(Address { text: address.to_string(), location: Location::caller() });
+        self
     }
 
-    async fn serve_at(self, address: String, location: &'static Location<'static>) -> Result<(), Error> {
+    /// Serves the app at an address, and at those that it [listens](App::listen) on already: [`serve_all`](App::serve_all).
+    #[track_caller]
+    pub fn serve(self, address: impl fmt::Display) -> impl Future<Output = Result<(), Error>> {
+        self.listen(address).serve_all()
+    }
+
+    /// Serves the app at its addresses until the runtime drains: waits until every shard has come to this call, listens on
+    /// all of them, says so once (a line `listening http://…` for each address, on standard output, when all are had), and
+    /// returns when the last connection of this shard has ended.
+    ///
+    /// Errors: the routes do not fit together, a handler's state is missing, or an address cannot be had; the text names
+    /// the line and the remedy.
+    #[track_caller]
+    pub fn serve_all(self) -> impl Future<Output = Result<(), Error>> {
+        let location = Location::caller();
+        self.serve_for(location)
+    }
+
+    async fn serve_for(mut self, location: &'static Location<'static>) -> Result<(), Error> {
         let Some(shard) = Shard::current() else {
             return Err(Error::new(format!(
                 "an app was served off a shard, at {location}. Serve it in `#[shardwise::main]`, or in \
                  `Runtime::builder().run(…)`."
             )));
         };
-        let address = parse(&address, location)?;
+        let addresses = std::mem::take(&mut self.addresses);
+        if addresses.is_empty() {
+            return Err(Error::new(format!(
+                "an app is served nowhere, at {location}. Say where: `.listen(\"0.0.0.0:8080\")`."
+            )));
+        }
+        let parsed = addresses.iter().map(Address::parse).collect::<Result<Vec<_>, _>>()?;
         let (config, spread) = (self.config.clone(), self.spread);
-        let service = self.build(&shard)?;
+        let service = Rc::new(self.build(&shard)?);
         let metrics = ShardMetrics::of(&shard);
-        let server = Server::bind_spread(&shard, address, &ListenOptions::default(), spread, location).await?;
+        let mut servers = Vec::new();
+        for (address, declared) in parsed.into_iter().zip(&addresses) {
+            let options = ListenOptions::default();
+            servers.push(Server::bind_spread(&shard, address, &options, spread, declared.location).await?);
+        }
         // A simulated server has nobody on the real standard output.
-        if server.is_speaker() && shard.backend() != BackendKind::Sim {
+        for server in servers.iter().filter(|server| server.is_speaker() && shard.backend() != BackendKind::Sim) {
             announce(server.address());
         }
         let _serving = metrics.serving();
-        server.serve(service, config, Arc::clone(&metrics.net)).await?;
+        let serve = |server: Server| server.serve(Rc::clone(&service), config.clone(), Arc::clone(&metrics.net));
+        all(servers.into_iter().map(serve)).await?;
         Ok(())
     }
 
     /// Checks the declarations and builds what serves them on a shard.
     pub(crate) fn build(self, shard: &Shard) -> Result<Service, SetupError> {
-        let App { router, states, config: _, spread: _, problems } = self;
+        let App { router, states, problems, .. } = self;
         let metrics = HttpMetrics::of(shard);
         let site = Rc::new(Site { shard: shard.clone(), states, metrics });
         mount(router, site, BODY_BYTES_MAX, problems)
     }
 }
 
-fn parse(address: &str, location: &'static Location<'static>) -> Result<SocketAddr, Error> {
-    address.parse().map_err(|_| {
-        Error::new(format!(
-            "cannot listen on \"{address}\" ({location}): it is not an IP address and a port. Write one such as \
-             0.0.0.0:8080, 127.0.0.1:8080 or [::]:8080."
-        ))
-    })
+impl Address {
+    fn parse(&self) -> Result<SocketAddr, Error> {
+        let Address { text, location } = self;
+        text.parse().map_err(|_| {
+            Error::new(format!(
+                "cannot listen on \"{text}\" ({location}): it is not an IP address and a port. Write one such as \
+                 0.0.0.0:8080, 127.0.0.1:8080 or [::]:8080."
+            ))
+        })
+    }
 }
 
-/// The one line that scripts wait for. Whoever closed standard output does not want it.
+/// Serves at all addresses, until all have ended or one has failed. There are few, so that each may be looked at when
+/// something comes at one.
+async fn all(servers: impl Iterator<Item = impl Future<Output = net::Result<()>>>) -> net::Result<()> {
+    let mut serving: Vec<Pin<Box<_>>> = servers.map(Box::pin).collect();
+    poll_fn(|cx| {
+        let mut failed = None;
+        serving.retain_mut(|server| match server.as_mut().poll(cx) {
+            Poll::Pending => true,
+            Poll::Ready(outcome) => {
+                failed = failed.take().or(outcome.err());
+                false
+            }
+        });
+        match failed {
+            Some(error) => Poll::Ready(Err(error)),
+            None if serving.is_empty() => Poll::Ready(Ok(())),
+            None => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// The line that scripts wait for. Whoever closed standard output does not want it.
 fn announce(address: SocketAddr) {
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "listening http://{address}").and_then(|()| out.flush());

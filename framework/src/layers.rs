@@ -1,4 +1,4 @@
-//! Middlewares that many servers want: a time limit, a body limit, request ids, an access log.
+//! Middlewares that many servers want: a time limit, a body limit, request ids, an access log, nothing that came early.
 //!
 //! ```
 //! use std::time::Duration;
@@ -29,6 +29,7 @@
 
 mod access_log;
 mod body_limit;
+mod not_early;
 mod request_id;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,7 @@ mod timeout;
 
 pub use access_log::access_log;
 pub use body_limit::{BodyLimit, Limiting, body_limit};
+pub use not_early::{NotEarly, Refusing, not_early};
 pub use request_id::{RequestId, request_id};
 pub use timeout::timeout;
 

@@ -18,6 +18,7 @@ mod spread;
 mod standing;
 mod stats;
 mod tcp;
+pub mod tls;
 mod transport;
 
 /// WebSocket: what an upgraded connection speaks.

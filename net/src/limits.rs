@@ -203,3 +203,72 @@ pub const CLIENT_BODY_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
 /// Addresses of one name that are tried.
 pub const CLIENT_ADDRESSES_MAX: usize = 8;
+
+/// How often files of certificates and keys are looked at. They are small, and nobody renews one that ends sooner.
+pub const TLS_LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// Bytes of a file of certificates or keys: some hundred certificates.
+pub const TLS_FILE_BYTES_MAX: usize = 1024 * 1024;
+
+/// How much of such a file is read at a time; most are shorter.
+pub const TLS_FILE_PIECE_BYTES: usize = 16 * 1024;
+const _: () = assert!(TLS_FILE_PIECE_BYTES <= CHUNK_BYTES_MAX);
+
+/// Bytes of the secret that session tickets are sealed by: as strong as the keys that are made of it.
+pub const TICKET_SECRET_BYTES_MIN: usize = 32;
+
+/// A ticket is taken until the end of the epoch after its own: for six hours at the least, twelve at the most. Who learns
+/// the secret of a process can read what was resumed; a client that comes back later makes a whole hand-shake.
+pub const TICKET_EPOCH_TIME: Duration = Duration::from_secs(6 * 60 * 60);
+
+/// Bytes of a ticket, or of a session that is kept: some 200, and what a client has proved itself by. One with more gets none,
+/// and makes a whole hand-shake again.
+pub const TICKET_BYTES_MAX: usize = 8 * 1024;
+
+/// Sessions that a shard keeps for early data; the oldest is forgotten. Some hundred bytes each.
+pub const EARLY_SESSIONS_MAX: usize = 4096;
+
+/// Bytes of early data that may be admitted: requests, and no uploads. They wait in memory until the hand-shake is over.
+pub const EARLY_BYTES_MAX: u32 = 64 * 1024;
+
+/// How long a certificate that was made at the start is good for. A process for development is started more often.
+pub const DEVELOPMENT_TIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// How long before it was made it is good already: for clients whose clocks are behind.
+pub const DEVELOPMENT_TIME_BEFORE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// TLS: bytes of a record's content once a transfer is under way: as many as make four records fill the largest chunk, which
+/// is what one send takes, and a few dozen less than there may be.
+pub const TLS_RECORD_BYTES_MAX: usize = CHUNK_BYTES_MAX / 4 - TLS_OVERHEAD_BYTES_MAX;
+const _: () = assert!(TLS_RECORD_BYTES_MAX <= 16 * 1024);
+
+/// Bytes of a record's content at the beginning of one: with what belongs to it, it fits a segment of most lines.
+pub const TLS_RECORD_BYTES_MIN: usize = 1400;
+
+/// Bytes that are sent in such records: twice what a new connection sends before it hears from its peer.
+pub const TLS_BURST_BYTES_MIN: usize = 32 * 1024;
+
+/// A transfer that has paused for so long begins again: by then a connection's window has shrunk.
+pub const TLS_BURST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Bytes that a record has beside its content, at the most: header, type, tag, and with TLS 1.2 a nonce.
+pub const TLS_OVERHEAD_BYTES_MAX: usize = 32;
+
+/// Bytes of a record that is received, with its header, at the most (RFC 5246 section 6.2.3; RFC 8446 section 5.2 has less).
+pub const TLS_RECEIVED_BYTES_MAX: usize = 5 + 16 * 1024 + 2048;
+const _: () = assert!(TLS_RECEIVED_BYTES_MAX <= CHUNK_BYTES_MAX);
+
+/// Buffers up to this size that follow each other are copied together into one record; behind a larger one a record ends. A
+/// copy of so much costs less than a record more, some 300 ns.
+pub const TLS_GATHER_BYTES_MAX: usize = 4096;
+
+/// How long a hand-shake may take, from the first byte of the connection: as long as a request's head.
+pub const TLS_HANDSHAKE_TIME_MAX: Duration = HEAD_TIME_MAX;
+
+/// Hand-shakes that one shard has in hand at a time; the others wait, in the order in which they came. Each holds some 10 KiB, so
+/// that they are 40 MiB at the most. One that says nothing has not begun.
+pub const TLS_HANDSHAKES_MAX: usize = 4096;
+
+/// Steps of hand-shakes that one turn takes: each costs some 200 us with a key of elliptic curves, a millisecond with one of RSA.
+/// So a storm of them leaves the shard's other connections half of its time at the least.
+pub const TLS_STEPS_PER_TURN_MAX: u32 = 4;

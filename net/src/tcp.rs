@@ -11,6 +11,7 @@ use platform::{Buf, BufList, Chunk, Completion, Group, Handle, Op, Outcome, Pipe
 use proto::proxy::Ends;
 use shards::{Operation, Shard};
 
+use crate::tls::Secured;
 use crate::{Error, Peer, Result};
 
 /// A connected TCP stream. Dropping it closes the connection once the kernel is done with what was started.
@@ -174,8 +175,8 @@ impl TcpStream {
     }
 
     /// Both ends, as requests carry them; those that a proxy has named, if it has.
-    pub(crate) fn peer(&self, is_secure: bool, named: Option<Rc<Ends>>) -> Peer {
-        Peer::new(self.socket.shard.clone(), self.socket.handle, is_secure, named)
+    pub(crate) fn peer(&self, secured: Option<Rc<Secured>>, named: Option<Rc<Ends>>) -> Peer {
+        Peer::new(self.socket.shard.clone(), self.socket.handle, secured, named)
     }
 
     /// The shard that the stream belongs to.
@@ -337,6 +338,15 @@ impl Outgoing {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.bytes() == 0
+    }
+
+    /// Drops the first `count` bytes. Those of a pipe are the kernel's to take.
+    pub(crate) fn advance(&mut self, count: usize) {
+        match self {
+            Outgoing::One(buf) => buf.advance(count),
+            Outgoing::Many(list) => list.advance(count),
+            Outgoing::Pipe(_) => unreachable!("a pipe gives its bytes to a socket only"),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use socket2::{Domain, Protocol, Type};
 
 use crate::backend::sim::SimDescriptor;
 use crate::handle::Resource;
-use crate::limits::BACKLOG;
+use crate::limits::{BACKLOG, UNSENT_BYTES_MAX};
 use crate::os::{self, Descriptor};
 use crate::{Error, Result};
 
@@ -104,11 +104,15 @@ pub struct ListenOptions {
     pub backlog: i32,
     /// Whether accepted connections send small segments at once. They inherit it, which saves a system call each.
     pub no_delay: bool,
+    /// Bytes that the kernel takes of each accepted connection ahead of what it can send, before a send waits (TCP_NOTSENT_LOWAT,
+    /// Linux; elsewhere its send buffer alone decides). `None` for as many as its send buffer grows to: megabytes, which a
+    /// peer that reads nothing holds, and which count as taken.
+    pub unsent_bytes_max: Option<u32>,
 }
 
 impl Default for ListenOptions {
     fn default() -> Self {
-        ListenOptions { backlog: BACKLOG, no_delay: true }
+        ListenOptions { backlog: BACKLOG, no_delay: true, unsent_bytes_max: Some(UNSENT_BYTES_MAX) }
     }
 }
 
@@ -182,6 +186,9 @@ pub(crate) fn open_listener(
     os::reuse_address(&socket)?;
     prepare(&socket)?;
     socket.set_tcp_nodelay(options.no_delay)?;
+    if let Some(bytes) = options.unsent_bytes_max {
+        os::limit_unsent(&socket, bytes)?;
+    }
     socket.bind(&address.into())?;
     socket.listen(options.backlog)?;
     Ok(socket)

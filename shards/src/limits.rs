@@ -196,3 +196,14 @@ pub const CLAIM_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Sockets that a process may be left: as many addresses as shards on a large machine, several times.
 pub const LEFT_SOCKETS_MAX: usize = 4096;
+
+/// Keepsakes of a process: secrets that it shares with its successor. A program has one or two.
+pub const KEEPSAKES_MAX: usize = 64;
+
+/// Bytes of a keepsake: a key or a secret. With its name, and in hexadecimal, it goes through the cord as one message.
+pub const KEEPSAKE_BYTES_MAX: usize = 1024;
+
+/// Bytes of a keepsake's name.
+pub const KEEPSAKE_NAME_BYTES_MAX: usize = 64;
+const _: () =
+    assert!("keep  ".len() + KEEPSAKE_NAME_BYTES_MAX + 2 * KEEPSAKE_BYTES_MAX <= platform::limits::CORD_BYTES_MAX);

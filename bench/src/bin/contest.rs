@@ -14,12 +14,13 @@ use bench::compare::{Run, Sample};
 use bench::load::{Plan, ask};
 use bench::server::Server;
 use bench::stats::{interval, median};
-use bench::{Result, built};
+use bench::{Result, built, h2load};
 
 const USAGE: &str = "\
 usage: contest [--only DISCIPLINE,...] [--against NAME,...] [--rounds 10] [--seconds 1] [--showcase PATH]
                [--server-cpu 0] [--load-cpu 1]
-Disciplines: plaintext plaintext-256 pipelined json post close open.
+Disciplines: plaintext plaintext-256 pipelined json post close open, over HTTP/2 h2-1x100 h2-10x10 h2-64x1, under TLS tls
+tls-bulk tls-h2; those of the last two kinds are asked by h2load.
 Builds the showcase and the ceilings, but no peer: those that are missing are named, with the command that builds them.";
 
 /// Written in Rust, in `peers/`.
@@ -105,7 +106,18 @@ fn named<T>(what: &str, mut all: Vec<T>, name: fn(&T) -> &'static str, names: Op
 }
 
 fn disciplines() -> Vec<Discipline> {
-    let plain = Plan { path: "/plaintext".into(), body: 0, close: false, connections: 64, pipeline: 1, rate: None };
+    let plain = Plan {
+        path: "/plaintext".into(),
+        body: 0,
+        close: false,
+        connections: 64,
+        pipeline: 1,
+        rate: None,
+        streams: None,
+        tls: false,
+    };
+    let h2 = |connections, streams| Plan { connections, streams: Some(streams), ..plain.clone() };
+    let tls = Plan { tls: true, ..plain.clone() };
     vec![
         Discipline { name: "plaintext", plan: plain.clone() },
         Discipline { name: "plaintext-256", plan: Plan { connections: 256, ..plain.clone() } },
@@ -113,7 +125,13 @@ fn disciplines() -> Vec<Discipline> {
         Discipline { name: "json", plan: Plan { path: "/json".into(), ..plain.clone() } },
         Discipline { name: "post", plan: Plan { path: "/echo".into(), body: 16 * 1024, ..plain.clone() } },
         Discipline { name: "close", plan: Plan { close: true, ..plain.clone() } },
-        Discipline { name: "open", plan: Plan { rate: Some(20_000.0), ..plain } },
+        Discipline { name: "open", plan: Plan { rate: Some(20_000.0), ..plain.clone() } },
+        Discipline { name: "h2-1x100", plan: h2(1, 100) },
+        Discipline { name: "h2-10x10", plan: h2(10, 10) },
+        Discipline { name: "h2-64x1", plan: h2(64, 1) },
+        Discipline { name: "tls", plan: tls.clone() },
+        Discipline { name: "tls-bulk", plan: Plan { path: "/bytes/1048576".into(), connections: 8, ..tls.clone() } },
+        Discipline { name: "tls-h2", plan: Plan { connections: 10, streams: Some(10), ..tls } },
     ]
 }
 
@@ -143,18 +161,26 @@ fn peers() -> Vec<Peer> {
 fn contestants(showcase: &Path, plan: &Plan, peers: &[Peer]) -> Vec<Contestant> {
     let contestant =
         |name: &str, command: String, is_ceiling| Contestant { name: name.to_owned(), command, is_ceiling };
-    let ours = |backend: &str| format!("{} --addr 127.0.0.1:0 --shards 1 --backend {backend}", showcase.display());
+    let listens = if plan.tls { "--addr 127.0.0.1:0 --tls-addr 127.0.0.1:0" } else { "--addr 127.0.0.1:0" };
+    let ours = |backend: &str| format!("{} {listens} --shards 1 --backend {backend}", showcase.display());
     let ceiling = |name: &str| {
         let close = if plan.close { " --close" } else { "" };
         format!("{} --addr 127.0.0.1:0 --body {}{close}", built::programs(".").join(name).display(), plan.body)
     };
-    let mut all = vec![
-        contestant("showcase", ours("uring"), false),
-        contestant("showcase on epoll", ours("epoll"), false),
-        contestant("(ceiling-uring)", ceiling("ceiling-uring"), true),
-        contestant("(ceiling-epoll)", ceiling("ceiling-epoll"), true),
-    ];
-    all.extend(peers.iter().map(|peer| contestant(peer.name, format!("{} --addr 127.0.0.1:0", peer.command), false)));
+    let mut all =
+        vec![contestant("showcase", ours("uring"), false), contestant("showcase on epoll", ours("epoll"), false)];
+    if !plan.is_for_h2load() {
+        all.push(contestant("(ceiling-uring)", ceiling("ceiling-uring"), true));
+        all.push(contestant("(ceiling-epoll)", ceiling("ceiling-epoll"), true));
+    }
+    // A peer that does not know the word ends, and is left out.
+    let protocol = match (plan.tls, plan.streams) {
+        (true, _) => " --tls",
+        (false, Some(_)) => " --h2",
+        (false, None) => "",
+    };
+    let command = |peer: &Peer| format!("{} --addr 127.0.0.1:0{protocol}", peer.command);
+    all.extend(peers.iter().map(|peer| contestant(peer.name, command(peer), false)));
     all
 }
 
@@ -189,13 +215,12 @@ fn measure<'a>(name: &str, run: &Run, contestants: &'a [Contestant], rounds: usi
 
 /// Whether a contestant answers what the first one answers; `body` is that answer once it is known.
 fn fits(run: &Run, contestant: &Contestant, body: &mut Option<Vec<u8>>) -> Result<()> {
-    let server = Server::start(&contestant.command, run.server_cpu, run.load_cpu)?;
-    let answer = ask(server.addr, &run.plan)?;
-    if *body.get_or_insert_with(|| answer.body.clone()) == answer.body {
-        Ok(())
-    } else {
-        Err("it answers something else".into())
-    }
+    let server = Server::start(&contestant.command, run.plan.tls, run.server_cpu, run.load_cpu)?;
+    let answer = match run.plan.is_for_h2load() {
+        true => h2load::ask(server.addr, &run.plan)?,
+        false => ask(server.addr, &run.plan)?.body,
+    };
+    if *body.get_or_insert_with(|| answer.clone()) == answer { Ok(()) } else { Err("it answers something else".into()) }
 }
 
 impl Entry<'_> {

@@ -94,7 +94,7 @@ fn enters(name: &'static str, server: &str, run: &Run, aim: f64) -> Result<Figur
 /// that what the server allocates once is not counted.
 fn idle_memory(name: &'static str, command: &str, run: &Run, count: usize, aim: f64) -> Result<Figure> {
     machine::raise_descriptor_limit()?; // the server inherits it
-    let server = Server::start(command, run.server_cpu, run.load_cpu)?;
+    let server = Server::start(command, false, run.server_cpu, run.load_cpu)?;
     drop(open_idle(server.addr, &run.plan.path, 1)?);
     std::thread::sleep(SETTLE);
     let before = machine::anonymous_bytes(server.pid())?;

@@ -69,7 +69,7 @@ fn hello(number: u64) -> String {
 
 /// Three connections, one request in flight on each.
 fn plan() -> Plan {
-    Plan { path: "/".into(), body: 0, close: false, connections: 3, pipeline: 1, rate: None }
+    Plan { path: "/".into(), body: 0, close: false, connections: 3, pipeline: 1, rate: None, streams: None, tls: false }
 }
 
 /// Runs shortly against such a server; the report must have right answers, and wrong ones as told.

@@ -75,6 +75,21 @@ fn an_address_that_is_none_is_refused_in_words() {
 }
 
 #[test]
+fn an_app_is_served_at_all_its_addresses_and_at_one_at_the_least() {
+    on_a_shard(async |_| {
+        let error = App::new().serve_all().await.unwrap_err().to_string();
+        assert!(error.starts_with("an app is served nowhere, at ") && error.contains(".listen("), "{error}");
+        let error = App::new().listen("there").serve("127.0.0.1:80").await.unwrap_err().to_string();
+        assert!(error.starts_with("cannot listen on \"there\" ("), "{error}");
+    });
+    for address in ["10.0.0.1:80", "10.0.0.2:81"] {
+        let program = async |_| App::new().get("/", || "hello").listen("10.0.0.1:80").serve("10.0.0.2:81").await;
+        let server = crate::test::builder().shards(2).program(address, program);
+        assert_eq!(server.get("/").text(), "hello");
+    }
+}
+
+#[test]
 fn an_app_off_a_shard_says_where_it_belongs() {
     let mut serving = std::pin::pin!(App::new().serve("127.0.0.1:0"));
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());

@@ -10,6 +10,8 @@ mod response;
 mod tests;
 mod tunnel;
 
+use std::rc::Rc;
+
 use shards::Leased;
 
 pub use body::{Body, BodyError, Incoming, Trailers};
@@ -24,6 +26,14 @@ pub trait Service {
     ///
     /// A service catches its own panics; one that escapes ends the connection.
     fn call(&self, request: Request) -> Reply;
+}
+
+/// For several servers of one shard.
+impl<S: Service> Service for Rc<S> {
+    #[inline]
+    fn call(&self, request: Request) -> Reply {
+        S::call(self, request)
+    }
 }
 
 /// What a service gives back: most answers are there at once and need no future.

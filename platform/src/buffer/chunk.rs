@@ -6,7 +6,7 @@
 //! [`share`](Chunk::share) makes. The memory goes home when the last lease on its block ends, whichever slice of it that was.
 
 use std::fmt;
-use std::ops::{Deref, Range};
+use std::ops::{Deref, DerefMut, Range};
 use std::ptr::NonNull;
 use std::rc::Rc;
 
@@ -318,6 +318,14 @@ impl Deref for ChunkMut {
 
     fn deref(&self) -> &[u8] {
         &self.chunk
+    }
+}
+
+impl DerefMut for ChunkMut {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: the first `len` bytes from `start` were written, lie in the block, and a `ChunkMut` is the only lease on
+        // them: what was split off lies before them, and it ends when it becomes a `Chunk`.
+        unsafe { std::slice::from_raw_parts_mut(self.chunk.start.as_ptr(), self.chunk.len()) }
     }
 }
 

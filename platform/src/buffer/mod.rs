@@ -75,15 +75,18 @@ impl Buf {
         }
     }
 
-    /// Drops the first `count` bytes. A vector's are moved, all others only narrowed.
+    /// Drops the first `count` bytes, without moving the rest. Of a vector that becomes shared bytes.
     ///
     /// Panics if there are fewer.
     pub fn advance(&mut self, count: usize) {
+        if let Buf::Vec(bytes) = self {
+            *self = Buf::Bytes(std::mem::take(bytes).into());
+        }
         match self {
             Buf::Chunk(chunk) => chunk.advance(count),
             Buf::Bytes(bytes) => bytes::Buf::advance(bytes, count),
             Buf::Static(bytes) => *bytes = &bytes[count..],
-            Buf::Vec(bytes) => drop(bytes.drain(..count)),
+            Buf::Vec(_) => unreachable!("it has just become shared bytes"),
         }
     }
 }

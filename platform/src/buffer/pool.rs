@@ -16,13 +16,13 @@ use super::chunk::{Chunk, ChunkMut};
 use super::memory::{Memory, Shared};
 use crate::limits::{
     BULK_BUFFER_BYTES, BULK_BUFFER_COUNT, CHUNK_BYTES_MAX, HEAD_BUFFER_BYTES, HEAD_BUFFER_COUNT, POOL_BYTES_MAX,
-    SCARCE_SHARE, SHARED_MAX, SHARED_SHARE,
+    RECORD_CHUNK_BYTES, SCARCE_SHARE, SHARED_MAX, SHARED_SHARE,
 };
 use crate::op::Group;
 use crate::sync::Arc;
 
 /// Sizes of pooled chunks. A request takes the smallest that fits.
-const CLASS_BYTES: [usize; 5] = [256, 1024, 4096, 16 * 1024, CHUNK_BYTES_MAX];
+const CLASS_BYTES: [usize; 5] = [256, 1024, 4096, RECORD_CHUNK_BYTES, CHUNK_BYTES_MAX];
 
 /// A shard's buffer memory. Cloning gives another handle on the same pool; not `Send`.
 #[derive(Clone)]

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use super::{Buf, BufList, Chunk, ChunkMut, Pool, PoolSize};
 use crate::Group;
 use crate::limits::{
-    CHUNK_BYTES_MAX, COMPACT_BYTES_MAX, HEAD_BUFFER_BYTES, POOL_BYTES_MAX, SEND_BUFFERS_MAX, SHARE_COPY_BYTES_MAX,
-    SHARED_MAX, SHARED_SHARE,
+    CHUNK_BYTES_MAX, COMPACT_BYTES_MAX, HEAD_BUFFER_BYTES, POOL_BYTES_MAX, RECORD_CHUNK_BYTES, SEND_BUFFERS_MAX,
+    SHARE_COPY_BYTES_MAX, SHARED_MAX, SHARED_SHARE,
 };
 
 /// A pool with `head_buffers` receive buffers and the least pooled memory that there can be: one chunk of the largest size.
@@ -60,8 +60,8 @@ fn a_request_takes_the_smallest_chunk_that_fits() {
         (256, 256),
         (257, 1024),
         (1025, 4096),
-        (4097, 16_384),
-        (16_385, CHUNK_BYTES_MAX),
+        (4097, RECORD_CHUNK_BYTES),
+        (RECORD_CHUNK_BYTES + 1, CHUNK_BYTES_MAX),
         (CHUNK_BYTES_MAX, CHUNK_BYTES_MAX),
     ] {
         let chunk = pool.lease(bytes).expect("it is alone");
@@ -76,15 +76,29 @@ fn a_request_takes_the_smallest_chunk_that_fits() {
 #[test]
 fn the_bound_holds_over_all_sizes() {
     let pool = pool(1);
-    let mut held = vec![pool.lease(16_384).unwrap(), pool.lease(4096).unwrap()];
+    let mut held = vec![pool.lease(RECORD_CHUNK_BYTES).unwrap(), pool.lease(4096).unwrap()];
     while let Some(chunk) = pool.lease(256) {
         held.push(chunk);
     }
     assert_eq!(pool.stats().pooled_bytes, CHUNK_BYTES_MAX as u64);
     assert_eq!(pool.stats().refused, 1);
     held.remove(0);
-    assert_eq!(pool.lease(16_384).map(|chunk| chunk.capacity()), Some(16_384), "what came home is lent again");
+    let again = pool.lease(RECORD_CHUNK_BYTES).map(|chunk| chunk.capacity());
+    assert_eq!(again, Some(RECORD_CHUNK_BYTES), "what came home is lent again");
     drop(held);
+    check_home(&pool);
+}
+
+#[test]
+fn what_is_being_written_can_be_changed_and_what_was_split_off_cannot() {
+    let pool = pool(1);
+    let mut chunk = pool.lease(100).unwrap();
+    chunk.put(b"first");
+    let first = chunk.split();
+    chunk.put(b"second");
+    chunk.make_ascii_uppercase();
+    assert_eq!((&first[..], &chunk[..]), (&b"first"[..], &b"SECOND"[..]));
+    drop((first, chunk));
     check_home(&pool);
 }
 

@@ -74,6 +74,11 @@ pub(crate) fn join_group(_socket: &socket2::Socket) -> io::Result<()> {
     Ok(())
 }
 
+/// Its send buffer alone bounds what the kernel takes of a connection.
+pub(crate) fn limit_unsent(_socket: &socket2::Socket, _bytes: u32) -> io::Result<()> {
+    Ok(())
+}
+
 pub(crate) fn is_in_group(_socket: &Descriptor) -> bool {
     false
 }

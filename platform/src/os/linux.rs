@@ -171,6 +171,11 @@ pub(crate) fn join_group(socket: &socket2::Socket) -> io::Result<()> {
     socket.set_reuse_port(true)
 }
 
+/// Bounds what the kernel takes of each accepted connection before it can send it. They inherit it.
+pub(crate) fn limit_unsent(socket: &socket2::Socket, bytes: u32) -> io::Result<()> {
+    socket.set_tcp_notsent_lowat(bytes)
+}
+
 pub(crate) fn is_in_group(socket: &Descriptor) -> bool {
     socket2::SockRef::from(socket).reuse_port().unwrap_or(false)
 }

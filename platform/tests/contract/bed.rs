@@ -288,7 +288,7 @@ impl Bed {
 
     /// A listener whose accept queue is full, and the client in it: whoever connects now is not answered.
     pub(crate) fn full_listener(&mut self) -> (Handle, SocketAddr, Handle) {
-        let (listener, address) = self.listener_with(ListenOptions { backlog: 0, no_delay: true });
+        let (listener, address) = self.listener_with(ListenOptions { backlog: 0, ..ListenOptions::default() });
         let first = self.stream_socket(address).expect("a socket");
         let connected = self.run(Op::Connect { socket: first, peer: address });
         assert!(matches!(connected, Ok(Outcome::Connected)), "{connected:?}");

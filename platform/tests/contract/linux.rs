@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use shardwise_platform::limits::{FILE_THREADS_MAX, URING_COMPLETION_ENTRIES};
-use shardwise_platform::{BackendKind, Datagram, Error, Group, Op, OpenFile, Outcome, Socket, Wait};
+use shardwise_platform::{BackendKind, Datagram, Error, Group, ListenOptions, Op, OpenFile, Outcome, Socket, Wait};
 use socket2::{Domain, Type};
 
 use crate::bed::{Bed, WAIT_MAX, loopback, pattern};
@@ -69,6 +69,38 @@ pub(crate) fn the_same_connection_twice_has_no_address(bed: &mut Bed) {
     assert!(matches!(bed.run(Op::Connect { socket: first, peer }), Ok(Outcome::Connected)));
     assert_eq!(error_of(bed, Op::Connect { socket: second, peer }), Error::AddressNotAvailable);
     bed.close_all([listener, first, second]);
+}
+
+/// Who reads nothing makes the kernel hold what it was told to take, and little more: not what a send buffer grows to.
+pub(crate) fn the_kernel_takes_little_for_a_peer_that_reads_nothing(bed: &mut Bed) {
+    const UNSENT: u32 = 64 * 1024;
+    const PEER: usize = 64 * 1024;
+    /// A piece, what the peer may be sent, and what of it the kernel calls unsent for another moment.
+    const TAKEN_MAX: usize = (UNSENT as usize) + 4 * PEER + PIECE;
+    const PIECE: usize = 16 * 1024;
+    let options = ListenOptions { unsent_bytes_max: Some(UNSENT), ..ListenOptions::default() };
+    let (listener, address) = bed.listener_with(options);
+    let accept = bed.start(Op::Accept { listener });
+    let peer = special(Type::STREAM, loopback(), |socket| socket.set_recv_buffer_size(PEER));
+    peer.connect(&address.into()).expect("it listens");
+    let Outcome::Accepted(server) = bed.part(&accept) else { panic!("an accept gives connections") };
+    bed.abandon(accept);
+    let mut taken = 0;
+    let waits = loop {
+        let send = bed.start(Op::Send { socket: server, data: pattern(PIECE).into(), zero_copy: false });
+        bed.enter_for(Duration::from_millis(20));
+        match bed.take(&send, 1) {
+            Some(completion) => {
+                assert!(matches!(completion.result, Ok(Outcome::Sent { bytes: PIECE, .. })), "{completion:?}");
+                taken += PIECE;
+            }
+            None => break send,
+        }
+        assert!(taken <= TAKEN_MAX, "{}: the kernel has taken {taken} bytes", bed.rung.name);
+    };
+    assert!(taken >= UNSENT as usize, "{}: {taken} bytes", bed.rung.name);
+    bed.abandon(waits);
+    bed.close_all([listener, server]);
 }
 
 /// A full accept queue answers nobody, and the kernel asks again after a second.

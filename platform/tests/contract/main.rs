@@ -246,6 +246,8 @@ contract! {
         linux::an_address_that_nothing_has_is_an_error_of_the_system,
         #[cfg(target_os = "linux")]
         linux::what_has_no_device_cannot_be_synced,
+        #[cfg(target_os = "linux")]
+        linux::the_kernel_takes_little_for_a_peer_that_reads_nothing,
     ],
     alone: [
         process::a_cancelled_accept_leaks_no_descriptor,

@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use super::{CallError, PerShard};
 use crate::Shard;
+use crate::sync::watch;
 
 /// One value, a copy of it on each shard: settings, routes, a table that many read.
 ///
@@ -37,7 +38,8 @@ pub struct Replicated<T>(PerShard<Replica<T>>);
 /// A shard's copy.
 struct Replica<T> {
     /// How many changes are in it.
-    version: u64,
+    version: watch::Sender<u64>,
+    versions: watch::Receiver<u64>,
     value: Rc<T>,
 }
 
@@ -54,7 +56,8 @@ impl<T: Clone + Send + 'static> Replicated<T> {
     #[track_caller]
     pub fn new(shard: &Shard, make: impl FnOnce() -> T) -> Replicated<T> {
         let location = Location::caller();
-        Replicated(PerShard::new_at(shard, location, || Replica { version: 0, value: Rc::new(make()) }))
+        let (version, versions) = watch::channel(0);
+        Replicated(PerShard::new_at(shard, location, || Replica { version, versions, value: Rc::new(make()) }))
     }
 
     /// This shard's copy as it is now; it stays as it is, whatever is written meanwhile. Costs a count.
@@ -68,7 +71,37 @@ impl<T: Clone + Send + 'static> Replicated<T> {
     ///
     /// Errors: as of [`read`](Replicated::read).
     pub fn version(self) -> Result<u64, CallError> {
-        self.0.here(|replica| replica.version)
+        self.0.here(|replica| *replica.version.get())
+    }
+
+    /// Waits until this shard's copy has seen more changes than these: how many. Cancel safe.
+    ///
+    /// Errors: as of [`read`](Replicated::read).
+    ///
+    /// ```
+    /// use shardwise_shards::{CallError, Replicated, Simulation};
+    ///
+    /// let mut simulation = Simulation::new(1);
+    /// simulation.start(2, async |shard| {
+    ///     let text = Replicated::new(&shard, String::new);
+    ///     if shard.number() == 0 {
+    ///         text.update(|text| text.push_str("told")).await?;
+    ///     }
+    ///     text.changed(0).await?;
+    ///     assert_eq!(*text.read()?, "told");
+    ///     Ok::<_, CallError>(())
+    /// });
+    /// simulation.run_to_end();
+    /// ```
+    pub async fn changed(self, seen: u64) -> Result<u64, CallError> {
+        let mut versions = self.0.here(|replica| replica.versions.clone())?;
+        loop {
+            let version = *versions.get();
+            if version > seen {
+                return Ok(version);
+            }
+            versions.changed().await.map_err(|_| CallError::Stopped)?;
+        }
     }
 
     /// Changes the value, after all changes that came before and before all that come later, and returns once every shard
@@ -81,9 +114,9 @@ impl<T: Clone + Send + 'static> Replicated<T> {
             let (version, value) = part.with_mut(|replica| {
                 let mut value = T::clone(&replica.value);
                 change(&mut value);
-                replica.version += 1;
-                replica.value = Rc::new(value.clone());
-                (replica.version, value)
+                let version = *replica.version.get() + 1;
+                replica.keep(version, value.clone());
+                (version, value)
             })?;
             let others = (0..self.0.shards()).filter(|shard| *shard != WRITER);
             let calls = others.map(|shard| {
@@ -105,8 +138,9 @@ impl<T: Clone + Send + 'static> Replicated<T> {
 impl<T> Replica<T> {
     /// Keeps a value unless a newer one has overtaken it.
     fn keep(&mut self, version: u64, value: T) {
-        if version > self.version {
-            *self = Replica { version, value: Rc::new(value) };
+        if version > *self.version.get() {
+            self.value = Rc::new(value);
+            self.version.send(version);
         }
     }
 }

@@ -1,15 +1,23 @@
 //! Listening sockets that pass from process to process: what this one was left by another, until its shards claim it, and what
-//! it keeps of its own for a successor.
+//! it keeps of its own for a successor. With them go keepsakes: a few bytes by a name, such as a secret, that all processes of
+//! a line have in common.
 //!
 //! A socket lives as long as any process has a name of it. So the runtime keeps a second name of each, and drops that when
 //! the shard has stopped accepting from it: until then a successor can have it, and what waits in its queue.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use platform::Socket;
+
+use crate::Shard;
+use crate::limits::{KEEPSAKE_BYTES_MAX, KEEPSAKE_NAME_BYTES_MAX, KEEPSAKES_MAX};
+
+/// Values by their names.
+pub(crate) type Keepsakes = BTreeMap<String, Arc<[u8]>>;
 
 /// What passes between processes, seen from this one.
 #[derive(Debug, Default)]
@@ -27,6 +35,7 @@ struct State {
     claimed: Vec<usize>,
     /// By number.
     held: Vec<Held>,
+    keepsakes: Keepsakes,
 }
 
 /// What the sockets of an address are for.
@@ -73,8 +82,8 @@ struct Place {
 }
 
 impl Heritage {
-    pub(crate) fn new(keeps: bool, left: Vec<Left>) -> Arc<Self> {
-        Arc::new(Heritage { keeps, state: Mutex::new(State { left, ..State::default() }) })
+    pub(crate) fn new(keeps: bool, left: Vec<Left>, keepsakes: Keepsakes) -> Arc<Self> {
+        Arc::new(Heritage { keeps, state: Mutex::new(State { left, keepsakes, ..State::default() }) })
     }
 
     // ---- what this process was left ----------------------------------------------------------------------------------
@@ -143,8 +152,57 @@ impl Heritage {
         }
     }
 
+    // ---- keepsakes ---------------------------------------------------------------------------------------------------
+
+    /// The value of this name. Whoever asks first makes it, while the others wait.
+    fn keepsake(&self, name: &str, make: impl FnOnce() -> Vec<u8>) -> Arc<[u8]> {
+        let mut state = self.lock();
+        if let Some(value) = state.keepsakes.get(name) {
+            return Arc::clone(value);
+        }
+        let value: Arc<[u8]> = make().into();
+        assert!(
+            fits(name, &value) && state.keepsakes.len() < KEEPSAKES_MAX,
+            "the keepsake {name} is within its bounds"
+        );
+        state.keepsakes.insert(name.to_owned(), Arc::clone(&value));
+        value
+    }
+
+    pub(crate) fn keepsakes(&self) -> Keepsakes {
+        self.lock().keepsakes.clone()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether this may be a keepsake: a name without spaces, and a value that goes through a cord.
+pub(crate) fn fits(name: &str, value: &[u8]) -> bool {
+    (1..=KEEPSAKE_NAME_BYTES_MAX).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_graphic())
+        && value.len() <= KEEPSAKE_BYTES_MAX
+}
+
+impl Shard {
+    /// A value that all shards have in common, and all processes of a line of hot restarts: what the process before this one
+    /// has left by this name, or else what the first shard to ask makes. A successor gets it through a socket that nobody else
+    /// can open, so that it may be a secret.
+    ///
+    /// # Panics
+    ///
+    /// If the name has spaces or other bytes than ASCII's, or is longer than
+    /// [`KEEPSAKE_NAME_BYTES_MAX`]; if the value is longer than [`KEEPSAKE_BYTES_MAX`]; if there are [`KEEPSAKES_MAX`].
+    ///
+    /// ```
+    /// shardwise_shards::Simulation::new(1).run(async |shard| {
+    ///     let secret = shard.keepsake("secret", || shard.random().to_be_bytes().to_vec());
+    ///     assert_eq!(shard.keepsake("secret", || unreachable!()), secret);
+    /// });
+    /// ```
+    pub fn keepsake(&self, name: &str, make: impl FnOnce() -> Vec<u8>) -> Arc<[u8]> {
+        self.start_state().heritage().keepsake(name, make)
     }
 }
 

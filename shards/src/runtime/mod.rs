@@ -403,12 +403,12 @@ impl Builder {
         let placement = topology.place(self.shards, self.oversubscribe).map_err(|error| error.to_string())?;
         let (selection, config) = self.select()?;
         let count = placement.shards.len();
-        let mut left = match predecessor {
+        let (mut left, keepsakes) = match predecessor {
             Some(predecessor) => predecessor.leaves(selection.kind)?,
-            None => Vec::new(),
+            None => Default::default(),
         };
         left.extend(of_service_manager()?);
-        let heritage = Heritage::new(self.handle_signals, left);
+        let heritage = Heritage::new(self.handle_signals, left, keepsakes);
         Ok(Plan {
             why: Arc::from(selection.why.as_str()),
             start: Start::with(count, Arc::clone(&heritage)),
@@ -681,7 +681,8 @@ impl<E: Send + 'static, W> Coordinator<'_, E, W> {
             Ok(program) => {
                 self.managed.reloading();
                 let left = self.plan.heritage.bequeath();
-                Successor::start(program, left, self.plan.selection.kind, self.events.clone())
+                let keepsakes = self.plan.heritage.keepsakes();
+                Successor::start(program, left, keepsakes, self.plan.selection.kind, self.events.clone())
             }
             Err(error) => Err(std::io::Error::new(error.kind(), error.to_string())),
         };

@@ -20,9 +20,11 @@ use std::sync::mpsc::Sender;
 use platform::limits::{CORD_BYTES_MAX, CORD_SOCKETS_MAX, CORD_TIME_MAX};
 use platform::{BackendKind, Cord};
 
-use super::heritage::{Left, Purpose};
+use super::heritage::{Keepsakes, Left, Purpose, fits};
 use super::{Event, now};
-use crate::limits::{LEFT_SOCKETS_MAX, SUCCESSOR_END_TIME_MAX, SUCCESSOR_LOOK_EVERY, SUCCESSOR_START_TIME_MAX};
+use crate::limits::{
+    KEEPSAKES_MAX, LEFT_SOCKETS_MAX, SUCCESSOR_END_TIME_MAX, SUCCESSOR_LOOK_EVERY, SUCCESSOR_START_TIME_MAX,
+};
 
 /// What this process was started as, and its successor will be: the same words, and whatever lies there by then.
 #[derive(Debug)]
@@ -60,6 +62,7 @@ impl Successor {
     pub(super) fn start<E: Send + 'static>(
         program: &Program,
         left: Vec<Left>,
+        keepsakes: Keepsakes,
         backend: BackendKind,
         events: Sender<Event<E>>,
     ) -> std::io::Result<Self> {
@@ -72,7 +75,7 @@ impl Successor {
         drop(command);
         let successor = Successor { cord: Arc::clone(&cord), id: child.id() };
         let see_through = move || {
-            let passed = pass_on(&cord, &left, backend);
+            let passed = pass_on(&cord, &left, &keepsakes, backend);
             // One that does not take it may have said why, or has ended.
             let outcome = answer(&cord).and_then(|claimed| passed.map(|()| claimed));
             drop(left);
@@ -100,7 +103,7 @@ impl Successor {
     }
 }
 
-fn pass_on(cord: &Cord, left: &[Left], backend: BackendKind) -> Result<(), String> {
+fn pass_on(cord: &Cord, left: &[Left], keepsakes: &Keepsakes, backend: BackendKind) -> Result<(), String> {
     let pass = || {
         cord.send(&format!("shardwise {VERSION} {backend}"), &[])?;
         for Left { number, purpose, address, sockets } in left {
@@ -108,6 +111,9 @@ fn pass_on(cord: &Cord, left: &[Left], backend: BackendKind) -> Result<(), Strin
             for sockets in sockets.chunks(CORD_SOCKETS_MAX) {
                 cord.send(&format!("left {number} {purpose} {address}"), sockets)?;
             }
+        }
+        for (name, value) in keepsakes {
+            cord.send(&format!("keep {name} {}", hexadecimal(value)), &[])?;
         }
         cord.send("all", &[])
     };
@@ -154,7 +160,7 @@ impl Predecessor {
     }
 
     /// What it leaves.
-    pub(super) fn leaves(&self, backend: BackendKind) -> Result<Vec<Left>, String> {
+    pub(super) fn leaves(&self, backend: BackendKind) -> Result<(Vec<Left>, Keepsakes), String> {
         let next = || match self.cord.receive(Some(CORD_TIME_MAX)) {
             Ok(Some(message)) => Ok(message),
             Ok(None) => Err("the process before this one has gone".to_owned()),
@@ -176,16 +182,22 @@ impl Predecessor {
                  sockets. Give both the same by SHARDWISE_BACKEND or in code, or stop the one and start the other."
             ));
         }
-        let (mut all, mut count) = (Vec::<Left>::new(), 0);
+        let (mut all, mut count, mut keepsakes) = (Vec::<Left>::new(), 0, Keepsakes::new());
         loop {
             let (text, mut sockets) = next()?;
             if text == "all" {
-                return Ok(all);
+                return Ok((all, keepsakes));
+            }
+            if let Some((name, value)) = keepsake(&text).filter(|_| keepsakes.len() < KEEPSAKES_MAX) {
+                keepsakes.insert(name.to_owned(), value.into());
+                continue;
             }
             count += sockets.len();
             let heading = heading(&text).filter(|_| count <= LEFT_SOCKETS_MAX);
             let Some((number, purpose, address)) = heading else {
-                return Err(format!("the process before this one leaves what is not understood: {text}"));
+                // The first word alone: what follows may be a secret.
+                let word = text.split(' ').next().unwrap_or_default();
+                return Err(format!("the process before this one leaves what is not understood: {word}"));
             };
             match all.last_mut().filter(|last| last.number == number) {
                 Some(last) => last.sockets.append(&mut sockets),
@@ -237,6 +249,25 @@ impl Predecessor {
 fn heading(text: &str) -> Option<(usize, Purpose, SocketAddr)> {
     let mut words = text.strip_prefix("left ")?.split(' ');
     Some((words.next()?.parse().ok()?, Purpose::of(words.next()?)?, words.next()?.parse().ok()?))
+}
+
+/// What `keep NAME HEXADECIMAL` says.
+fn keepsake(text: &str) -> Option<(&str, Vec<u8>)> {
+    let (name, digits) = text.strip_prefix("keep ")?.split_once(' ')?;
+    let digit = |byte: &u8| char::from(*byte).to_digit(16);
+    let byte = |pair: &[u8]| match pair {
+        [high, low] => Some((digit(high)? << 4 | digit(low)?) as u8),
+        _ => None,
+    };
+    let value = digits.as_bytes().chunks(2).map(byte).collect::<Option<Vec<u8>>>()?;
+    fits(name, &value).then_some((name, value))
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// Of what the two processes say.

@@ -145,6 +145,11 @@ impl Start {
         &self.fabric
     }
 
+    /// What passes between processes.
+    pub(crate) fn heritage(&self) -> &Heritage {
+        &self.heritage
+    }
+
     /// Tells the others that a shard's `main` has ended and comes to no more calls.
     pub(crate) fn ended(&self, shard: usize) {
         let mut state = self.lock();

@@ -41,18 +41,47 @@ impl Message {
     pub const HELLO: Self = Self { message: PLAINTEXT };
 }
 
-/// The value of `--addr`.
-pub fn addr() -> SocketAddr {
-    let mut words = std::env::args().skip(1);
-    match (words.next().as_deref(), words.next(), words.next()) {
-        (None, None, None) => SocketAddr::from(([127, 0, 0, 1], 0)),
-        (Some("--addr"), Some(addr), None) => addr.parse().unwrap_or_else(|error| panic!("--addr {addr}: {error}")),
-        _ => panic!("the only option is --addr ADDR:PORT"),
-    }
+/// What is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2 in the clear, by prior knowledge: `--h2`.
+    Http2,
+    /// Either under TLS, by ALPN: `--tls`.
+    Tls,
 }
 
-/// A listening socket on `--addr`. What it accepts has TCP_NODELAY from it.
+/// The value of `--addr`. For those who speak nothing but HTTP/1.1.
+pub fn addr() -> SocketAddr {
+    let (addr, protocol) = options();
+    assert!(protocol == Protocol::Http1, "the only option is --addr ADDR:PORT");
+    addr
+}
+
+/// The values of `--addr`, and of `--h2` or `--tls` behind it.
+pub fn options() -> (SocketAddr, Protocol) {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let (addr, rest) = match &words[..] {
+        [option, addr, rest @ ..] if option == "--addr" => (addr.as_str(), rest),
+        rest => ("127.0.0.1:0", rest),
+    };
+    let protocol = match rest {
+        [] => Protocol::Http1,
+        [word] if word == "--h2" => Protocol::Http2,
+        [word] if word == "--tls" => Protocol::Tls,
+        _ => panic!("the options are --addr ADDR:PORT, and --h2 or --tls behind it"),
+    };
+    (addr.parse().unwrap_or_else(|error| panic!("--addr {addr}: {error}")), protocol)
+}
+
+/// A listening socket on `--addr`. What it accepts has TCP_NODELAY from it. For those who speak nothing but HTTP/1.1.
 pub fn listener() -> TcpListener {
+    listener_at(addr())
+}
+
+/// A listening socket on this address.
+pub fn listener_at(addr: SocketAddr) -> TcpListener {
     let open = |addr: &SocketAddr| {
         let family = if addr.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let listener = socket(family, SocketType::STREAM, None)?;
@@ -64,7 +93,6 @@ pub fn listener() -> TcpListener {
         listener.set_nonblocking(true)?;
         std::io::Result::Ok(listener)
     };
-    let addr = addr();
     open(&addr).unwrap_or_else(|error| panic!("cannot listen on {addr}: {error}"))
 }
 
@@ -75,5 +103,10 @@ pub fn free_addr() -> SocketAddr {
 
 /// Says where the server listens, as the bench expects it.
 pub fn say(addr: SocketAddr) {
-    println!("listening http://{addr}");
+    say_with(addr, Protocol::Http1);
+}
+
+/// The same, for those who speak others too.
+pub fn say_with(addr: SocketAddr, protocol: Protocol) {
+    println!("listening http{}://{addr}", if protocol == Protocol::Tls { "s" } else { "" });
 }

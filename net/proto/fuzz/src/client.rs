@@ -2,8 +2,8 @@
 
 use http::Method;
 use proto::h1::{Client, Event, Limits};
-use proto::message::BodyLength;
 use proto::head::HeadTable;
+use proto::message::BodyLength;
 
 use crate::cut::{Cut, check_field};
 

@@ -1,5 +1,5 @@
-//! What is asked of the HTTP/1.1 engines, and of what comes before them, for any input: no panic, one verdict whatever the cuts, and agreement with peers
-//! that others wrote.
+//! What is asked of the engines of HTTP/1.1 and HTTP/2, and of what comes before them, for any input: no panic, one verdict
+//! whatever the cuts, and agreement with peers that others wrote.
 //!
 //! The one idea: a target is a plain function of bytes that panics when something is wrong. `cargo test` here replays what
 //! is committed and some thousand mutations of it on the stable toolchain; `cargo fuzz run NAME` explores further.
@@ -8,15 +8,23 @@
 //! - [`h1_chunked`]: the chunked coding, beside a decoder that reads the whole of it at once.
 //! - [`h1_head_vs_httparse`], [`h1_server_vs_hyper`]: heads and whole connections, beside independent peers. Each
 //!   disagreement that we understand stands in a list with its clause; any other is a finding.
+//! - [`h2_server`], [`h2_client`]: the engine of HTTP/2, however its input was cut; [`h2_frames`]: a peer that sends what
+//!   mostly may be sent, and an owner that takes its time. Beside all of them a witness reads what the engine says.
+//! - [`h2_server_vs_h2`], [`h2_client_vs_h2`]: conversations in order with the crate `h2` at the other end, each as the input
+//!   says: requests, bodies, trailers, resets, settings, windows, pings. What one has sent the other has received.
+//! - [`hpack_decoder`], [`hpack_round_trip`]: field compression, beside a decoder written as the RFC is.
 //! - [`proxy`]: the header that a proxy sends first, beside a writer of such headers.
 
 mod chunked;
 mod client;
 mod cut;
+mod h2;
 mod heads;
+mod hpack;
 mod peer;
 mod proxy;
 mod replay;
+mod script;
 pub mod seeds;
 mod server;
 
@@ -33,7 +41,9 @@ mod wire;
 
 pub use chunked::h1_chunked;
 pub use client::h1_client;
+pub use h2::{h2_client, h2_client_vs_h2, h2_frames, h2_server, h2_server_vs_h2};
 pub use heads::h1_head_vs_httparse;
+pub use hpack::{hpack_decoder, hpack_round_trip};
 pub use peer::h1_server_vs_hyper;
 pub use proxy::proxy;
 pub use replay::replay;
@@ -43,12 +53,19 @@ pub use server::h1_server;
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("h1_server", h1_server),
     ("h1_client", h1_client),
     ("h1_chunked", h1_chunked),
     ("h1_head_vs_httparse", h1_head_vs_httparse),
     ("h1_server_vs_hyper", h1_server_vs_hyper),
+    ("h2_server", h2_server),
+    ("h2_client", h2_client),
+    ("h2_frames", h2_frames),
+    ("h2_server_vs_h2", h2_server_vs_h2),
+    ("h2_client_vs_h2", h2_client_vs_h2),
+    ("hpack_decoder", hpack_decoder),
+    ("hpack_round_trip", hpack_round_trip),
     ("proxy", proxy),
 ];
 

@@ -1,6 +1,8 @@
 //! Where exploring starts, and how it goes on without libFuzzer: the conformance tables' bytes, what fuzzing has found, and
 //! a mutator that knows what a message is made of.
 
+use proto::h2::Role;
+
 use crate::cut::Random;
 use crate::{accepted, refused};
 
@@ -13,11 +15,68 @@ pub fn of(name: &str) -> Vec<Vec<u8>> {
         "h1_client" => RESPONSES.iter().flat_map(|response| (0..4).map(|asked| asked_for(asked, response))).collect(),
         "h1_chunked" => requests.filter_map(|bytes| bytes.strip_prefix(CHUNKED).map(<[u8]>::to_vec)).collect(),
         "proxy" => proxy_headers(),
+        "h2_server" => h2_bytes(Role::Server),
+        "h2_client" => h2_bytes(Role::Client),
+        "h2_frames" | "h2_server_vs_h2" | "h2_client_vs_h2" | "hpack_round_trip" => choices(),
+        "hpack_decoder" => hpack_blocks(),
         _ => requests.collect(),
     };
     seeds.extend(FOUND.iter().filter(|(known, _)| *known == name).map(|(_, bytes)| bytes.to_vec()));
     seeds
 }
+
+/// What a peer of HTTP/2 might send, to owners of several manners.
+fn h2_bytes(role: Role) -> Vec<Vec<u8>> {
+    let sent = |seed: u64| crate::h2::sent(Random(seed), role);
+    (0..60).map(|seed| [&[0, (seed % 7) as u8], &sent(seed)[..]].concat()).collect()
+}
+
+/// Decisions that mean something else to every target.
+fn choices() -> Vec<Vec<u8>> {
+    let choices = |seed| {
+        let mut random = Random(seed);
+        (0..40 * (1 + seed % 10)).map(|_| random.below(256) as u8).collect()
+    };
+    (0..80).map(choices).collect()
+}
+
+/// The RFC's examples, each block behind its length.
+fn hpack_blocks() -> Vec<Vec<u8>> {
+    let bytes = |hex: &str| -> Vec<u8> {
+        let digits: Vec<u32> = hex.chars().filter_map(|digit| digit.to_digit(16)).collect();
+        digits.chunks(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect()
+    };
+    let framed = |block: Vec<u8>| [&[block.len() as u8], &block[..]].concat();
+    let stories =
+        HPACK_STORIES.iter().map(|story| story.iter().flat_map(|hex| framed(bytes(hex))).collect::<Vec<u8>>());
+    let resized = [&[0x20][..], &[0x3f, 0x09], &[0x20, 0x3f, 0xe1, 0x1f], &[0x3f, 0xe2, 0x1f]];
+    let stories: Vec<Vec<u8>> = stories.collect();
+    let with_sizes = |story: &Vec<u8>| resized.map(|size| [framed(size.to_vec()), story.clone()].concat());
+    stories.iter().flat_map(|story| [story.clone()].into_iter().chain(with_sizes(story))).collect()
+}
+
+/// RFC 7541 appendix C.
+const HPACK_STORIES: &[&[&str]] = &[
+    &["400a 6375 7374 6f6d 2d6b 6579 0d63 7573 746f 6d2d 6865 6164 6572"],
+    &["040c 2f73 616d 706c 652f 7061 7468"],
+    &["1008 7061 7373 776f 7264 0673 6563 7265 74"],
+    &["82"],
+    &[
+        "8286 8441 0f77 7777 2e65 7861 6d70 6c65 2e63 6f6d",
+        "8286 84be 5808 6e6f 2d63 6163 6865",
+        "8287 85bf 400a 6375 7374 6f6d 2d6b 6579 0c63 7573 746f 6d2d 7661 6c75 65",
+    ],
+    &[
+        "8286 8441 8cf1 e3c2 e5f2 3a6b a0ab 90f4 ff",
+        "8286 84be 5886 a8eb 1064 9cbf",
+        "8287 85bf 4088 25a8 49e9 5ba9 7d7f 8925 a849 e95b b8e8 b4bf",
+    ],
+    &[
+        "4882 6402 5885 aec3 771a 4b61 96d0 7abe 9410 54d4 44a8 2005 9504 0b81 66e0 82a6 2d1b ff6e 919d 29ad 1718 63c7 \
+         8f0b 97c8 e9ae 82ae 43d3",
+        "4883 640e ffc1 c0bf",
+    ],
+];
 
 fn asked_for(asked: u8, response: &str) -> Vec<u8> {
     [&[asked], response.as_bytes()].concat()
@@ -57,7 +116,13 @@ const SEED_BYTES_MAX: usize = 1024;
 const CHUNKED: &[u8] = b"POST /request HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n";
 
 /// Inputs that a target once failed for.
-const FOUND: &[(&str, &[u8])] = &[];
+const FOUND: &[(&str, &[u8])] = &[
+    // Crumbs of a cookie, the last one empty.
+    (
+        "h2_server",
+        b"\0\0PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x10\x01\x05\0\0\0\x01\x82\x84\x86\x41\x04here\x60\x03a=b\x60\0",
+    ),
+];
 
 const RESPONSES: &[&str] = &[
     "HTTP/1.1 200 OK\r\n\r\nhello",

@@ -174,7 +174,8 @@ impl<'a> Filling<'a> {
         Ok(())
     }
 
-    /// RFC 9113 section 8.2.3: whoever knows nothing of crumbs sees one cookie.
+    /// RFC 9113 section 8.2.3: whoever knows nothing of crumbs sees one cookie. Empty ones are left out: behind the last
+    /// delimiter nothing would follow its space, and values do not end with one (section 8.2.1).
     #[cold]
     fn join_cookies(&mut self, arena: &mut Arena<'_>) -> Result<(), Verdict> {
         let start = arena.len();
@@ -186,8 +187,8 @@ impl<'a> Filling<'a> {
             .filter(|field| field.known == Known::Cookie)
             .map(|field| field.value)
             .collect();
-        for (place, crumb) in crumbs.into_iter().enumerate() {
-            let separator: &[u8] = if place == 0 { b"" } else { b"; " };
+        for crumb in crumbs.into_iter().filter(|crumb| crumb.len > 0) {
+            let separator: &[u8] = if arena.len() == start { b"" } else { b"; " };
             if arena.put(separator).and_then(|_| arena.put_again(crumb)).is_none() {
                 return Err(Verdict::TooLarge);
             }

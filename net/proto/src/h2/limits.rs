@@ -1,5 +1,6 @@
 //! Every bound of the HTTP/2 engine, with its reason.
 
+use super::frame::HEAD_BYTES;
 use crate::hpack::TABLE_BYTES;
 
 /// What one peer may make us hold, search or do. The first six are told to it as settings.
@@ -76,5 +77,7 @@ pub(super) const SETTINGS_MAX: u8 = 16;
 /// Streams that were reset here a short time ago: what the peer had sent before it heard of it is no mistake.
 pub(super) const RECENT_MAX: usize = 32;
 
-/// What [`Engine::control`](super::Engine::control) writes at once, at the most: it is asked again.
-pub const CONTROL_BYTES_MIN: usize = 128;
+/// Room for whatever [`Engine::control`](super::Engine::control) writes at once, and for what goes before data: its frame's
+/// head, behind all acknowledgements.
+pub const CONTROL_BYTES_MIN: usize = 160;
+const _: () = assert!(CONTROL_BYTES_MIN >= HEAD_BYTES * (SETTINGS_MAX as usize + 1));

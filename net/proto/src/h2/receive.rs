@@ -648,6 +648,10 @@ impl Engine {
     fn stream_error(&mut self, id: u32, code: Code, with: &mut With<'_>) -> Result<Option<Event>, Error> {
         match self.streams.find(id) {
             Some(key) => self.reset_by(key, code, with),
+            // RFC 9113 section 6.4: what nobody has opened cannot be reset.
+            None if self.is_idle(id) => {
+                Err(Error { code, what: "a mistake was made on a stream that nobody has opened" })
+            }
             None => {
                 self.say_reset(id, code);
                 Ok(None)

@@ -2,6 +2,9 @@
 //!
 //! The one idea: what is asked for once is written once. Heads and trailers are measured first, since a table that has
 //! been told of a field cannot be untold; so [`WriteError::Full`] means: a larger slice, please; nothing has happened.
+//!
+//! What the peer has set holds for it from our acknowledgement on (RFC 9113 section 6.5.3), and so that goes first, whoever
+//! writes next.
 
 use http::{Method, StatusCode};
 
@@ -72,6 +75,8 @@ const STATUSES: [u16; 7] = [200, 204, 206, 304, 400, 404, 500];
 
 /// A head that is being written.
 struct Writing<'o> {
+    /// What was written before.
+    before: usize,
     out: &'o mut [u8],
     count: usize,
 }
@@ -131,7 +136,7 @@ impl Engine {
         let ends = !is_interim && (is_head || is_bodiless || matches!(body, BodyLength::None | BodyLength::Known(0)));
         let count = writing.finish(key.id, ends, self.peer.frame_bytes_max as usize);
         if !is_interim {
-            self.sent_head(key, ends, body);
+            self.sent_head(key, ends);
         }
         Ok(count)
     }
@@ -205,7 +210,7 @@ impl Engine {
         let key = self.streams.open(id, (self.peer.stream_window as i32, limits.stream_window), limits);
         let stream = self.streams.get_mut(key).expect("it was opened");
         (stream.is_head, stream.is_connect) = (*method == Method::HEAD, is_connect);
-        self.sent_head(key, ends, body);
+        self.sent_head(key, ends);
         Ok((key, count))
     }
 
@@ -219,13 +224,13 @@ impl Engine {
         self.next_id < frame::NUMBER_MAX
     }
 
-    /// Whether a client may open one more stream now.
+    /// Whether a client may open one more stream now. One that was reset counts until the peer is [told](Engine::control).
     pub fn can_open(&self, limits: &Limits) -> bool {
         let max = self.peer.streams_max.min(u32::from(limits.streams_max)) as usize;
         self.role == Role::Client
             && self.phase != Phase::Closed
             && self.ending == Ending::No
-            && self.streams.len() < max
+            && self.streams.len() + self.pending.resets.len() < max
             && self.has_numbers()
             // Whoever opens and resets lets the resets be written first.
             && self.pending.resets.len() < RESETS_MAX / 2
@@ -234,18 +239,29 @@ impl Engine {
     /// Room for a field block that takes at most `bytes`, and for the heads of its frames.
     fn begin_block<'o>(&mut self, bytes: usize, out: &'o mut [u8]) -> Result<Writing<'o>, WriteError> {
         let bytes = START_BYTES_MAX + bytes;
-        let frames = 1 + bytes / self.peer.frame_bytes_max as usize;
+        let frames = usize::from(self.pending.settings_acks) + 1 + bytes / self.peer.frame_bytes_max as usize;
         if out.len() < bytes + frames * HEAD_BYTES {
             return Err(WriteError::Full);
         }
+        let before = self.acknowledge(out);
+        let out = &mut out[before..];
         let count = HEAD_BYTES + self.encoder.begin(&mut out[HEAD_BYTES..]);
-        Ok(Writing { out, count })
+        Ok(Writing { before, out, count })
     }
 
-    fn sent_head(&mut self, key: Key, ends: bool, body: BodyLength) {
+    /// Acknowledges the settings that have come, before anything is written that they concern. There must be room.
+    #[inline]
+    fn acknowledge(&mut self, out: &mut [u8]) -> usize {
+        let mut count = 0;
+        for _ in 0..std::mem::take(&mut self.pending.settings_acks) {
+            count += frame::put(&mut out[count..], kind::SETTINGS, flag::ACK, 0, &[]).expect("it was looked at");
+        }
+        count
+    }
+
+    fn sent_head(&mut self, key: Key, ends: bool) {
         if let Some(stream) = self.streams.get_mut(key) {
             stream.sent = if ends { Side::Ended } else { Side::Body };
-            debug_assert!(!ends || !matches!(body, BodyLength::Unknown) || stream.is_head);
         }
         if ends {
             self.has_served();
@@ -288,7 +304,8 @@ impl Engine {
     /// Writes what goes before a piece of a stream's data, of which there are `available` bytes, and says how many of them
     /// may follow: none while a window is shut, and nothing is written then. The end needs no window, if it comes by itself.
     ///
-    /// Errors: the stream has ended or was reset, or the slice has fewer than nine bytes.
+    /// Errors: the stream has ended or was reset, or the slice is too small: [`CONTROL_BYTES_MIN`](super::CONTROL_BYTES_MIN)
+    /// is enough.
     pub fn data(&mut self, key: Key, available: usize, is_last: bool, out: &mut [u8]) -> Result<Data, WriteError> {
         let stream = self.streams.get_mut(key).filter(|stream| stream.sent == Side::Body && !stream.is_reset);
         let stream = stream.ok_or(WriteError::NotExpected)?;
@@ -298,9 +315,10 @@ impl Engine {
         if count == 0 && !end {
             return Ok(Data { head: 0, count: 0, end: false });
         }
-        let out = out.get_mut(..HEAD_BYTES).ok_or(WriteError::Full)?;
+        if out.len() < HEAD_BYTES * (1 + usize::from(self.pending.settings_acks)) {
+            return Err(WriteError::Full);
+        }
         let flags = if end { flag::END_STREAM } else { 0 };
-        FrameHead { length: count, kind: kind::DATA, flags, stream: key.id }.write(out);
         stream.send_window -= count as i32;
         self.send_window -= count as i32;
         self.updates = (self.updates + UPDATES_PER_FRAME).min(UPDATES_MAX);
@@ -308,7 +326,9 @@ impl Engine {
             stream.sent = Side::Ended;
             self.has_served();
         }
-        Ok(Data { head: HEAD_BYTES, count, end })
+        let before = self.acknowledge(out);
+        FrameHead { length: count, kind: kind::DATA, flags, stream: key.id }.write(&mut out[before..]);
+        Ok(Data { head: before + HEAD_BYTES, count, end })
     }
 
     /// Ends a stream's data with trailer fields, in lower case. Those that may not stand there are left out.
@@ -330,7 +350,7 @@ impl Engine {
             }
         }
         let count = writing.finish(key.id, true, self.peer.frame_bytes_max as usize);
-        self.sent_head(key, true, BodyLength::None);
+        self.sent_head(key, true);
         Ok(count)
     }
 
@@ -521,12 +541,12 @@ impl Writing<'_> {
 
     /// Writes the heads of the frames, and says what all takes.
     fn finish(self, stream: u32, ends: bool, frame_bytes_max: usize) -> usize {
-        let (out, mut block) = (self.out, self.count - HEAD_BYTES);
+        let (before, out, mut block) = (self.before, self.out, self.count - HEAD_BYTES);
         let end_stream = if ends { flag::END_STREAM } else { 0 };
         if block <= frame_bytes_max {
             let flags = end_stream | flag::END_HEADERS;
             FrameHead { length: block, kind: kind::HEADERS, flags, stream }.write(out);
-            return self.count;
+            return before + self.count;
         }
         FrameHead { length: frame_bytes_max, kind: kind::HEADERS, flags: end_stream, stream }.write(out);
         let mut at = HEAD_BYTES + frame_bytes_max;
@@ -540,6 +560,6 @@ impl Writing<'_> {
             at += HEAD_BYTES + length;
             block -= length;
         }
-        at
+        before + at
     }
 }

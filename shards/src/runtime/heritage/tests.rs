@@ -15,7 +15,7 @@ fn left(number: usize, purpose: Option<Purpose>, address: &str, count: usize) ->
 /// What was left, what is claimed in this order, and how many sockets each gets.
 #[track_caller]
 fn check(all: Vec<Left>, claims: &[(Purpose, &str, usize)], claimed: &[usize], unclaimed: &[&str]) {
-    let heritage = Heritage::new(true, all);
+    let heritage = Heritage::new(true, all, Keepsakes::new());
     for &(purpose, address, count) in claims {
         assert_eq!(heritage.claim(purpose, address.parse().unwrap()).len(), count, "{address}");
     }
@@ -46,7 +46,7 @@ fn a_dual_stack_socket_covers_all_addresses_of_its_port() {
 
 #[test]
 fn what_a_shard_has_stopped_accepting_from_is_left_to_nobody() {
-    let heritage = Heritage::new(true, Vec::new());
+    let heritage = Heritage::new(true, Vec::new(), Keepsakes::new());
     let address = "127.0.0.1:0".parse().unwrap();
     let sockets = [socket(), socket()];
     let mut kept = heritage.hold(Purpose::Serve, address, &sockets);
@@ -59,4 +59,15 @@ fn what_a_shard_has_stopped_accepting_from_is_left_to_nobody() {
     assert_eq!(count(), [1]);
     drop(kept);
     assert!(count().is_empty());
+}
+
+#[test]
+fn a_keepsake_is_made_once_and_what_was_left_is_not_made() {
+    let left = Keepsakes::from([("left".to_owned(), Arc::from([1, 2]))]);
+    let heritage = Heritage::new(true, Vec::new(), left);
+    assert_eq!(*heritage.keepsake("left", || unreachable!()), [1, 2]);
+    assert_eq!(*heritage.keepsake("new", || vec![3]), [3]);
+    assert_eq!(*heritage.keepsake("new", || unreachable!()), [3]);
+    let all: Vec<_> = heritage.keepsakes().into_iter().map(|(name, value)| (name, value.to_vec())).collect();
+    assert_eq!(all, [("left".to_owned(), vec![1, 2]), ("new".to_owned(), vec![3])]);
 }

@@ -15,6 +15,20 @@ fn a_heading_is_what_was_said_and_nothing_else() {
 }
 
 #[test]
+fn a_keepsake_is_what_was_said_and_nothing_else() {
+    let value: Vec<u8> = (0..=255).collect();
+    let text = format!("keep the-name {}", hexadecimal(&value));
+    assert_eq!(keepsake(&text), Some(("the-name", value)));
+    assert_eq!(keepsake("keep empty "), Some(("empty", Vec::new())));
+    let long = format!("keep long {}", "00".repeat(crate::limits::KEEPSAKE_BYTES_MAX + 1));
+    for wrong in
+        ["", "keep", "keep name", "keep name 0", "keep name 0x", "keep name +1", "keep name é", "keep  00", &long]
+    {
+        assert_eq!(keepsake(wrong), None, "{wrong}");
+    }
+}
+
+#[test]
 fn a_successor_is_started_as_this_process_was() {
     let program = Program::of_process().unwrap();
     assert!(program.path.is_absolute(), "{program:?}");

@@ -266,6 +266,12 @@ fn section_6_3_to_6_9_the_other_frames() {
         "1: GET here / end; 1: reset FRAME_SIZE_ERROR;",
         "1: reset FRAME_SIZE_ERROR;",
     );
+    check(
+        "6.4: what is idle cannot be reset",
+        &[get(1), frame(kind::PRIORITY, 0, 3, &[0; 4])],
+        "1: GET here / end; error FRAME_SIZE_ERROR",
+        "goaway 1 FRAME_SIZE_ERROR;",
+    );
     check("6.3: of an idle stream", &[frame(kind::PRIORITY, 0, 9, &[0; 5]), get(1)], "1: GET here / end;", "");
     check(
         "6.9: a stream's by nothing",
@@ -440,7 +446,12 @@ fn section_8_requests_that_are_well_formed() {
         (
             "crumbs",
             with(&[("cookie", "a=1"), ("x", "y"), ("cookie", "b=2"), ("cookie", "")]),
-            "1: GET here / cookie=a=1; b=2;  x=y end;",
+            "1: GET here / cookie=a=1; b=2 x=y end;",
+        ),
+        (
+            "empty crumbs",
+            with(&[("cookie", ""), ("cookie", "a=1"), ("cookie", ""), ("cookie", "b=2"), ("cookie", "")]),
+            "1: GET here / cookie=a=1; b=2 end;",
         ),
     ] {
         check(clause, &[head(1, &fields)], told, "");
@@ -625,6 +636,29 @@ fn what_is_sent_keeps_to_the_windows() {
     assert_eq!(end.engine.pick(), Some(key));
 }
 
+/// RFC 9113 section 6.5.3: the peer insists on what it has set, and may be sent what it admits, from then on. So nothing that
+/// its settings concern overtakes the acknowledgement.
+#[test]
+fn settings_are_acknowledged_before_they_are_used() {
+    let mut end = End::server();
+    let window = |size: u8| frame(kind::SETTINGS, 0, 0, &[0, 4, 0, 0, 0, size]);
+    let table = |size: u8| frame(kind::SETTINGS, 0, 0, &[0, 1, 0, 0, size, 0]);
+    end.tell(&[window(0), get(1), table(0)].concat());
+    let (key, mut out) = (end.key(1), [0; 1024]);
+    let unknown = BodyLength::Unknown;
+    let count = end.engine.respond(key, StatusCode::OK, NOTHING, Standing::default(), unknown, &mut out).unwrap();
+    assert_eq!(frames(&out[..count]), "settings ack; settings ack; 1: head;");
+    end.tell(&window(5));
+    assert_eq!(end.engine.data(key, 3, false, &mut out[..17]), Err(WriteError::Full));
+    assert_eq!(end.engine.data(key, 3, false, &mut out), Ok(Data { head: 18, count: 3, end: false }));
+    assert_eq!(frames(&out[..9]), "settings ack;");
+    // RFC 7541 section 6.3: a larger table is announced to one who knows that we know.
+    end.tell(&table(16));
+    let count = end.engine.trailers(key, [("x", "y")], &mut out).unwrap();
+    assert_eq!(frames(&out[..count]), "settings ack; 1: head end;");
+    assert_eq!(end.said(), "");
+}
+
 #[test]
 fn the_urgent_are_first_and_the_incremental_take_turns() {
     let mut end = End::server();
@@ -728,4 +762,38 @@ fn responses_have_what_they_must_and_no_more() {
         Ok("1: head end;")
     );
     assert_eq!(respond(&mut end, 200, &[], BodyLength::None), Err(WriteError::NotExpected));
+}
+
+/// RFC 9113 section 5.1.2: to the peer a stream is open until it hears of its reset.
+#[test]
+fn a_new_stream_does_not_overtake_the_reset_that_makes_room_for_it() {
+    let mut client = End::new(Role::Client, Limits::default());
+    let (limits, mut out) = (client.limits.clone(), [0; 256]);
+    client.engine.control(&limits, &mut out);
+    client.tell(&frame(kind::SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 1]));
+    let mut ask = |end: &mut End| {
+        let asked = end.engine.request(asks(&Method::GET, b"/"), NOTHING, BodyLength::None, &limits, &mut out);
+        asked.map(|(key, _)| key)
+    };
+    let key = ask(&mut client).unwrap();
+    assert_eq!(ask(&mut client), Err(WriteError::NotExpected));
+    client.engine.release(key, &Limits::default());
+    assert_eq!(ask(&mut client), Err(WriteError::NotExpected));
+    assert_eq!(client.said(), "1: reset CANCEL;");
+    assert!(ask(&mut client).is_ok());
+}
+
+/// Whatever is declared of their bodies, which they do not have.
+#[test]
+fn answers_without_content_end_with_their_head() {
+    for status in [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED] {
+        for body in [BodyLength::None, BodyLength::Known(3), BodyLength::Unknown] {
+            let mut end = End::server();
+            end.tell(&get(1));
+            let (key, mut out) = (end.key(1), [0; 1024]);
+            let count = end.engine.respond(key, status, NOTHING, Standing::default(), body, &mut out).unwrap();
+            assert_eq!(frames(&out[..count]), "1: head end;");
+            assert!(!end.engine.can_send(key));
+        }
+    }
 }
