@@ -4,6 +4,8 @@ use std::fmt;
 
 use shards::{SpawnError, StartError, TimedOut};
 
+use crate::tls::{Cause, Failure};
+
 /// An error of the network.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -16,6 +18,8 @@ pub enum Error {
     Start(StartError),
     /// A bound of the shard was reached.
     Spawn(SpawnError),
+    /// TLS cannot go on.
+    Tls(Failure),
 }
 
 /// The outcome of something on the wire.
@@ -45,6 +49,8 @@ impl Error {
             Error::Io(_) | Error::TimedOut => Fault::Peer,
             Error::Start(StartError::Listen(_)) | Error::Spawn(SpawnError::Full) => Fault::Operator,
             Error::Start(_) | Error::Spawn(_) => Fault::Us,
+            Error::Tls(failure) if failure.cause() == Cause::Ours => Fault::Operator,
+            Error::Tls(_) => Fault::Peer,
         }
     }
 
@@ -61,6 +67,7 @@ impl fmt::Display for Error {
             Error::TimedOut => write!(f, "{TimedOut}"),
             Error::Start(error) => write!(f, "{error}"),
             Error::Spawn(error) => write!(f, "{error}"),
+            Error::Tls(failure) => write!(f, "{failure}"),
         }
     }
 }

@@ -257,3 +257,14 @@ const _: () = assert!(TLS_RECEIVED_BYTES_MAX <= CHUNK_BYTES_MAX);
 /// Buffers up to this size that follow each other are copied together into one record; behind a larger one a record ends. A
 /// copy of so much costs less than a record more, some 300 ns.
 pub const TLS_GATHER_BYTES_MAX: usize = 4096;
+
+/// How long a hand-shake may take, from the first byte of the connection: as long as a request's head.
+pub const TLS_HANDSHAKE_TIME_MAX: Duration = HEAD_TIME_MAX;
+
+/// Hand-shakes that one shard has in hand at a time; the others wait, in the order in which they came. Each holds some 10 KiB, so
+/// that they are 40 MiB at the most. One that says nothing has not begun.
+pub const TLS_HANDSHAKES_MAX: usize = 4096;
+
+/// Steps of hand-shakes that one turn takes: each costs some 200 us with a key of elliptic curves, a millisecond with one of RSA.
+/// So a storm of them leaves the shard's other connections half of its time at the least.
+pub const TLS_STEPS_PER_TURN_MAX: u32 = 4;

@@ -1,6 +1,7 @@
 //! Serving an address: all shards listen on it and each accepts its own connections, or one accepts for all; each runs one task
 //! for each of its connections.
 
+use std::fmt;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::panic::Location;
@@ -10,19 +11,20 @@ use std::task::{Context as TaskContext, Poll, ready};
 use std::time::{Duration, Instant};
 
 use platform::ListenOptions;
+use rustls::ServerConfig;
 use shards::{Alarm, Kept, Listening, Scope, Shard, SpawnError, Tally};
 
 use crate::conn::{Config, Context, Counted, h1};
 use crate::limits::{ACCEPT_PAUSE, ACCEPT_PAUSE_MIN, LAST_ACCEPT_TIME, LAST_ACCEPTS_MAX};
 use crate::spread::{Arrivals, Seat, Seated, Spread, Spreader};
 use crate::stats::NetStats;
-use crate::{Error, Listener, Result, Service, TcpStream};
+use crate::{Error, Listener, Result, Service, TcpStream, tls};
 
 /// One shard's part in serving an address.
-#[derive(Debug)]
 pub struct Server {
     shard: Shard,
     source: Source,
+    tls: Option<tls::Configs>,
     address: SocketAddr,
     is_speaker: bool,
 }
@@ -78,7 +80,12 @@ impl Server {
             (true, false) => Source::ForAll { listeners: Listeners { all, kept }, number, tallies },
             (true, true) => Source::Another(Arrivals::new(shard, number, tallies)),
         };
-        Ok(Server { shard: shard.clone(), source, address, is_speaker })
+        Ok(Server { shard: shard.clone(), source, tls: None, address, is_speaker })
+    }
+
+    /// Speaks TLS: each connection that begins asks what with.
+    pub fn secured(self, with: impl Fn() -> Arc<ServerConfig> + 'static) -> Self {
+        Server { tls: Some(Rc::new(with)), ..self }
     }
 
     /// The address, with the port that the kernel chose for port zero.
@@ -93,8 +100,8 @@ impl Server {
 
     /// Accepts and serves until the drain begins, then until the last connection has ended.
     pub async fn serve<S: Service + 'static>(self, service: S, config: Config, stats: Arc<NetStats>) -> Result<()> {
-        let Server { shard, source, .. } = self;
-        let context = Context::new(service, config, stats, shard.pool().clone(), shard.now());
+        let Server { shard, source, tls, .. } = self;
+        let context = Context::new(service, config, tls, stats, shard.pool().clone(), shard.now());
         let connections = shard.scope().child("connections").map_err(|_| Error::Spawn(SpawnError::Full))?;
         shard.serves();
         match source {
@@ -115,6 +122,16 @@ impl Server {
         }
         connections.gate().await;
         Ok(())
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_secured = self.tls.is_some();
+        f.debug_struct("Server")
+            .field("address", &self.address)
+            .field("is_secured", &is_secured)
+            .finish_non_exhaustive()
     }
 }
 

@@ -2,6 +2,8 @@
 
 use shards::Counter;
 
+use crate::tls::{Cause, Failure, Secured};
+
 /// Counters of one shard's servers.
 #[derive(Debug, Default)]
 pub struct NetStats {
@@ -69,10 +71,89 @@ pub struct NetStats {
     pub hand_overs_refused: Counter,
     /// Connections closed on the way, since the shard that they were given to ended first.
     pub hand_overs_lost: Counter,
+    /// Hand-shakes of TLS 1.3 that have ended well, in full.
+    pub tls13_full: Counter,
+    /// Those that have taken up an earlier session.
+    pub tls13_resumed: Counter,
+    /// Hand-shakes of TLS 1.2 that have ended well, in full.
+    pub tls12_full: Counter,
+    /// Those that have taken up an earlier session.
+    pub tls12_resumed: Counter,
+    /// Hand-shakes that have agreed on AES with 128 bits.
+    pub tls_aes128: Counter,
+    /// On AES with 256 bits.
+    pub tls_aes256: Counter,
+    /// On ChaCha20.
+    pub tls_chacha20: Counter,
+    /// Hand-shakes with data that came before their end.
+    pub tls_early: Counter,
+    /// Hand-shakes in hand now, with those that wait for their place among them.
+    pub tls_handshakes_open: Counter,
+    /// Hand-shakes that took too long.
+    pub tls_timed_out: Counter,
+    /// Those of them that waited for their place for so long.
+    pub tls_crowded: Counter,
+    /// Hand-shakes that the peer has refused because of the certificate that it was shown.
+    pub tls_distrusted: Counter,
+    /// Those that it has refused for another reason.
+    pub tls_alerted: Counter,
+    /// Hand-shakes without a version, suite or protocol that both sides speak.
+    pub tls_nothing_shared: Counter,
+    /// Hand-shakes whose peer has shown a certificate that does not hold, or none.
+    pub tls_bad_certificates: Counter,
+    /// Hand-shakes whose peer has broken the rules, or speaks something else.
+    pub tls_broken_rules: Counter,
+    /// Hand-shakes whose peer has left.
+    pub tls_left: Counter,
+    /// Hand-shakes that failed here: for want of memory, or by the configuration.
+    pub tls_failed_here: Counter,
+    /// Connections that spoke HTTP in the clear where TLS is spoken.
+    pub tls_plain: Counter,
+    /// Bytes received of connections that speak TLS, as they come over the wire.
+    pub tls_bytes_received: Counter,
+    /// Bytes sent to them.
+    pub tls_bytes_sent: Counter,
     /// Times that certificates were read anew, on the shard that reads them for all.
     pub tls_reloads: Counter,
     /// Times that what was read was not in order, and the former stayed.
     pub tls_reloads_refused: Counter,
     /// When the first certificate ends, in seconds since 1970; zero without TLS.
     pub tls_not_after: Counter,
+}
+
+impl NetStats {
+    pub(crate) fn tls_agreed(&self, secured: &Secured) {
+        use rustls::{CipherSuite as Suite, ProtocolVersion};
+        let counter = match (secured.version(), secured.is_resumed()) {
+            (ProtocolVersion::TLSv1_3, false) => &self.tls13_full,
+            (ProtocolVersion::TLSv1_3, true) => &self.tls13_resumed,
+            (_, false) => &self.tls12_full,
+            (_, true) => &self.tls12_resumed,
+        };
+        counter.add(1);
+        let suite = match secured.suite() {
+            Suite::TLS13_AES_128_GCM_SHA256
+            | Suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+            | Suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => &self.tls_aes128,
+            Suite::TLS13_CHACHA20_POLY1305_SHA256
+            | Suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256
+            | Suite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => &self.tls_chacha20,
+            _ => &self.tls_aes256,
+        };
+        suite.add(1);
+        self.tls_early.add(u64::from(secured.had_early_data()));
+    }
+
+    pub(crate) fn tls_failed(&self, failure: &Failure) {
+        let counter = match failure.cause() {
+            Cause::Distrust => &self.tls_distrusted,
+            Cause::Alert => &self.tls_alerted,
+            Cause::NothingShared => &self.tls_nothing_shared,
+            Cause::Certificate => &self.tls_bad_certificates,
+            Cause::Protocol => &self.tls_broken_rules,
+            Cause::Left => &self.tls_left,
+            Cause::Ours => &self.tls_failed_here,
+        };
+        counter.add(1);
+    }
 }

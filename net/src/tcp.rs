@@ -11,6 +11,7 @@ use platform::{Buf, BufList, Chunk, Completion, Group, Handle, Op, Outcome, Pipe
 use proto::proxy::Ends;
 use shards::{Operation, Shard};
 
+use crate::tls::Secured;
 use crate::{Error, Peer, Result};
 
 /// A connected TCP stream. Dropping it closes the connection once the kernel is done with what was started.
@@ -174,8 +175,8 @@ impl TcpStream {
     }
 
     /// Both ends, as requests carry them; those that a proxy has named, if it has.
-    pub(crate) fn peer(&self, is_secure: bool, named: Option<Rc<Ends>>) -> Peer {
-        Peer::new(self.socket.shard.clone(), self.socket.handle, is_secure, named)
+    pub(crate) fn peer(&self, secured: Option<Rc<Secured>>, named: Option<Rc<Ends>>) -> Peer {
+        Peer::new(self.socket.shard.clone(), self.socket.handle, secured, named)
     }
 
     /// The shard that the stream belongs to.

@@ -14,7 +14,8 @@ use std::time::Instant;
 use metrics::Key;
 use metrics_exporter_prometheus::LabelSet;
 use metrics_exporter_prometheus::formatting::{write_help_line, write_metric_line, write_type_line};
-use shards::{Phase, Shard};
+use net::NetStats;
+use shards::{Counter, Phase, Shard};
 
 use super::durations::Snapshot;
 use super::store::{Family, Kind, Series, ShardEntry, ShardMetrics, State, Store};
@@ -135,10 +136,13 @@ impl Text<'_> {
                 self.line(&Key::from_parts(*name, &[shard(*number)]), None, read(entry));
             }
         }
-        for (number, entry) in &state.shards {
-            for (result, count) in [("loaded", &entry.net.tls_reloads), ("refused", &entry.net.tls_reloads_refused)] {
-                let labels = vec![("result", result.to_owned()), shard(*number)];
-                self.line(&Key::from_parts(TLS_RELOADS, &labels), None, count.get());
+        for (name, _, _, parts) in TLS {
+            for (number, entry) in &state.shards {
+                for (part, counter) in *parts {
+                    let labels: Vec<_> = part.iter().map(|&(name, value)| (name, value.to_owned())).collect();
+                    let key = Key::from_parts(*name, &[labels, vec![shard(*number)]].concat());
+                    self.line(&key, None, counter(&entry.net).get());
+                }
             }
         }
     }
@@ -220,7 +224,6 @@ const SHARDS: &str = "shardwise_shards";
 const BACKEND: &str = "shardwise_backend_info";
 const PHASE: &str = "shardwise_phase";
 const STALE: &str = "shardwise_snapshot_stale";
-const TLS_RELOADS: &str = "shardwise_tls_certificate_reloads_total";
 const REFUSED: &str = "shardwise_metrics_refused_total";
 
 /// What a shard says of itself: name, kind, meaning, value.
@@ -489,6 +492,86 @@ const STATS: &[Stat] = &[
     ),
 ];
 
+/// A family of counters of the network's, each with labels of its own.
+type Parted = (&'static str, Kind, &'static str, &'static [Part]);
+type Part = (&'static [(&'static str, &'static str)], fn(&NetStats) -> &Counter);
+
+const TLS: &[Parted] = &[
+    (
+        "shardwise_tls_handshakes_total",
+        Kind::Counter,
+        "Hand-shakes of TLS that have ended well, by version, and whether an earlier session was resumed.",
+        &[
+            (&[("version", "1.3"), ("kind", "full")], |net| &net.tls13_full),
+            (&[("version", "1.3"), ("kind", "resumed")], |net| &net.tls13_resumed),
+            (&[("version", "1.2"), ("kind", "full")], |net| &net.tls12_full),
+            (&[("version", "1.2"), ("kind", "resumed")], |net| &net.tls12_resumed),
+        ],
+    ),
+    (
+        "shardwise_tls_suites_total",
+        Kind::Counter,
+        "Hand-shakes of TLS that have ended well, by the cipher that was agreed on.",
+        &[
+            (&[("cipher", "aes128")], |net| &net.tls_aes128),
+            (&[("cipher", "aes256")], |net| &net.tls_aes256),
+            (&[("cipher", "chacha20")], |net| &net.tls_chacha20),
+        ],
+    ),
+    (
+        "shardwise_tls_failures_total",
+        Kind::Counter,
+        "Connections that were to speak TLS and have not come to do so, by cause.",
+        &[
+            (&[("cause", "timeout")], |net| &net.tls_timed_out),
+            (&[("cause", "distrusted_by_peer")], |net| &net.tls_distrusted),
+            (&[("cause", "alert")], |net| &net.tls_alerted),
+            (&[("cause", "nothing_shared")], |net| &net.tls_nothing_shared),
+            (&[("cause", "bad_certificate")], |net| &net.tls_bad_certificates),
+            (&[("cause", "protocol")], |net| &net.tls_broken_rules),
+            (&[("cause", "peer_left")], |net| &net.tls_left),
+            (&[("cause", "plain_http")], |net| &net.tls_plain),
+            (&[("cause", "ours")], |net| &net.tls_failed_here),
+        ],
+    ),
+    (
+        "shardwise_tls_certificate_reloads_total",
+        Kind::Counter,
+        "Times that certificates were read anew, by the shard that reads them: loaded, or refused and the former stay.",
+        &[
+            (&[("result", "loaded")], |net| &net.tls_reloads),
+            (&[("result", "refused")], |net| &net.tls_reloads_refused),
+        ],
+    ),
+    (
+        "shardwise_tls_crowded_total",
+        Kind::Counter,
+        "Connections that waited too long for a place among the hand-shakes in hand; timeouts, too.",
+        &[(&[], |net| &net.tls_crowded)],
+    ),
+    (
+        "shardwise_tls_early_data_total",
+        Kind::Counter,
+        "Hand-shakes with data that came before their end.",
+        &[(&[], |net| &net.tls_early)],
+    ),
+    (
+        "shardwise_tls_handshakes_open",
+        Kind::Gauge,
+        "Hand-shakes in hand, and waiting for their place.",
+        &[(&[], |net| &net.tls_handshakes_open)],
+    ),
+    (
+        "shardwise_tls_bytes_total",
+        Kind::Counter,
+        "Bytes of connections that speak TLS, as they go over the wire.",
+        &[
+            (&[("direction", "received")], |net| &net.tls_bytes_received),
+            (&[("direction", "sent")], |net| &net.tls_bytes_sent),
+        ],
+    ),
+];
+
 fn seconds(nanoseconds: u64) -> f64 {
     nanoseconds as f64 / 1e9
 }
@@ -503,15 +586,11 @@ pub(super) fn describe(families: &mut BTreeMap<String, Family>) {
         (SHARDS, Kind::Gauge, "Shards of this process."),
         (BACKEND, Kind::Gauge, "What talks to the kernel for the shard, and why that was chosen."),
         (STALE, Kind::Gauge, "1 if the shard did not answer in time: its histograms are those of an earlier scrape."),
-        (
-            TLS_RELOADS,
-            Kind::Counter,
-            "Times that certificates were read anew, by the shard that reads them: loaded, or refused and the former stay.",
-        ),
         (REFUSED, Kind::Counter, "Series that did not fit into the store and are not recorded."),
     ];
     let stats = STATS.iter().map(|&(name, kind, help, _)| (name, kind, help));
-    for (name, kind, help) in own.into_iter().chain(stats) {
+    let tls = TLS.iter().map(|&(name, kind, help, _)| (name, kind, help));
+    for (name, kind, help) in own.into_iter().chain(stats).chain(tls) {
         families.insert(name.to_owned(), Family { kind, help: help.to_owned() });
     }
 }

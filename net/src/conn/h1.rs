@@ -8,10 +8,13 @@
 //! A request runs in a scope, which is made if someone asks for it. It ends with the request: by the answer, by the client
 //! that leaves, by a time limit. Then the tasks in it are cancelled and awaited before the connection goes on.
 //!
-//! A connection that begins with the preface of HTTP/2 goes to that loop in the same way as to a tunnel.
+//! Where TLS is spoken, that comes first (`h1/secure.rs`), and nothing here is different for it. A connection that has agreed
+//! on HTTP/2 there, or begins with its preface, goes to that loop in the same way as to a tunnel.
 //!
 //! An answer that ends HTTP brings a [`Tunnel`]. It gets the stream when all that was gathered has been sent, and what
 //! the loop was made of is dropped; the task, the connection's place in the counts and its pass stay.
+
+mod secure;
 
 use std::future::{Future, poll_fn};
 use std::net::Shutdown;
@@ -74,7 +77,14 @@ pub(crate) fn serve<S: Service + 'static>(
         pass,
     };
     async move {
-        let ended = connection.run().await;
+        let secured = match connection.secure() {
+            Some(securing) => securing.await,
+            None => Ok(true),
+        };
+        let ended = match secured {
+            Ok(true) => connection.run().await,
+            secured => secured.map(drop),
+        };
         connection.stop_waiting();
         poll_fn(|cx| connection.poll_settled(cx)).await;
         let stats = &connection.context.stats;
@@ -209,6 +219,8 @@ impl<S: Service + 'static> Connection<S> {
             self.input = Input::default();
             let mut bytes = 0;
             poll_fn(|cx| self.poll_linger(cx, &mut bytes)).await;
+        } else if !self.is_h2 && self.tunnel.is_none() {
+            poll_fn(|cx| self.poll_farewell(cx)).await;
         }
         Ok(())
     }
@@ -232,6 +244,8 @@ impl<S: Service + 'static> Connection<S> {
 
     #[inline(always)]
     fn advance_in(&mut self, entered: &Entered) -> Result<Then, End> {
+        // Where TLS is spoken, nothing else is served.
+        let is_in_the_clear = self.context.handshakes.is_some() && !self.stream.is_secure();
         loop {
             if self.outbox.is_full(self.context.config.gather_bytes_max) {
                 self.context.stats.pipelines_held.add(1);
@@ -246,8 +260,13 @@ impl<S: Service + 'static> Connection<S> {
                 Err(error) => return Ok(Then::Refuse(error)),
             };
             match &step.event {
+                Event::Head(_) | Event::Http2Preface if is_in_the_clear => {
+                    return Ok(Then::Refuse(h1::Error::InTheClear));
+                }
                 // RFC 9110 section 7.4: the stream is not secured, and a gateway that we could trust says nothing of it.
-                Event::Head(_) if is_of_https(table, &self.input.as_slice()[..step.consumed]) => {
+                Event::Head(_)
+                    if !self.stream.is_secure() && is_of_https(table, &self.input.as_slice()[..step.consumed]) =>
+                {
                     return Ok(Then::Refuse(h1::Error::Misdirected));
                 }
                 Event::Head(head) => match self.begin(head, step.consumed, entered)? {
@@ -456,7 +475,8 @@ impl<S: Service + 'static> Connection<S> {
         };
         let table = self.table.take().expect("the engine has filled it");
         let head = Head::new(self.input.take(bytes), table, Rc::clone(&self.context.spares));
-        (Request::new(head, body, self.stream.peer(self.named.clone())), incoming)
+        let request = Request::new(head, body, self.stream.peer(self.named.clone()));
+        (request.early(self.stream.is_early()), incoming)
     }
 
     fn poll_handler(
@@ -658,7 +678,7 @@ impl<S: Service + 'static> Connection<S> {
                 }
             }
             Stage::Content(content) if is_seen && !matches!(end, End::Unfinished) => {
-                drop(self.in_request(|| content.poll_piece(cx)))
+                drop(self.in_request(|| content.poll_piece(cx, false)))
             }
             _ => {}
         }
@@ -924,6 +944,8 @@ impl<S: Service + 'static> Connection<S> {
         content: &mut Content,
         incoming: Option<&Rc<Incoming>>,
     ) -> Poll<Result<(), End>> {
+        // What is to be encrypted is read.
+        let takes_pipes = !self.stream.is_secure();
         loop {
             if self.patience.waits() == Waits::Write {
                 // Woken while the peer takes nothing: the alarm is looked at before more is asked for.
@@ -931,7 +953,7 @@ impl<S: Service + 'static> Connection<S> {
             }
             let mut waits = false;
             while !self.outbox.is_full(self.context.config.gather_bytes_max) && !waits {
-                match self.in_request(|| content.poll_piece(cx)) {
+                match self.in_request(|| content.poll_piece(cx, takes_pipes)) {
                     Poll::Ready(Some(Ok(Piece::Bytes(buf)))) if buf.is_empty() => {}
                     Poll::Ready(Some(Ok(Piece::Pipe(pipe)))) => self.write_pipe(pipe).map_err(Refusal::fatal)?,
                     Poll::Ready(Some(Ok(Piece::Bytes(buf)))) => self.write_piece(buf).map_err(Refusal::fatal)?,
@@ -1028,6 +1050,14 @@ impl<S: Service + 'static> Connection<S> {
             self.outbox.commit(count);
         }
         Ok(())
+    }
+
+    /// The connection's last word, where it has one.
+    fn poll_farewell(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
+        if self.stream.poll_close(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        self.poll_alarm(cx, Waits::Linger)
     }
 
     /// Reads over what the peer still sends.

@@ -97,6 +97,8 @@ pub(super) fn serve<S: Service + 'static>(handed: Handed<S>) -> impl Future<Outp
             connection.input = Input::default();
             let mut bytes = 0;
             poll_fn(|cx| connection.poll_linger(cx, &mut bytes)).await;
+        } else if ended.is_ok() {
+            poll_fn(|cx| connection.poll_farewell(cx)).await;
         }
     }
 }
@@ -342,7 +344,8 @@ impl<S: Service + 'static> Connection<S> {
             shared.drain();
         }
         // RFC 9110 section 7.4, as over HTTP/1.1.
-        if head.table().scheme(head.block()).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"https")) {
+        let is_of_https = head.table().scheme(head.block()).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"https"));
+        if is_of_https && !self.stream.is_secure() {
             context.stats.refused.add(1);
             return self.answer(key, Response::new(StatusCode::MISDIRECTED_REQUEST));
         }
@@ -361,7 +364,7 @@ impl<S: Service + 'static> Connection<S> {
             true => (Body::empty(), Some(body)),
             false => (body, None),
         };
-        let request = Request::new(head, body, shared.peer.clone());
+        let request = Request::new(head, body, shared.peer.clone()).early(self.stream.is_early());
         let deadline = context.config.request_time_max.map(|time| self.shard().clock() + time);
         let demand = Demand { names: &SCOPE_NAMES, numbers: [shared.number, key.id()], deadline };
         let entered = shared.pass.scope().entered_on_demand(demand);
@@ -464,6 +467,14 @@ impl<S: Service + 'static> Connection<S> {
         self.shared.context.stats.bytes_sent.add(outgoing.bytes() as u64);
         self.stream.start_send(outgoing).map_err(|_| End::Broken)?;
         Ok(true)
+    }
+
+    /// The connection's last word, where it has one.
+    fn poll_farewell(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
+        if self.stream.poll_close(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        self.poll_alarm(cx, Waits::Linger)
     }
 
     /// Reads over what the peer still sends.

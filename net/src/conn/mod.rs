@@ -27,11 +27,12 @@ use shed::Shedding;
 use crate::clients::{Client, Clients};
 use crate::limits::{
     BODY_PAUSE_MAX, BODY_RATE_MIN, CONNECTION_REQUESTS_MAX, CONNECTION_TIME_MAX, CONNECTIONS_MAX,
-    CONNECTIONS_PER_CLIENT_MAX, DRAIN_TIME_MIN, GATHER_BYTES_MAX, HEAD_TIME_MAX, IDLE_TIME_MAX, WRITE_RATE_MIN,
-    WRITE_STALL_MAX,
+    CONNECTIONS_PER_CLIENT_MAX, DRAIN_TIME_MIN, GATHER_BYTES_MAX, HEAD_TIME_MAX, IDLE_TIME_MAX, TLS_HANDSHAKE_TIME_MAX,
+    TLS_HANDSHAKES_MAX, WRITE_RATE_MIN, WRITE_STALL_MAX,
 };
 use crate::standing::StandingLines;
 use crate::stats::NetStats;
+use crate::tls::{Configs, Handshakes};
 use crate::{Content, HeadSpares, Made, Response, Service};
 
 /// What can be set about serving connections. The defaults are the bounds of [`limits`](crate::limits).
@@ -48,6 +49,10 @@ pub struct Config {
     pub idle_time_max: Duration,
     /// How long a request's head may take.
     pub head_time_max: Duration,
+    /// Where TLS is spoken: how long that may take to begin, from the connection's first moment to the end of the hand-shake.
+    pub handshake_time_max: Duration,
+    /// Hand-shakes that one shard has in hand at a time; the others wait, in the order in which they came.
+    pub handshakes_max: usize,
     /// How long a peer may send nothing of a body that is waited for.
     pub body_pause_max: Duration,
     /// Bytes of a body that a peer must send for each second that it is waited for; zero for any. What it falls behind adds up
@@ -101,6 +106,8 @@ impl Default for Config {
             accepts_h2: true,
             idle_time_max: IDLE_TIME_MAX,
             head_time_max: HEAD_TIME_MAX,
+            handshake_time_max: TLS_HANDSHAKE_TIME_MAX,
+            handshakes_max: TLS_HANDSHAKES_MAX,
             body_pause_max: BODY_PAUSE_MAX,
             body_rate_min: BODY_RATE_MIN,
             write_stall_max: WRITE_STALL_MAX,
@@ -123,6 +130,8 @@ impl Default for Config {
 pub(crate) struct Context<S> {
     pub(crate) service: S,
     pub(crate) config: Config,
+    /// Where TLS is spoken.
+    pub(crate) handshakes: Option<Rc<Handshakes>>,
     pub(crate) spares: Rc<HeadSpares>,
     pub(crate) supplies: Supplies,
     pub(crate) standing: StandingLines,
@@ -162,13 +171,23 @@ impl Paused {
 }
 
 impl<S: Service> Context<S> {
-    pub(crate) fn new(service: S, config: Config, stats: Arc<NetStats>, pool: Pool, begun: Instant) -> Rc<Self> {
+    pub(crate) fn new(
+        service: S,
+        config: Config,
+        tls: Option<Configs>,
+        stats: Arc<NetStats>,
+        pool: Pool,
+        begun: Instant,
+    ) -> Rc<Self> {
+        let handshakes =
+            tls.map(|configs| Rc::new(Handshakes::new(configs, config.handshakes_max, Arc::clone(&stats))));
         let standing = StandingLines::new(config.server.as_ref());
         let (spares, shedding, supplies) = (Rc::default(), Shedding::new(pool.clone()), Supplies::new(pool));
         let (connections, clients, scratch, paused) = Default::default();
         Rc::new(Context {
             service,
             config,
+            handshakes,
             spares,
             supplies,
             standing,

@@ -22,6 +22,8 @@ pub(super) enum Waits {
     LastRequest,
     /// The same, for what the kernel has and the shard has not seen when that is over.
     LastLook,
+    /// The end of the hand-shake, from the connection's first moment.
+    Handshake,
     /// The rest of a head.
     Head,
     /// More of a body.
@@ -208,6 +210,7 @@ impl Patience {
             Waits::Nothing | Waits::Idle => config.idle_time_max,
             Waits::LastRequest => config.drain_time_min,
             Waits::LastLook => LAST_LOOK_TIME,
+            Waits::Handshake => config.handshake_time_max,
             Waits::Head => config.head_time_max,
             Waits::Body => left(Side::Body),
             Waits::Write => left(Side::Write),

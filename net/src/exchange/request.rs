@@ -13,6 +13,7 @@ use proto::ws::{Refusal, Upgrade};
 use shards::{Shard, TraceContext};
 
 use super::Body;
+use crate::tls::Secured;
 
 /// One request. Its strings lie in the received bytes; whoever wants to keep one copies it.
 #[derive(Debug)]
@@ -20,6 +21,7 @@ pub struct Request {
     head: Head,
     body: Body,
     peer: Peer,
+    is_early: bool,
 }
 
 /// The two ends of the connection that a request came by. Addresses are asked of the system when they are wanted.
@@ -28,7 +30,7 @@ pub struct Peer {
     shard: Shard,
     /// `None` for a request that came by no connection.
     handle: Option<Handle>,
-    is_secure: bool,
+    secured: Option<Rc<Secured>>,
     /// What a proxy has said of the connection.
     named: Option<Rc<Ends>>,
 }
@@ -50,7 +52,11 @@ pub struct HeadSpares(RefCell<Vec<Box<HeadTable>>>);
 impl Request {
     /// Puts a request together.
     pub fn new(head: Head, body: Body, peer: Peer) -> Self {
-        Request { head, body, peer }
+        Request { head, body, peer, is_early: false }
+    }
+
+    pub(crate) fn early(self, is_early: bool) -> Self {
+        Request { is_early, ..self }
     }
 
     /// The method.
@@ -112,10 +118,10 @@ impl Request {
         if all.next().is_some() { None } else { TraceContext::parse(only) }
     }
 
-    /// Whether it came, as far as is known, as early data of TLS, before the hand-shake was over: who saw it may send it again. A
-    /// proxy in front says so by `Early-Data: 1` (RFC 8470 section 5.1).
+    /// Whether it came as early data of TLS, before the hand-shake was over: who saw it may send it again. What must not happen
+    /// twice is to be answered 425 (RFC 8470), and comes again. A proxy in front says so by `Early-Data: 1` (section 5.1).
     pub fn is_early(&self) -> bool {
-        self.header("early-data").is_some_and(|value| value == b"1")
+        self.is_early || self.header("early-data").is_some_and(|value| value == b"1")
     }
 
     /// Judges whether it asks to speak WebSocket, and may.
@@ -159,13 +165,13 @@ impl Head {
 }
 
 impl Peer {
-    pub(crate) fn new(shard: Shard, handle: Handle, is_secure: bool, named: Option<Rc<Ends>>) -> Self {
-        Peer { shard, handle: Some(handle), is_secure, named }
+    pub(crate) fn new(shard: Shard, handle: Handle, secured: Option<Rc<Secured>>, named: Option<Rc<Ends>>) -> Self {
+        Peer { shard, handle: Some(handle), secured, named }
     }
 
     /// The peer of a request that was made here and came by no connection, as tests make them.
     pub fn none(shard: &Shard) -> Self {
-        Peer { shard: shard.clone(), handle: None, is_secure: false, named: None }
+        Peer { shard: shard.clone(), handle: None, secured: None, named: None }
     }
 
     /// The client's address; `None` once the connection is closed. One system call, unless a proxy has named it
@@ -188,7 +194,12 @@ impl Peer {
 
     /// Whether the connection is encrypted.
     pub fn is_secure(&self) -> bool {
-        self.is_secure
+        self.secured.is_some()
+    }
+
+    /// What TLS has agreed on, if the connection is encrypted.
+    pub fn secured(&self) -> Option<&Secured> {
+        self.secured.as_deref()
     }
 
     /// The shard that serves the connection.

@@ -214,10 +214,14 @@ impl Content {
         }
     }
 
-    /// The next piece of what comes bit by bit; nothing of what does not.
-    pub(crate) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, Box<dyn Error>>>> {
+    /// The next piece of what comes bit by bit; nothing of what does not. By a pipe only where one can be sent.
+    pub(crate) fn poll_piece(
+        &mut self,
+        cx: &mut Context<'_>,
+        takes_pipes: bool,
+    ) -> Poll<Option<Result<Piece, Box<dyn Error>>>> {
         match self {
-            Content::Stream(stream) => stream.as_mut().poll_piece(cx),
+            Content::Stream(stream) if takes_pipes => stream.as_mut().poll_piece(cx),
             _ => self.poll_buf(cx).map(|next| next.map(|piece| piece.map(Piece::Bytes))),
         }
     }

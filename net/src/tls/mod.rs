@@ -1,24 +1,34 @@
-//! TLS: what a server proves itself by, how that changes while it serves, and how it is said.
+//! TLS: what a connection speaks below its protocol, what a server proves itself by, and how that changes while it serves.
 //!
 //! A [`Tls`] is a declaration. Opened on every shard, it becomes [`Credentials`]: one shard reads the files and checks them,
 //! all get the bytes, and each makes a configuration of its own of them, so that hand-shakes on different shards share no
 //! counter. TLS itself is `rustls`; chance and time come from the shard.
+//!
+//! A connection that is secured goes through a [`Channel`], which is a [session](session::Session) over a stream.
 
 mod certificates;
+mod channel;
 mod config;
 mod credentials;
 mod development;
 mod early;
 mod error;
+mod failure;
 mod files;
+mod handshakes;
+mod hello;
 mod provider;
-#[allow(dead_code, reason = "connections do not go through it yet")]
+mod secured;
 mod session;
 #[cfg(test)]
 mod testing;
 mod tickets;
 
+pub(crate) use channel::Channel;
 pub use config::{Clients, FileOrBytes, Tls};
 pub use credentials::{Credentials, reload};
 pub use error::SetupError;
+pub use failure::{Cause, Failure};
+pub(crate) use handshakes::{Configs, Handshakes};
 pub use provider::{ShardTime, provider};
+pub use secured::Secured;

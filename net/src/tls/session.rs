@@ -22,6 +22,7 @@ use rustls::unbuffered::{
 };
 use rustls::{ClientConfig, CommonState, ServerConfig};
 
+use super::{Failure, hello};
 use crate::limits::{
     TLS_BURST_BYTES_MIN, TLS_BURST_PAUSE, TLS_GATHER_BYTES_MAX, TLS_OVERHEAD_BYTES_MAX, TLS_RECEIVED_BYTES_MAX,
     TLS_RECORD_BYTES_MAX, TLS_RECORD_BYTES_MIN,
@@ -33,7 +34,10 @@ pub(crate) struct Session {
     side: Side,
     gathered: Gathered,
     output: Output,
-    /// The peer may be sent to while the handshake goes on.
+    /// The name that the client has asked the server for.
+    server_name: Option<Box<str>>,
+    has_greeted: bool,
+    /// The peer may be sent to while the hand-shake goes on.
     is_half_open: bool,
     has_closed: bool,
     /// Why it cannot go on: from then on rustls is asked for nothing.
@@ -56,16 +60,6 @@ pub(crate) enum Event {
     NeedMore,
     /// The peer has said that nothing more comes.
     Closed,
-}
-
-/// Why a session cannot go on. What the peer is to be told of it is in the [output](Session::take_output).
-#[derive(Clone, Debug)]
-pub(crate) enum Failure {
-    Tls(rustls::Error),
-    /// A message of the handshake, or what is said to it, does not fit a chunk.
-    TooLong,
-    /// The pool has no chunk.
-    Exhausted,
 }
 
 /// What rustls says to what it was shown.
@@ -99,8 +93,9 @@ impl Session {
     }
 
     fn new(side: Side) -> Self {
-        let (gathered, output, failed, burst) = Default::default();
-        Session { side, gathered, output, is_half_open: false, has_closed: false, failed, burst }
+        let (gathered, output, server_name, failed, burst) = Default::default();
+        let (has_greeted, is_half_open, has_closed) = Default::default();
+        Session { side, gathered, output, server_name, has_greeted, is_half_open, has_closed, failed, burst }
     }
 
     /// What was agreed on, as far as it was.
@@ -111,7 +106,11 @@ impl Session {
         }
     }
 
-    /// Whether the handshake goes on. Data that comes before its end is early, and anybody may have sent it before.
+    pub(super) fn server_name(&self) -> Option<&str> {
+        self.server_name.as_deref()
+    }
+
+    /// Whether the hand-shake goes on. Data that comes before its end is early, and anybody may have sent it before.
     pub(crate) fn is_handshaking(&self) -> bool {
         self.agreed().is_handshaking()
     }
@@ -222,11 +221,6 @@ impl Session {
         }
     }
 
-    /// Whether records wait to be sent.
-    pub(crate) fn has_output(&self) -> bool {
-        self.output.len() > 0
-    }
-
     /// Takes the records that are to be sent.
     pub(crate) fn take_output(&mut self) -> Option<Chunk> {
         self.output.0.take().map(ChunkMut::freeze)
@@ -247,12 +241,16 @@ impl Session {
         self.gathered = gathered;
         match told? {
             Told::Written => Ok(()),
-            _ => Err(Failure::Tls(rustls::Error::HandshakeNotComplete)),
+            _ => Err(rustls::Error::HandshakeNotComplete.into()),
         }
     }
 
     /// Shows rustls what has come, and lets it write if it can: how many bytes it needs no more, and what it says.
     fn digest(&mut self, incoming: &mut [u8], what: Option<Write<'_>>, pool: &Pool) -> (usize, Result<Told, Failure>) {
+        if !self.has_greeted && whole_records(incoming) > 0 {
+            self.has_greeted = true;
+            self.server_name = hello::server_name(incoming).map(Into::into);
+        }
         let output = &mut self.output;
         match &mut self.side {
             Side::Server(server) => match server.process_tls_records(incoming) {
@@ -518,22 +516,6 @@ fn whole_records(bytes: &[u8]) -> usize {
         whole += record_bytes(*header);
     }
     whole
-}
-
-impl From<rustls::Error> for Failure {
-    fn from(error: rustls::Error) -> Self {
-        Failure::Tls(error)
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Failure::Tls(error) => write!(f, "{error}"),
-            Failure::TooLong => write!(f, "a message of the handshake is too long"),
-            Failure::Exhausted => write!(f, "the shard's buffer pool is exhausted"),
-        }
-    }
 }
 
 impl fmt::Debug for Session {

@@ -75,6 +75,7 @@ errors! {
     TooManyInterims, BAD_GATEWAY, "there are too many interim responses", "RFC 9110 section 15.2";
     // Those that the engine cannot see: raised by who has the clock, and knows the stream and the handler.
     Misdirected, MISDIRECTED_REQUEST, "a resource of https is asked for in the clear", "RFC 9110 section 7.4";
+    InTheClear, BAD_REQUEST, "this port speaks TLS, and was spoken to in the clear", "RFC 9110 section 4.2.2";
     HeadTimeout, REQUEST_TIMEOUT, "the request's head did not arrive in time", "RFC 9110 section 15.5.9";
     BodyTimeout, REQUEST_TIMEOUT, "the request's body did not arrive in time", "RFC 9110 section 15.5.9";
     BodyTooLong, PAYLOAD_TOO_LARGE, "the request's body is too long", "RFC 9110 section 15.5.14";

@@ -14,9 +14,10 @@ use rustls::{
     ServerConnection, SupportedProtocolVersion,
 };
 
-use super::{Event, Failure, Session};
+use super::{Event, Session};
 use crate::limits::{TLS_RECORD_BYTES_MAX, TLS_RECORD_BYTES_MIN};
 use crate::tcp::Outgoing;
+use crate::tls::Failure;
 
 const BOTH: &[&SupportedProtocolVersion] = &[&TLS13, &TLS12];
 
@@ -336,7 +337,7 @@ fn keys_are_updated_from_either_side() {
             pair.peer.refresh_traffic_keys().unwrap();
             pair.say(b"new keys");
             pair.run(13);
-            assert!(!pair.session.has_output());
+            assert!(pair.session.output.len() == 0);
             assert_eq!(pair.received, b"new keys".repeat(round + 1));
             assert_eq!(pair.send(one(b"mine too")), b"mine too");
         }
@@ -346,7 +347,7 @@ fn keys_are_updated_from_either_side() {
         }
         let bytes = pair.of_peer();
         let failure = pair.feed(&bytes).unwrap_err();
-        assert!(matches!(failure, Failure::Tls(rustls::Error::PeerMisbehaved(_))), "{failure}");
+        assert!(matches!(of_tls(failure), rustls::Error::PeerMisbehaved(_)));
         pair.check_home();
     }
 }
@@ -357,7 +358,7 @@ fn each_side_ends_its_own_direction() {
         let (server, client) = configs(&[version]);
         let mut pair = Pair::served(server, client);
         pair.session.close(&pair.pool.clone()).unwrap();
-        assert!(!pair.session.has_output(), "nothing has begun");
+        assert!(pair.session.output.len() == 0, "nothing has begun");
         pair.run(100);
         pair.say(b"that was all");
         pair.peer.send_close_notify();
@@ -373,6 +374,13 @@ fn each_side_ends_its_own_direction() {
         pair.tell().unwrap();
         assert_eq!(pair.peer.reader().read(&mut [0; 10]).unwrap(), 0, "an end in order");
         pair.check_home();
+    }
+}
+
+fn of_tls(failure: Failure) -> rustls::Error {
+    match failure {
+        Failure::Tls(error) => *error,
+        other => panic!("{other}"),
     }
 }
 
@@ -398,8 +406,8 @@ fn what_is_no_tls_is_refused_by_an_alert() {
             let (server, client) = configs(BOTH);
             let mut pair = Pair::served(server, client);
             let failure = bytes.chunks(piece).find_map(|piece| pair.feed(piece).err()).expect("it is refused");
-            let Failure::Tls(failure) = failure else { panic!("{failure}") };
-            assert!(format!("{failure:?}").starts_with(error), "{failure:?} for {bytes:?}");
+            let failure = format!("{:?}", of_tls(failure));
+            assert!(failure.starts_with(error), "{failure} for {bytes:?}");
             // Nothing more comes of it, and nothing breaks.
             assert!(pair.feed(b"\x16\x03\x01\0\x05hello").is_err());
             pair.check_home();
@@ -418,7 +426,7 @@ fn a_record_that_was_changed_is_refused_by_an_alert() {
             let mut bytes = pair.of_peer();
             bytes[place] ^= 1;
             let failure = pair.feed(&bytes).unwrap_err();
-            assert!(matches!(failure, Failure::Tls(rustls::Error::DecryptError)), "{failure}");
+            assert!(matches!(of_tls(failure), rustls::Error::DecryptError));
             assert_eq!(alert_of(&mut pair), Some(AlertDescription::BadRecordMac));
             assert_eq!(pair.received, b"");
             pair.check_home();
@@ -434,7 +442,7 @@ fn a_protocol_that_nobody_speaks_is_refused_by_an_alert() {
     let mut pair = Pair::served(server, client);
     let bytes = pair.of_peer();
     let failure = pair.feed(&bytes).unwrap_err();
-    assert!(matches!(failure, Failure::Tls(rustls::Error::NoApplicationProtocol)), "{failure}");
+    assert!(matches!(of_tls(failure), rustls::Error::NoApplicationProtocol));
     assert_eq!(alert_of(&mut pair), Some(AlertDescription::NoApplicationProtocol));
 }
 
@@ -449,7 +457,7 @@ fn an_alert_of_the_peers_is_told_as_such() {
     assert!(pair.tell().is_err(), "it knows nobody who has signed that");
     let bytes = pair.of_peer();
     let failure = pair.feed(&bytes).unwrap_err();
-    assert!(matches!(failure, Failure::Tls(rustls::Error::AlertReceived(_))), "{failure}");
+    assert!(matches!(of_tls(failure), rustls::Error::AlertReceived(_)));
     pair.check_home();
 }
 

@@ -1,0 +1,96 @@
+//! Over real sockets, on each backend of this machine.
+
+#![allow(clippy::disallowed_methods, reason = "a client outside of any shard: a real thread")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use platform::{BackendKind, Choice, select};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, StreamOwned};
+use shards::{Runtime, Shard};
+use shardwise_net::{Config, Server};
+
+use crate::kit::{Setup, get, pattern, post, routes};
+
+#[test]
+fn on_uring() {
+    over_real_sockets(BackendKind::Uring);
+}
+
+#[test]
+fn on_epoll() {
+    over_real_sockets(BackendKind::Epoll);
+}
+
+#[test]
+fn on_polling() {
+    over_real_sockets(BackendKind::Polling);
+}
+
+fn over_real_sockets(kind: BackendKind) {
+    if let Err(error) = select(Choice::Force(kind), &platform::Config::default()) {
+        println!("skipped: {error}");
+        return;
+    }
+    let setup = Setup::new();
+    let (told, heard) = channel();
+    let told = Arc::new(Mutex::new(told));
+    let (server, client) = (Arc::new(setup.server), Arc::new(setup.client));
+    let asking = std::thread::spawn(move || {
+        let (address, drain): (std::net::SocketAddr, shards::Remote) = heard.recv().expect("it serves");
+        for _ in 0..3 {
+            let name = ServerName::try_from("localhost").expect("a name");
+            let tls = ClientConnection::new(Arc::clone(&client), name).expect("a configuration that works");
+            let stream = TcpStream::connect(address).expect("it listens");
+            stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
+            let mut stream = BufReader::new(StreamOwned::new(tls, stream));
+            for bytes in [0, 10, 5000, 100_000, 10_000_000] {
+                stream.get_mut().write_all(get(&format!("/bytes/{bytes}")).as_bytes()).expect("it is taken");
+                assert!(body(&mut stream) == pattern(bytes), "{bytes} bytes");
+            }
+            let upload = pattern(5_000_000);
+            stream.get_mut().write_all(post("/sum", upload.len()).as_bytes()).expect("it is taken");
+            stream.get_mut().write_all(&upload).expect("it is taken");
+            let sum: u64 = upload.iter().map(|&byte| u64::from(byte)).sum();
+            assert_eq!(body(&mut stream), sum.to_string().into_bytes());
+            let last = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+            stream.get_mut().write_all(last.as_bytes()).expect("it is taken");
+            assert_eq!(body(&mut stream), b"hello");
+            let mut rest = Vec::new();
+            // An end without the last word would be an error.
+            assert_eq!(stream.read_to_end(&mut rest).expect("an end in order"), 0);
+        }
+        drain.send(Shard::drain).expect("it runs");
+    });
+    let runtime = Runtime::builder().shards(1).backend(Choice::Force(kind)).handle_signals(false).announce(false);
+    let main = async move |shard: Shard| {
+        let address = "127.0.0.1:0".parse().expect("an address");
+        let location = std::panic::Location::caller();
+        let bound = Server::bind(&shard, address, &Default::default(), location).await.map_err(|e| e.to_string())?;
+        let server = Arc::clone(&server);
+        told.lock().expect("nobody panics").send((bound.address(), shard.remote())).expect("the client waits");
+        let bound = bound.secured(move || Arc::clone(&server));
+        bound.serve(routes(&shard), Config::default(), Arc::default()).await.map_err(|e| e.to_string())
+    };
+    runtime.run(main).expect("it serves and drains");
+    asking.join().expect("every answer is right");
+}
+
+/// The next answer's body.
+fn body(stream: &mut BufReader<StreamOwned<ClientConnection, TcpStream>>) -> Vec<u8> {
+    let (mut length, mut line) = (0, String::new());
+    while line != "\r\n" {
+        line.clear();
+        stream.read_line(&mut line).expect("a line");
+        if let Some(digits) = line.strip_prefix("Content-Length: ") {
+            length = digits.trim().parse().expect("a number");
+        }
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).expect("all of it");
+    body
+}
