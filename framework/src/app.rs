@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use http::Method;
+use net::tls::Tls;
 use net::{Config, Server, Spread};
 use platform::{BackendKind, ListenOptions};
 use shards::Shard;
@@ -57,6 +58,8 @@ pub struct App {
 struct Address {
     text: String,
     location: &'static Location<'static>,
+    /// In the clear unless given.
+    tls: Option<Tls>,
 }
 
 impl App {
@@ -131,7 +134,25 @@ impl App {
     /// ```
     #[track_caller]
     pub fn listen(mut self, address: impl fmt::Display) -> Self {
-        self.addresses.push(Address { text: address.to_string(), location: Location::caller() });
+        self.addresses.push(Address { text: address.to_string(), location: Location::caller(), tls: None });
+        self
+    }
+
+    /// An address to serve the app at by TLS, beside others: HTTP/2 or HTTP/1.1, as the client likes.
+    ///
+    /// ```
+    /// use shardwise::Tls;
+    /// use shardwise::prelude::*;
+    ///
+    /// // In earnest: `Tls::new("/etc/tls/cert.pem", "/etc/tls/key.pem")`.
+    /// let app = || App::new().get("/", || "hello").listen_tls("10.0.0.1:443", Tls::self_signed(["dev.example"]));
+    /// let program = async move |_| app().listen("10.0.0.1:80").serve_all().await;
+    /// let server = shardwise::test::builder().program("10.0.0.1:80", program);
+    /// assert_eq!(server.get("/").text(), "hello");
+    /// ```
+    #[track_caller]
+    pub fn listen_tls(mut self, address: impl fmt::Display, tls: Tls) -> Self {
+        self.addresses.push(Address { text: address.to_string(), location: Location::caller(), tls: Some(tls) });
         self
     }
 
@@ -142,11 +163,11 @@ impl App {
     }
 
     /// Serves the app at its addresses until the runtime drains: waits until every shard has come to this call, listens on
-    /// all of them, says so once (a line `listening http://…` for each address, on standard output, when all are had), and
-    /// returns when the last connection of this shard has ended.
+    /// all of them, says so once (a line `listening http://…` or `https://…` for each address, on standard output, when all are
+    /// had), and returns when the last connection of this shard has ended.
     ///
-    /// Errors: the routes do not fit together, a handler's state is missing, or an address cannot be had; the text names
-    /// the line and the remedy.
+    /// Errors: the routes do not fit together, a handler's state is missing, a certificate is not in order, or an address cannot
+    /// be had; the text names the line or the file, and the remedy.
     #[track_caller]
     pub fn serve_all(self) -> impl Future<Output = Result<(), Error>> {
         let location = Location::caller();
@@ -160,7 +181,7 @@ impl App {
                  `Runtime::builder().run(…)`."
             )));
         };
-        let addresses = std::mem::take(&mut self.addresses);
+        let mut addresses = std::mem::take(&mut self.addresses);
         if addresses.is_empty() {
             return Err(Error::new(format!(
                 "an app is served nowhere, at {location}. Say where: `.listen(\"0.0.0.0:8080\")`."
@@ -170,17 +191,32 @@ impl App {
         let (config, spread) = (self.config.clone(), self.spread);
         let service = Rc::new(self.build(&shard)?);
         let metrics = ShardMetrics::of(&shard);
+        // What is wrong with a certificate is said before anything listens.
+        let mut credentials = Vec::new();
+        for declared in &mut addresses {
+            credentials.push(match declared.tls.take() {
+                Some(tls) => Some(tls.open(&shard, config.accepts_h2, Arc::clone(&metrics.net)).await?),
+                None => None,
+            });
+        }
         let mut servers = Vec::new();
-        for (address, declared) in parsed.into_iter().zip(&addresses) {
+        for ((address, declared), credentials) in parsed.into_iter().zip(&addresses).zip(credentials) {
             let options = ListenOptions::default();
-            servers.push(Server::bind_spread(&shard, address, &options, spread, declared.location).await?);
+            let server = Server::bind_spread(&shard, address, &options, spread, declared.location).await?;
+            servers.push(match credentials {
+                Some(credentials) => ("https", server.secured(move || credentials.config())),
+                None => ("http", server),
+            });
         }
         // A simulated server has nobody on the real standard output.
-        for server in servers.iter().filter(|server| server.is_speaker() && shard.backend() != BackendKind::Sim) {
-            announce(server.address());
+        if shard.backend() != BackendKind::Sim {
+            for (scheme, server) in servers.iter().filter(|(_, server)| server.is_speaker()) {
+                announce(scheme, server.address());
+            }
         }
         let _serving = metrics.serving();
-        let serve = |server: Server| server.serve(Rc::clone(&service), config.clone(), Arc::clone(&metrics.net));
+        let serve =
+            |(_, server): (_, Server)| server.serve(Rc::clone(&service), config.clone(), Arc::clone(&metrics.net));
         all(servers.into_iter().map(serve)).await?;
         Ok(())
     }
@@ -196,7 +232,7 @@ impl App {
 
 impl Address {
     fn parse(&self) -> Result<SocketAddr, Error> {
-        let Address { text, location } = self;
+        let Address { text, location, .. } = self;
         text.parse().map_err(|_| {
             Error::new(format!(
                 "cannot listen on \"{text}\" ({location}): it is not an IP address and a port. Write one such as \
@@ -229,9 +265,9 @@ async fn all(servers: impl Iterator<Item = impl Future<Output = net::Result<()>>
 }
 
 /// The line that scripts wait for. Whoever closed standard output does not want it.
-fn announce(address: SocketAddr) {
+fn announce(scheme: &str, address: SocketAddr) {
     let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "listening http://{address}").and_then(|()| out.flush());
+    let _ = writeln!(out, "listening {scheme}://{address}").and_then(|()| out.flush());
 }
 
 impl Default for App {

@@ -93,6 +93,11 @@ pub mod test;
 mod testing;
 pub mod ws;
 
+/// TLS: what a server proves itself by, and whom it admits; given to [`App::listen_tls`].
+pub mod tls {
+    pub use net::tls::{Clients, FileOrBytes, SetupError, Tls, reload};
+}
+
 pub use app::App;
 pub use bytes::Bytes;
 pub use error::{Error, Result};
@@ -106,6 +111,7 @@ pub use macros::{main, test};
 pub use middleware::{Middleware, Next};
 pub use mount::SetupError;
 pub use net::client;
+pub use net::tls::Tls;
 pub use net::{
     Body, BodyError, Client, Config, Content, Headers, Response, Spread, TcpStream, Trailers, Transport, Tunnel,
     Upgraded,

@@ -194,6 +194,10 @@ pub const CLIENT_IN_USE_PER_ORIGIN_MAX: usize = 256;
 /// servers to admit at least, since the first leave before the server has said.
 pub const CLIENT_STREAMS_MAX: u16 = 100;
 
+/// HTTP/2: connections that a request waits on for its turn, one after the other as they end, before it is given up. A server
+/// that takes a few hundred requests on each has a thousand served by then.
+pub const CLIENT_TURNS_MAX: u32 = 16;
+
 /// Bytes of a response's body that are gathered in memory unless a limit is said.
 pub const CLIENT_BODY_BYTES_MAX: u64 = 8 * 1024 * 1024;
 

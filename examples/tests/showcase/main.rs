@@ -1,5 +1,5 @@
 //! The built `showcase`, started as an operator starts it and asked over plain sockets: right answers from every route, two
-//! pinned shards, bad input, slow clients, too many clients, bad options, a host without io_uring, and the drain.
+//! pinned shards, TLS, bad input, slow clients, too many clients, bad options, a host without io_uring, and the drain.
 //!
 //! Each test runs on io_uring (skipped, with a line that says so, where the host has none) and on epoll. Servers listen on
 //! ports of the kernel's choice and are killed by their own process ids.
@@ -20,6 +20,7 @@ mod routes;
 mod seccomp;
 mod served;
 mod shards;
+mod tls;
 mod web_sockets;
 #[path = "../../../framework/tests/wire/mod.rs"]
 mod wire;
@@ -70,6 +71,12 @@ on_each_backend! {
     managed::what_a_manager_passes_must_listen,
     managed::a_manager_is_told_of_the_servers_life,
     managed::readiness_fails_before_anything_else,
+    tls::all_is_served_as_in_the_clear,
+    tls::the_second_version_of_http_is_agreed_on,
+    tls::what_is_no_tls_13_is_refused,
+    tls::a_session_is_resumed_by_any_shard,
+    tls::a_session_is_resumed_by_the_successor,
+    tls::certificates_change_while_it_serves,
     web_sockets::messages_of_all_sizes_come_back,
     web_sockets::fragments_and_pings_come_in_any_order,
     web_sockets::closes_are_answered_with_their_code,

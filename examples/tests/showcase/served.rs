@@ -95,6 +95,14 @@ impl Served {
         Served { child, address, log: Some(log), admin, lines }
     }
 
+    /// The address of its next line, with that scheme: where it listens besides.
+    #[track_caller]
+    pub(crate) fn next_address(&self, scheme: &str) -> SocketAddr {
+        let line = self.lines.recv_timeout(WAIT_MAX).expect("a line more");
+        let address = line.strip_prefix("listening ").and_then(|rest| rest.strip_prefix(scheme));
+        address.unwrap_or_else(|| panic!("{line}")).parse().expect("an address in that line")
+    }
+
     #[track_caller]
     pub(crate) fn client(&self) -> Client {
         Client::connect(self.address)

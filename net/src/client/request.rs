@@ -16,6 +16,7 @@ use super::resolve::connect;
 use super::response::{Response, Source};
 use super::url::Url;
 use crate::conn::client::{Connection, Outline};
+use crate::limits::CLIENT_TURNS_MAX;
 use crate::{Content, Headers};
 
 /// A request that has not been sent. What is wrong with it is said by [`send`](Request::send).
@@ -154,25 +155,21 @@ impl<'u> Request<'u> {
     }
 }
 
-/// Over HTTP/2: a request that was not looked at, or that met the end of a connection, is sent once more.
+/// Over HTTP/2: a request that was not looked at, or that met the end of a kept connection, is sent once more.
 async fn ask_h2(pool: &Rc<Pool>, url: &Url<'_>, outline: Outline<'_>, mut content: Content) -> Result<Response, Error> {
     let mut is_first = true;
-    loop {
+    for _ in 0..CLIENT_TURNS_MAX {
         let (session, is_kept) = pool.session(url).await?;
-        let mut is_at_hand = true;
-        let asked = async {
-            let (mut exchange, stays) = session.begin(outline, &mut content).await?;
-            is_at_hand = stays;
-            let head = poll_fn(|cx| exchange.poll_head(cx)).await?;
-            Ok(Response::new(head, Source::Stream(Box::new(exchange))))
-        };
-        match asked.await {
+        // A connection that ends while others are before us is none that we have asked.
+        let Some((mut exchange, is_at_hand)) = session.begin(outline, &mut content).await? else { continue };
+        match poll_fn(|cx| exchange.poll_head(cx)).await {
             Err(Error::Unprocessed) if is_first && is_at_hand => {}
             Err(Error::Closed) if is_first && is_at_hand && is_kept && outline.method.is_idempotent() => {}
-            answered => return answered,
+            head => return Ok(Response::new(head?, Source::Stream(Box::new(exchange)))),
         }
         is_first = false;
     }
+    Err(Error::Unprocessed)
 }
 
 async fn open(pool: &Pool, url: &Url<'_>) -> Result<Box<Connection>, Error> {

@@ -97,7 +97,8 @@ pub(super) struct Patience {
     fallen: [u32; 2],
     /// Which of its server's connections it is.
     number: u32,
-    is_stream: bool,
+    /// And which of its streams; zero for the connection itself.
+    stream: u32,
 }
 
 impl Patience {
@@ -110,13 +111,13 @@ impl Patience {
             is_behind: false,
             fallen: [0; 2],
             number,
-            is_stream: false,
+            stream: 0,
         }
     }
 
-    /// With one stream of it, which is not.
-    pub(super) fn with_stream(shard: &Shard, number: u32) -> Self {
-        Patience { is_stream: true, ..Patience::new(shard, number, shard.now()) }
+    /// With one stream of it, which has a rank of its own.
+    pub(super) fn with_stream(shard: &Shard, number: u32, stream: u32) -> Self {
+        Patience { stream, ..Patience::new(shard, number, shard.now()) }
     }
 
     pub(super) fn number(&self) -> u32 {
@@ -154,7 +155,7 @@ impl Patience {
     /// among those who are behind: most take what they are sent within a turn or two, and need none.
     fn later<S>(&self, whose: &Whose<'_, S>) -> Duration {
         match self.waits {
-            Waits::Write if !self.is_behind && !self.is_stream => {
+            Waits::Write if !self.is_behind => {
                 self.limit(Waits::Write, &whose.context.config).saturating_sub(BEHIND_TIME_MIN)
             }
             _ => Duration::ZERO,
@@ -162,7 +163,7 @@ impl Patience {
     }
 
     fn rank(&self) -> Rank {
-        (self.alarm.deadline(), self.number)
+        (self.alarm.deadline(), self.number, self.stream)
     }
 
     /// Ends a wait. What it has taken of a peer's time counts until the peer has made up for it, or the exchange has ended.

@@ -2,7 +2,7 @@
 //! (`decisions/2026-11-26-order-of-shedding.md`).
 //!
 //! The pool's bytes are a shard's budget for what is on its way, and three watermarks divide it. Above the first, whoever
-//! wants memory costs the peer that is furthest behind its connection; above the second nobody is let in; above the third
+//! wants memory costs the peer that is furthest behind its connection, or its stream; above the second nobody is let in; above the third
 //! requests are answered 503. Below them nothing of this costs more than a look at one number.
 //!
 //! The one idea: a peer that is waited for has a time limit, and the one whose limit comes next is furthest behind. Shedding
@@ -24,15 +24,15 @@ pub(crate) struct Shedding {
     readers_at: usize,
     connections_at: usize,
     requests_at: usize,
-    /// Connections that hold memory and wait for their peers, by when they would be given up. No more than there are
-    /// connections.
+    /// Connections, and streams of HTTP/2, that hold memory and wait for their peers, by when they would be given up. No more
+    /// than there are of them.
     behind: RefCell<BTreeMap<Rank, Waker>>,
     /// Before this no further one is cut: what the last one held is on its way home.
     rests_until: Cell<Option<Instant>>,
 }
 
-/// A connection's rank in the order: when its limit passes, and its number.
-pub(crate) type Rank = (Instant, u32);
+/// A rank in the order: when the limit passes; the connection's number, and the stream's, if it is one.
+pub(crate) type Rank = (Instant, u32, u32);
 
 impl Shedding {
     pub(crate) fn new(pool: Pool) -> Self {
@@ -86,7 +86,7 @@ impl Shedding {
         self.behind.borrow_mut().remove(&rank);
     }
 
-    /// Whether the connection of that rank was cut.
+    /// Whether who had that rank was cut.
     pub(crate) fn is_cut(&self, rank: Rank) -> bool {
         !self.behind.borrow().contains_key(&rank)
     }

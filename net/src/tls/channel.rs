@@ -26,6 +26,8 @@ use crate::{Error, NetStats, Result, TcpStream};
 pub(crate) struct Channel {
     // What is in flight is given up before the socket closes, which whoever has both sees to.
     sending: Option<Operation>,
+    /// Somebody waits for the end of it.
+    is_awaited: bool,
     /// What has not been sealed of what is being sent; when all of it has, what it leaves for another use.
     plain: Outgoing,
     /// What has been received and not decrypted.
@@ -91,9 +93,9 @@ impl Channel {
     }
 
     fn over(session: Session) -> Self {
-        let (sending, input, ahead, handshake, secured, stats) = Default::default();
+        let (sending, is_awaited, input, ahead, handshake, secured, stats) = Default::default();
         let (plain, end, closing) = (Outgoing::default(), End::NotYet, Closing::No);
-        Channel { sending, plain, input, ahead, session, end, closing, handshake, secured, stats }
+        Channel { sending, is_awaited, plain, input, ahead, session, end, closing, handshake, secured, stats }
     }
 
     /// What has been agreed on, once data may be received.
@@ -210,6 +212,12 @@ impl Channel {
 
     /// What the peer has taken, in bytes as they were sent; `None` when nothing is on its way.
     pub(crate) fn poll_sent(&mut self, cx: &mut Context<'_>, tcp: &mut TcpStream) -> Poll<Result<Option<Sent>>> {
+        let sent = self.poll_left(cx, tcp);
+        self.is_awaited = sent.is_pending();
+        sent
+    }
+
+    fn poll_left(&mut self, cx: &mut Context<'_>, tcp: &mut TcpStream) -> Poll<Result<Option<Sent>>> {
         loop {
             self.start(tcp)?;
             if let Some(sending) = &mut self.sending {
@@ -243,6 +251,7 @@ impl Channel {
 
     /// As [`Transport::hush`](crate::Transport): what is not sealed yet must be heard of.
     pub(crate) fn hush(&mut self, waker: &Waker) -> bool {
+        self.is_awaited = false;
         !self.plain.is_empty() || self.sending.as_mut().is_some_and(|sending| sending.hush(waker))
     }
 
@@ -287,11 +296,13 @@ impl Channel {
     /// Sends what the session has to say, where nobody waits for the end of that.
     fn speak(&mut self, cx: &mut Context<'_>, tcp: &mut TcpStream) -> Result<()> {
         self.start(tcp)?;
-        while self.plain.is_empty()
+        // A send that somebody waits for must be heard of, whoever looks at the stream meanwhile.
+        while !self.is_awaited
+            && self.plain.is_empty()
             && let Some(sending) = &mut self.sending
             && (self.closing != Closing::No || sending.hush(cx.waker()))
         {
-            if self.poll_sent(cx, tcp)?.is_pending() {
+            if self.poll_left(cx, tcp)?.is_pending() {
                 break;
             }
         }

@@ -61,21 +61,23 @@ impl Tls {
         let told = Replicated::new(shard, || Told::None);
         let scope = shard.scope().child("tls").map_err(|error| SetupError::new(error.to_string()))?;
         let mut contents = None;
-        if shard.number() == READER {
-            let first = match self.read(shard).await {
-                Ok(read) => self.material(shard, contents.insert(read)),
-                Err(error) => Err(error),
-            };
-            let first = first.map(Arc::new);
-            told.update(move |told| *told = Some(first)).await.map_err(ended)?;
-        }
-        // If the reader never comes to this line, all shards drain.
-        let told_first = async { told.changed(0).await.map_err(ended) };
+        let first = async {
+            if shard.number() == READER {
+                let first = match self.read(shard).await {
+                    Ok(read) => self.material(shard, contents.insert(read)),
+                    Err(error) => Err(error),
+                };
+                let first = first.map(Arc::new);
+                told.update(move |told| *told = Some(first)).await.map_err(ended)?;
+            }
+            told.changed(0).await.map_err(ended)
+        };
+        // If a shard never comes to this line, all drain.
         let drained = async {
             shard.drained().await;
             Err(SetupError::new("the shards drain before a certificate was read"))
         };
-        let version = race((told_first, drained)).await?;
+        let version = race((first, drained)).await?;
         let material = match &*told.read().map_err(ended)? {
             Some(told) => told.clone()?,
             None => return Err(SetupError::new("the shard that reads certificates has told nothing")),

@@ -172,6 +172,19 @@ impl Client {
         }
     }
 
+    /// The frames of HTTP/2 that have come when nothing more does: kind, flags, stream, payload.
+    pub(crate) async fn frames(&mut self) -> Vec<(u8, u8, u32, Vec<u8>)> {
+        let shard = self.shard.clone();
+        while let Ok(Ok(_)) = shard.timeout(seconds(1), self.read()).await {}
+        let mut frames = Vec::new();
+        while let Some(&[a, b, c, kind, flags, d, e, f, g]) = self.input.first_chunk() {
+            let end = 9 + u32::from_be_bytes([0, a, b, c]) as usize;
+            let frame: Vec<u8> = self.input.drain(..end).collect();
+            frames.push((kind, flags, u32::from_be_bytes([d, e, f, g]), frame[9..].to_vec()));
+        }
+        frames
+    }
+
     /// One more read.
     pub(crate) async fn read(&mut self) -> Result<usize, Ended> {
         let received = self.shard.timeout(WAIT_MAX, self.stream.recv()).await;

@@ -96,3 +96,49 @@ fn new_connections_wait_before_requests_are_refused() {
         assert_eq!((world.stats.shed_requests.get(), world.stats.exhausted.get()), (1, 0));
     });
 }
+
+/// Streams whose windows are shut are reset one by one, those that wait longest first; their connection goes on.
+#[test]
+fn streams_that_are_behind_are_reset_and_not_their_connection() {
+    let frame = |kind: u8, flags: u8, stream: u32, payload: &[u8]| {
+        let head = [0, 0, payload.len() as u8, kind, flags];
+        [&head[..], &stream.to_be_bytes(), payload].concat()
+    };
+    let ask = move |stream: u32, path: &str| {
+        let block = [&[0x82, 0x86, 0x01, 4][..], b"here", &[0x04, path.len() as u8], path.as_bytes()].concat();
+        frame(1, 5, stream, &block)
+    };
+    check(async move |world: World| {
+        let mut client = world.open().await;
+        // No stream may be sent anything.
+        let hello = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(4, 0, 0, &[0, 4, 0, 0, 0, 0])].concat();
+        client.send(hello).await;
+        // Each holds sixteen KiB; a second later, one more of them is too much.
+        for place in 0..50 {
+            client.send(ask(2 * place + 1, "/stream/100000")).await;
+        }
+        world.sleep(seconds(2)).await;
+        assert_eq!(counted(&world), "", "nobody has wanted more");
+        for place in 50..54 {
+            client.send(ask(2 * place + 1, "/stream/100000")).await;
+            world.sleep(seconds(1)).await;
+        }
+        assert_eq!(counted(&world), "readers 4");
+        // What there was room for goes on, when it may.
+        client.send([frame(8, 0, 99, &[0, 1, 0x86, 0xa0]), frame(6, 0, 0, &[7; 8])].concat()).await;
+        world.sleep(seconds(1)).await;
+        let (mut resets, mut bytes, mut pongs) = (Vec::new(), 0, 0);
+        for (kind, flags, stream, payload) in client.frames().await {
+            match kind {
+                0 => bytes += if stream == 99 { payload.len() } else { panic!("of {stream}") },
+                3 => resets.push((stream, payload[3])),
+                6 => pongs += flags,
+                7 => panic!("the connection goes: {payload:?}"),
+                _ => {}
+            }
+        }
+        assert_eq!(resets, [(1, 8), (3, 8), (5, 8), (7, 8)]);
+        assert_eq!((bytes, pongs), (65_535, 1), "as much as the connection's window admits");
+        assert_eq!(world.stats.connections_open.get(), 1);
+    });
+}

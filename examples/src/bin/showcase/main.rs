@@ -4,7 +4,7 @@ mod app;
 mod options;
 
 use options::{Asked, Options};
-use shardwise::{Result, Runtime};
+use shardwise::{Result, Runtime, Tls};
 
 fn main() -> Result<()> {
     let options = match Options::parse(std::env::args().skip(1)) {
@@ -32,5 +32,15 @@ fn main() -> Result<()> {
     if let Some(address) = options.admin {
         runtime = runtime.admin(address);
     }
-    runtime.run(async move |shard| app::app(&shard, options.root.as_deref()).serve(options.address).await)
+    runtime.run(async move |shard| {
+        let app = app::app(&shard, options.root.as_deref()).listen(options.address);
+        let app = match (options.tls_address, &options.certificate) {
+            (None, _) => app,
+            (Some(address), None) => app.listen_tls(address, Tls::self_signed([])),
+            (Some(address), Some((certificate, key))) => {
+                app.listen_tls(address, Tls::new(certificate.clone(), key.clone()))
+            }
+        };
+        app.serve_all().await
+    })
 }

@@ -9,7 +9,7 @@ use shardwise::Choice;
 /// What is asked for.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
-    Serve(Options),
+    Serve(Box<Options>),
     Help,
 }
 
@@ -17,6 +17,10 @@ pub(crate) enum Asked {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Options {
     pub(crate) address: SocketAddr,
+    /// Where to serve by TLS as well.
+    pub(crate) tls_address: Option<SocketAddr>,
+    /// A certificate and its key; one is made unless given.
+    pub(crate) certificate: Option<(PathBuf, PathBuf)>,
     pub(crate) admin: Option<SocketAddr>,
     pub(crate) shards: Option<usize>,
     /// Unless given, the environment decides.
@@ -33,6 +37,10 @@ The server on which shardwise's speed and conformance are measured.
 Usage: showcase --addr ADDR:PORT [OPTIONS]
 
   --addr ADDR:PORT    where to serve HTTP/1.1 and HTTP/2; port 0 lets the kernel choose [127.0.0.1:8080]
+  --tls-addr ADDR:PORT
+                      where to serve the same by TLS 1.3; nowhere unless given
+  --cert FILE         the certificate in PEM, and behind it those that vouch for it; self-signed unless given
+  --key FILE          its key in PEM; both files are looked at every few seconds, and may be replaced
   --admin ADDR:PORT   where to answer /metrics, /healthz and /readyz
   --shards N          how many shards; one for each CPU unless given
   --backend NAME      auto, uring or epoll; SHARDWISE_BACKEND decides unless given, and else auto
@@ -50,12 +58,15 @@ impl Options {
         let usual = SocketAddr::from(([127, 0, 0, 1], 8080));
         let mut options = Options {
             address: usual,
+            tls_address: None,
+            certificate: None,
             admin: None,
             shards: None,
             backend: None,
             drain_notice: Duration::ZERO,
             root: None,
         };
+        let (mut certificate, mut key) = (None, None);
         let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {
             let (name, mut inline) = match argument.split_once('=') {
@@ -66,6 +77,9 @@ impl Options {
             match name.as_str() {
                 "--help" | "-h" => return Ok(Asked::Help),
                 "--addr" => options.address = address(&name, &value()?)?,
+                "--tls-addr" => options.tls_address = Some(address(&name, &value()?)?),
+                "--cert" => certificate = Some(PathBuf::from(value()?)),
+                "--key" => key = Some(PathBuf::from(value()?)),
                 "--admin" => options.admin = Some(address(&name, &value()?)?),
                 "--shards" => options.shards = Some(count(&value()?)?),
                 "--backend" => options.backend = Some(value()?.parse()?),
@@ -78,7 +92,15 @@ impl Options {
                 _ => return Err(format!("there is no option {name}")),
             }
         }
-        Ok(Asked::Serve(options))
+        options.certificate = match (certificate, key) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => None,
+            _ => return Err("--cert and --key: give both or neither".to_owned()),
+        };
+        if options.certificate.is_some() && options.tls_address.is_none() {
+            return Err("--cert is for --tls-addr: say where to serve by TLS".to_owned());
+        }
+        Ok(Asked::Serve(Box::new(options)))
     }
 }
 
@@ -103,12 +125,16 @@ mod tests {
         let asked = Options::parse(line.split_whitespace().map(str::to_owned));
         let told = asked.map(|asked| match asked {
             Asked::Help => "help".to_owned(),
-            Asked::Serve(Options { address, admin, shards, backend, root, .. }) => {
+            Asked::Serve(options) => {
+                let Options { address, tls_address, certificate, admin, shards, backend, root, .. } = *options;
+                let tls = tls_address.map_or(String::new(), |address| format!(" tls {address}"));
+                let files = certificate.map(|(one, other)| format!(" {} {}", one.display(), other.display()));
+                let files = files.unwrap_or_default();
                 let admin = admin.map_or("-".to_owned(), |address| address.to_string());
                 let shards = shards.map_or("-".to_owned(), |count| count.to_string());
                 let backend = backend.map_or("-".to_owned(), |choice| format!("{choice:?}"));
                 let root = root.map_or("-".to_owned(), |root| root.display().to_string());
-                format!("{address} {admin} {shards} {backend} {root}")
+                format!("{address} {admin} {shards} {backend} {root}{tls}{files}")
             }
         });
         assert_eq!(told.as_deref().map_err(String::as_str), expect);
@@ -121,6 +147,8 @@ mod tests {
         check("--addr 0.0.0.0:80 --admin [::1]:9 --shards 2", Ok("0.0.0.0:80 [::1]:9 2 - -"));
         check("--backend auto", Ok("127.0.0.1:8080 - - Auto -"));
         check("--addr=127.0.0.1:0 --backend=epoll", Ok("127.0.0.1:0 - - Force(Epoll) -"));
+        check("--tls-addr 127.0.0.1:8443", Ok("127.0.0.1:8080 - - - - tls 127.0.0.1:8443"));
+        check("--tls-addr [::]:0 --cert c --key k", Ok("127.0.0.1:8080 - - - - tls [::]:0 c k"));
         check("--root /srv/www", Ok("127.0.0.1:8080 - - - /srv/www"));
     }
 
@@ -131,6 +159,10 @@ mod tests {
         check("--shards", Err("--shards needs a value"));
         check("--addr here", Err("--addr here: give an IP address and a port, such as 127.0.0.1:8080"));
         check("--backend kqueue", Err("there is no backend \"kqueue\": choose auto, uring or epoll"));
+        check("--tls-addr 8443", Err("--tls-addr 8443: give an IP address and a port, such as 127.0.0.1:8080"));
+        check("--tls-addr [::]:0 --cert c", Err("--cert and --key: give both or neither"));
+        check("--key k", Err("--cert and --key: give both or neither"));
+        check("--cert c --key k", Err("--cert is for --tls-addr: say where to serve by TLS"));
         check("--verbose", Err("there is no option --verbose"));
         check("8080", Err("there is no option 8080"));
     }

@@ -1,5 +1,6 @@
 //! HTTP/2's engine in both roles: what it takes, and what it says, whatever its peer sends.
 
+mod bytes;
 mod end;
 mod frame;
 mod frames;
@@ -10,9 +11,11 @@ mod witness;
 
 use proto::h2::{Limits, Role};
 
+pub use self::bytes::h2_bytes_vs_h2;
 use self::end::End;
 pub use self::frames::h2_frames;
 pub(crate) use self::frames::sent;
+pub(crate) use self::talk::said;
 pub use self::talk::{h2_client_vs_h2, h2_server_vs_h2};
 use crate::cut::{Cut, Random};
 

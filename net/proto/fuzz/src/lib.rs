@@ -12,6 +12,7 @@
 //!   mostly may be sent, and an owner that takes its time. Beside all of them a witness reads what the engine says.
 //! - [`h2_server_vs_h2`], [`h2_client_vs_h2`]: conversations in order with the crate `h2` at the other end, each as the input
 //!   says: requests, bodies, trailers, resets, settings, windows, pings. What one has sent the other has received.
+//!   [`h2_bytes_vs_h2`]: what a client sends, mutated, before both servers.
 //! - [`hpack_decoder`], [`hpack_round_trip`]: field compression, beside a decoder written as the RFC is.
 //! - [`proxy`]: the header that a proxy sends first, beside a writer of such headers.
 
@@ -41,7 +42,7 @@ mod wire;
 
 pub use chunked::h1_chunked;
 pub use client::h1_client;
-pub use h2::{h2_client, h2_client_vs_h2, h2_frames, h2_server, h2_server_vs_h2};
+pub use h2::{h2_bytes_vs_h2, h2_client, h2_client_vs_h2, h2_frames, h2_server, h2_server_vs_h2};
 pub use heads::h1_head_vs_httparse;
 pub use hpack::{hpack_decoder, hpack_round_trip};
 pub use peer::h1_server_vs_hyper;
@@ -53,7 +54,7 @@ pub use server::h1_server;
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 13] = [
+pub const TARGETS: [(&str, Target); 14] = [
     ("h1_server", h1_server),
     ("h1_client", h1_client),
     ("h1_chunked", h1_chunked),
@@ -64,6 +65,7 @@ pub const TARGETS: [(&str, Target); 13] = [
     ("h2_frames", h2_frames),
     ("h2_server_vs_h2", h2_server_vs_h2),
     ("h2_client_vs_h2", h2_client_vs_h2),
+    ("h2_bytes_vs_h2", h2_bytes_vs_h2),
     ("hpack_decoder", hpack_decoder),
     ("hpack_round_trip", hpack_round_trip),
     ("proxy", proxy),

@@ -18,6 +18,7 @@ pub fn of(name: &str) -> Vec<Vec<u8>> {
         "h2_server" => h2_bytes(Role::Server),
         "h2_client" => h2_bytes(Role::Client),
         "h2_frames" | "h2_server_vs_h2" | "h2_client_vs_h2" | "hpack_round_trip" => choices(),
+        "h2_bytes_vs_h2" => h2_conversations(),
         "hpack_decoder" => hpack_blocks(),
         _ => requests.collect(),
     };
@@ -29,6 +30,14 @@ pub fn of(name: &str) -> Vec<Vec<u8>> {
 fn h2_bytes(role: Role) -> Vec<Vec<u8>> {
     let sent = |seed: u64| crate::h2::sent(Random(seed), role);
     (0..60).map(|seed| [&[0, (seed % 7) as u8], &sent(seed)[..]].concat()).collect()
+}
+
+/// What a client has sent: one of the crate `h2`, and one that makes mistakes.
+fn h2_conversations() -> Vec<Vec<u8>> {
+    let mut seeds: Vec<Vec<u8>> = choices().iter().map(|choices| crate::h2::said(choices)).collect();
+    seeds.extend((0..60).map(|seed| crate::h2::sent(Random(seed), Role::Server)));
+    seeds.retain(|seed| seed.len() <= 2 * SEED_BYTES_MAX);
+    seeds
 }
 
 /// Decisions that mean something else to every target.

@@ -88,6 +88,11 @@ fn h2_client_vs_h2() {
 }
 
 #[test]
+fn h2_bytes_vs_h2() {
+    check("h2_bytes_vs_h2");
+}
+
+#[test]
 fn hpack_decoder() {
     check("hpack_decoder");
 }

@@ -129,19 +129,20 @@ impl Session {
         Means { supplies, limits: &config.h2, gather_bytes_max: GATHER_BYTES_MAX }
     }
 
-    /// Sends a request's head, as soon as there is a stream for it, and its body if that is short. True beside the exchange if the
-    /// body stays with the caller, who may send the request again; any other is taken.
+    /// Sends a request's head, as soon as there is a stream for it, and its body if that is short; `None` if the connection takes
+    /// no further request. True beside the exchange if the body stays with the caller, who may send the request again; any other
+    /// is taken.
     pub(crate) async fn begin(
         self: &Rc<Self>,
         outline: Outline<'_>,
         content: &mut Content,
-    ) -> Result<(Exchange, bool), Error> {
+    ) -> Result<Option<(Exchange, bool)>, Error> {
         let Shared { shard, config, .. } = &*self.shared;
         let mut turn = Turn { session: self, ticket: None };
         let turned = shard.timeout(config.connect_time_max, poll_fn(|cx| turn.poll(cx))).await;
-        turned.map_err(|_| Error::Busy)??;
+        let has_come = turned.map_err(|_| Error::Busy)?;
         drop(turn);
-        self.open(outline, content)
+        if has_come { self.open(outline, content).map(Some) } else { Ok(None) }
     }
 
     fn open(self: &Rc<Self>, outline: Outline<'_>, content: &mut Content) -> Result<(Exchange, bool), Error> {
@@ -237,17 +238,17 @@ impl Session {
 }
 
 impl Turn<'_> {
-    /// Ready when a stream may be opened, and nobody has waited for that longer.
-    fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Error>> {
+    /// Ready when a stream may be opened, and nobody has waited for that longer; with false when none may any more.
+    fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<bool> {
         let Session { streams, queue, tickets, shared, .. } = self.session;
         if !self.session.is_usable() {
-            return Poll::Ready(Err(Error::Unprocessed));
+            return Poll::Ready(false);
         }
         let streams = streams.borrow();
         let mut queue = queue.borrow_mut();
         let is_next = queue.first_key_value().is_none_or(|(first, _)| Some(*first) == self.ticket);
         if is_next && streams.engine.can_open(&shared.config.h2) && !streams.is_full(self.session.means()) {
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(true);
         }
         let ticket = *self.ticket.get_or_insert_with(|| tickets.replace(tickets.get() + 1));
         queue.insert(ticket, cx.waker().clone());
@@ -430,8 +431,8 @@ impl Exchange {
             self.go_on();
             return Poll::Ready(Ok(()));
         }
-        if shard.now() >= self.session.heard.get() + time {
-            // Nothing at all has come meanwhile: others are not to wait for the same.
+        if shard.now() >= self.session.heard.get() + time / 2 {
+            // Nothing at all has come for a while: others are not to wait for the same.
             self.session.leave();
         }
         Poll::Ready(Err(Error::TimedOut(step)))

@@ -60,7 +60,7 @@ impl<S: Service + 'static> Exchange<S> {
     pub(super) fn new(shared: Rc<Shared<S>>, key: Key, stage: Stage, demand: Demand, scope: Option<Scope>) -> Self {
         let shard = shared.shard();
         let limit = demand.deadline.map(|deadline| shard.alarm(deadline));
-        let patience = Patience::with_stream(shard, shared.number);
+        let patience = Patience::with_stream(shard, shared.number, key.id());
         let left = match &stage {
             Stage::Content(content) => content.length(),
             _ => None,
@@ -513,6 +513,7 @@ impl<S: Service + 'static> Patient for Exchange<S> {
 
 impl<S: Service + 'static> Drop for Exchange<S> {
     fn drop(&mut self) {
+        self.stop_waiting();
         self.shared.forsake(self.key);
         self.shared.release(self.key);
     }

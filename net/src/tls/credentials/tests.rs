@@ -193,3 +193,26 @@ fn nothing_is_left_when_credentials_are_dropped() {
     served.simulation.run_to_end();
     assert_eq!(served.simulation.machine().descriptors(), 0);
 }
+
+#[test]
+fn who_waits_for_the_shard_that_reads_ends_with_the_drain() {
+    let start = |missing: usize| {
+        let mut simulation = Simulation::new(1);
+        let program = simulation.start(2, async move |shard: Shard| {
+            if shard.number() == missing {
+                return Ok(());
+            }
+            Tls::self_signed([]).open(&shard, true, Arc::default()).await.map(drop)
+        });
+        simulation.run_for(LOOK);
+        (simulation, program)
+    };
+    let (mut simulation, program) = start(READER);
+    assert!(!program.has_ended());
+    program.drain();
+    simulation.run_for(LOOK);
+    assert!(matches!(&program.results()[1], Some(Err(_))), "{:?}", program.results());
+    // The one that reads learns by itself that another has ended.
+    let (_simulation, program) = start(1);
+    assert!(matches!(&program.results()[READER], Some(Err(_))), "{:?}", program.results());
+}

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 use proto::h2::{
-    CONTROL_BYTES_MIN, Code, Engine, Event, FRAME_BYTES_MAX, Key, Limits, Pseudo, Role, Scratch, Standing,
+    CONTROL_BYTES_MIN, Code, Engine, Error, Event, FRAME_BYTES_MAX, Key, Limits, Pseudo, Role, Scratch, Standing,
 };
 use proto::head::{Fields, HeadTable};
 use proto::message::{BodyLength, WriteError};
 
-use super::message::{Message, check_piece, piece, sorted};
+use super::message::{Message, piece, sorted};
 use super::witness::Witness;
 use crate::cut::check_field;
 use crate::hpack::plain::Field;
@@ -32,6 +32,8 @@ pub(super) struct End {
     /// What was sent.
     pub(super) wire: Vec<u8>,
     pub(super) is_over: bool,
+    /// Why, if the peer has made a mistake.
+    pub(super) error: Option<Error>,
     /// What was received, if someone compares it, and sends bodies that can be compared.
     pub(super) messages: Option<BTreeMap<u32, Message>>,
 }
@@ -66,6 +68,7 @@ impl End {
             told: String::new(),
             wire: Vec::new(),
             is_over: false,
+            error: None,
             messages: None,
             limits,
         }
@@ -86,7 +89,7 @@ impl End {
                 self.say_control();
                 assert_eq!(self.witness.failed, Some(error.code.0), "the peer is told why");
                 self.input.clear();
-                self.is_over = true;
+                (self.is_over, self.error) = (true, Some(error));
                 return false;
             }
         };
@@ -190,8 +193,7 @@ impl End {
             }
             Event::Data { key, range, end } => {
                 let message = messages.entry(key.id()).or_default();
-                check_piece(key.id(), message.bytes, &self.input[range.clone()]);
-                message.bytes += range.len();
+                message.receive(&self.input[range.clone()]);
                 message.has_ended = *end;
             }
             Event::Trailers { key } => {

@@ -15,6 +15,25 @@ pub fn h2_server_vs_h2(input: &[u8]) {
     Talk::new(ours, theirs).go(&mut script);
 }
 
+/// What their client says in such a conversation.
+pub(crate) fn said(input: &[u8]) -> Vec<u8> {
+    let mut script = Script(input);
+    let choose = &mut |bound| script.below(bound);
+    let (ours, theirs) = (End::new(Role::Server, limits(choose)), Theirs::client(choose));
+    let mut talk = Talk::new(ours, theirs);
+    let mut said = Vec::new();
+    while !script.is_over() {
+        theirs_step(&mut talk.theirs, &mut script);
+        talk.theirs.poll();
+        let bytes = talk.theirs.give();
+        said.extend_from_slice(&bytes);
+        talk.to_ours.extend_from_slice(&bytes);
+        ours_step(&mut talk.ours, &mut script);
+        talk.deliver(usize::MAX, usize::MAX);
+    }
+    said
+}
+
 /// Our client and their server.
 pub fn h2_client_vs_h2(input: &[u8]) {
     let mut script = Script(input);
@@ -112,8 +131,10 @@ impl Talk {
         ids.sort_unstable();
         ids.dedup();
         for id in ids {
-            let (sent, received) = self.theirs.streams.get(&id).map_or((&none, &none), |s| (&s.sent, &s.received));
-            let ours_received = heard.get(&id).unwrap_or(&none);
+            let stream = self.theirs.streams.get(&id);
+            assert_eq!(stream.and_then(|stream| stream.failed.as_deref()), None, "{id}: they give it up");
+            let (sent, received) = stream.map_or((&none, &none), |stream| (&stream.sent, &stream.received));
+            let (received, ours_received) = (&received.checked(id), &heard.get(&id).unwrap_or(&none).checked(id));
             let ours_sent = lines.get(&id).map_or(&none, |line| &line.message);
             let resets = [sent, received, ours_received, ours_sent].map(|message| message.reset);
             if resets == [None; 4] {

@@ -13,10 +13,11 @@ use ::h2::server::{self, SendResponse};
 use ::h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Bytes;
+use proto::h2::Limits;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::end::Choose;
-use super::message::{Message, check_piece, of_map, piece};
+use super::message::{Message, of_map, piece};
 use crate::hpack::plain::Field;
 
 pub(super) struct Theirs {
@@ -50,6 +51,8 @@ pub(super) struct Stream {
     left: usize,
     trailers: Option<HeaderMap>,
     unread: usize,
+    /// Why the stream was given up here.
+    pub(super) failed: Option<String>,
 }
 
 /// A setting for each of what can be set.
@@ -93,6 +96,17 @@ impl Theirs {
             "table" => drop(builder.header_table_size(value)),
             _ => drop(builder.max_concurrent_streams(value)),
         });
+        builder.data_frame_budget(usize::MAX);
+        let serves_soon = Ends::ServesSoon(builder.handshake(wire.clone()));
+        Theirs { wire, end: serves_soon, pings: None, streams: BTreeMap::new(), ended: None }
+    }
+
+    /// A server of the usual kind, whose bounds are ours.
+    pub(super) fn plain_server(limits: &Limits) -> Theirs {
+        let wire = Pipe::default();
+        let mut builder = server::Builder::new();
+        builder.max_concurrent_streams(limits.streams_max.into());
+        builder.max_header_list_size(limits.head_bytes_max.into());
         builder.data_frame_budget(usize::MAX);
         let serves_soon = Ends::ServesSoon(builder.handshake(wire.clone()));
         Theirs { wire, end: serves_soon, pings: None, streams: BTreeMap::new(), ended: None }
@@ -151,8 +165,8 @@ impl Theirs {
             }
             break;
         }
-        for (&id, stream) in &mut self.streams {
-            stream.receive(id, &mut cx);
+        for stream in self.streams.values_mut() {
+            stream.receive(&mut cx);
         }
         if self.ended.is_some() {
             self.end = Ends::Gone;
@@ -309,7 +323,7 @@ impl Stream {
     }
 
     /// Notes what has come.
-    fn receive(&mut self, id: u32, cx: &mut Context<'_>) {
+    fn receive(&mut self, cx: &mut Context<'_>) {
         if let Some(response) = &mut self.response {
             while let Poll::Ready(Some(Ok(interim))) = response.poll_informational(cx) {
                 self.received.heads.push(of_response(&interim));
@@ -329,8 +343,7 @@ impl Stream {
         while let Some(recv) = self.recv.as_mut().filter(|_| !self.received.has_ended) {
             match recv.poll_data(cx) {
                 Poll::Ready(Some(Ok(bytes))) => {
-                    check_piece(id, self.received.bytes, &bytes);
-                    self.received.bytes += bytes.len();
+                    self.received.receive(&bytes);
                     self.unread += bytes.len();
                     continue;
                 }
@@ -363,8 +376,8 @@ impl Stream {
         self.recv = None;
         if error.is_remote() && error.is_reset() {
             self.received.reset = error.reason().map(u32::from);
-        } else {
-            assert!(self.sent.reset.is_some(), "a stream fails for a reason: {error}");
+        } else if self.sent.reset.is_none() {
+            self.failed = Some(error.to_string());
         }
     }
 }
