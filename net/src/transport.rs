@@ -33,7 +33,8 @@ pub struct Transport(Way);
 #[derive(Debug)]
 enum Way {
     Socket(Socket),
-    Stream(Tube),
+    /// Boxed, since it is larger than what nearly all connections have, and few.
+    Stream(Box<Tube>),
 }
 
 /// What the peer has taken of a send.
@@ -288,6 +289,6 @@ impl From<TcpStream> for Transport {
 
 impl From<Tube> for Transport {
     fn from(tube: Tube) -> Self {
-        Transport(Way::Stream(tube))
+        Transport(Way::Stream(Box::new(tube)))
     }
 }

@@ -1073,7 +1073,7 @@ impl<S> Patient for Connection<S> {
     type Service = S;
 
     fn patience(&mut self) -> (&mut Patience, Whose<'_, S>) {
-        let whose = Whose { shard: self.stream.shard(), context: &self.context };
+        let whose = Whose { shard: self.stream.shard(), context: &self.context, stream: 0 };
         (&mut self.patience, whose)
     }
 }

@@ -495,7 +495,7 @@ impl<S: Service> Patient for Connection<S> {
 
     fn patience(&mut self) -> (&mut Patience, Whose<'_, S>) {
         let shared = &self.shared;
-        let whose = Whose { shard: self.stream.shard(), context: &shared.context };
+        let whose = Whose { shard: self.stream.shard(), context: &shared.context, stream: 0 };
         (&mut self.patience, whose)
     }
 }

@@ -59,6 +59,8 @@ impl Waits {
 pub(super) struct Whose<'a, S> {
     pub(super) shard: &'a Shard,
     pub(super) context: &'a Context<S>,
+    /// Which of the connection's streams it is for, each with a rank of its own; zero for the connection itself.
+    pub(super) stream: u32,
 }
 
 /// Who has patience with a peer.
@@ -97,27 +99,13 @@ pub(super) struct Patience {
     fallen: [u32; 2],
     /// Which of its server's connections it is.
     number: u32,
-    /// And which of its streams; zero for the connection itself.
-    stream: u32,
 }
 
 impl Patience {
-    /// With a connection, which is ranked among those who are behind. The number tells it from the server's others, and
+    /// With a connection or one of its streams, ranked among those who are behind. The number tells it from the server's others, and
     /// may come again some day.
     pub(super) fn new(shard: &Shard, number: u32, until: Instant) -> Self {
-        Patience {
-            alarm: shard.alarm(until),
-            waits: Waits::Nothing,
-            is_behind: false,
-            fallen: [0; 2],
-            number,
-            stream: 0,
-        }
-    }
-
-    /// With one stream of it, which has a rank of its own.
-    pub(super) fn with_stream(shard: &Shard, number: u32, stream: u32) -> Self {
-        Patience { stream, ..Patience::new(shard, number, shard.now()) }
+        Patience { alarm: shard.alarm(until), waits: Waits::Nothing, is_behind: false, fallen: [0; 2], number }
     }
 
     pub(super) fn number(&self) -> u32 {
@@ -137,7 +125,7 @@ impl Patience {
             // A handler may have blocked since this turn began, for longer than the limit.
             self.alarm.set(whose.shard.clock() + self.limit(waits, config) - self.later(whose));
         }
-        if self.is_behind && whose.context.shedding.is_cut(self.rank()) {
+        if self.is_behind && whose.context.shedding.is_cut(self.rank(whose)) {
             return Poll::Ready(());
         }
         ready!(self.alarm.poll_rung(cx));
@@ -147,7 +135,7 @@ impl Patience {
         }
         self.alarm.set(self.alarm.deadline() + later);
         self.is_behind = true;
-        whose.context.shedding.enter(self.rank(), cx.waker());
+        whose.context.shedding.enter(self.rank(whose), cx.waker());
         self.alarm.poll_rung(cx)
     }
 
@@ -162,8 +150,8 @@ impl Patience {
         }
     }
 
-    fn rank(&self) -> Rank {
-        (self.alarm.deadline(), self.number, self.stream)
+    fn rank<S>(&self, whose: &Whose<'_, S>) -> Rank {
+        (self.alarm.deadline(), self.number, whose.stream)
     }
 
     /// Ends a wait. What it has taken of a peer's time counts until the peer has made up for it, or the exchange has ended.
@@ -175,7 +163,7 @@ impl Patience {
             self.fallen[side as usize] = u32::try_from(fallen).unwrap_or(u32::MAX);
         }
         if std::mem::take(&mut self.is_behind) {
-            whose.context.shedding.leave(self.rank());
+            whose.context.shedding.leave(self.rank(whose));
         }
         self.waits = Waits::Nothing;
     }

@@ -60,7 +60,7 @@ impl<S: Service + 'static> Exchange<S> {
     pub(super) fn new(shared: Rc<Shared<S>>, key: Key, stage: Stage, demand: Demand, scope: Option<Scope>) -> Self {
         let shard = shared.shard();
         let limit = demand.deadline.map(|deadline| shard.alarm(deadline));
-        let patience = Patience::with_stream(shard, shared.number, key.id());
+        let patience = Patience::new(shard, shared.number, shard.now());
         let left = match &stage {
             Stage::Content(content) => content.length(),
             _ => None,
@@ -506,7 +506,8 @@ impl<S: Service + 'static> Patient for Exchange<S> {
     type Service = S;
 
     fn patience(&mut self) -> (&mut Patience, Whose<'_, S>) {
-        let whose = Whose { shard: self.shared.shard(), context: &self.shared.context };
+        let stream = self.key.id();
+        let whose = Whose { shard: self.shared.shard(), context: &self.shared.context, stream };
         (&mut self.patience, whose)
     }
 }
