@@ -17,6 +17,7 @@ mod tunnel;
 
 use std::future::{Future, poll_fn};
 use std::net::Shutdown;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Instant;
@@ -143,7 +144,7 @@ impl<S: Service + 'static> Connection<S> {
         self.gather()?;
         loop {
             self.see_drain();
-            self.advance()?;
+            self.advance(cx)?;
             if self.is_receiving()
                 && let Poll::Ready(received) = self.poll_input(cx)?
             {
@@ -236,7 +237,7 @@ impl<S: Service + 'static> Connection<S> {
     }
 
     /// Takes what is in hand as far as it goes, and answers on the spot what can be.
-    fn advance(&mut self) -> Result<(), End> {
+    fn advance(&mut self, cx: &mut TaskContext<'_>) -> Result<(), End> {
         let shared = Rc::clone(&self.shared);
         let context = &shared.context;
         while !self.input.is_empty() {
@@ -273,7 +274,7 @@ impl<S: Service + 'static> Connection<S> {
                     drop(state);
                     let block = self.head(block);
                     self.input.skip(step.consumed);
-                    self.begin(key, &head, block)?;
+                    self.begin(cx, key, &head, block)?;
                 }
                 Event::HeadTooLarge { key } => {
                     drop(state);
@@ -331,7 +332,7 @@ impl<S: Service + 'static> Connection<S> {
     }
 
     /// Lets the service answer a request.
-    fn begin(&mut self, key: Key, said: &h2::Head, head: Head) -> Result<(), End> {
+    fn begin(&mut self, cx: &mut TaskContext<'_>, key: Key, said: &h2::Head, head: Head) -> Result<(), End> {
         let shared = Rc::clone(&self.shared);
         let context = &shared.context;
         context.stats.requests.add(1);
@@ -371,7 +372,16 @@ impl<S: Service + 'static> Connection<S> {
         if request.known(Known::TraceParent).is_some() {
             self.trace(&request);
         }
-        let reply = context.service.call(request);
+        let mut reply = context.service.call(request);
+        // Most handlers have answered when they are polled once, and need no task. Who reads a body has one.
+        if said.end
+            && tunnel.is_none()
+            && shared.has_room()
+            && let Reply::Later(future) = &mut reply
+            && let Poll::Ready(response) = Pin::new(future).poll(cx)
+        {
+            reply = Reply::Ready(response);
+        }
         let scope = entered.leave();
         let stage = match reply {
             Reply::Ready(response)
