@@ -36,6 +36,7 @@ pub(crate) use self::tunnel::Tube;
 use super::input::{Input, Unfilled};
 use super::patience::{Patience, Patient, Side, Waits, Whose};
 use super::{Counted, Exhausted, unavailable};
+use crate::limits::BULK_BODY_BYTES_MIN;
 use crate::{Body, Content, Head, Reply, Request, Response, Service, Trailers, Transport};
 
 /// A connection that the loop of HTTP/1.1 has seen to be one of HTTP/2.
@@ -145,6 +146,8 @@ impl<S: Service + 'static> Connection<S> {
         loop {
             self.see_drain();
             self.advance(cx)?;
+            let group = self.shared.state.borrow().group();
+            self.stream.draw_from(group);
             if self.is_receiving()
                 && let Poll::Ready(received) = self.poll_input(cx)?
             {
@@ -284,6 +287,9 @@ impl<S: Service + 'static> Connection<S> {
                 }
                 Event::Data { key, range, end } => {
                     let incoming = state.feeds(key, range.len(), &context.config.h2);
+                    if end {
+                        state.body_ended(key);
+                    }
                     drop(state);
                     self.input.skip(range.start);
                     feed(&mut self.input, incoming.as_deref(), range.len(), context.supplies.pool())?;
@@ -297,6 +303,7 @@ impl<S: Service + 'static> Connection<S> {
                 }
                 Event::Trailers { key } => {
                     let incoming = state.feeds(key, 0, &context.config.h2);
+                    state.body_ended(key);
                     drop(state);
                     self.input.skip(step.consumed);
                     if let Some(incoming) = incoming {
@@ -309,6 +316,7 @@ impl<S: Service + 'static> Connection<S> {
                     context.stats.h2_resets.add(1);
                     tracing::debug!(stream = key.id(), %code, "a stream was reset");
                     state.end(key, CLIENT_LEFT);
+                    state.body_ended(key);
                     drop(state);
                     self.input.skip(step.consumed);
                 }
@@ -399,7 +407,8 @@ impl<S: Service + 'static> Connection<S> {
             Reply::Ready(response) => Stage::Response(response),
             Reply::Later(future) => Stage::Handler(future),
         };
-        let slot = Slot::new(key, incoming, said.expect_continue);
+        let mut slot = Slot::new(key, incoming, said.expect_continue);
+        slot.is_bulky = !said.end && said.length.is_some_and(|bytes| bytes >= BULK_BODY_BYTES_MIN);
         let mut exchange = Exchange::new(Rc::clone(&shared), key, stage, demand, scope);
         exchange.tunnel = tunnel;
         self.go_on(slot, exchange);

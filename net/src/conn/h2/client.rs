@@ -38,6 +38,7 @@ pub(crate) struct Session {
     /// The server takes no further request, or is not to be asked for one.
     is_leaving: Cell<bool>,
     failure: Cell<Option<Failure>>,
+    is_secure: bool,
     /// When the server was last heard.
     heard: Cell<Instant>,
     /// Its task's.
@@ -95,6 +96,7 @@ impl Session {
             tickets: Cell::new(0),
             is_leaving: Cell::new(false),
             failure: Cell::new(None),
+            is_secure: stream.is_secure(),
             heard: Cell::new(shard.now()),
             scope: RefCell::new(None),
         });
@@ -195,7 +197,7 @@ impl Session {
     ) -> Result<Key, Error> {
         let asks = HeaderValue::from_static("100-continue");
         let Outline { method, target, host, headers, .. } = *outline;
-        let pseudo = Pseudo { method, is_secure: false, authority: host, path: target, protocol: None };
+        let pseudo = Pseudo { method, is_secure: self.is_secure, authority: host, path: target, protocol: None };
         let lines = headers.iter().chain(waits.then_some((&EXPECT, &asks)));
         let lines = lines.map(|(name, value)| Checked(name, value));
         let written = streams.write(self.means(), HEAD_BYTES_USUAL, |engine, room| {
