@@ -29,7 +29,7 @@ use crate::limits::{COPY_BODY_BYTES_MAX, GATHER_BYTES_MAX};
 use crate::{Body, BodyError, Content, Head, Trailers, Transport};
 
 /// A connection, as requests see it. It is closed when nobody has it any more.
-pub(crate) struct Session {
+pub(crate) struct Trunk {
     shared: Rc<Shared>,
     streams: RefCell<Streams>,
     /// Requests that wait for a stream, in their order.
@@ -59,7 +59,7 @@ enum Failure {
 
 /// One exchange. Dropping it ends its stream.
 pub(crate) struct Exchange {
-    session: Rc<Session>,
+    trunk: Rc<Trunk>,
     key: Key,
     alarm: Alarm,
     waits: Waits,
@@ -74,11 +74,11 @@ pub(crate) struct Exchange {
 
 /// A place in the queue of a connection.
 struct Turn<'s> {
-    session: &'s Session,
+    trunk: &'s Trunk,
     ticket: Option<u64>,
 }
 
-impl Session {
+impl Trunk {
     /// Speaks over a new connection. `over` is called when that has ended.
     ///
     /// Errors: the shard has as many tasks or scopes as it admits.
@@ -89,7 +89,7 @@ impl Session {
     ) -> Result<Rc<Self>, Error> {
         let shard = &shared.shard;
         let scope = shard.scope().child("client").map_err(|_| Error::Full)?;
-        let session = Rc::new(Session {
+        let trunk = Rc::new(Trunk {
             shared: Rc::clone(shared),
             streams: RefCell::new(Streams::new(Engine::new(Role::Client, &shared.config.h2))),
             queue: RefCell::default(),
@@ -101,7 +101,7 @@ impl Session {
             scope: RefCell::new(None),
         });
         let driver = Driver {
-            session: Rc::downgrade(&session),
+            trunk: Rc::downgrade(&trunk),
             shared: Rc::clone(shared),
             stream,
             input: Input::default(),
@@ -115,8 +115,8 @@ impl Session {
             over();
         };
         scope.spawn(work).map_err(|_| Error::Full)?.detach();
-        *session.scope.borrow_mut() = Some(scope);
-        Ok(session)
+        *trunk.scope.borrow_mut() = Some(scope);
+        Ok(trunk)
     }
 
     /// Whether further requests may go over it.
@@ -140,7 +140,7 @@ impl Session {
         content: &mut Content,
     ) -> Result<Option<(Exchange, bool)>, Error> {
         let Shared { shard, config, .. } = &*self.shared;
-        let mut turn = Turn { session: self, ticket: None };
+        let mut turn = Turn { trunk: self, ticket: None };
         let turned = shard.timeout(config.connect_time_max, poll_fn(|cx| turn.poll(cx))).await;
         let has_come = turned.map_err(|_| Error::Busy)?;
         drop(turn);
@@ -160,7 +160,7 @@ impl Session {
         let (incoming, body) = self.shared.supplies.body(None);
         streams.open(Slot::new(key, Some(incoming), waits));
         let mut exchange = Exchange {
-            session: Rc::clone(self),
+            trunk: Rc::clone(self),
             key,
             alarm: self.shared.shard.alarm(self.shared.shard.now()),
             waits: Waits::Nothing,
@@ -242,14 +242,14 @@ impl Session {
 impl Turn<'_> {
     /// Ready when a stream may be opened, and nobody has waited for that longer; with false when none may any more.
     fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<bool> {
-        let Session { streams, queue, tickets, shared, .. } = self.session;
-        if !self.session.is_usable() {
+        let Trunk { streams, queue, tickets, shared, .. } = self.trunk;
+        if !self.trunk.is_usable() {
             return Poll::Ready(false);
         }
         let streams = streams.borrow();
         let mut queue = queue.borrow_mut();
         let is_next = queue.first_key_value().is_none_or(|(first, _)| Some(*first) == self.ticket);
-        if is_next && streams.engine.can_open(&shared.config.h2) && !streams.is_full(self.session.means()) {
+        if is_next && streams.engine.can_open(&shared.config.h2) && !streams.is_full(self.trunk.means()) {
             return Poll::Ready(true);
         }
         let ticket = *self.ticket.get_or_insert_with(|| tickets.replace(tickets.get() + 1));
@@ -261,9 +261,9 @@ impl Turn<'_> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
-            self.session.queue.borrow_mut().remove(&ticket);
+            self.trunk.queue.borrow_mut().remove(&ticket);
         }
-        self.session.call_next();
+        self.trunk.call_next();
     }
 }
 
@@ -272,9 +272,9 @@ impl Exchange {
 
     /// Has written what there is to send, as far as it goes without waiting. An error is the body's maker's.
     fn send(&mut self, cx: &mut TaskContext<'_>) -> Result<(), Error> {
-        let session = Rc::clone(&self.session);
+        let trunk = Rc::clone(&self.trunk);
         {
-            let streams = &mut *session.streams.borrow_mut();
+            let streams = &mut *trunk.streams.borrow_mut();
             streams.watch(self.key, cx.waker());
             let Some(slot) = streams.slot(self.key) else { return Ok(()) };
             if std::mem::take(&mut slot.sent) > 0 {
@@ -286,18 +286,18 @@ impl Exchange {
         }
         // No borrow is held while the maker works, or is dropped: it may itself be a response that came by this connection.
         while self.upload == Upload::Goes {
-            if !session.takes_more(self.key) {
+            if !trunk.takes_more(self.key) {
                 // Its answer counts all the same.
                 self.end_upload();
                 break;
             }
-            if session.streams.borrow_mut().has_piece(self.key) {
+            if trunk.streams.borrow_mut().has_piece(self.key) {
                 break;
             }
             if let Content::Full(buf) = &mut self.content {
                 let buf = std::mem::take(buf);
                 self.end_upload();
-                session.streams.borrow_mut().offer(self.key, buf, true);
+                trunk.streams.borrow_mut().offer(self.key, buf, true);
                 break;
             }
             match self.content.poll_buf(cx) {
@@ -307,17 +307,17 @@ impl Exchange {
                         let rest = left.checked_sub(buf.len() as u64);
                         *left = rest.ok_or(Error::Request(WriteError::BodyTooLong))?;
                     }
-                    session.streams.borrow_mut().offer(self.key, buf, false);
+                    trunk.streams.borrow_mut().offer(self.key, buf, false);
                 }
                 Poll::Ready(Some(Err(error))) => return Err(Error::Body(error)),
                 Poll::Ready(None) if self.left.is_some_and(|left| left > 0) => {
                     return Err(Error::Request(WriteError::BodyTooShort));
                 }
-                Poll::Ready(None) if session.streams.borrow_mut().has_room_for(self.key, session.means()) => {
+                Poll::Ready(None) if trunk.streams.borrow_mut().has_room_for(self.key, trunk.means()) => {
                     let trailers = self.content.trailers();
                     self.end_upload();
-                    let streams = &mut *session.streams.borrow_mut();
-                    streams.write_end(session.means(), self.key, &trailers)?;
+                    let streams = &mut *trunk.streams.borrow_mut();
+                    streams.write_end(trunk.means(), self.key, &trailers)?;
                     streams.wake();
                 }
                 Poll::Ready(None) => break,
@@ -344,7 +344,7 @@ impl Exchange {
     pub(crate) fn poll_head(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<Head, Error>> {
         loop {
             self.send(cx)?;
-            let response = self.session.streams.borrow_mut().slot(self.key).and_then(|slot| slot.response.take());
+            let response = self.trunk.streams.borrow_mut().slot(self.key).and_then(|slot| slot.response.take());
             if let Some((head, length)) = response {
                 (self.length, self.has_answer, self.waits) = (length, true, Waits::Nothing);
                 if self.upload == Upload::Waits {
@@ -368,8 +368,8 @@ impl Exchange {
                 Poll::Ready(Ok(None)) => return Poll::Ready(Ok(None)),
                 Poll::Ready(Ok(Some(chunk))) => {
                     self.waits = Waits::Nothing;
-                    let limits = &self.session.shared.config.h2;
-                    self.session.streams.borrow_mut().consume(self.key, chunk.len(), limits);
+                    let limits = &self.trunk.shared.config.h2;
+                    self.trunk.streams.borrow_mut().consume(self.key, chunk.len(), limits);
                     return Poll::Ready(Ok(Some(chunk)));
                 }
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(self.failure().unwrap_or(Error::Truncated))),
@@ -388,7 +388,7 @@ impl Exchange {
     }
 
     pub(crate) fn body_bytes_max(&self) -> u64 {
-        self.session.shared.config.body_bytes_max
+        self.trunk.shared.config.body_bytes_max
     }
 
     /// What stood behind the body that has ended.
@@ -398,9 +398,9 @@ impl Exchange {
 
     /// Why nothing more comes of it, if something is missing.
     fn failure(&self) -> Option<Error> {
-        let mut streams = self.session.streams.borrow_mut();
+        let mut streams = self.trunk.streams.borrow_mut();
         streams.ended(self.key)?;
-        match (streams.slot(self.key)?.code, self.session.failure.get()) {
+        match (streams.slot(self.key)?.code, self.trunk.failure.get()) {
             (Some(Code::REFUSED_STREAM), _) => Some(Error::Unprocessed),
             (Some(code), _) => Some(Error::Reset(code)),
             (None, Some(Failure::Broken(error))) => Some(Error::Broken(error)),
@@ -414,12 +414,12 @@ impl Exchange {
     /// Ready when what is waited for has taken too long: as over HTTP/1.1.
     fn poll_alarm(&mut self, cx: &mut TaskContext<'_>, reads: Waits) -> Poll<Result<(), Error>> {
         let waits = match self.upload {
-            _ if self.session.streams.borrow_mut().has_piece(self.key) => Waits::Write,
+            _ if self.trunk.streams.borrow_mut().has_piece(self.key) => Waits::Write,
             Upload::Goes => Waits::Nothing,
             Upload::Waits => Waits::Continue,
             Upload::Done => reads,
         };
-        let Shared { shard, config, .. } = &*self.session.shared;
+        let Shared { shard, config, .. } = &*self.trunk.shared;
         let Some((time, step)) = waits.limit(config) else {
             self.waits = waits;
             return Poll::Pending;
@@ -433,9 +433,9 @@ impl Exchange {
             self.go_on();
             return Poll::Ready(Ok(()));
         }
-        if shard.now() >= self.session.heard.get() + time / 2 {
+        if shard.now() >= self.trunk.heard.get() + time / 2 {
             // Nothing at all has come for a while: others are not to wait for the same.
-            self.session.leave();
+            self.trunk.leave();
         }
         Poll::Ready(Err(Error::TimedOut(step)))
     }
@@ -443,12 +443,12 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        let Shared { supplies, config, .. } = &*self.session.shared;
+        let Shared { supplies, config, .. } = &*self.trunk.shared;
         self.body = Body::empty();
-        let streams = &mut *self.session.streams.borrow_mut();
+        let streams = &mut *self.trunk.streams.borrow_mut();
         supplies.reclaim_body(streams.slot(self.key).and_then(|slot| slot.incoming.take()));
         streams.release(self.key, &config.h2);
-        self.session.call_next();
+        self.trunk.call_next();
     }
 }
 
@@ -456,7 +456,7 @@ impl Drop for Exchange {
 
 /// What receives and sends.
 struct Driver {
-    session: Weak<Session>,
+    trunk: Weak<Trunk>,
     shared: Rc<Shared>,
     stream: Transport,
     input: Input,
@@ -483,27 +483,27 @@ impl Driver {
 
     /// Ready when the connection has ended.
     fn poll(&mut self, cx: &mut TaskContext<'_>, drains: bool) -> Poll<()> {
-        let Some(session) = self.session.upgrade() else { return Poll::Ready(()) };
-        session.streams.borrow_mut().attend(cx.waker());
-        match self.poll_session(cx, &session, drains) {
+        let Some(trunk) = self.trunk.upgrade() else { return Poll::Ready(()) };
+        trunk.streams.borrow_mut().attend(cx.waker());
+        match self.poll_trunk(cx, &trunk, drains) {
             Ok(polled) => polled,
             Err(failure) => {
-                session.fail(failure);
+                trunk.fail(failure);
                 Poll::Ready(())
             }
         }
     }
 
-    fn poll_session(&mut self, cx: &mut TaskContext<'_>, session: &Session, drains: bool) -> Result<Poll<()>, Failure> {
+    fn poll_trunk(&mut self, cx: &mut TaskContext<'_>, trunk: &Trunk, drains: bool) -> Result<Poll<()>, Failure> {
         loop {
-            self.advance(session)?;
-            if drains && session.is_idle() {
-                session.streams.borrow_mut().engine.finish();
+            self.advance(trunk)?;
+            if drains && trunk.is_idle() {
+                trunk.streams.borrow_mut().engine.finish();
             }
-            if !session.streams.borrow().engine.is_closed() {
+            if !trunk.streams.borrow().engine.is_closed() {
                 match self.input.poll_fill(cx, &mut self.stream, self.shared.supplies.pool()) {
                     Poll::Ready(Ok(Some(_))) => {
-                        session.heard.set(self.shared.shard.now());
+                        trunk.heard.set(self.shared.shard.now());
                         continue;
                     }
                     Poll::Ready(Ok(None) | Err(Unfilled::Broken)) => return Err(Failure::Closed),
@@ -511,12 +511,12 @@ impl Driver {
                     Poll::Pending => {}
                 }
             }
-            let gathered = session.streams.borrow_mut().gather(session.means());
+            let gathered = trunk.streams.borrow_mut().gather(trunk.means());
             gathered.map_err(|_| Failure::Exhausted)?;
-            if self.poll_send(cx, session)? {
+            if self.poll_send(cx, trunk)? {
                 continue;
             }
-            if !self.stream.is_sending() && session.streams.borrow().is_over() {
+            if !self.stream.is_sending() && trunk.streams.borrow().is_over() {
                 return Ok(Poll::Ready(()));
             }
             self.input.settle(self.shared.supplies.pool());
@@ -526,8 +526,8 @@ impl Driver {
                 self.shared.spares.put(table);
             }
             let waits = match () {
-                () if session.streams.borrow().awaits_send() && self.stream.is_sending() => Waits::Write,
-                () if session.is_idle() => Waits::Idle,
+                () if trunk.streams.borrow().awaits_send() && self.stream.is_sending() => Waits::Write,
+                () if trunk.is_idle() => Waits::Idle,
                 () => Waits::Nothing,
             };
             let limit = waits.limit(&self.shared.config);
@@ -541,16 +541,16 @@ impl Driver {
             if waits == Waits::Write {
                 return Err(Failure::TimedOut);
             }
-            session.streams.borrow_mut().engine.finish();
+            trunk.streams.borrow_mut().engine.finish();
             self.waits = Waits::Nothing;
         }
     }
 
     /// Sends what is gathered, one send at a time. True if it has begun one: then there is room for more.
-    fn poll_send(&mut self, cx: &mut TaskContext<'_>, session: &Session) -> Result<bool, Failure> {
+    fn poll_send(&mut self, cx: &mut TaskContext<'_>, trunk: &Trunk) -> Result<bool, Failure> {
         while self.stream.is_sending() {
             // Nobody need hear that it has left, unless something waits for that.
-            if !session.streams.borrow().awaits_send() && !self.stream.hush(cx.waker()) {
+            if !trunk.streams.borrow().awaits_send() && !self.stream.hush(cx.waker()) {
                 return Ok(false);
             }
             let Poll::Ready(sent) = self.stream.poll_sent(cx) else { return Ok(false) };
@@ -559,20 +559,20 @@ impl Driver {
                 self.waits = Waits::Nothing;
             }
         }
-        let outgoing = session.streams.borrow_mut().take_outbox(session.means());
+        let outgoing = trunk.streams.borrow_mut().take_outbox(trunk.means());
         let Some(outgoing) = outgoing else { return Ok(false) };
         self.stream.start_send(outgoing).map_err(|_| Failure::Closed)?;
-        session.call_next();
+        trunk.call_next();
         Ok(true)
     }
 
     /// Takes what is in hand as far as it goes.
-    fn advance(&mut self, session: &Session) -> Result<(), Failure> {
+    fn advance(&mut self, trunk: &Trunk) -> Result<(), Failure> {
         let shared = Rc::clone(&self.shared);
         let (limits, pool) = (&shared.config.h2, shared.supplies.pool());
         while !self.input.is_empty() {
             let table = self.table.get_or_insert_with(|| shared.spares.take());
-            let streams = &mut *session.streams.borrow_mut();
+            let streams = &mut *trunk.streams.borrow_mut();
             let mut lent = shared.scratch.borrow_mut();
             let scratch = lent.get_or_insert_with(|| Box::new(h2::Scratch::new(limits)));
             let now = shared.shard.now().saturating_duration_since(self.since);
@@ -581,9 +581,9 @@ impl Driver {
                 Err(error) => {
                     tracing::debug!(code = %error.code, "a server broke the rules of HTTP/2: {error}");
                     self.input = Input::default();
-                    session.failure.set(Some(Failure::Broken(error)));
+                    trunk.failure.set(Some(Failure::Broken(error)));
                     streams.end_all("its connection has failed");
-                    session.leave();
+                    trunk.leave();
                     return Ok(());
                 }
             };
@@ -655,21 +655,21 @@ impl Driver {
                     tracing::debug!(last, %code, "a server takes no more requests");
                     self.input.skip(step.consumed);
                     streams.refuse_above(last);
-                    session.leave();
+                    trunk.leave();
                 }
                 // Only of requests.
                 Event::HeadTooLarge { .. } => self.input.skip(step.consumed),
             }
         }
-        session.call_next();
+        trunk.call_next();
         Ok(())
     }
 }
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        if let Some(session) = self.session.upgrade() {
-            session.fail(Failure::Closed);
+        if let Some(trunk) = self.trunk.upgrade() {
+            trunk.fail(Failure::Closed);
         }
         if let Some(table) = self.table.take() {
             self.shared.spares.put(table);
