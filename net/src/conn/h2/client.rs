@@ -153,6 +153,14 @@ impl Trunk {
             content => content.length().map_or(BodyLength::Unknown, BodyLength::Known),
         };
         let waits = outline.expects && !matches!(length, BodyLength::None | BodyLength::Known(0));
+        let copy = match &*content {
+            Content::Full(buf) if !waits && !buf.is_empty() && buf.len() <= COPY_BODY_BYTES_MAX => {
+                let mut copy = self.shared.supplies.pool().lease(buf.len()).ok_or(Error::Exhausted)?;
+                copy.put(buf);
+                Some(Buf::Chunk(copy.freeze()))
+            }
+            _ => None,
+        };
         let streams = &mut *self.streams.borrow_mut();
         // Nothing goes before the preface.
         streams.gather(self.means())?;
@@ -172,14 +180,11 @@ impl Trunk {
             has_answer: false,
         };
         streams.wake();
-        match content {
+        // From here nothing fails, which would end the exchange while its streams are borrowed.
+        match copy {
             _ if !streams.engine.can_send(key) => {}
-            Content::Full(buf) if !waits && buf.len() <= COPY_BODY_BYTES_MAX => {
-                let mut copy = self.shared.supplies.pool().lease(buf.len()).ok_or(Error::Exhausted)?;
-                copy.put(buf);
-                streams.offer(key, Buf::Chunk(copy.freeze()), true);
-            }
-            content => {
+            Some(copy) => streams.offer(key, copy, true),
+            None => {
                 exchange.content = std::mem::take(content);
                 exchange.upload = if waits { Upload::Waits } else { Upload::Goes };
                 return Ok((exchange, false));
