@@ -272,3 +272,6 @@ pub const TLS_HANDSHAKES_MAX: usize = 4096;
 /// Steps of hand-shakes that one turn takes: each costs some 200 us with a key of elliptic curves, a millisecond with one of RSA.
 /// So a storm of them leaves the shard's other connections half of its time at the least.
 pub const TLS_STEPS_PER_TURN_MAX: u32 = 4;
+
+/// Sessions of servers that a client keeps, to take them up again: some 2 KiB each.
+pub const CLIENT_SESSIONS_MAX: usize = 256;

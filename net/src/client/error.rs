@@ -37,7 +37,12 @@ pub enum Error {
         /// What the resolver says.
         why: Box<str>,
     },
-    /// No connection: what became of the last address tried.
+    /// Nothing is known of the authorities that could vouch for a server of `https`.
+    Trust {
+        /// What is wrong.
+        why: Box<str>,
+    },
+    /// No connection, or none that is secured as it must be: what became of the last address tried.
     Connect {
         /// The address.
         address: SocketAddr,
@@ -95,7 +100,7 @@ impl Error {
     pub fn fault(&self) -> Fault {
         match self {
             Error::Url { .. } | Error::Header { .. } | Error::Request(_) | Error::Body(_) => Fault::Us,
-            Error::Busy | Error::Exhausted | Error::Full => Fault::Operator,
+            Error::Trust { .. } | Error::Busy | Error::Exhausted | Error::Full => Fault::Operator,
             Error::Connect { error, .. } if error.fault() != Fault::Peer => error.fault(),
             _ => Fault::Upstream,
         }
@@ -129,6 +134,11 @@ impl fmt::Display for Error {
             Error::Request(WriteError::Full) => f.write_str("the request's head is too long: send fewer headers"),
             Error::Request(error) => write!(f, "the request cannot be written: {error}"),
             Error::Resolve { host, why } => write!(f, "no address is known of {host:?}: {why}"),
+            Error::Trust { why } => write!(
+                f,
+                "nobody is known who could vouch for a server: {why}. Install the system's certificates (ca-certificates), or set \
+                 `tls`."
+            ),
             Error::Connect { address, error } => write!(f, "no connection to {address}: {error}"),
             Error::Busy => f.write_str(
                 "all connections to this server are in use: raise `connections_per_origin_max`, or ask less at a time",

@@ -9,15 +9,18 @@ mod pool;
 mod request;
 mod resolve;
 mod response;
+mod trust;
 mod url;
 
 use std::borrow::Cow;
 use std::fmt;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
 use proto::{h1::Limits, h2::Limits as StreamLimits};
+use rustls::ClientConfig;
 use shards::Shard;
 
 pub use error::{Error, Step};
@@ -104,6 +107,9 @@ pub struct Config {
     pub body_bytes_max: u64,
     /// What gives the addresses of a name.
     pub resolver: Resolver,
+    /// How servers of `https` are to prove who they are, and what is agreed on with them; `None` for what the authorities that the
+    /// system trusts vouch for, by TLS 1.3 or 1.2. The protocols of ALPN are the client's to say.
+    pub tls: Option<Arc<ClientConfig>>,
 }
 
 impl Default for Config {
@@ -123,6 +129,7 @@ impl Default for Config {
             connections_per_origin_max: CLIENT_IN_USE_PER_ORIGIN_MAX,
             body_bytes_max: CLIENT_BODY_BYTES_MAX,
             resolver: Resolver::default(),
+            tls: None,
         }
     }
 }

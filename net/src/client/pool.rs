@@ -17,6 +17,7 @@ use shards::{Scope, Shard};
 
 use super::Error;
 use super::resolve::connect;
+use super::trust::Trust;
 use super::url::Url;
 use crate::conn::client::{Connection, Shared};
 use crate::conn::h2::client::Trunk;
@@ -24,7 +25,8 @@ use crate::conn::h2::client::Trunk;
 /// The idle connections of a client.
 pub(super) struct Pool {
     pub(super) shared: Rc<Shared>,
-    /// By host and port as URLs write them. An entry stays while one of its connections is idle or in use.
+    pub(super) trust: Trust,
+    /// By scheme, host and port as URLs write them. An entry stays while one of its connections is idle or in use.
     origins: RefCell<BTreeMap<Box<str>, Rc<Origin>>>,
     /// How many connections are idle.
     idle: Cell<usize>,
@@ -34,7 +36,7 @@ pub(super) struct Pool {
 
 /// One server.
 struct Origin {
-    authority: Box<str>,
+    name: Box<str>,
     /// Each with the time until which it may wait; the last is the one that was used last.
     idle: RefCell<Vec<(Instant, Box<Connection>)>>,
     /// One for each connection that may be in use.
@@ -53,29 +55,29 @@ pub(super) struct Place {
 
 impl Pool {
     pub(super) fn new(shared: Rc<Shared>) -> Rc<Self> {
-        let (origins, idle, sweeper) = Default::default();
-        Rc::new(Pool { shared, origins, idle, sweeper })
+        let (trust, origins, idle, sweeper) = Default::default();
+        Rc::new(Pool { shared, trust, origins, idle, sweeper })
     }
 
     /// A place, once one is free; `None` if that takes as long as a connection may.
-    pub(super) async fn place(self: &Rc<Self>, authority: &str) -> Option<Place> {
+    pub(super) async fn place(self: &Rc<Self>, name: &str) -> Option<Place> {
         let Shared { shard, config, .. } = &*self.shared;
-        let mut place = Place { pool: Rc::clone(self), origin: self.origin(authority), permit: None };
+        let mut place = Place { pool: Rc::clone(self), origin: self.origin(name), permit: None };
         let permit = shard.timeout(config.connect_time_max, place.origin.permits.acquire(1)).await;
         place.permit = Some(permit.ok()?.ok()?);
         Some(place)
     }
 
-    fn origin(&self, authority: &str) -> Rc<Origin> {
+    fn origin(&self, name: &str) -> Rc<Origin> {
         let mut origins = self.origins.borrow_mut();
-        if let Some(origin) = origins.get(authority) {
+        if let Some(origin) = origins.get(name) {
             return Rc::clone(origin);
         }
         let permits = Semaphore::new(self.shared.config.connections_per_origin_max.max(1));
         let (idle, trunk) = Default::default();
         let connecting = Semaphore::new(1);
-        let origin = Rc::new(Origin { authority: authority.into(), idle, permits, trunk, connecting });
-        origins.insert(authority.into(), Rc::clone(&origin));
+        let origin = Rc::new(Origin { name: name.into(), idle, permits, trunk, connecting });
+        origins.insert(name.into(), Rc::clone(&origin));
         origin
     }
 
@@ -83,7 +85,7 @@ impl Pool {
     pub(super) async fn trunk(self: &Rc<Self>, url: &Url<'_>) -> Result<(Rc<Trunk>, bool), Error> {
         let Shared { shard, config, .. } = &*self.shared;
         // It is forgotten with this, unless there is something in it.
-        let place = Place { pool: Rc::clone(self), origin: self.origin(url.authority), permit: None };
+        let place = Place { pool: Rc::clone(self), origin: self.origin(url.origin), permit: None };
         if let Some(trunk) = place.origin.trunk() {
             return Ok((trunk, true));
         }
@@ -92,7 +94,7 @@ impl Pool {
         if let Some(trunk) = place.origin.trunk() {
             return Ok((trunk, true));
         }
-        let stream = connect(shard, config, url).await?;
+        let stream = connect(self, url, true).await?;
         let (pool, origin) = (Rc::downgrade(self), Rc::downgrade(&place.origin));
         let over = move || {
             if let (Some(pool), Some(origin)) = (pool.upgrade(), origin.upgrade())
@@ -102,7 +104,7 @@ impl Pool {
                 drop(Place { pool, origin, permit: None });
             }
         };
-        let trunk = Trunk::start(&self.shared, stream.into(), over)?;
+        let trunk = Trunk::start(&self.shared, stream, over)?;
         *place.origin.trunk.borrow_mut() = Some(Rc::clone(&trunk));
         Ok((trunk, false))
     }
@@ -213,7 +215,7 @@ impl Drop for Place {
         // The map has one, and this.
         let is_last = Rc::strong_count(&self.origin) == 2;
         if is_last && self.origin.idle.borrow().is_empty() && self.origin.trunk.borrow().is_none() {
-            self.pool.origins.borrow_mut().remove(&self.origin.authority);
+            self.pool.origins.borrow_mut().remove(&self.origin.name);
         }
     }
 }

@@ -128,7 +128,7 @@ impl<'u> Request<'u> {
         if is_h2 {
             return ask_h2(&pool, &url, outline, content).await;
         }
-        let place = pool.place(url.authority).await.ok_or(Error::Busy)?;
+        let place = pool.place(url.origin).await.ok_or(Error::Busy)?;
         let kept = place.take().await;
         let is_kept = kept.is_some();
         let mut connection = match kept {
@@ -166,8 +166,8 @@ async fn ask_h2(pool: &Rc<Pool>, url: &Url<'_>, outline: Outline<'_>, mut conten
 }
 
 async fn open(pool: &Pool, url: &Url<'_>) -> Result<Box<Connection>, Error> {
-    let stream = connect(&pool.shared.shard, &pool.shared.config, url).await?;
-    Ok(Connection::new(&pool.shared, stream.into()))
+    let stream = connect(pool, url, false).await?;
+    Ok(Connection::new(&pool.shared, stream))
 }
 
 /// Header lines without those that were for one connection: the known ones, and what `Connection` names (RFC 9110 section

@@ -10,10 +10,12 @@ use platform::SocketOption;
 use shards::Shard;
 use smallvec::{SmallVec, smallvec};
 
+use super::pool::Pool;
 use super::url::Url;
 use super::{Config, Error, Step};
-use crate::TcpStream;
+use crate::conn::client::Shared;
 use crate::limits::CLIENT_ADDRESSES_MAX;
+use crate::{TcpStream, Transport};
 
 /// What gives the addresses of a name: the system, unless said. It may block: it runs on the runtime's pool of threads.
 #[derive(Clone)]
@@ -43,20 +45,30 @@ impl fmt::Debug for Resolver {
     }
 }
 
-/// Connects to a URL's server. The addresses are tried one after the other, each for its share of the time that is left, so
-/// that one that swallows everything does not hide the others.
-pub(super) async fn connect(shard: &Shard, config: &Config, url: &Url<'_>) -> Result<TcpStream, Error> {
+/// Connects to a URL's server, over TLS if it is of `https`. The addresses are tried one after the other, each for its share of
+/// the time that is left, so that one that swallows everything does not hide the others.
+pub(super) async fn connect(pool: &Pool, url: &Url<'_>, is_h2: bool) -> Result<Transport, Error> {
+    let Shared { shard, config, .. } = &*pool.shared;
     let deadline = shard.clock() + config.connect_time_max;
+    let secured = match url.is_secure {
+        true => Some(pool.trust.expects(shard, config, url, is_h2).await?),
+        false => None,
+    };
     let addresses = addresses(shard, config, url, deadline).await?;
     let mut failure = Error::TimedOut(Step::Connect);
     for (tried, &address) in addresses.iter().enumerate() {
         let time = deadline.saturating_duration_since(shard.clock()) / (addresses.len() - tried) as u32;
-        failure = match shard.timeout(time, TcpStream::connect(shard, address)).await {
-            Ok(Ok(stream)) => {
-                // What is gathered leaves as one; nothing is gained by waiting for more.
-                let _ = stream.set_option(SocketOption::NoDelay(true));
-                return Ok(stream);
+        let opened = async {
+            let stream = Transport::from(TcpStream::connect(shard, address).await?);
+            // What is gathered leaves as one; nothing is gained by waiting for more.
+            let _ = stream.set_option(SocketOption::NoDelay(true));
+            match &secured {
+                None => Ok(stream),
+                Some(expects) => expects.secure(stream).await,
             }
+        };
+        failure = match shard.timeout(time, opened).await {
+            Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => Error::Connect { address, error: Box::new(error) },
             Err(_) => Error::TimedOut(Step::Connect),
         };

@@ -21,8 +21,10 @@ fn urls() {
     check("http://10.0.0.1:1/", Ok(("10.0.0.1:1", "10.0.0.1", 1, "/")));
     check("http://[::1]:81/x", Ok(("[::1]:81", "::1", 81, "/x")));
     check("http://[::1]", Ok(("[::1]", "::1", 80, "/")));
-    check("https://a/", Err("https is not spoken yet"));
-    check("ftp://a/", Err("only http is spoken"));
+    check("https://a/b", Ok(("a", "a", 443, "/b")));
+    check("HTTPS://[::1]:1", Ok(("[::1]:1", "::1", 1, "/")));
+    assert_eq!(Url::parse("https://a:1/b?c").unwrap().origin, "https://a:1");
+    check("ftp://a/", Err("only http and https are spoken"));
     check("/path", Err("does not begin with http://"));
     check("a.example", Err("does not begin with http://"));
     check("http://", Err("no host"));

@@ -5,10 +5,13 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use super::Error;
 
-/// An `http` URL.
+/// An `http` or `https` URL.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Url<'u> {
-    /// Host and port as they are written: what connections are kept by, and the `Host` field.
+    /// Scheme, host and port as they are written: what connections are kept by.
+    pub(super) origin: &'u str,
+    pub(super) is_secure: bool,
+    /// Host and port as they are written: the `Host` field.
     pub(super) authority: &'u str,
     /// Without the brackets of an IPv6 address.
     pub(super) host: &'u str,
@@ -21,12 +24,11 @@ impl<'u> Url<'u> {
     /// What is said of characters is left to the engine, which refuses what it cannot write.
     pub(super) fn parse(text: &'u str) -> Result<Self, Error> {
         let fault = |what| Error::Url { url: text.into(), what };
-        let (scheme, rest) = text.split_once("://").ok_or_else(|| fault("it does not begin with http://"))?;
-        if scheme.eq_ignore_ascii_case("https") {
-            return Err(fault("https is not spoken yet: ask in the clear, or by way of a proxy that speaks it"));
-        }
-        if !scheme.eq_ignore_ascii_case("http") {
-            return Err(fault("only http is spoken"));
+        let (scheme, rest) =
+            text.split_once("://").ok_or_else(|| fault("it does not begin with http:// or https://"))?;
+        let is_secure = scheme.eq_ignore_ascii_case("https");
+        if !is_secure && !scheme.eq_ignore_ascii_case("http") {
+            return Err(fault("only http and https are spoken"));
         }
         // A fragment is not the server's (RFC 9110 section 4.2.5).
         let rest = rest.split_once('#').map_or(rest, |(before, _)| before);
@@ -48,6 +50,7 @@ impl<'u> Url<'u> {
             return Err(fault("it has no host"));
         }
         let port = match port.strip_prefix(':') {
+            None if port.is_empty() && is_secure => 443,
             None if port.is_empty() => 80,
             Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => match digits.parse() {
                 Ok(port @ 1..) => port,
@@ -60,7 +63,8 @@ impl<'u> Url<'u> {
             query if query.starts_with('?') => Cow::Owned(format!("/{query}")),
             path => Cow::Borrowed(path),
         };
-        Ok(Url { authority, host, port, target })
+        let origin = &text[..scheme.len() + "://".len() + authority.len()];
+        Ok(Url { origin, is_secure, authority, host, port, target })
     }
 
     /// The host, if it is an address.

@@ -364,6 +364,8 @@ impl Connection {
             }
             match self.poll_input(cx)? {
                 Poll::Ready(true) => self.waits = Waits::Nothing,
+                // Somebody may have cut off what was to follow.
+                Poll::Ready(false) if self.stream.is_cut() => return Poll::Ready(Err(Error::Truncated)),
                 // It may be how the body ends, which the engine says next.
                 Poll::Ready(false) => self.engine.end_of_input().map_err(|_| Error::Truncated)?,
                 Poll::Pending => ready!(self.poll_alarm(cx, Waits::Body))?,

@@ -1,6 +1,7 @@
 //! A server that speaks TLS, and clients of rustls's own: on a simulated machine under many seeds, where at the end nothing is
 //! left behind; and over real sockets.
 
+mod asking;
 mod endings;
 mod exchanges;
 mod kit;

@@ -1,0 +1,161 @@
+//! Our client, where servers must prove who they are.
+
+use std::io::{Read, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use platform::ListenOptions;
+use rustls::{RootCertStore, ServerConfig, ServerConnection};
+use shards::Shard;
+use shardwise_net::client::{Config, Error, Resolver};
+use shardwise_net::{Client, Fault, Listener};
+
+use crate::kit::{Setup, World, check, pattern};
+
+/// Names lead to this machine, whatever they are.
+fn client(world: &World, change: impl FnOnce(&mut Config)) -> Client {
+    let resolver = Resolver::new(|_, port| Ok(vec![([127, 0, 0, 1], port).into()]));
+    let mut config = Config { resolver, tls: Some(Arc::clone(&world.client)), ..Config::default() };
+    change(&mut config);
+    Client::with(&world.shard, config)
+}
+
+#[test]
+fn a_server_that_proves_itself_is_asked_over_one_connection() {
+    check(Setup::new(), async |world: World| {
+        let client = client(&world, |_| ());
+        for bytes in [0, 1, 5000, 300_000] {
+            let mut response = client.get(format!("https://localhost:8443/bytes/{bytes}")).send().await.unwrap();
+            assert!(response.bytes().await.unwrap() == pattern(bytes));
+            let body = pattern(bytes);
+            let mut response = client.post("https://localhost:8443/echo").body(body.clone()).send().await.unwrap();
+            assert!(response.bytes().await.unwrap() == body);
+        }
+        assert_eq!((client.idle(), world.stats.tls13_full.get()), (1, 1));
+        let mut response = client.get("https://localhost:8443/agreed").send().await.unwrap();
+        let agreed = response.text().await.unwrap();
+        assert_eq!(agreed, "TLSv1_3 new http/1.1 Some(\"localhost\") 0");
+    });
+}
+
+#[test]
+fn sessions_are_taken_up_again() {
+    check(Setup::new(), async |world: World| {
+        let client = client(&world, |_| ());
+        for (round, kind) in ["new", "resumed", "resumed"].into_iter().enumerate() {
+            let request = client.get("https://localhost:8443/agreed").header("connection", "close");
+            let agreed = request.send().await.unwrap().text().await.unwrap();
+            assert_eq!(agreed, format!("TLSv1_3 {kind} http/1.1 Some(\"localhost\") 0"), "round {round}");
+        }
+    });
+}
+
+#[test]
+fn http2_goes_through_tls_too() {
+    check(Setup::new(), async |world: World| {
+        let client = client(&world, |config| config.http2 = true);
+        for _ in 0..3 {
+            let mut response = client.get("https://localhost:8443/agreed").send().await.unwrap();
+            assert_eq!(response.text().await.unwrap(), "TLSv1_3 new h2 Some(\"localhost\") 0");
+        }
+        let body = pattern(200_000);
+        let mut response = client.post("https://localhost:8443/echo").body(body.clone()).send().await.unwrap();
+        assert!(response.bytes().await.unwrap() == body);
+        assert_eq!(world.stats.h2_connections.get(), 1);
+    });
+}
+
+#[test]
+fn http2_must_have_been_agreed_on() {
+    let mut setup = Setup::new();
+    setup.server.alpn_protocols = vec![];
+    check(setup, async |world: World| {
+        let client = client(&world, |config| config.http2 = true);
+        let error = client.get("https://localhost:8443/").send().await.unwrap_err();
+        assert!(matches!(error, Error::Connect { .. }) && error.fault() == Fault::Upstream, "{error}");
+    });
+}
+
+#[test]
+fn who_does_not_prove_to_be_whom_the_url_names_is_not_asked() {
+    check(Setup::new(), async |world: World| {
+        for (url, names) in
+            [("https://elsewhere:8443/", "not valid for name"), ("https://127.0.0.1:8443/", "not valid for name")]
+        {
+            let error = client(&world, |_| ()).get(url).send().await.unwrap_err();
+            assert!(error.to_string().contains(names), "{error}");
+            assert!(error.can_retry() && error.fault() == Fault::Upstream);
+        }
+        let strict = world.changed(|config| {
+            let provider = Arc::clone(config.crypto_provider());
+            let strict = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+            *config = strict.unwrap().with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+        });
+        let error = client(&world, |config| config.tls = Some(strict)).get("https://localhost:8443/").send().await;
+        assert!(error.unwrap_err().to_string().contains("UnknownIssuer"));
+        let error = client(&world, |_| ()).get("https://a_b..c/").send().await.unwrap_err();
+        assert!(matches!(error, Error::Url { .. }), "{error}");
+        assert_eq!(world.stats.requests.get(), 0);
+    });
+}
+
+/// Answers one request by all that there is until the connection ends, and ends it in order or not.
+async fn answer(shard: Shard, config: Arc<ServerConfig>, port: u16, says_so: bool) {
+    let sockets =
+        shard.with_reactor(|reactor| reactor.listen(([127, 0, 0, 1], port).into(), 1, &ListenOptions::default()));
+    let mut listener = Listener::adopt(&shard, sockets.unwrap().remove(0)).unwrap();
+    let mut stream = listener.accept().await.unwrap();
+    let mut tls = ServerConnection::new(config).unwrap();
+    let mut heard = Vec::new();
+    while !heard.ends_with(b"\r\n\r\n") {
+        let mut bytes = Vec::new();
+        tls.write_tls(&mut bytes).unwrap();
+        if !bytes.is_empty() {
+            stream.send(bytes).await.unwrap();
+            continue;
+        }
+        let chunk = stream.recv().await.unwrap().expect("a request");
+        let mut rest = &chunk[..];
+        while !rest.is_empty() {
+            tls.read_tls(&mut rest).unwrap();
+            let count = tls.process_new_packets().unwrap().plaintext_bytes_to_read();
+            let end = heard.len();
+            heard.resize(end + count, 0);
+            tls.reader().read_exact(&mut heard[end..]).unwrap();
+        }
+    }
+    tls.writer().write_all(b"HTTP/1.1 200 OK\r\n\r\nall that there").unwrap();
+    if says_so {
+        tls.writer().write_all(b" is").unwrap();
+        tls.send_close_notify();
+    }
+    let mut bytes = Vec::new();
+    while tls.wants_write() {
+        tls.write_tls(&mut bytes).unwrap();
+    }
+    stream.send(bytes).await.unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    while let Ok(Some(_)) = stream.recv().await {}
+}
+
+#[test]
+fn a_body_that_ends_with_the_connection_must_end_by_the_servers_word() {
+    let setup = Setup::new();
+    let server = Arc::new(setup.server.clone());
+    check(setup, async move |world: World| {
+        for (port, says_so) in [(9001, true), (9002, false)] {
+            let answering = answer(world.shard.clone(), Arc::clone(&server), port, says_so);
+            let answering = world.shard.spawn(answering).unwrap();
+            world.sleep(Duration::from_millis(1)).await;
+            let client = client(&world, |_| ());
+            let mut response = client.get(format!("https://localhost:{port}/")).send().await.unwrap();
+            match (says_so, response.text().await) {
+                (true, Ok(text)) => assert_eq!(text, "all that there is"),
+                (false, Err(Error::Truncated)) => {}
+                (_, read) => panic!("{says_so}: {read:?}"),
+            }
+            drop((response, client));
+            answering.await.unwrap();
+        }
+    });
+}
