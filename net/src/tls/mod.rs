@@ -4,7 +4,7 @@
 //! all get the bytes, and each makes a configuration of its own of them, so that hand-shakes on different shards share no
 //! counter. TLS itself is `rustls`; chance and time come from the shard.
 //!
-//! A connection that is secured goes through a [`Channel`], which is a [session](session::Session) over a stream.
+//! A connection that is secured goes through a channel (`channel.rs`), which is a session (`session.rs`) over a stream.
 
 mod certificates;
 mod channel;
