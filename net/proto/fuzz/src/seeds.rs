@@ -1,5 +1,7 @@
-//! Where exploring starts, and how it goes on without libFuzzer: the conformance tables' bytes, what fuzzing has found, and
-//! a mutator that knows what a message is made of.
+//! Where exploring starts, and how it goes on without libFuzzer: the conformance tables' bytes, conversations, what fuzzing
+//! has found, and a mutator that knows what a message is made of.
+
+use std::path::{Path, PathBuf};
 
 use proto::h2::Role;
 
@@ -22,8 +24,24 @@ pub fn of(name: &str) -> Vec<Vec<u8>> {
         "hpack_decoder" => hpack_blocks(),
         _ => requests.collect(),
     };
+    seeds.extend(kept(name));
     seeds.extend(FOUND.iter().filter(|(known, _)| *known == name).map(|(_, bytes)| bytes.to_vec()));
     seeds
+}
+
+/// What exploring has found and is kept.
+pub fn kept(name: &str) -> Vec<Vec<u8>> {
+    std::fs::read_to_string(kept_path(name)).unwrap_or_default().lines().map(bytes).collect()
+}
+
+/// Where that lies, each input a line in hexadecimal.
+pub fn kept_path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("kept").join(name)
+}
+
+fn bytes(hex: &str) -> Vec<u8> {
+    let digits: Vec<u32> = hex.chars().filter_map(|digit| digit.to_digit(16)).collect();
+    digits.chunks(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect()
 }
 
 /// What a peer of HTTP/2 might send, to owners of several manners.
@@ -51,10 +69,6 @@ fn choices() -> Vec<Vec<u8>> {
 
 /// The RFC's examples, each block behind its length.
 fn hpack_blocks() -> Vec<Vec<u8>> {
-    let bytes = |hex: &str| -> Vec<u8> {
-        let digits: Vec<u32> = hex.chars().filter_map(|digit| digit.to_digit(16)).collect();
-        digits.chunks(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect()
-    };
     let framed = |block: Vec<u8>| [&[block.len() as u8], &block[..]].concat();
     let stories =
         HPACK_STORIES.iter().map(|story| story.iter().flat_map(|hex| framed(bytes(hex))).collect::<Vec<u8>>());
