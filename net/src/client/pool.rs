@@ -20,7 +20,7 @@ use super::resolve::connect;
 use super::trust::Trust;
 use super::url::Url;
 use crate::conn::client::{Connection, Shared};
-use crate::conn::h2::client::Session;
+use crate::conn::h2::client::Trunk;
 
 /// The idle connections of a client.
 pub(super) struct Pool {
@@ -42,7 +42,7 @@ struct Origin {
     /// One for each connection that may be in use.
     permits: Semaphore,
     /// The connection of HTTP/2, which all requests share, and the right to make it.
-    session: RefCell<Option<Rc<Session>>>,
+    trunk: RefCell<Option<Rc<Trunk>>>,
     connecting: Semaphore,
 }
 
@@ -74,39 +74,39 @@ impl Pool {
             return Rc::clone(origin);
         }
         let permits = Semaphore::new(self.shared.config.connections_per_origin_max.max(1));
-        let (idle, session) = Default::default();
+        let (idle, trunk) = Default::default();
         let connecting = Semaphore::new(1);
-        let origin = Rc::new(Origin { name: name.into(), idle, permits, session, connecting });
+        let origin = Rc::new(Origin { name: name.into(), idle, permits, trunk, connecting });
         origins.insert(name.into(), Rc::clone(&origin));
         origin
     }
 
     /// A connection of HTTP/2, made if there is none; and whether it was there.
-    pub(super) async fn session(self: &Rc<Self>, url: &Url<'_>) -> Result<(Rc<Session>, bool), Error> {
+    pub(super) async fn trunk(self: &Rc<Self>, url: &Url<'_>) -> Result<(Rc<Trunk>, bool), Error> {
         let Shared { shard, config, .. } = &*self.shared;
         // It is forgotten with this, unless there is something in it.
         let place = Place { pool: Rc::clone(self), origin: self.origin(url.origin), permit: None };
-        if let Some(session) = place.origin.session() {
-            return Ok((session, true));
+        if let Some(trunk) = place.origin.trunk() {
+            return Ok((trunk, true));
         }
         let turn = shard.timeout(config.connect_time_max, place.origin.connecting.acquire(1)).await;
         let _turn = turn.map_err(|_| Error::Busy)?;
-        if let Some(session) = place.origin.session() {
-            return Ok((session, true));
+        if let Some(trunk) = place.origin.trunk() {
+            return Ok((trunk, true));
         }
         let stream = connect(self, url, true).await?;
         let (pool, origin) = (Rc::downgrade(self), Rc::downgrade(&place.origin));
         let over = move || {
             if let (Some(pool), Some(origin)) = (pool.upgrade(), origin.upgrade())
-                && origin.session().is_none()
+                && origin.trunk().is_none()
             {
-                drop(origin.session.take());
+                drop(origin.trunk.take());
                 drop(Place { pool, origin, permit: None });
             }
         };
-        let session = Session::start(&self.shared, stream, over)?;
-        *place.origin.session.borrow_mut() = Some(Rc::clone(&session));
-        Ok((session, false))
+        let trunk = Trunk::start(&self.shared, stream, over)?;
+        *place.origin.trunk.borrow_mut() = Some(Rc::clone(&trunk));
+        Ok((trunk, false))
     }
 
     pub(super) fn idle(&self) -> usize {
@@ -121,7 +121,7 @@ impl Pool {
             let late = idle.partition_point(|(until, _)| *until <= now);
             expired.extend(idle.drain(..late));
             next = idle.first().map(|(until, _)| *until).into_iter().chain(next).min();
-            !idle.is_empty() || origin.session.borrow().is_some() || Rc::strong_count(origin) > 1
+            !idle.is_empty() || origin.trunk.borrow().is_some() || Rc::strong_count(origin) > 1
         });
         self.idle.set(self.idle.get() - expired.len());
         next
@@ -163,8 +163,8 @@ async fn sweep(shard: Shard, pool: Weak<Pool>) {
 
 impl Origin {
     /// The connection of HTTP/2, if further requests may go over it.
-    fn session(&self) -> Option<Rc<Session>> {
-        self.session.borrow().clone().filter(|session| session.is_usable())
+    fn trunk(&self) -> Option<Rc<Trunk>> {
+        self.trunk.borrow().clone().filter(|trunk| trunk.is_usable())
     }
 }
 
@@ -214,7 +214,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         // The map has one, and this.
         let is_last = Rc::strong_count(&self.origin) == 2;
-        if is_last && self.origin.idle.borrow().is_empty() && self.origin.session.borrow().is_none() {
+        if is_last && self.origin.idle.borrow().is_empty() && self.origin.trunk.borrow().is_none() {
             self.pool.origins.borrow_mut().remove(&self.origin.name);
         }
     }

@@ -124,14 +124,7 @@ impl<'u> Request<'u> {
         }
         let url = Url::parse(&url)?;
         let host = headers.get(&HOST).map_or(url.authority.as_bytes(), HeaderValue::as_bytes);
-        let outline = Outline {
-            method: &method,
-            target: url.target.as_bytes(),
-            host,
-            headers: &headers,
-            expects,
-            is_secure: url.is_secure,
-        };
+        let outline = Outline { method: &method, target: url.target.as_bytes(), host, headers: &headers, expects };
         if is_h2 {
             return ask_h2(&pool, &url, outline, content).await;
         }
@@ -159,9 +152,9 @@ impl<'u> Request<'u> {
 async fn ask_h2(pool: &Rc<Pool>, url: &Url<'_>, outline: Outline<'_>, mut content: Content) -> Result<Response, Error> {
     let mut is_first = true;
     for _ in 0..CLIENT_TURNS_MAX {
-        let (session, is_kept) = pool.session(url).await?;
+        let (trunk, is_kept) = pool.trunk(url).await?;
         // A connection that ends while others are before us is none that we have asked.
-        let Some((mut exchange, is_at_hand)) = session.begin(outline, &mut content).await? else { continue };
+        let Some((mut exchange, is_at_hand)) = trunk.begin(outline, &mut content).await? else { continue };
         match poll_fn(|cx| exchange.poll_head(cx)).await {
             Err(Error::Unprocessed) if is_first && is_at_hand => {}
             Err(Error::Closed) if is_first && is_at_hand && is_kept && outline.method.is_idempotent() => {}

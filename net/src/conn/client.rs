@@ -104,8 +104,6 @@ pub(crate) struct Outline<'a> {
     pub(crate) headers: &'a Headers,
     /// The body waits to be asked for.
     pub(crate) expects: bool,
-    /// It is of `https`.
-    pub(crate) is_secure: bool,
 }
 
 impl Shared {

@@ -17,6 +17,7 @@ mod tunnel;
 
 use std::future::{Future, poll_fn};
 use std::net::Shutdown;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Instant;
@@ -35,6 +36,7 @@ pub(crate) use self::tunnel::Tube;
 use super::input::{Input, Unfilled};
 use super::patience::{Patience, Patient, Side, Waits, Whose};
 use super::{Counted, Exhausted, unavailable};
+use crate::limits::BULK_BODY_BYTES_MIN;
 use crate::{Body, Content, Head, Reply, Request, Response, Service, Trailers, Transport};
 
 /// A connection that the loop of HTTP/1.1 has seen to be one of HTTP/2.
@@ -143,7 +145,9 @@ impl<S: Service + 'static> Connection<S> {
         self.gather()?;
         loop {
             self.see_drain();
-            self.advance()?;
+            self.advance(cx)?;
+            let group = self.shared.state.borrow().group();
+            self.stream.draw_from(group);
             if self.is_receiving()
                 && let Poll::Ready(received) = self.poll_input(cx)?
             {
@@ -236,7 +240,7 @@ impl<S: Service + 'static> Connection<S> {
     }
 
     /// Takes what is in hand as far as it goes, and answers on the spot what can be.
-    fn advance(&mut self) -> Result<(), End> {
+    fn advance(&mut self, cx: &mut TaskContext<'_>) -> Result<(), End> {
         let shared = Rc::clone(&self.shared);
         let context = &shared.context;
         while !self.input.is_empty() {
@@ -273,7 +277,7 @@ impl<S: Service + 'static> Connection<S> {
                     drop(state);
                     let block = self.head(block);
                     self.input.skip(step.consumed);
-                    self.begin(key, &head, block)?;
+                    self.begin(cx, key, &head, block)?;
                 }
                 Event::HeadTooLarge { key } => {
                     drop(state);
@@ -283,6 +287,9 @@ impl<S: Service + 'static> Connection<S> {
                 }
                 Event::Data { key, range, end } => {
                     let incoming = state.feeds(key, range.len(), &context.config.h2);
+                    if end {
+                        state.body_ended(key);
+                    }
                     drop(state);
                     self.input.skip(range.start);
                     feed(&mut self.input, incoming.as_deref(), range.len(), context.supplies.pool())?;
@@ -296,6 +303,7 @@ impl<S: Service + 'static> Connection<S> {
                 }
                 Event::Trailers { key } => {
                     let incoming = state.feeds(key, 0, &context.config.h2);
+                    state.body_ended(key);
                     drop(state);
                     self.input.skip(step.consumed);
                     if let Some(incoming) = incoming {
@@ -308,6 +316,7 @@ impl<S: Service + 'static> Connection<S> {
                     context.stats.h2_resets.add(1);
                     tracing::debug!(stream = key.id(), %code, "a stream was reset");
                     state.end(key, CLIENT_LEFT);
+                    state.body_ended(key);
                     drop(state);
                     self.input.skip(step.consumed);
                 }
@@ -331,7 +340,7 @@ impl<S: Service + 'static> Connection<S> {
     }
 
     /// Lets the service answer a request.
-    fn begin(&mut self, key: Key, said: &h2::Head, head: Head) -> Result<(), End> {
+    fn begin(&mut self, cx: &mut TaskContext<'_>, key: Key, said: &h2::Head, head: Head) -> Result<(), End> {
         let shared = Rc::clone(&self.shared);
         let context = &shared.context;
         context.stats.requests.add(1);
@@ -371,7 +380,16 @@ impl<S: Service + 'static> Connection<S> {
         if request.known(Known::TraceParent).is_some() {
             self.trace(&request);
         }
-        let reply = context.service.call(request);
+        let mut reply = context.service.call(request);
+        // Most handlers have answered when they are polled once, and need no task. Who reads a body has one.
+        if said.end
+            && tunnel.is_none()
+            && shared.has_room()
+            && let Reply::Later(future) = &mut reply
+            && let Poll::Ready(response) = Pin::new(future).poll(cx)
+        {
+            reply = Reply::Ready(response);
+        }
         let scope = entered.leave();
         let stage = match reply {
             Reply::Ready(response)
@@ -389,7 +407,8 @@ impl<S: Service + 'static> Connection<S> {
             Reply::Ready(response) => Stage::Response(response),
             Reply::Later(future) => Stage::Handler(future),
         };
-        let slot = Slot::new(key, incoming, said.expect_continue);
+        let mut slot = Slot::new(key, incoming, said.expect_continue);
+        slot.is_bulky = !said.end && said.length.is_some_and(|bytes| bytes >= BULK_BODY_BYTES_MIN);
         let mut exchange = Exchange::new(Rc::clone(&shared), key, stage, demand, scope);
         exchange.tunnel = tunnel;
         self.go_on(slot, exchange);

@@ -1,4 +1,4 @@
-//! What is asked of the engines of HTTP/1.1 and HTTP/2, and of what comes before them, for any input: no panic, one verdict
+//! What is asked of the engines of HTTP/1.1, HTTP/2 and WebSocket, and of what comes before them, for any input: no panic, one verdict
 //! whatever the cuts, and agreement with peers that others wrote.
 //!
 //! The one idea: a target is a plain function of bytes that panics when something is wrong. `cargo test` here replays what
@@ -14,6 +14,7 @@
 //!   says: requests, bodies, trailers, resets, settings, windows, pings. What one has sent the other has received.
 //!   [`h2_bytes_vs_h2`]: what a client sends, mutated, before both servers.
 //! - [`hpack_decoder`], [`hpack_round_trip`]: field compression, beside a decoder written as the RFC is.
+//! - [`ws`]: WebSocket's engine in both roles, with and without compression, however its input was cut.
 //! - [`proxy`]: the header that a proxy sends first, beside a writer of such headers.
 
 mod chunked;
@@ -28,6 +29,7 @@ mod replay;
 mod script;
 pub mod seeds;
 mod server;
+mod ws;
 
 // The conformance tables have one copy, with the tests of the showcase; their bytes are where exploring starts.
 #[path = "../../../../examples/tests/conformance/accepted.rs"]
@@ -49,12 +51,13 @@ pub use peer::h1_server_vs_hyper;
 pub use proxy::proxy;
 pub use replay::replay;
 pub use server::h1_server;
+pub use ws::ws;
 
 /// A target.
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 14] = [
+pub const TARGETS: [(&str, Target); 15] = [
     ("h1_server", h1_server),
     ("h1_client", h1_client),
     ("h1_chunked", h1_chunked),
@@ -68,6 +71,7 @@ pub const TARGETS: [(&str, Target); 14] = [
     ("h2_bytes_vs_h2", h2_bytes_vs_h2),
     ("hpack_decoder", hpack_decoder),
     ("hpack_round_trip", hpack_round_trip),
+    ("ws", ws),
     ("proxy", proxy),
 ];
 

@@ -1,5 +1,7 @@
-//! Where exploring starts, and how it goes on without libFuzzer: the conformance tables' bytes, what fuzzing has found, and
-//! a mutator that knows what a message is made of.
+//! Where exploring starts, and how it goes on without libFuzzer: the conformance tables' bytes, conversations, what fuzzing
+//! has found, and a mutator that knows what a message is made of.
+
+use std::path::{Path, PathBuf};
 
 use proto::h2::Role;
 
@@ -15,6 +17,7 @@ pub fn of(name: &str) -> Vec<Vec<u8>> {
         "h1_client" => RESPONSES.iter().flat_map(|response| (0..4).map(|asked| asked_for(asked, response))).collect(),
         "h1_chunked" => requests.filter_map(|bytes| bytes.strip_prefix(CHUNKED).map(<[u8]>::to_vec)).collect(),
         "proxy" => proxy_headers(),
+        "ws" => ws_frames(),
         "h2_server" => h2_bytes(Role::Server),
         "h2_client" => h2_bytes(Role::Client),
         "h2_frames" | "h2_server_vs_h2" | "h2_client_vs_h2" | "hpack_round_trip" => choices(),
@@ -22,9 +25,47 @@ pub fn of(name: &str) -> Vec<Vec<u8>> {
         "hpack_decoder" => hpack_blocks(),
         _ => requests.collect(),
     };
+    seeds.extend(kept(name));
     seeds.extend(FOUND.iter().filter(|(known, _)| *known == name).map(|(_, bytes)| bytes.to_vec()));
     seeds
 }
+
+/// What exploring has found and is kept.
+pub fn kept(name: &str) -> Vec<Vec<u8>> {
+    std::fs::read_to_string(kept_path(name)).unwrap_or_default().lines().map(bytes).collect()
+}
+
+/// Where that lies, each input a line in hexadecimal.
+pub fn kept_path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("kept").join(name)
+}
+
+fn bytes(hex: &str) -> Vec<u8> {
+    let digits: Vec<u32> = hex.chars().filter_map(|digit| digit.to_digit(16)).collect();
+    digits.chunks(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect()
+}
+
+/// Frames for an engine of each kind: to a server they are masked by nothing.
+fn ws_frames() -> Vec<Vec<u8>> {
+    let frame = |is_masked: bool, &(first, payload): &(u8, &[u8])| {
+        let mask: &[u8] = if is_masked { &[0; 4] } else { &[] };
+        [&[first, payload.len() as u8 | if is_masked { 0x80 } else { 0 }], mask, payload].concat()
+    };
+    let said = |manner: u8, frames: &[(u8, &[u8])]| {
+        let frames = frames.iter().flat_map(|each| frame(manner & 1 == 0, each));
+        [manner].into_iter().chain(frames).collect()
+    };
+    (0..16).flat_map(|manner| WS_FRAMES.map(|frames| said(manner, frames))).collect()
+}
+
+const WS_FRAMES: [&[(u8, &[u8])]; 5] = [
+    &[(0x81, b"hello"), (0x82, b"\0\xff"), (0x89, b"ping"), (0x8a, b"")],
+    &[(0x01, b"caf\xc3"), (0x89, b""), (0x80, b"\xa9"), (0x88, b"\x03\xe8bye")],
+    // Compressed, and once more by what went before (RFC 7692 section 7.2.3).
+    &[(0xc1, b"\xf2\x48\xcd\xc9\xc9\x07\0"), (0xc1, b"\xf2\0\x11\0\0")],
+    &[(0x41, b"\xf2\x48\xcd"), (0x80, b"\xc9\xc9\x07\0"), (0x88, b"")],
+    &[(0x81, b"\xed\xa0\x80"), (0x88, b"\x03\xee"), (0x83, b"")],
+];
 
 /// What a peer of HTTP/2 might send, to owners of several manners.
 fn h2_bytes(role: Role) -> Vec<Vec<u8>> {
@@ -51,10 +92,6 @@ fn choices() -> Vec<Vec<u8>> {
 
 /// The RFC's examples, each block behind its length.
 fn hpack_blocks() -> Vec<Vec<u8>> {
-    let bytes = |hex: &str| -> Vec<u8> {
-        let digits: Vec<u32> = hex.chars().filter_map(|digit| digit.to_digit(16)).collect();
-        digits.chunks(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect()
-    };
     let framed = |block: Vec<u8>| [&[block.len() as u8], &block[..]].concat();
     let stories =
         HPACK_STORIES.iter().map(|story| story.iter().flat_map(|hex| framed(bytes(hex))).collect::<Vec<u8>>());

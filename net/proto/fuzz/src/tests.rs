@@ -103,6 +103,11 @@ fn hpack_round_trip() {
 }
 
 #[test]
+fn ws() {
+    check("ws");
+}
+
+#[test]
 fn proxy() {
     check("proxy");
 }

@@ -29,7 +29,7 @@ use crate::limits::{COPY_BODY_BYTES_MAX, GATHER_BYTES_MAX};
 use crate::{Body, BodyError, Content, Head, Trailers, Transport};
 
 /// A connection, as requests see it. It is closed when nobody has it any more.
-pub(crate) struct Session {
+pub(crate) struct Trunk {
     shared: Rc<Shared>,
     streams: RefCell<Streams>,
     /// Requests that wait for a stream, in their order.
@@ -38,6 +38,7 @@ pub(crate) struct Session {
     /// The server takes no further request, or is not to be asked for one.
     is_leaving: Cell<bool>,
     failure: Cell<Option<Failure>>,
+    is_secure: bool,
     /// When the server was last heard.
     heard: Cell<Instant>,
     /// Its task's.
@@ -58,7 +59,7 @@ enum Failure {
 
 /// One exchange. Dropping it ends its stream.
 pub(crate) struct Exchange {
-    session: Rc<Session>,
+    trunk: Rc<Trunk>,
     key: Key,
     alarm: Alarm,
     waits: Waits,
@@ -73,11 +74,11 @@ pub(crate) struct Exchange {
 
 /// A place in the queue of a connection.
 struct Turn<'s> {
-    session: &'s Session,
+    trunk: &'s Trunk,
     ticket: Option<u64>,
 }
 
-impl Session {
+impl Trunk {
     /// Speaks over a new connection. `over` is called when that has ended.
     ///
     /// Errors: the shard has as many tasks or scopes as it admits.
@@ -88,18 +89,19 @@ impl Session {
     ) -> Result<Rc<Self>, Error> {
         let shard = &shared.shard;
         let scope = shard.scope().child("client").map_err(|_| Error::Full)?;
-        let session = Rc::new(Session {
+        let trunk = Rc::new(Trunk {
             shared: Rc::clone(shared),
             streams: RefCell::new(Streams::new(Engine::new(Role::Client, &shared.config.h2))),
             queue: RefCell::default(),
             tickets: Cell::new(0),
             is_leaving: Cell::new(false),
             failure: Cell::new(None),
+            is_secure: stream.is_secure(),
             heard: Cell::new(shard.now()),
             scope: RefCell::new(None),
         });
         let driver = Driver {
-            session: Rc::downgrade(&session),
+            trunk: Rc::downgrade(&trunk),
             shared: Rc::clone(shared),
             stream,
             input: Input::default(),
@@ -113,8 +115,8 @@ impl Session {
             over();
         };
         scope.spawn(work).map_err(|_| Error::Full)?.detach();
-        *session.scope.borrow_mut() = Some(scope);
-        Ok(session)
+        *trunk.scope.borrow_mut() = Some(scope);
+        Ok(trunk)
     }
 
     /// Whether further requests may go over it.
@@ -138,7 +140,7 @@ impl Session {
         content: &mut Content,
     ) -> Result<Option<(Exchange, bool)>, Error> {
         let Shared { shard, config, .. } = &*self.shared;
-        let mut turn = Turn { session: self, ticket: None };
+        let mut turn = Turn { trunk: self, ticket: None };
         let turned = shard.timeout(config.connect_time_max, poll_fn(|cx| turn.poll(cx))).await;
         let has_come = turned.map_err(|_| Error::Busy)?;
         drop(turn);
@@ -151,6 +153,14 @@ impl Session {
             content => content.length().map_or(BodyLength::Unknown, BodyLength::Known),
         };
         let waits = outline.expects && !matches!(length, BodyLength::None | BodyLength::Known(0));
+        let copy = match &*content {
+            Content::Full(buf) if !waits && !buf.is_empty() && buf.len() <= COPY_BODY_BYTES_MAX => {
+                let mut copy = self.shared.supplies.pool().lease(buf.len()).ok_or(Error::Exhausted)?;
+                copy.put(buf);
+                Some(Buf::Chunk(copy.freeze()))
+            }
+            _ => None,
+        };
         let streams = &mut *self.streams.borrow_mut();
         // Nothing goes before the preface.
         streams.gather(self.means())?;
@@ -158,7 +168,7 @@ impl Session {
         let (incoming, body) = self.shared.supplies.body(None);
         streams.open(Slot::new(key, Some(incoming), waits));
         let mut exchange = Exchange {
-            session: Rc::clone(self),
+            trunk: Rc::clone(self),
             key,
             alarm: self.shared.shard.alarm(self.shared.shard.now()),
             waits: Waits::Nothing,
@@ -170,14 +180,11 @@ impl Session {
             has_answer: false,
         };
         streams.wake();
-        match content {
+        // From here nothing fails, which would end the exchange while its streams are borrowed.
+        match copy {
             _ if !streams.engine.can_send(key) => {}
-            Content::Full(buf) if !waits && buf.len() <= COPY_BODY_BYTES_MAX => {
-                let mut copy = self.shared.supplies.pool().lease(buf.len()).ok_or(Error::Exhausted)?;
-                copy.put(buf);
-                streams.offer(key, Buf::Chunk(copy.freeze()), true);
-            }
-            content => {
+            Some(copy) => streams.offer(key, copy, true),
+            None => {
                 exchange.content = std::mem::take(content);
                 exchange.upload = if waits { Upload::Waits } else { Upload::Goes };
                 return Ok((exchange, false));
@@ -194,8 +201,8 @@ impl Session {
         length: BodyLength,
     ) -> Result<Key, Error> {
         let asks = HeaderValue::from_static("100-continue");
-        let Outline { method, target, host, headers, is_secure, .. } = *outline;
-        let pseudo = Pseudo { method, is_secure, authority: host, path: target, protocol: None };
+        let Outline { method, target, host, headers, .. } = *outline;
+        let pseudo = Pseudo { method, is_secure: self.is_secure, authority: host, path: target, protocol: None };
         let lines = headers.iter().chain(waits.then_some((&EXPECT, &asks)));
         let lines = lines.map(|(name, value)| Checked(name, value));
         let written = streams.write(self.means(), HEAD_BYTES_USUAL, |engine, room| {
@@ -240,14 +247,14 @@ impl Session {
 impl Turn<'_> {
     /// Ready when a stream may be opened, and nobody has waited for that longer; with false when none may any more.
     fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<bool> {
-        let Session { streams, queue, tickets, shared, .. } = self.session;
-        if !self.session.is_usable() {
+        let Trunk { streams, queue, tickets, shared, .. } = self.trunk;
+        if !self.trunk.is_usable() {
             return Poll::Ready(false);
         }
         let streams = streams.borrow();
         let mut queue = queue.borrow_mut();
         let is_next = queue.first_key_value().is_none_or(|(first, _)| Some(*first) == self.ticket);
-        if is_next && streams.engine.can_open(&shared.config.h2) && !streams.is_full(self.session.means()) {
+        if is_next && streams.engine.can_open(&shared.config.h2) && !streams.is_full(self.trunk.means()) {
             return Poll::Ready(true);
         }
         let ticket = *self.ticket.get_or_insert_with(|| tickets.replace(tickets.get() + 1));
@@ -259,9 +266,9 @@ impl Turn<'_> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
-            self.session.queue.borrow_mut().remove(&ticket);
+            self.trunk.queue.borrow_mut().remove(&ticket);
         }
-        self.session.call_next();
+        self.trunk.call_next();
     }
 }
 
@@ -270,9 +277,9 @@ impl Exchange {
 
     /// Has written what there is to send, as far as it goes without waiting. An error is the body's maker's.
     fn send(&mut self, cx: &mut TaskContext<'_>) -> Result<(), Error> {
-        let session = Rc::clone(&self.session);
+        let trunk = Rc::clone(&self.trunk);
         {
-            let streams = &mut *session.streams.borrow_mut();
+            let streams = &mut *trunk.streams.borrow_mut();
             streams.watch(self.key, cx.waker());
             let Some(slot) = streams.slot(self.key) else { return Ok(()) };
             if std::mem::take(&mut slot.sent) > 0 {
@@ -284,18 +291,18 @@ impl Exchange {
         }
         // No borrow is held while the maker works, or is dropped: it may itself be a response that came by this connection.
         while self.upload == Upload::Goes {
-            if !session.takes_more(self.key) {
+            if !trunk.takes_more(self.key) {
                 // Its answer counts all the same.
                 self.end_upload();
                 break;
             }
-            if session.streams.borrow_mut().has_piece(self.key) {
+            if trunk.streams.borrow_mut().has_piece(self.key) {
                 break;
             }
             if let Content::Full(buf) = &mut self.content {
                 let buf = std::mem::take(buf);
                 self.end_upload();
-                session.streams.borrow_mut().offer(self.key, buf, true);
+                trunk.streams.borrow_mut().offer(self.key, buf, true);
                 break;
             }
             match self.content.poll_buf(cx) {
@@ -305,17 +312,17 @@ impl Exchange {
                         let rest = left.checked_sub(buf.len() as u64);
                         *left = rest.ok_or(Error::Request(WriteError::BodyTooLong))?;
                     }
-                    session.streams.borrow_mut().offer(self.key, buf, false);
+                    trunk.streams.borrow_mut().offer(self.key, buf, false);
                 }
                 Poll::Ready(Some(Err(error))) => return Err(Error::Body(error)),
                 Poll::Ready(None) if self.left.is_some_and(|left| left > 0) => {
                     return Err(Error::Request(WriteError::BodyTooShort));
                 }
-                Poll::Ready(None) if session.streams.borrow_mut().has_room_for(self.key, session.means()) => {
+                Poll::Ready(None) if trunk.streams.borrow_mut().has_room_for(self.key, trunk.means()) => {
                     let trailers = self.content.trailers();
                     self.end_upload();
-                    let streams = &mut *session.streams.borrow_mut();
-                    streams.write_end(session.means(), self.key, &trailers)?;
+                    let streams = &mut *trunk.streams.borrow_mut();
+                    streams.write_end(trunk.means(), self.key, &trailers)?;
                     streams.wake();
                 }
                 Poll::Ready(None) => break,
@@ -342,7 +349,7 @@ impl Exchange {
     pub(crate) fn poll_head(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<Head, Error>> {
         loop {
             self.send(cx)?;
-            let response = self.session.streams.borrow_mut().slot(self.key).and_then(|slot| slot.response.take());
+            let response = self.trunk.streams.borrow_mut().slot(self.key).and_then(|slot| slot.response.take());
             if let Some((head, length)) = response {
                 (self.length, self.has_answer, self.waits) = (length, true, Waits::Nothing);
                 if self.upload == Upload::Waits {
@@ -366,8 +373,8 @@ impl Exchange {
                 Poll::Ready(Ok(None)) => return Poll::Ready(Ok(None)),
                 Poll::Ready(Ok(Some(chunk))) => {
                     self.waits = Waits::Nothing;
-                    let limits = &self.session.shared.config.h2;
-                    self.session.streams.borrow_mut().consume(self.key, chunk.len(), limits);
+                    let limits = &self.trunk.shared.config.h2;
+                    self.trunk.streams.borrow_mut().consume(self.key, chunk.len(), limits);
                     return Poll::Ready(Ok(Some(chunk)));
                 }
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(self.failure().unwrap_or(Error::Truncated))),
@@ -386,7 +393,7 @@ impl Exchange {
     }
 
     pub(crate) fn body_bytes_max(&self) -> u64 {
-        self.session.shared.config.body_bytes_max
+        self.trunk.shared.config.body_bytes_max
     }
 
     /// What stood behind the body that has ended.
@@ -396,9 +403,9 @@ impl Exchange {
 
     /// Why nothing more comes of it, if something is missing.
     fn failure(&self) -> Option<Error> {
-        let mut streams = self.session.streams.borrow_mut();
+        let mut streams = self.trunk.streams.borrow_mut();
         streams.ended(self.key)?;
-        match (streams.slot(self.key)?.code, self.session.failure.get()) {
+        match (streams.slot(self.key)?.code, self.trunk.failure.get()) {
             (Some(Code::REFUSED_STREAM), _) => Some(Error::Unprocessed),
             (Some(code), _) => Some(Error::Reset(code)),
             (None, Some(Failure::Broken(error))) => Some(Error::Broken(error)),
@@ -412,12 +419,12 @@ impl Exchange {
     /// Ready when what is waited for has taken too long: as over HTTP/1.1.
     fn poll_alarm(&mut self, cx: &mut TaskContext<'_>, reads: Waits) -> Poll<Result<(), Error>> {
         let waits = match self.upload {
-            _ if self.session.streams.borrow_mut().has_piece(self.key) => Waits::Write,
+            _ if self.trunk.streams.borrow_mut().has_piece(self.key) => Waits::Write,
             Upload::Goes => Waits::Nothing,
             Upload::Waits => Waits::Continue,
             Upload::Done => reads,
         };
-        let Shared { shard, config, .. } = &*self.session.shared;
+        let Shared { shard, config, .. } = &*self.trunk.shared;
         let Some((time, step)) = waits.limit(config) else {
             self.waits = waits;
             return Poll::Pending;
@@ -431,9 +438,9 @@ impl Exchange {
             self.go_on();
             return Poll::Ready(Ok(()));
         }
-        if shard.now() >= self.session.heard.get() + time / 2 {
+        if shard.now() >= self.trunk.heard.get() + time / 2 {
             // Nothing at all has come for a while: others are not to wait for the same.
-            self.session.leave();
+            self.trunk.leave();
         }
         Poll::Ready(Err(Error::TimedOut(step)))
     }
@@ -441,12 +448,12 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        let Shared { supplies, config, .. } = &*self.session.shared;
+        let Shared { supplies, config, .. } = &*self.trunk.shared;
         self.body = Body::empty();
-        let streams = &mut *self.session.streams.borrow_mut();
+        let streams = &mut *self.trunk.streams.borrow_mut();
         supplies.reclaim_body(streams.slot(self.key).and_then(|slot| slot.incoming.take()));
         streams.release(self.key, &config.h2);
-        self.session.call_next();
+        self.trunk.call_next();
     }
 }
 
@@ -454,7 +461,7 @@ impl Drop for Exchange {
 
 /// What receives and sends.
 struct Driver {
-    session: Weak<Session>,
+    trunk: Weak<Trunk>,
     shared: Rc<Shared>,
     stream: Transport,
     input: Input,
@@ -481,27 +488,27 @@ impl Driver {
 
     /// Ready when the connection has ended.
     fn poll(&mut self, cx: &mut TaskContext<'_>, drains: bool) -> Poll<()> {
-        let Some(session) = self.session.upgrade() else { return Poll::Ready(()) };
-        session.streams.borrow_mut().attend(cx.waker());
-        match self.poll_session(cx, &session, drains) {
+        let Some(trunk) = self.trunk.upgrade() else { return Poll::Ready(()) };
+        trunk.streams.borrow_mut().attend(cx.waker());
+        match self.poll_trunk(cx, &trunk, drains) {
             Ok(polled) => polled,
             Err(failure) => {
-                session.fail(failure);
+                trunk.fail(failure);
                 Poll::Ready(())
             }
         }
     }
 
-    fn poll_session(&mut self, cx: &mut TaskContext<'_>, session: &Session, drains: bool) -> Result<Poll<()>, Failure> {
+    fn poll_trunk(&mut self, cx: &mut TaskContext<'_>, trunk: &Trunk, drains: bool) -> Result<Poll<()>, Failure> {
         loop {
-            self.advance(session)?;
-            if drains && session.is_idle() {
-                session.streams.borrow_mut().engine.finish();
+            self.advance(trunk)?;
+            if drains && trunk.is_idle() {
+                trunk.streams.borrow_mut().engine.finish();
             }
-            if !session.streams.borrow().engine.is_closed() {
+            if !trunk.streams.borrow().engine.is_closed() {
                 match self.input.poll_fill(cx, &mut self.stream, self.shared.supplies.pool()) {
                     Poll::Ready(Ok(Some(_))) => {
-                        session.heard.set(self.shared.shard.now());
+                        trunk.heard.set(self.shared.shard.now());
                         continue;
                     }
                     Poll::Ready(Ok(None) | Err(Unfilled::Broken)) => return Err(Failure::Closed),
@@ -509,12 +516,12 @@ impl Driver {
                     Poll::Pending => {}
                 }
             }
-            let gathered = session.streams.borrow_mut().gather(session.means());
+            let gathered = trunk.streams.borrow_mut().gather(trunk.means());
             gathered.map_err(|_| Failure::Exhausted)?;
-            if self.poll_send(cx, session)? {
+            if self.poll_send(cx, trunk)? {
                 continue;
             }
-            if !self.stream.is_sending() && session.streams.borrow().is_over() {
+            if !self.stream.is_sending() && trunk.streams.borrow().is_over() {
                 return Ok(Poll::Ready(()));
             }
             self.input.settle(self.shared.supplies.pool());
@@ -524,8 +531,8 @@ impl Driver {
                 self.shared.spares.put(table);
             }
             let waits = match () {
-                () if session.streams.borrow().awaits_send() && self.stream.is_sending() => Waits::Write,
-                () if session.is_idle() => Waits::Idle,
+                () if trunk.streams.borrow().awaits_send() && self.stream.is_sending() => Waits::Write,
+                () if trunk.is_idle() => Waits::Idle,
                 () => Waits::Nothing,
             };
             let limit = waits.limit(&self.shared.config);
@@ -539,16 +546,16 @@ impl Driver {
             if waits == Waits::Write {
                 return Err(Failure::TimedOut);
             }
-            session.streams.borrow_mut().engine.finish();
+            trunk.streams.borrow_mut().engine.finish();
             self.waits = Waits::Nothing;
         }
     }
 
     /// Sends what is gathered, one send at a time. True if it has begun one: then there is room for more.
-    fn poll_send(&mut self, cx: &mut TaskContext<'_>, session: &Session) -> Result<bool, Failure> {
+    fn poll_send(&mut self, cx: &mut TaskContext<'_>, trunk: &Trunk) -> Result<bool, Failure> {
         while self.stream.is_sending() {
             // Nobody need hear that it has left, unless something waits for that.
-            if !session.streams.borrow().awaits_send() && !self.stream.hush(cx.waker()) {
+            if !trunk.streams.borrow().awaits_send() && !self.stream.hush(cx.waker()) {
                 return Ok(false);
             }
             let Poll::Ready(sent) = self.stream.poll_sent(cx) else { return Ok(false) };
@@ -557,20 +564,20 @@ impl Driver {
                 self.waits = Waits::Nothing;
             }
         }
-        let outgoing = session.streams.borrow_mut().take_outbox(session.means());
+        let outgoing = trunk.streams.borrow_mut().take_outbox(trunk.means());
         let Some(outgoing) = outgoing else { return Ok(false) };
         self.stream.start_send(outgoing).map_err(|_| Failure::Closed)?;
-        session.call_next();
+        trunk.call_next();
         Ok(true)
     }
 
     /// Takes what is in hand as far as it goes.
-    fn advance(&mut self, session: &Session) -> Result<(), Failure> {
+    fn advance(&mut self, trunk: &Trunk) -> Result<(), Failure> {
         let shared = Rc::clone(&self.shared);
         let (limits, pool) = (&shared.config.h2, shared.supplies.pool());
         while !self.input.is_empty() {
             let table = self.table.get_or_insert_with(|| shared.spares.take());
-            let streams = &mut *session.streams.borrow_mut();
+            let streams = &mut *trunk.streams.borrow_mut();
             let mut lent = shared.scratch.borrow_mut();
             let scratch = lent.get_or_insert_with(|| Box::new(h2::Scratch::new(limits)));
             let now = shared.shard.now().saturating_duration_since(self.since);
@@ -579,9 +586,9 @@ impl Driver {
                 Err(error) => {
                     tracing::debug!(code = %error.code, "a server broke the rules of HTTP/2: {error}");
                     self.input = Input::default();
-                    session.failure.set(Some(Failure::Broken(error)));
+                    trunk.failure.set(Some(Failure::Broken(error)));
                     streams.end_all("its connection has failed");
-                    session.leave();
+                    trunk.leave();
                     return Ok(());
                 }
             };
@@ -653,21 +660,21 @@ impl Driver {
                     tracing::debug!(last, %code, "a server takes no more requests");
                     self.input.skip(step.consumed);
                     streams.refuse_above(last);
-                    session.leave();
+                    trunk.leave();
                 }
                 // Only of requests.
                 Event::HeadTooLarge { .. } => self.input.skip(step.consumed),
             }
         }
-        session.call_next();
+        trunk.call_next();
         Ok(())
     }
 }
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        if let Some(session) = self.session.upgrade() {
-            session.fail(Failure::Closed);
+        if let Some(trunk) = self.trunk.upgrade() {
+            trunk.fail(Failure::Closed);
         }
         if let Some(table) = self.table.take() {
             self.shared.spares.put(table);

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::task::Waker;
 
 use platform::limits::CHUNK_BYTES_MAX;
-use platform::{Buf, Pool};
+use platform::{Buf, Group, Pool};
 use proto::h2::{CONTROL_BYTES_MIN, Code, Engine, Key, Limits};
 use proto::message::{Checked, WriteError};
 
@@ -33,6 +33,8 @@ pub(super) struct Streams {
     waker: Option<Waker>,
     /// How many wait until something has left the outbox.
     awaiting_room: usize,
+    /// How many receive a large body.
+    bulky: usize,
     /// The peer has ended its side.
     pub(super) has_left: bool,
     /// Why the connection has ended, once it has.
@@ -46,6 +48,8 @@ pub(super) struct Slot {
     pub(super) incoming: Option<Rc<Incoming>>,
     /// The client waits to be asked for the body, or has been asked.
     pub(super) expects_continue: bool,
+    /// More of a large body is to come.
+    pub(super) is_bulky: bool,
     /// Bytes of the body that were read over.
     pub(super) unread: u64,
     /// What has been offered and not all been written yet, and whether the stream ends with it.
@@ -82,6 +86,7 @@ impl Slot {
             key,
             incoming,
             expects_continue,
+            is_bulky: false,
             unread: 0,
             piece: None,
             received: 0,
@@ -109,6 +114,7 @@ impl Streams {
             slots: Vec::new(),
             waker: None,
             awaiting_room: 0,
+            bulky: 0,
             has_left: false,
             ended: None,
         }
@@ -309,11 +315,24 @@ impl Streams {
         if self.slots.len() <= place {
             self.slots.resize_with(place + 1, || None);
         }
+        self.bulky += usize::from(slot.is_bulky);
         self.slots[place] = Some(slot);
+    }
+
+    /// No more of a stream's body is to come.
+    pub(super) fn body_ended(&mut self, key: Key) {
+        let was_bulky = self.slot(key).is_some_and(|slot| std::mem::take(&mut slot.is_bulky));
+        self.bulky -= usize::from(was_bulky);
+    }
+
+    /// What is best received into.
+    pub(super) fn group(&self) -> Group {
+        if self.bulky > 0 { Group::Bulk } else { Group::Heads }
     }
 
     /// Is done with a stream. Whether somebody waited for it.
     pub(super) fn release(&mut self, key: Key, limits: &Limits) -> bool {
+        self.body_ended(key);
         let slot = self.slot(key);
         let (is_open, awaits_room) = (slot.is_some(), slot.is_some_and(|slot| slot.awaits_room));
         if is_open {

@@ -62,6 +62,7 @@ impl Talk {
     }
 
     fn go(mut self, script: &mut Script<'_>) {
+        let drains = script.once_in(2);
         // As many as can be told apart; each is a message, or a piece of one.
         let mut steps = 200;
         while !script.is_over() && steps > 0 {
@@ -75,7 +76,7 @@ impl Talk {
         }
         self.settle();
         self.compare();
-        self.part();
+        self.part(drains);
     }
 
     /// Hands over what is on its way, at most so much each way.
@@ -161,19 +162,30 @@ impl Talk {
         }
     }
 
-    /// Ends the connection: a client leaves, and nothing is left over.
-    fn part(mut self) {
-        self.theirs.leave();
-        self.theirs.poll();
-        let bytes = self.theirs.give();
-        let mut rest = &bytes[..];
-        while self.ours.receive(std::mem::take(&mut rest)) {}
-        assert!(!self.ours.is_over, "we refuse a farewell: {}", self.ours.told);
+    /// Ends the connection, and nothing is left over: the client leaves, or the server drains.
+    fn part(mut self, drains: bool) {
+        match (drains, self.ours.witness.role()) {
+            (false, _) => self.theirs.leave(),
+            (true, Role::Server) => self.ours.engine.drain(),
+            (true, Role::Client) => self.theirs.drain(),
+        }
+        // Announced, heard, ended.
+        for _ in 0..3 {
+            self.ours.say_control();
+            self.theirs.take(&std::mem::take(&mut self.ours.wire));
+            self.theirs.poll();
+            let bytes = self.theirs.give();
+            let mut rest = &bytes[..];
+            while self.ours.receive(std::mem::take(&mut rest)) {}
+            assert!(!self.ours.is_over, "we refuse a farewell: {}", self.ours.told);
+        }
         let ids: Vec<u32> = self.ours.exchanges.keys().copied().collect();
         ids.into_iter().for_each(|id| self.ours.release(id));
         self.ours.say_control();
         assert_eq!(self.ours.engine.stream_count(), 0);
+        assert_eq!(self.ours.engine.is_drained(), drains && self.ours.witness.role() == Role::Server);
         self.theirs.take(&self.ours.wire);
+        self.theirs.leave();
         self.theirs.end_input();
         self.theirs.poll();
         assert!(matches!(self.theirs.ended, Some(Ok(()))), "{:?}", self.theirs.ended);

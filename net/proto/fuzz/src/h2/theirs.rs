@@ -298,6 +298,13 @@ impl Theirs {
         }
     }
 
+    /// A server's graceful end.
+    pub(super) fn drain(&mut self) {
+        if let Ends::Serves(connection) = &mut self.end {
+            connection.graceful_shutdown();
+        }
+    }
+
     /// Lets go of all that it has in hand. A client ends its connection then.
     pub(super) fn leave(&mut self) {
         for stream in self.streams.values_mut() {
