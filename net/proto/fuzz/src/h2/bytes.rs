@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv6Addr;
 
-use proto::h2::{Error, Limits, Role};
+use proto::h2::{Code, Error, Limits, Role};
 use proto::hpack::TABLE_BYTES;
 
 use super::end::End;
@@ -15,8 +15,9 @@ use crate::hpack::plain::{Decoder, Field};
 
 /// Requests that both take are the same; why only one takes a request is in the lists below.
 pub fn h2_bytes_vs_h2(input: &[u8]) {
-    // Windows that grow are not for both.
-    let limits = Limits { connection_window: 65_535, connection_window_max: 65_535, ..Limits::default() };
+    // Windows that grow are not for both, and what RFC 8441 adds is the same as another request to us.
+    let limits =
+        Limits { connection_window: 65_535, connection_window_max: 65_535, connects: false, ..Limits::default() };
     let mut theirs = Theirs::plain_server(&limits);
     let mut ours = End::new(Role::Server, limits);
     ours.messages = Some(BTreeMap::new());
@@ -40,7 +41,7 @@ pub fn h2_bytes_vs_h2(input: &[u8]) {
             given_up = Some((FrameHead::read(frame), self::mistakes(&ours) > mistakes));
         }
     }
-    let sent = blocks(input);
+    let (sent, is_garbled) = blocks(input);
     let heard = ours.messages.take().expect("they are noted");
     let is_taken = |message: &&Message| message.has_ended;
     let ids = heard.keys().chain(theirs.streams.keys()).copied();
@@ -70,6 +71,8 @@ pub fn h2_bytes_vs_h2(input: &[u8]) {
                         let is_malformed = sent.get(&id).is_some_and(|blocks| is_malformed(blocks));
                         assert!(is_malformed, "{id} is refused, and to them {other:?}");
                     }
+                    // RFC 7541 section 4.2: they take a change of the table's size anywhere in a block.
+                    Some(error) if error.code == Code::COMPRESSION_ERROR => assert!(is_garbled, "by them {other:?}"),
                     Some(error) => assert!(refused_alone(error), "{error}, and by them {other:?}"),
                     None => panic!("{id} is not taken, and by them {other:?}"),
                 }
@@ -166,8 +169,8 @@ fn is_cut(input: &[u8], id: u32) -> bool {
     head.is_some_and(|head| head.has(flag::PADDED) && last.len() < FrameHead::BYTES + head.length)
 }
 
-/// The fields that the input has for each stream, block by block.
-fn blocks(input: &[u8]) -> BTreeMap<u32, Vec<Vec<Field>>> {
+/// The fields that the input has for each stream, block by block; and whether a block ends that, which no decoder may take.
+fn blocks(input: &[u8]) -> (BTreeMap<u32, Vec<Vec<Field>>>, bool) {
     let (mut blocks, mut decoder, mut block) = (BTreeMap::<_, Vec<_>>::new(), Decoder::new(TABLE_BYTES), Vec::new());
     for frame in frames(input).skip(1) {
         let Some(head) = FrameHead::read(frame) else { break };
@@ -186,11 +189,11 @@ fn blocks(input: &[u8]) -> BTreeMap<u32, Vec<Vec<Field>>> {
             _ => continue,
         }
         if head.has(flag::END_HEADERS) {
-            let Ok(fields) = decoder.decode(&block) else { break };
+            let Ok(fields) = decoder.decode(&block) else { return (blocks, true) };
             blocks.entry(head.stream).or_default().push(fields);
         }
     }
-    blocks
+    (blocks, false)
 }
 
 /// What they do not look at, in a head or in the trailers behind it.
