@@ -174,7 +174,13 @@ impl Channel {
         }
         let Some(input) = &mut self.input else { return Poll::Ready(Ok(Step::Used)) };
         Poll::Ready(Ok(match self.session.receive(input, tcp.shard().pool()) {
-            Ok(Event::Data(chunk)) => Step::Data(chunk),
+            Ok(Event::Data(chunk)) => {
+                // Mostly a record is all that has come, and rustls need not be asked what follows.
+                if input.is_empty() && !self.session.has_more() {
+                    self.input = None;
+                }
+                Step::Data(chunk)
+            }
             Ok(Event::NeedMore) => {
                 self.input = None;
                 Step::Used

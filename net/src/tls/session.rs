@@ -136,6 +136,12 @@ impl Session {
         received
     }
 
+    /// Whether something may come of what was received before, with nothing added: as long as the handshake goes on, and where
+    /// records were gathered.
+    pub(crate) fn has_more(&self) -> bool {
+        self.is_handshaking() || !self.gathered.is_empty()
+    }
+
     fn try_receive(&mut self, input: &mut Chunk, pool: &Pool) -> Result<Event, Failure> {
         while !self.has_closed {
             let told = match self.gathered.is_empty() {
