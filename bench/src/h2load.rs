@@ -10,7 +10,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use crate::load::{Plan, Report};
-use crate::{Result, limits};
+use crate::{Result, limits, machine};
 
 /// The Debian package that has it.
 pub const PACKAGE: &str = "nghttp2-client";
@@ -26,9 +26,11 @@ pub fn run(addr: SocketAddr, plan: &Plan, time: Duration) -> Result<Report> {
     if plan.streams.is_none() && !plan.tls {
         h2load.arg("--h1");
     }
+    let before = machine::children_cpu()?;
     let output = h2load.arg(url(addr, plan)).stdin(Stdio::null()).stderr(Stdio::null()).output();
     let output = output.map_err(|error| format!("cannot start h2load: {error} (apt-get install {PACKAGE})"))?;
-    report(&String::from_utf8_lossy(&output.stdout))
+    let cpu = machine::children_cpu()?.saturating_sub(before);
+    Ok(Report { cpu, ..report(&String::from_utf8_lossy(&output.stdout))? })
 }
 
 /// Asks once, by curl, for the body.

@@ -58,6 +58,13 @@ impl Usage {
     }
 }
 
+/// CPU time of the children that this process has waited for, in ticks of the kernel's: coarse.
+pub fn children_cpu() -> Result<Duration> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    let after_name = stat.rsplit_once(") ").ok_or("/proc/self/stat has no name")?.1;
+    Ok(ticks(number(after_name, 13)? + number(after_name, 14)?))
+}
+
 impl Sub for Usage {
     type Output = Self;
 
