@@ -3,6 +3,7 @@
 //!
 //! The one idea: what the versions do differently with a stream is a [`Wire`]; who waits for it and what for is the same.
 
+mod begin;
 pub(super) mod exchange;
 pub(super) mod shared;
 mod tunnel;
