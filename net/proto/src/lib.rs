@@ -27,6 +27,7 @@
 
 #![forbid(unsafe_code)]
 
+mod budget;
 pub mod conditions;
 pub mod h1;
 pub mod h2;
