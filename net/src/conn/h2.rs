@@ -247,7 +247,7 @@ impl<S: Service + 'static> Connection<S> {
             let table = self.table.get_or_insert_with(|| context.spares.take());
             let mut state = shared.state.borrow_mut();
             let mut lent = context.scratch.borrow_mut();
-            let scratch = lent.get_or_insert_with(|| Box::new(Scratch::new(&context.config.h2)));
+            let scratch = lent.get_or_insert_with(|| Box::new(Scratch::new(context.config.h2.head_bytes_max)));
             let now = shared.shard().now().saturating_duration_since(self.since);
             let step = match state.wire.engine.receive(self.input.as_slice(), scratch, table, now, &context.config.h2) {
                 Ok(step) => step,
