@@ -7,6 +7,7 @@ mod input;
 mod outbox;
 mod patience;
 mod shed;
+pub(crate) mod streams;
 pub(crate) mod ws;
 
 use std::cell::{Cell, RefCell};
