@@ -88,12 +88,19 @@ pub enum SocketOption {
     /// 5.0). Whoever asks for it receives into [`Group::Bulk`](crate::Group::Bulk), since a join of 64 KiB does not fit
     /// the others.
     JoinDatagrams(bool),
+    /// Tell the address that each datagram went to: [`Message::local`](crate::Message::local) (IP_PKTINFO,
+    /// IPV6_RECVPKTINFO).
+    TellLocal(bool),
+    /// Have no datagram cut into fragments, neither here nor on the way: one that is too large for the path is lost, and one
+    /// that is too large for the first link is the error `TooLarge`. What the kernel has heard of the path is not heeded
+    /// (IP_PMTUDISC_PROBE, Linux), since whoever asks for this finds out by itself.
+    NeverFragment(bool),
 }
 
 impl SocketOption {
     /// Whether it asks for something to be told with each datagram.
     pub(crate) fn is_about_datagrams(self) -> bool {
-        matches!(self, SocketOption::TellEcn(_) | SocketOption::JoinDatagrams(_))
+        matches!(self, SocketOption::TellEcn(_) | SocketOption::JoinDatagrams(_) | SocketOption::TellLocal(_))
     }
 }
 
@@ -204,6 +211,9 @@ pub(crate) fn stream_socket(address: SocketAddr) -> Result<socket2::Socket> {
 
 pub(crate) fn datagram_socket(local: SocketAddr) -> Result<socket2::Socket> {
     let socket = socket2::Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
+    if local.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
     socket.bind(&local.into())?;
     Ok(socket)
 }

@@ -47,6 +47,16 @@ pub(crate) fn tell_ecn(_descriptor: &Descriptor, _on: bool) -> Result<()> {
     Err(Error::Unsupported)
 }
 
+/// Datagrams come without the address that they went to.
+pub(crate) fn tell_local(_descriptor: &Descriptor, _on: bool) -> Result<()> {
+    Err(Error::Unsupported)
+}
+
+/// Every system has its own way, and none is known here.
+pub(crate) fn never_fragment(_descriptor: &Descriptor, _on: bool) -> Result<()> {
+    Err(Error::Unsupported)
+}
+
 /// Datagrams come one by one.
 pub(crate) fn join_datagrams(_descriptor: &Descriptor, _on: bool) -> Result<()> {
     Err(Error::Unsupported)

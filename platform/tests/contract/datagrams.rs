@@ -1,6 +1,6 @@
 //! Datagrams: whole or marked, with their sender, alone or as a batch.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use shardwise_platform::limits::HEAD_BUFFER_BYTES;
@@ -33,7 +33,7 @@ fn send(bed: &mut Bed, socket: Handle, message: Datagram) -> Result<usize, Error
 }
 
 fn to(peer: SocketAddr, data: Vec<u8>) -> Datagram {
-    Datagram { peer: Some(peer), data, segment: None, ecn: 0 }
+    Datagram { peer: Some(peer), data, segment: None, ecn: 0, source: None }
 }
 
 #[track_caller]
@@ -68,7 +68,10 @@ pub(crate) fn a_connected_socket_needs_no_address(bed: &mut Bed) {
     let connected = bed.run(Op::Connect { socket: client, peer: server_address });
     assert!(matches!(connected, Ok(Outcome::Connected)), "{connected:?}");
     let at_server = receive(bed, server);
-    assert_eq!(send(bed, client, Datagram { peer: None, data: pattern(10), segment: None, ecn: 0 }), Ok(10));
+    assert_eq!(
+        send(bed, client, Datagram { peer: None, data: pattern(10), segment: None, ecn: 0, source: None }),
+        Ok(10)
+    );
     assert_eq!(message(bed, &at_server).peer, client_address);
     bed.abandon(at_server);
     bed.close(client);
@@ -174,6 +177,57 @@ pub(crate) fn congestion_marks_arrive(bed: &mut Bed) {
     }
 }
 
+/// A socket bound to no address in particular answers from the one that it was asked at. Over IPv6 and, in IPv6 form, over
+/// IPv4, with all else that is told of a datagram.
+pub(crate) fn an_answer_comes_from_where_its_question_went(bed: &mut Bed) {
+    let (v4, v6) = (IpAddr::from(Ipv4Addr::UNSPECIFIED), IpAddr::from(Ipv6Addr::UNSPECIFIED));
+    let mapped = |ip: Ipv4Addr| IpAddr::from(ip.to_ipv6_mapped());
+    let [one, two] = [Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 2)];
+    let table = [
+        (v4, IpAddr::from(one), IpAddr::from(one)),
+        (v4, two.into(), two.into()),
+        (v6, two.into(), mapped(two)),
+        (v6, Ipv6Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()),
+    ];
+    for (bound, asked, told) in table {
+        let (Ok(server), Ok(client)) = (
+            bed.datagram_socket(SocketAddr::new(bound, 0)),
+            bed.datagram_socket(SocketAddr::new(if asked.is_ipv4() { one.into() } else { asked }, 0)),
+        ) else {
+            println!("skipped: no {asked} on this host");
+            continue;
+        };
+        if bed.rung.kind == BackendKind::Polling {
+            assert_eq!(bed.set_option(server, SocketOption::TellLocal(true)), Err(Error::Unsupported));
+            bed.close_all([client, server]);
+            continue;
+        }
+        let port = bed.local_address(server).unwrap().port();
+        let (at_server, at_client) = (receive(bed, server), receive(bed, client));
+        let question = |ecn| Datagram { ecn, ..to(SocketAddr::new(asked, port), pattern(20)) };
+        assert_eq!(send(bed, client, question(0)), Ok(20));
+        assert_eq!(message(bed, &at_server).local, None, "nobody has asked");
+        for option in [SocketOption::TellLocal(true), SocketOption::TellEcn(true), SocketOption::JoinDatagrams(true)] {
+            assert_eq!(bed.set_option(server, option), Ok(()));
+        }
+        assert_eq!(bed.set_option(client, SocketOption::TellEcn(true)), Ok(()));
+        assert_eq!(send(bed, client, Datagram { segment: Some(10), ..question(2) }), Ok(20));
+        for _ in 0..if bed.rung.kind == BackendKind::Sim { 2 } else { 1 } {
+            let got = message(bed, &at_server);
+            assert_eq!((got.local, got.ecn), (Some(told), 2), "{asked}");
+            let source = got.local;
+            let answer = Datagram { segment: Some(100), ecn: 1, source, ..to(got.peer, pattern(200)) };
+            assert_eq!(send(bed, server, answer), Ok(200));
+            for _ in 0..2 {
+                let got = message(bed, &at_client);
+                assert_eq!((got.peer, got.ecn), (SocketAddr::new(asked, port), 1), "{asked}");
+            }
+        }
+        bed.abandon_all([at_server, at_client]);
+        bed.close_all([client, server]);
+    }
+}
+
 /// Generic receive offload: what one sender sends at once arrives at once, if the socket asks for it. Eighty datagrams cost
 /// as many completions as there were sends, and not eighty.
 pub(crate) fn datagrams_are_joined_for_who_asks(bed: &mut Bed) {
@@ -214,7 +268,7 @@ pub(crate) fn datagrams_are_joined_for_who_asks(bed: &mut Bed) {
 pub(crate) fn errors_of_datagrams(bed: &mut Bed) {
     let ((client, _), (gone, gone_address)) = (socket(bed), socket(bed));
     assert_eq!(send(bed, client, to(gone_address, vec![0; 70_000])), Err(Error::TooLarge));
-    let no_peer = Datagram { peer: None, data: pattern(1), segment: None, ecn: 0 };
+    let no_peer = Datagram { peer: None, data: pattern(1), segment: None, ecn: 0, source: None };
     assert!(send(bed, client, no_peer).is_err(), "nobody to send to");
 
     // A closed port answers, and the answer comes with the next call.
@@ -223,7 +277,10 @@ pub(crate) fn errors_of_datagrams(bed: &mut Bed) {
     assert!(matches!(bed.run(Op::Connect { socket: client, peer: gone_address }), Ok(Outcome::Connected)));
     let at_client = receive(bed, client);
     bed.enter(Wait::No);
-    assert_eq!(send(bed, client, Datagram { peer: None, data: pattern(1), segment: None, ecn: 0 }), Ok(1));
+    assert_eq!(
+        send(bed, client, Datagram { peer: None, data: pattern(1), segment: None, ecn: 0, source: None }),
+        Ok(1)
+    );
     assert_eq!(bed.end(at_client).unwrap_err(), Error::Refused);
     bed.close(client);
 }
@@ -238,7 +295,10 @@ pub(crate) fn datagrams_behind_an_error_are_received(bed: &mut Bed) {
     bed.enter_for(Duration::from_millis(1));
     bed.close(server);
     bed.settle(1);
-    assert_eq!(send(bed, client, Datagram { peer: None, data: pattern(1), segment: None, ecn: 0 }), Ok(1));
+    assert_eq!(
+        send(bed, client, Datagram { peer: None, data: pattern(1), segment: None, ecn: 0, source: None }),
+        Ok(1)
+    );
     bed.enter_for(Duration::from_millis(1));
     let at_client = receive(bed, client);
     assert_eq!(bed.end(at_client).unwrap_err(), Error::Refused);
@@ -246,7 +306,10 @@ pub(crate) fn datagrams_behind_an_error_are_received(bed: &mut Bed) {
     for bytes in 1..=6 {
         assert!(message(bed, &at_client).data[..] == pattern(bytes));
     }
-    assert_eq!(send(bed, client, Datagram { peer: None, data: pattern(1), segment: None, ecn: 0 }), Ok(1));
+    assert_eq!(
+        send(bed, client, Datagram { peer: None, data: pattern(1), segment: None, ecn: 0, source: None }),
+        Ok(1)
+    );
     assert_eq!(bed.end(at_client).unwrap_err(), Error::Refused, "each closed port is told once");
     bed.close(client);
 }

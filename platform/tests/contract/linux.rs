@@ -5,7 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use shardwise_platform::limits::{FILE_THREADS_MAX, URING_COMPLETION_ENTRIES};
-use shardwise_platform::{BackendKind, Datagram, Error, Group, ListenOptions, Op, OpenFile, Outcome, Socket, Wait};
+use shardwise_platform::{
+    BackendKind, Datagram, Error, Group, ListenOptions, Op, OpenFile, Outcome, Socket, SocketOption, Wait,
+};
 use socket2::{Domain, Type};
 
 use crate::bed::{Bed, WAIT_MAX, loopback, pattern};
@@ -16,7 +18,7 @@ use crate::files::{open, open_file, read, write};
 const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)), 9);
 
 fn to(peer: SocketAddr) -> Box<Datagram> {
-    Box::new(Datagram { peer: Some(peer), data: pattern(10), segment: None, ecn: 0 })
+    Box::new(Datagram { peer: Some(peer), data: pattern(10), segment: None, ecn: 0, source: None })
 }
 
 /// A socket of the host with an option that is not in the vocabulary.
@@ -55,6 +57,44 @@ pub(crate) fn broadcast_must_be_asked_for(bed: &mut Bed) {
     let socket = bed.datagram_socket(loopback()).unwrap();
     assert_eq!(error_of(bed, Op::Connect { socket, peer: everyone }), Error::Denied);
     assert_eq!(error_of(bed, Op::SendMessage { socket, message: to(everyone) }), Error::Denied);
+    bed.close(socket);
+}
+
+/// A datagram that the first link is too narrow for leaves in pieces, unless none may be made.
+pub(crate) fn whoever_wants_no_fragments_is_told_of_a_narrow_link(bed: &mut Bed) {
+    /// More than the 64 KiB of the loopback device with the headers, less than a datagram of IPv6 may have.
+    const BYTES: usize = 65_510;
+    let address = SocketAddr::from((Ipv6Addr::LOCALHOST, 0));
+    let (Ok(socket), Ok(sink)) = (bed.datagram_socket(address), bed.datagram_socket(address)) else {
+        println!("skipped: no IPv6 on this host");
+        return;
+    };
+    let peer = bed.local_address(sink).ok();
+    let send = |bytes| Datagram { peer, data: pattern(bytes), segment: None, ecn: 0, source: None };
+    for (never, fits) in [(false, true), (true, false), (false, true)] {
+        assert_eq!(bed.set_option(socket, SocketOption::NeverFragment(never)), Ok(()));
+        let sent = bed.run(Op::SendMessage { socket, message: Box::new(send(BYTES)) });
+        match fits {
+            true => assert!(matches!(sent, Ok(Outcome::SentMessage { bytes: BYTES, .. })), "{sent:?}"),
+            false => assert_eq!(sent.unwrap_err(), Error::TooLarge),
+        }
+    }
+    let v4 = bed.datagram_socket(loopback()).unwrap();
+    assert_eq!(bed.set_option(v4, SocketOption::NeverFragment(true)), Ok(()));
+    bed.close_all([socket, sink, v4]);
+}
+
+/// A datagram comes from an address of this machine, or not at all. The kernel's error differs from release to release.
+pub(crate) fn a_source_that_this_machine_has_not_is_an_error(bed: &mut Bed) {
+    let socket = bed.datagram_socket((Ipv4Addr::UNSPECIFIED, 0).into()).unwrap();
+    let peer = bed.local_address(socket).map(|address| SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()))).ok();
+    let source = Some(Ipv4Addr::new(192, 0, 2, 1).into());
+    let message = Box::new(Datagram { peer, data: pattern(10), segment: None, ecn: 0, source });
+    let sent = bed.run(Op::SendMessage { socket, message });
+    match bed.rung.kind {
+        BackendKind::Polling => assert!(matches!(sent, Ok(Outcome::SentMessage { .. })), "it has no say"),
+        _ => assert!(matches!(sent, Err(Error::Invalid | Error::Unreachable)), "{sent:?}"),
+    }
     bed.close(socket);
 }
 
@@ -171,7 +211,7 @@ pub(crate) fn an_overflow_of_the_completion_queue_loses_nothing(bed: &mut Bed) {
     let (socket, sink) = (bed.datagram_socket(loopback()).unwrap(), bed.datagram_socket(loopback()).unwrap());
     let peer = bed.local_address(sink).ok();
     let start = |waiter| {
-        let message = Box::new(Datagram { peer, data: vec![1], segment: None, ecn: 0 });
+        let message = Box::new(Datagram { peer, data: vec![1], segment: None, ecn: 0, source: None });
         bed.start_for(Op::SendMessage { socket, message }, waiter)
     };
     let sends: Vec<_> = (1..=COUNT).map(start).collect();

@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 
-use super::limits::{DATAGRAM_BYTES_MAX, DATAGRAM_QUEUE_BYTES_MAX, DATAGRAM_SEGMENTS_MAX};
+use super::limits::{BUFFER_BYTES_MIN, DATAGRAM_BYTES_MAX, DATAGRAM_QUEUE_BYTES_MAX, DATAGRAM_SEGMENTS_MAX};
 use super::machine::{Event, SimDescriptor, World};
 use super::network::{Kind, Protocol, bound_for, destination, seen_from};
 use crate::arena::Key;
 use crate::op::Datagram;
 use crate::os::{code, error_of};
+use crate::socket::SocketOption;
 use crate::{Error, Result};
 
 /// A datagram socket.
@@ -19,8 +20,34 @@ pub(super) struct Datagrams {
     queue: VecDeque<Packet>,
     /// Bytes in the queue.
     queued_bytes: usize,
+    queued_bytes_max: usize,
+    /// Messages come with the address that they went to.
+    tells_local: bool,
     /// A closed port was met, and nobody has been told.
     error: Option<Error>,
+}
+
+impl Datagrams {
+    fn new(local: SocketAddr) -> Self {
+        Datagrams {
+            local,
+            peer: None,
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+            queued_bytes_max: DATAGRAM_QUEUE_BYTES_MAX,
+            tells_local: false,
+            error: None,
+        }
+    }
+
+    pub(super) fn set_option(&mut self, option: SocketOption) {
+        match option {
+            SocketOption::ReceiveBuffer(bytes) => self.queued_bytes_max = bytes.max(BUFFER_BYTES_MIN),
+            SocketOption::TellLocal(on) => self.tells_local = on,
+            // ECN bits are always told, and no datagram is too large for any path here.
+            _ => {}
+        }
+    }
 }
 
 /// A datagram on its way or in a queue.
@@ -28,7 +55,7 @@ pub(super) struct Datagrams {
 pub(super) struct Packet {
     sender: Key,
     pub(super) from: SocketAddr,
-    to: SocketAddr,
+    pub(super) to: SocketAddr,
     pub(super) data: Vec<u8>,
     pub(super) ecn: u8,
 }
@@ -36,7 +63,7 @@ pub(super) struct Packet {
 impl World {
     pub(super) fn bind_datagrams(&mut self, local: SocketAddr) -> Result<SimDescriptor> {
         let local = self.bindable(Protocol::Datagram, local)?;
-        let socket = Datagrams { local, peer: None, queue: VecDeque::new(), queued_bytes: 0, error: None };
+        let socket = Datagrams::new(local);
         let descriptor = self.open(Kind::Datagrams(Box::new(socket)))?;
         self.trace.record(self.now, "bind", descriptor.node, local.port().into());
         self.ports.datagrams.insert(local, descriptor.node);
@@ -66,12 +93,15 @@ impl World {
         if message.data.len().div_ceil(size) > DATAGRAM_SEGMENTS_MAX {
             return Err(Error::Invalid);
         }
+        let from = match message.source {
+            Some(source) => destination(SocketAddr::new(source, local.port())),
+            None => source(local, to),
+        };
         let mut parts = message.data.chunks(size);
         // A datagram without bytes is a datagram.
         let first = parts.next().unwrap_or_default();
         for data in std::iter::once(first).chain(parts) {
-            let packet =
-                Packet { sender: node, from: source(local, to), to, data: data.to_vec(), ecn: message.ecn & 3 };
+            let packet = Packet { sender: node, from, to, data: data.to_vec(), ecn: message.ecn & 3 };
             self.carry(packet);
         }
         self.trace.record(self.now, "send-message", node, message.data.len() as u64);
@@ -106,12 +136,13 @@ impl World {
         }
     }
 
-    /// Takes the next datagram.
-    pub(super) fn take_packet(&mut self, node: Key) -> Option<Packet> {
+    /// Takes the next datagram, and the address that it went to if the socket tells that.
+    pub(super) fn take_packet(&mut self, node: Key) -> Option<(Packet, Option<IpAddr>)> {
         let socket = self.datagrams_mut(node).ok()?;
         let packet = socket.queue.pop_front()?;
         socket.queued_bytes -= packet.data.len();
-        Some(packet)
+        let local = socket.tells_local.then(|| packet.to.ip());
+        Some((packet, local))
     }
 
     /// A datagram has arrived.
@@ -126,11 +157,11 @@ impl World {
             return;
         };
         let Ok(socket) = self.datagrams_mut(receiver) else { return };
-        if socket.queued_bytes + packet.data.len() > DATAGRAM_QUEUE_BYTES_MAX {
+        if socket.queued_bytes + packet.data.len() > socket.queued_bytes_max {
             self.trace.record(self.now, "drop", receiver, packet.data.len() as u64);
             return;
         }
-        packet.from = seen_from(socket.local, packet.from);
+        (packet.from, packet.to) = (seen_from(socket.local, packet.from), seen_from(socket.local, packet.to));
         socket.queued_bytes += packet.data.len();
         self.trace.record_bytes(self.now, "message", receiver, &packet.data);
         let Ok(socket) = self.datagrams_mut(receiver) else { return };

@@ -114,7 +114,11 @@ impl World {
     pub(super) fn set_option(&mut self, node: Key, option: SocketOption) -> Result<()> {
         let stream = match &mut self.nodes.get_mut(node).ok_or(Error::Closed)?.kind {
             Kind::Stream(stream) => stream,
-            Kind::Listener(_) | Kind::Datagrams(_) => return Ok(()),
+            Kind::Listener(_) => return Ok(()),
+            Kind::Datagrams(datagrams) => {
+                datagrams.set_option(option);
+                return Ok(());
+            }
             Kind::File(_) => return Err(error_of(code::ENOTSOCK)),
         };
         match option {
@@ -127,7 +131,10 @@ impl World {
             }
             // Segments are never held back here.
             SocketOption::NoDelay(_) => {}
-            SocketOption::TellEcn(_) | SocketOption::JoinDatagrams(_) => return Err(Error::Unsupported),
+            SocketOption::TellEcn(_)
+            | SocketOption::JoinDatagrams(_)
+            | SocketOption::TellLocal(_)
+            | SocketOption::NeverFragment(_) => return Err(Error::Unsupported),
         }
         Ok(())
     }
