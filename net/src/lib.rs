@@ -13,6 +13,7 @@ mod conn;
 mod error;
 mod exchange;
 pub mod limits;
+pub mod quic;
 mod server;
 mod spread;
 mod standing;
@@ -20,6 +21,7 @@ mod stats;
 mod tcp;
 pub mod tls;
 mod transport;
+mod udp;
 
 /// WebSocket: what an upgraded connection speaks.
 pub mod ws {

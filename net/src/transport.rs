@@ -20,7 +20,7 @@ use shards::Shard;
 use shards::sync::Permit;
 use socket::Socket;
 
-use crate::conn::h2::Tube;
+use crate::conn::streams::Tube;
 use crate::limits::LINGER_BYTES_MAX;
 use crate::tcp::Outgoing;
 use crate::tls::{Channel, Handshakes, Secured};

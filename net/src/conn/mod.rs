@@ -3,10 +3,12 @@
 pub(crate) mod client;
 pub(crate) mod h1;
 pub(crate) mod h2;
+pub(crate) mod h3;
 mod input;
 mod outbox;
 mod patience;
 mod shed;
+pub(crate) mod streams;
 pub(crate) mod ws;
 
 use std::cell::{Cell, RefCell};
@@ -30,6 +32,7 @@ use crate::limits::{
     CONNECTIONS_PER_CLIENT_MAX, DRAIN_TIME_MIN, GATHER_BYTES_MAX, HEAD_TIME_MAX, IDLE_TIME_MAX, TLS_HANDSHAKE_TIME_MAX,
     TLS_HANDSHAKES_MAX, WRITE_RATE_MIN, WRITE_STALL_MAX,
 };
+use crate::quic;
 use crate::standing::StandingLines;
 use crate::stats::NetStats;
 use crate::tls::{Configs, Handshakes};
@@ -42,6 +45,10 @@ pub struct Config {
     pub h1: Limits,
     /// The same over HTTP/2, and what a connection of many streams may be like.
     pub h2: StreamLimits,
+    /// And over HTTP/3.
+    pub h3: proto::h3::Limits,
+    /// What it goes through.
+    pub quic: quic::Config,
     /// Whether a connection that begins with the preface of HTTP/2 is served; else it is refused by 505. Where an
     /// answer over HTTP/1.1 would say `Connection: close`, the client is told by GOAWAY.
     pub accepts_h2: bool,
@@ -103,6 +110,8 @@ impl Default for Config {
         Config {
             h1: Limits::default(),
             h2: StreamLimits::default(),
+            h3: proto::h3::Limits::default(),
+            quic: quic::Config::default(),
             accepts_h2: true,
             idle_time_max: IDLE_TIME_MAX,
             head_time_max: HEAD_TIME_MAX,
@@ -123,6 +132,13 @@ impl Default for Config {
             proxy_protocol: false,
             server: Some(HeaderValue::from_static("shardwise")),
         }
+    }
+}
+
+impl Config {
+    /// Room to decode heads in, of any version.
+    fn scratch(&self) -> Scratch {
+        Scratch::new(self.h2.head_bytes_max.max(self.h3.head_bytes_max))
     }
 }
 

@@ -21,17 +21,18 @@ use proto::head::HeadTable;
 use proto::message::{BodyLength, Checked, WriteError};
 use shards::{Alarm, Scope};
 
-use super::streams::{Means, Refusal, Slot, Streams, feed};
+use super::wire::{Frames, Means};
 use crate::client::{Error, Step};
 use crate::conn::client::{HEAD_BYTES_USUAL, Outline, Shared, Upload, Waits};
 use crate::conn::input::{Input, Unfilled};
+use crate::conn::streams::{Refusal, Slot, Streams, Wire, feed};
 use crate::limits::{COPY_BODY_BYTES_MAX, GATHER_BYTES_MAX};
 use crate::{Body, BodyError, Content, Head, Trailers, Transport};
 
 /// A connection, as requests see it. It is closed when nobody has it any more.
 pub(crate) struct Trunk {
     shared: Rc<Shared>,
-    streams: RefCell<Streams>,
+    streams: RefCell<Streams<Frames>>,
     /// Requests that wait for a stream, in their order.
     queue: RefCell<BTreeMap<u64, Waker>>,
     tickets: Cell<u64>,
@@ -91,7 +92,7 @@ impl Trunk {
         let scope = shard.scope().child("client").map_err(|_| Error::Full)?;
         let trunk = Rc::new(Trunk {
             shared: Rc::clone(shared),
-            streams: RefCell::new(Streams::new(Engine::new(Role::Client, &shared.config.h2))),
+            streams: RefCell::new(Streams::new(Frames::new(Engine::new(Role::Client, &shared.config.h2)))),
             queue: RefCell::default(),
             tickets: Cell::new(0),
             is_leaving: Cell::new(false),
@@ -122,7 +123,7 @@ impl Trunk {
     /// Whether further requests may go over it.
     pub(crate) fn is_usable(&self) -> bool {
         let streams = self.streams.borrow();
-        let engine = &streams.engine;
+        let engine = &streams.wire.engine;
         !self.is_leaving.get() && streams.ended.is_none() && !engine.is_draining() && engine.has_numbers()
     }
 
@@ -182,7 +183,7 @@ impl Trunk {
         streams.wake();
         // From here nothing fails, which would end the exchange while its streams are borrowed.
         match copy {
-            _ if !streams.engine.can_send(key) => {}
+            _ if !streams.wire.engine.can_send(key) => {}
             Some(copy) => streams.offer(key, copy, true),
             None => {
                 exchange.content = std::mem::take(content);
@@ -195,7 +196,7 @@ impl Trunk {
 
     fn write_head(
         &self,
-        streams: &mut Streams,
+        streams: &mut Streams<Frames>,
         outline: &Outline<'_>,
         waits: bool,
         length: BodyLength,
@@ -205,7 +206,7 @@ impl Trunk {
         let pseudo = Pseudo { method, is_secure: self.is_secure, authority: host, path: target, protocol: None };
         let lines = headers.iter().chain(waits.then_some((&EXPECT, &asks)));
         let lines = lines.map(|(name, value)| Checked(name, value));
-        let written = streams.write(self.means(), HEAD_BYTES_USUAL, |engine, room| {
+        let written = streams.wire.write(self.means(), HEAD_BYTES_USUAL, |engine, room| {
             engine.request(pseudo, lines.clone(), length, &self.shared.config.h2, room)
         });
         written.map_err(Error::from)
@@ -214,7 +215,7 @@ impl Trunk {
     /// Whether the server takes more of a request.
     fn takes_more(&self, key: Key) -> bool {
         let mut streams = self.streams.borrow_mut();
-        streams.engine.can_send(key) && streams.ended(key).is_none()
+        streams.wire.engine.can_send(key) && streams.ended(key).is_none()
     }
 
     /// Whoever is next in the queue looks whether it is its turn.
@@ -240,7 +241,7 @@ impl Trunk {
     }
 
     fn is_idle(&self) -> bool {
-        self.streams.borrow().engine.stream_count() == 0 && self.queue.borrow().is_empty()
+        self.streams.borrow().wire.engine.stream_count() == 0 && self.queue.borrow().is_empty()
     }
 }
 
@@ -254,7 +255,7 @@ impl Turn<'_> {
         let streams = streams.borrow();
         let mut queue = queue.borrow_mut();
         let is_next = queue.first_key_value().is_none_or(|(first, _)| Some(*first) == self.ticket);
-        if is_next && streams.engine.can_open(&shared.config.h2) && !streams.is_full(self.trunk.means()) {
+        if is_next && streams.wire.engine.can_open(&shared.config.h2) && !streams.wire.is_full(self.trunk.means()) {
             return Poll::Ready(true);
         }
         let ticket = *self.ticket.get_or_insert_with(|| tickets.replace(tickets.get() + 1));
@@ -322,7 +323,7 @@ impl Exchange {
                     let trailers = self.content.trailers();
                     self.end_upload();
                     let streams = &mut *trunk.streams.borrow_mut();
-                    streams.write_end(trunk.means(), self.key, &trailers)?;
+                    streams.wire.end(trunk.means(), self.key, &trailers)?;
                     streams.wake();
                 }
                 Poll::Ready(None) => break,
@@ -503,9 +504,9 @@ impl Driver {
         loop {
             self.advance(trunk)?;
             if drains && trunk.is_idle() {
-                trunk.streams.borrow_mut().engine.finish();
+                trunk.streams.borrow_mut().wire.engine.finish();
             }
-            if !trunk.streams.borrow().engine.is_closed() {
+            if !trunk.streams.borrow().wire.engine.is_closed() {
                 match self.input.poll_fill(cx, &mut self.stream, self.shared.supplies.pool()) {
                     Poll::Ready(Ok(Some(_))) => {
                         trunk.heard.set(self.shared.shard.now());
@@ -546,7 +547,7 @@ impl Driver {
             if waits == Waits::Write {
                 return Err(Failure::TimedOut);
             }
-            trunk.streams.borrow_mut().engine.finish();
+            trunk.streams.borrow_mut().wire.engine.finish();
             self.waits = Waits::Nothing;
         }
     }
@@ -579,9 +580,9 @@ impl Driver {
             let table = self.table.get_or_insert_with(|| shared.spares.take());
             let streams = &mut *trunk.streams.borrow_mut();
             let mut lent = shared.scratch.borrow_mut();
-            let scratch = lent.get_or_insert_with(|| Box::new(h2::Scratch::new(limits)));
+            let scratch = lent.get_or_insert_with(|| Box::new(h2::Scratch::new(limits.head_bytes_max)));
             let now = shared.shard.now().saturating_duration_since(self.since);
-            let step = match streams.engine.receive(self.input.as_slice(), scratch, table, now, limits) {
+            let step = match streams.wire.engine.receive(self.input.as_slice(), scratch, table, now, limits) {
                 Ok(step) => step,
                 Err(error) => {
                     tracing::debug!(code = %error.code, "a server broke the rules of HTTP/2: {error}");
@@ -659,7 +660,7 @@ impl Driver {
                 Event::GoAway { last, code } => {
                     tracing::debug!(last, %code, "a server takes no more requests");
                     self.input.skip(step.consumed);
-                    streams.refuse_above(last);
+                    streams.refuse(Code::REFUSED_STREAM, |key| key.id() > last);
                     trunk.leave();
                 }
                 // Only of requests.

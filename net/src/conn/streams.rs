@@ -1,34 +1,150 @@
-//! The streams of a connection of HTTP/2 and what it is about to send, for either end: what the one task that receives and
-//! sends, and those that wait for something of a stream, have between them.
+//! The streams of a connection that has many, of HTTP/2 or HTTP/3, for either end: what the one task that receives and sends,
+//! and those that wait for something of a stream, have between them.
+//!
+//! The one idea: what the versions do differently with a stream is a [`Wire`]; who waits for it and what for is the same.
+
+mod begin;
+pub(super) mod exchange;
+pub(super) mod shared;
+mod tunnel;
 
 use std::rc::Rc;
 use std::task::Waker;
 
-use platform::limits::CHUNK_BYTES_MAX;
-use platform::{Buf, Group, Pool};
-use proto::h2::{CONTROL_BYTES_MIN, Code, Engine, Key, Limits};
-use proto::message::{Checked, WriteError};
+use http::StatusCode;
+use platform::{Buf, Chunk, Pool};
+use proto::h2::Standing;
+use proto::message::{BodyLength, Scratch, WriteError};
+use shards::Counter;
 
-use crate::conn::input::Input;
-use crate::conn::outbox::{Outbox, Supplies};
-use crate::conn::{Exhausted, HEAD_BYTES_USUAL};
-use crate::limits::{COPY_BODY_BYTES_MAX, DRAIN_BODY_BYTES_MAX};
-use crate::tcp::Outgoing;
+pub(crate) use self::tunnel::Tube;
+use super::Config;
+use super::Exhausted;
+use super::input::Input;
+use super::outbox::Supplies;
+use crate::limits::DRAIN_BODY_BYTES_MAX;
+use crate::stats::NetStats;
 use crate::{Head, Headers, Incoming};
 
-/// What the streams of a connection are served with.
+/// An engine of many streams, and what takes what it writes.
+pub(super) trait Wire: 'static {
+    /// Names a stream that was handed out.
+    type Key: Key;
+    /// Why a stream is reset, as the version says it.
+    type Code: Copy;
+    /// What bounds the engine.
+    type Limits;
+
+    /// These, of a server's configuration.
+    fn limits(config: &Config) -> &Self::Limits;
+
+    /// Counts the streams that have tasks.
+    fn streams_open(stats: &NetStats) -> &Counter;
+
+    /// Whether something can still be sent on a stream: it has neither ended here nor been reset.
+    fn can_send(&self, key: Self::Key) -> bool;
+
+    /// Whether more of the peer's message may come.
+    fn is_receiving(&self, key: Self::Key) -> bool;
+
+    /// Whether what was offered waits for the peer to open a window.
+    fn is_held(&self, key: Self::Key) -> bool;
+
+    /// Whether a graceful end has begun.
+    fn is_draining(&self) -> bool;
+
+    /// Whether no more is written until something has left.
+    fn is_full(&self, means: Means<'_, Self>) -> bool;
+
+    /// Whether the connection itself has something to say.
+    fn has_control(&self) -> bool;
+
+    /// Writes that, as far as there is room.
+    fn control(&mut self, means: Means<'_, Self>) -> Result<(), Exhausted>;
+
+    /// Writes an answer's head.
+    fn head(
+        &mut self,
+        means: Means<'_, Self>,
+        key: Self::Key,
+        answer: Answer<'_>,
+        standing: Standing<'_>,
+    ) -> Result<(), Refusal>;
+
+    /// Writes of a piece what is admitted now, and leaves the rest; nothing is left if nobody wants it. With the last the stream
+    /// ends.
+    fn piece(&mut self, means: Means<'_, Self>, key: Self::Key, buf: &mut Buf, is_last: bool) -> Result<(), Exhausted>;
+
+    /// Ends a stream whose content has been written: by trailer fields, or by itself.
+    fn end(&mut self, means: Means<'_, Self>, key: Self::Key, trailers: &Headers) -> Result<(), Refusal>;
+
+    /// A stream has a piece to be written.
+    fn offer(&mut self, key: Self::Key);
+
+    /// Whose piece is to be written next.
+    fn pick(&mut self) -> Option<Self::Key>;
+
+    /// Ends a stream at once; it is still to be released.
+    fn reset(&mut self, key: Self::Key, cut: Cut);
+
+    /// So many bytes of a stream's data have found their reader, or nobody wants them.
+    fn consume(&mut self, key: Self::Key, count: usize, limits: &Self::Limits);
+
+    /// There is no more use for a stream.
+    fn release(&mut self, key: Self::Key, limits: &Self::Limits);
+
+    /// Begins the graceful end: the peer is told to open no more streams. Whether that was news.
+    fn drain(&mut self) -> bool;
+
+    /// Ends the grace: no new stream is looked at.
+    fn finish(&mut self);
+}
+
+/// What names a stream.
+pub(super) trait Key: Copy + Eq {
+    /// A small number that no other stream of the connection has while this one is open.
+    fn place(self) -> usize;
+
+    /// The stream's number on the wire, or the end of it, for logs and ranks.
+    fn number(self) -> u32;
+}
+
+/// The head of an answer.
 #[derive(Clone, Copy)]
-pub(super) struct Means<'a> {
+pub(super) struct Answer<'a> {
+    pub(super) status: StatusCode,
+    pub(super) headers: &'a Headers,
+    pub(super) length: BodyLength,
+}
+
+/// Why a stream of ours is ended before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cut {
+    /// We have failed.
+    Internal,
+    /// Nobody wants it any more.
+    Cancel,
+}
+
+/// What the streams of a connection are served with.
+pub(super) struct Means<'a, W: Wire + ?Sized> {
     pub(super) supplies: &'a Supplies,
-    pub(super) limits: &'a Limits,
+    pub(super) limits: &'a W::Limits,
     pub(super) gather_bytes_max: usize,
 }
 
-pub(super) struct Streams {
-    pub(super) engine: Engine,
-    outbox: Outbox,
+impl<W: Wire + ?Sized> Copy for Means<'_, W> {}
+
+impl<W: Wire + ?Sized> Clone for Means<'_, W> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+pub(super) struct Streams<W: Wire> {
+    pub(super) wire: W,
     /// Streams that somebody waits for, by their place.
-    slots: Vec<Option<Slot>>,
+    slots: Vec<Option<Slot<W>>>,
     /// The connection's task.
     waker: Option<Waker>,
     /// How many wait until something has left the outbox.
@@ -42,8 +158,8 @@ pub(super) struct Streams {
 }
 
 /// One stream, as both sides see it.
-pub(super) struct Slot {
-    pub(super) key: Key,
+pub(super) struct Slot<W: Wire> {
+    pub(super) key: W::Key,
     /// The feeding end of the body that is received.
     pub(super) incoming: Option<Rc<Incoming>>,
     /// The client waits to be asked for the body, or has been asked.
@@ -61,7 +177,7 @@ pub(super) struct Slot {
     /// Why the stream has ended before its time.
     ended: Option<&'static str>,
     /// By which code it was reset.
-    pub(super) code: Option<Code>,
+    pub(super) code: Option<W::Code>,
     /// The head of the response, and the length that it declares.
     pub(super) response: Option<(Head, Option<u64>)>,
     waker: Option<Waker>,
@@ -80,8 +196,8 @@ impl From<Exhausted> for Refusal {
     }
 }
 
-impl Slot {
-    pub(super) fn new(key: Key, incoming: Option<Rc<Incoming>>, expects_continue: bool) -> Self {
+impl<W: Wire> Slot<W> {
+    pub(super) fn new(key: W::Key, incoming: Option<Rc<Incoming>>, expects_continue: bool) -> Self {
         Slot {
             key,
             incoming,
@@ -106,18 +222,9 @@ impl Slot {
     }
 }
 
-impl Streams {
-    pub(super) fn new(engine: Engine) -> Self {
-        Streams {
-            engine,
-            outbox: Outbox::default(),
-            slots: Vec::new(),
-            waker: None,
-            awaiting_room: 0,
-            bulky: 0,
-            has_left: false,
-            ended: None,
-        }
+impl<W: Wire> Streams<W> {
+    pub(super) fn new(wire: W) -> Self {
+        Streams { wire, slots: Vec::new(), waker: None, awaiting_room: 0, bulky: 0, has_left: false, ended: None }
     }
 
     // ---- the connection's task ---------------------------------------------------------------------------------------
@@ -153,58 +260,32 @@ impl Streams {
         self.wake_all();
     }
 
-    /// Whether the connection has come to its end and nothing is left to be sent.
-    pub(super) fn is_over(&self) -> bool {
-        self.has_come_to_its_end() && self.outbox.is_empty() && !self.engine.has_control()
-    }
-
-    /// Whether something is done when the present send has ended.
-    pub(super) fn awaits_send(&self) -> bool {
-        !self.outbox.is_empty() || self.has_come_to_its_end()
-    }
-
-    fn has_come_to_its_end(&self) -> bool {
-        self.engine.is_closed() || self.engine.is_drained() || self.has_left && self.engine.stream_count() == 0
-    }
-
-    /// Whether no more is gathered until something has left.
-    pub(super) fn is_full(&self, means: Means<'_>) -> bool {
-        self.outbox.is_full(means.gather_bytes_max)
-    }
-
-    /// Gathers what may be sent: what the connection has to say, then data as windows and priorities admit.
-    pub(super) fn gather(&mut self, means: Means<'_>) -> Result<(), Exhausted> {
-        while self.engine.has_control() && !self.is_full(means) {
-            let room = self.outbox.room(CONTROL_BYTES_MIN, means.supplies)?;
-            let count = self.engine.control(means.limits, room);
-            self.outbox.commit(count);
-        }
-        while !self.is_full(means)
-            && let Some(key) = self.engine.pick()
+    /// Gathers what may be sent: what the connection has to say, then pieces as windows and priorities admit.
+    pub(super) fn gather(&mut self, means: Means<'_, W>) -> Result<(), Exhausted> {
+        self.wire.control(means)?;
+        while !self.wire.is_full(means)
+            && let Some(key) = self.wire.pick()
         {
             let Some((mut buf, is_last)) = self.slot(key).and_then(|slot| slot.piece.take()) else { continue };
             let bytes = buf.len();
-            self.write_piece(means, key, &mut buf, is_last)?;
+            self.wire.piece(means, key, &mut buf, is_last)?;
             let rest = buf.len();
             let Some(slot) = self.slot(key) else { continue };
             slot.sent += bytes - rest;
             if rest > 0 {
                 slot.piece = Some((buf, is_last));
-                self.engine.offer(key);
+                self.wire.offer(key);
             }
             // Its time begins anew with what the peer has been sent.
-            if rest == 0 || self.engine.is_held(key) {
+            if rest == 0 || self.wire.is_held(key) {
                 self.slot(key).iter().for_each(|slot| slot.wake());
             }
         }
         Ok(())
     }
 
-    /// Takes what is gathered. Who waited for room is told.
-    pub(super) fn take_outbox(&mut self, means: Means<'_>) -> Option<Outgoing> {
-        if self.outbox.is_empty() {
-            return None;
-        }
+    /// Something has left: who waited for room is told.
+    pub(super) fn make_room(&mut self) {
         if std::mem::take(&mut self.awaiting_room) > 0 {
             for slot in self.slots.iter_mut().flatten() {
                 if std::mem::take(&mut slot.awaits_room) {
@@ -212,11 +293,10 @@ impl Streams {
                 }
             }
         }
-        Some(self.outbox.take(means.supplies))
     }
 
     /// Something has come of a body: who is fed with it, if anyone.
-    pub(super) fn feeds(&mut self, key: Key, count: usize, limits: &Limits) -> Option<Rc<Incoming>> {
+    pub(super) fn feeds(&mut self, key: W::Key, count: usize, limits: &W::Limits) -> Option<Rc<Incoming>> {
         let slot = self.slots.get_mut(key.place())?.as_mut().filter(|slot| slot.key == key)?;
         slot.received += count;
         slot.expects_continue = false;
@@ -226,14 +306,14 @@ impl Streams {
         if incoming.is_none() {
             slot.unread += count as u64;
             if slot.unread <= DRAIN_BODY_BYTES_MAX {
-                self.engine.consume(key, count, limits);
+                self.wire.consume(key, count, limits);
             }
         }
         incoming
     }
 
     /// Ends a stream before its time.
-    pub(super) fn end(&mut self, key: Key, why: &'static str) {
+    pub(super) fn end(&mut self, key: W::Key, why: &'static str) {
         if let Some(slot) = self.slot(key) {
             slot.ended = Some(why);
             slot.piece = None;
@@ -241,76 +321,21 @@ impl Streams {
         }
     }
 
-    /// The peer has not looked at requests above `last`, and will not.
-    pub(super) fn refuse_above(&mut self, last: u32) {
-        for slot in self.slots.iter_mut().flatten().filter(|slot| slot.key.id() > last) {
-            (slot.code, slot.ended, slot.piece) = (Some(Code::REFUSED_STREAM), Some("the peer takes no more"), None);
+    /// Ends the streams of which this is true before their time: the peer has not looked at them, and will not.
+    pub(super) fn refuse(&mut self, code: W::Code, is_refused: impl Fn(W::Key) -> bool) {
+        for slot in self.slots.iter_mut().flatten().filter(|slot| is_refused(slot.key)) {
+            (slot.code, slot.ended, slot.piece) = (Some(code), Some("the peer takes no more"), None);
             slot.wake();
         }
     }
 
-    // ---- what is written ---------------------------------------------------------------------------------------------
-
-    /// Lets the engine write into the outbox, with a chunk of its own if the present one has too little room.
-    pub(super) fn write<T>(
-        &mut self,
-        means: Means<'_>,
-        mut bytes: usize,
-        write: impl Fn(&mut Engine, &mut [u8]) -> Result<(T, usize), WriteError>,
-    ) -> Result<T, Refusal> {
-        loop {
-            let room = self.outbox.room(bytes, means.supplies)?;
-            match write(&mut self.engine, room) {
-                Ok((written, count)) => {
-                    self.outbox.commit(count);
-                    return Ok(written);
-                }
-                Err(WriteError::Full) if bytes < CHUNK_BYTES_MAX => bytes = (4 * bytes).min(CHUNK_BYTES_MAX),
-                Err(error) => return Err(Refusal::Unwritable(error)),
-            }
-        }
-    }
-
-    /// Writes of a piece what one frame takes and windows admit, and leaves the rest; nothing is left if nobody wants it.
-    pub(super) fn write_piece(
-        &mut self,
-        means: Means<'_>,
-        key: Key,
-        buf: &mut Buf,
-        is_last: bool,
-    ) -> Result<(), Exhausted> {
-        let room = self.outbox.room(CONTROL_BYTES_MIN, means.supplies)?;
-        let Ok(data) = self.engine.data(key, buf.len(), is_last, room) else {
-            *buf = Buf::EMPTY;
-            return Ok(());
-        };
-        self.outbox.commit(data.head);
-        if data.count > 0 {
-            let front = buf.split_to(data.count);
-            match front.len() <= COPY_BODY_BYTES_MAX {
-                true => self.outbox.put(&front, means.supplies)?,
-                false => self.outbox.push(front, means.supplies),
-            }
-        }
-        Ok(())
-    }
-
-    /// Ends a stream whose content has been written: by trailer fields, or by itself. The outbox must have room.
-    pub(super) fn write_end(&mut self, means: Means<'_>, key: Key, trailers: &Headers) -> Result<(), Refusal> {
-        let fields = trailers.iter().map(|(name, value)| Checked(name, value));
-        self.write(means, HEAD_BYTES_USUAL, |engine, room| match trailers.is_empty() {
-            true => engine.data(key, 0, true, room).map(|data| ((), data.head)),
-            false => engine.trailers(key, fields.clone(), room).map(|count| ((), count)),
-        })
-    }
-
     // ---- who waits for a stream --------------------------------------------------------------------------------------
 
-    pub(super) fn slot(&mut self, key: Key) -> Option<&mut Slot> {
+    pub(super) fn slot(&mut self, key: W::Key) -> Option<&mut Slot<W>> {
         self.slots.get_mut(key.place())?.as_mut().filter(|slot| slot.key == key)
     }
 
-    pub(super) fn open(&mut self, slot: Slot) {
+    pub(super) fn open(&mut self, slot: Slot<W>) {
         let place = slot.key.place();
         if self.slots.len() <= place {
             self.slots.resize_with(place + 1, || None);
@@ -320,18 +345,18 @@ impl Streams {
     }
 
     /// No more of a stream's body is to come.
-    pub(super) fn body_ended(&mut self, key: Key) {
+    pub(super) fn body_ended(&mut self, key: W::Key) {
         let was_bulky = self.slot(key).is_some_and(|slot| std::mem::take(&mut slot.is_bulky));
         self.bulky -= usize::from(was_bulky);
     }
 
-    /// What is best received into.
-    pub(super) fn group(&self) -> Group {
-        if self.bulky > 0 { Group::Bulk } else { Group::Heads }
+    /// Whether a large body is being received.
+    pub(super) fn is_bulky(&self) -> bool {
+        self.bulky > 0
     }
 
     /// Is done with a stream. Whether somebody waited for it.
-    pub(super) fn release(&mut self, key: Key, limits: &Limits) -> bool {
+    pub(super) fn release(&mut self, key: W::Key, limits: &W::Limits) -> bool {
         self.body_ended(key);
         let slot = self.slot(key);
         let (is_open, awaits_room) = (slot.is_some(), slot.is_some_and(|slot| slot.awaits_room));
@@ -340,13 +365,13 @@ impl Streams {
             self.slots[key.place()] = None;
             self.wake();
         }
-        self.engine.release(key, limits);
+        self.wire.release(key, limits);
         is_open
     }
 
     /// Whether the outbox has room. If not, the stream's task is woken when it has.
-    pub(super) fn has_room_for(&mut self, key: Key, means: Means<'_>) -> bool {
-        if !self.is_full(means) {
+    pub(super) fn has_room_for(&mut self, key: W::Key, means: Means<'_, W>) -> bool {
+        if !self.wire.is_full(means) {
             return true;
         }
         if let Some(slot) = self.slot(key)
@@ -358,7 +383,7 @@ impl Streams {
     }
 
     /// Has a stream's task woken from now on when something becomes of the stream.
-    pub(super) fn watch(&mut self, key: Key, waker: &Waker) {
+    pub(super) fn watch(&mut self, key: W::Key, waker: &Waker) {
         if let Some(slot) = self.slot(key) {
             match &mut slot.waker {
                 Some(known) => known.clone_from(waker),
@@ -368,34 +393,34 @@ impl Streams {
     }
 
     /// Has a piece written when it is its turn.
-    pub(super) fn offer(&mut self, key: Key, buf: Buf, is_last: bool) {
+    pub(super) fn offer(&mut self, key: W::Key, buf: Buf, is_last: bool) {
         if let Some(slot) = self.slot(key) {
             slot.piece = Some((buf, is_last));
-            self.engine.offer(key);
+            self.wire.offer(key);
             self.wake();
         }
     }
 
     /// Whether a stream's piece is still to be written.
-    pub(super) fn has_piece(&mut self, key: Key) -> bool {
+    pub(super) fn has_piece(&mut self, key: W::Key) -> bool {
         self.slot(key).is_some_and(|slot| slot.piece.is_some())
     }
 
-    pub(super) fn reset(&mut self, key: Key, code: Code) {
-        self.engine.reset(key, code);
+    pub(super) fn reset(&mut self, key: W::Key, cut: Cut) {
+        self.wire.reset(key, cut);
         self.wake();
     }
 
     /// The reader of a stream's body has taken so much.
-    pub(super) fn consume(&mut self, key: Key, count: usize, limits: &Limits) {
-        self.engine.consume(key, count, limits);
-        if self.engine.has_control() {
+    pub(super) fn consume(&mut self, key: W::Key, count: usize, limits: &W::Limits) {
+        self.wire.consume(key, count, limits);
+        if self.wire.has_control() {
             self.wake();
         }
     }
 
     /// Why a stream has ended before its time, if it has.
-    pub(super) fn ended(&mut self, key: Key) -> Option<&'static str> {
+    pub(super) fn ended(&mut self, key: W::Key) -> Option<&'static str> {
         let ended = self.ended;
         ended.or(self.slot(key)?.ended)
     }
@@ -416,4 +441,12 @@ pub(super) fn feed(input: &mut Input, incoming: Option<&Incoming>, count: usize,
         None => input.skip(count),
     }
     Ok(())
+}
+
+/// The block that the engine has decoded, as a lease of its own.
+pub(super) fn take_block(pool: &Pool, scratch: &Scratch) -> Result<Chunk, Exhausted> {
+    let block = scratch.block();
+    let mut chunk = pool.lease(block.len().max(1)).ok_or(Exhausted)?;
+    chunk.put(block);
+    Ok(chunk.freeze())
 }

@@ -1,4 +1,4 @@
-//! A tunnel over one stream of HTTP/2: what its code has in a connection's place, and what the exchange sees of it.
+//! A tunnel over one stream of a connection that has many: what its code has in a connection's place, and what the exchange sees of it.
 //!
 //! The one idea: what comes is a body, and what is sent waits in between until the exchange has had it written. So both ways
 //! keep to the windows of the stream, and neither end knows the other.
@@ -24,7 +24,7 @@ pub(crate) struct Tube {
 
 /// What the code sends, on its way to the exchange.
 #[derive(Debug, Default)]
-pub(super) struct Outlet(RefCell<Inside>);
+pub(in crate::conn) struct Outlet(RefCell<Inside>);
 
 #[derive(Debug, Default)]
 struct Inside {

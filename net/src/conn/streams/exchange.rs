@@ -7,13 +7,11 @@ use std::task::{Context as TaskContext, Poll, ready};
 
 use http::StatusCode;
 use platform::Buf;
-use proto::h2::{Code, Key};
 use shards::{Alarm, Demand, Entered, Leased, Scope};
 
 use super::shared::Shared;
-use super::streams::Refusal;
 use super::tunnel::{Next, Outlet, Tube};
-use super::{CLIENT_LEFT, is_whole};
+use super::{Cut, Key, Refusal, Wire};
 use crate::conn::h1::TUNNEL_NAMES;
 use crate::conn::patience::{Patience, Patient, Side, Waits, Whose};
 use crate::conn::unavailable;
@@ -22,9 +20,9 @@ use crate::limits::{DRAIN_BODY_BYTES_MAX, REQUEST_TASKS_TIME_MAX};
 use crate::{Body, BodyError, Content, Headers, Response, Service, Transport, Tunnel, Upgraded};
 
 /// An exchange, and the right to its stream: dropping it releases that.
-pub(super) struct Exchange<S: Service + 'static> {
-    shared: Rc<Shared<S>>,
-    key: Key,
+pub(in crate::conn) struct Exchange<S: Service + 'static, W: Wire> {
+    shared: Rc<Shared<S, W>>,
+    key: W::Key,
     stage: Stage,
     /// Bytes of the content that are to come, if its length was declared.
     left: Option<u64>,
@@ -37,11 +35,11 @@ pub(super) struct Exchange<S: Service + 'static> {
     /// It has been told that the client has ended its side.
     knows_of_leaving: bool,
     /// Of a `CONNECT`: what its tunnel will receive.
-    pub(super) tunnel: Option<Body>,
+    pub(in crate::conn) tunnel: Option<Body>,
 }
 
 /// Where an exchange stands.
-pub(super) enum Stage {
+pub(in crate::conn) enum Stage {
     /// The handler is at work.
     Handler(Leased<'static, Response>),
     /// Its response waits for room in the outbox.
@@ -56,8 +54,14 @@ pub(super) enum Stage {
     Done,
 }
 
-impl<S: Service + 'static> Exchange<S> {
-    pub(super) fn new(shared: Rc<Shared<S>>, key: Key, stage: Stage, demand: Demand, scope: Option<Scope>) -> Self {
+impl<S: Service + 'static, W: Wire> Exchange<S, W> {
+    pub(in crate::conn) fn new(
+        shared: Rc<Shared<S, W>>,
+        key: W::Key,
+        stage: Stage,
+        demand: Demand,
+        scope: Option<Scope>,
+    ) -> Self {
         let shard = shared.shard();
         let limit = demand.deadline.map(|deadline| shard.alarm(deadline));
         let patience = Patience::new(shard, shared.number, shard.now());
@@ -68,7 +72,7 @@ impl<S: Service + 'static> Exchange<S> {
         Exchange { shared, key, stage, left, scope, demand, limit, patience, knows_of_leaving: false, tunnel: None }
     }
 
-    pub(super) async fn run(mut self) {
+    pub(in crate::conn) async fn run(mut self) {
         poll_fn(|cx| self.poll(cx)).await;
         let was_tunnel = matches!(self.stage, Stage::Tunnel(..));
         self.stage = Stage::Done;
@@ -79,7 +83,7 @@ impl<S: Service + 'static> Exchange<S> {
                 self.shared.context.stats.tasks_left.add(1);
                 tracing::warn!(
                     connection = self.shared.number,
-                    stream = self.key.id(),
+                    stream = self.key.number(),
                     "tasks of a request that has ended do not end; the connection goes on without them"
                 );
             }
@@ -97,8 +101,8 @@ impl<S: Service + 'static> Exchange<S> {
         self.shared.watch(self.key, cx.waker());
         self.see_peer(cx);
         let mut state = self.shared.state.borrow_mut();
-        let is_coming = state.engine.is_receiving(self.key) && state.ended(self.key).is_none();
-        let is_coming = is_coming && !state.has_left && !state.engine.is_draining();
+        let is_coming = state.wire.is_receiving(self.key) && state.ended(self.key).is_none();
+        let is_coming = is_coming && !state.has_left && !state.wire.is_draining();
         if !is_coming || state.slot(self.key).is_none_or(|slot| slot.unread > DRAIN_BODY_BYTES_MAX) {
             return Poll::Ready(());
         }
@@ -131,8 +135,8 @@ impl<S: Service + 'static> Exchange<S> {
             match self.poll_stage(cx) {
                 Poll::Ready(Ok(true)) => return Poll::Ready(()),
                 Poll::Ready(Ok(false)) => {}
-                Poll::Ready(Err(code)) => {
-                    self.shared.reset(self.key, code);
+                Poll::Ready(Err(cut)) => {
+                    self.shared.reset(self.key, cut);
                     // What has failed is not polled again.
                     if let Some(scope) = &self.scope {
                         scope.cancel("its answer cannot be finished");
@@ -144,8 +148,8 @@ impl<S: Service + 'static> Exchange<S> {
         }
     }
 
-    /// Goes on by one step. Ready with true when all is written, and with the code to reset the stream by if that cannot be.
-    fn poll_stage(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<bool, Code>> {
+    /// Goes on by one step. Ready with true when all is written, and with how to reset the stream if that cannot be.
+    fn poll_stage(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<bool, Cut>> {
         match &mut self.stage {
             Stage::Handler(future) => {
                 let entered = enter(&self.shared, &self.scope, self.demand);
@@ -159,7 +163,7 @@ impl<S: Service + 'static> Exchange<S> {
                 if self.shared.state.borrow_mut().has_piece(self.key) {
                     return Poll::Pending;
                 }
-                let has_ended = !self.shared.state.borrow().engine.can_send(self.key);
+                let has_ended = !self.shared.state.borrow().wire.can_send(self.key);
                 if let Content::Full(buf) = content {
                     if has_ended {
                         return Poll::Ready(Ok(true));
@@ -177,11 +181,11 @@ impl<S: Service + 'static> Exchange<S> {
                     Some(Ok(buf)) => self.offer(buf)?,
                     Some(Err(error)) => {
                         tracing::warn!("a response ended before its time: {error}");
-                        return Poll::Ready(Err(Code::INTERNAL_ERROR));
+                        return Poll::Ready(Err(Cut::Internal));
                     }
                     None if self.left.is_some_and(|left| left > 0) => {
                         tracing::error!("a response is shorter than it declared");
-                        return Poll::Ready(Err(Code::INTERNAL_ERROR));
+                        return Poll::Ready(Err(Cut::Internal));
                     }
                     // It went with the last piece.
                     None if has_ended => return Poll::Ready(Ok(true)),
@@ -201,10 +205,10 @@ impl<S: Service + 'static> Exchange<S> {
                 self.scope = entered.leave().or(self.scope.take());
                 match self.shared.write_end(self.key, &trailers) {
                     Ok(()) => {}
-                    Err(Refusal::Exhausted) => return Poll::Ready(Err(Code::INTERNAL_ERROR)),
+                    Err(Refusal::Exhausted) => return Poll::Ready(Err(Cut::Internal)),
                     Err(Refusal::Unwritable(error)) => {
                         tracing::error!("a response cannot be ended: {error}");
-                        return Poll::Ready(Err(Code::INTERNAL_ERROR));
+                        return Poll::Ready(Err(Cut::Internal));
                     }
                 }
                 return Poll::Ready(Ok(true));
@@ -215,7 +219,7 @@ impl<S: Service + 'static> Exchange<S> {
         Poll::Ready(Ok(false))
     }
 
-    fn poll_respond(&mut self) -> Poll<Result<(), Code>> {
+    fn poll_respond(&mut self) -> Poll<Result<(), Cut>> {
         let Some(mut state) = self.shared.with_room(self.key) else { return Poll::Pending };
         let Stage::Response(response) = std::mem::replace(&mut self.stage, Stage::Done) else { return Poll::Pending };
         let response = self.judge(response);
@@ -223,7 +227,7 @@ impl<S: Service + 'static> Exchange<S> {
         let asks = matches!(response.content, Content::Body(_))
             && state.slot(self.key).is_some_and(|slot| std::mem::take(&mut slot.expects_continue));
         if asks && self.shared.ask_for_body(&mut state, self.key).is_err() {
-            return Poll::Ready(Err(Code::INTERNAL_ERROR));
+            return Poll::Ready(Err(Cut::Internal));
         }
         drop(state);
         self.left = match &response.content {
@@ -231,7 +235,7 @@ impl<S: Service + 'static> Exchange<S> {
             content => content.length(),
         };
         let Ok(rest) = self.shared.respond(self.key, response) else {
-            return Poll::Ready(Err(Code::INTERNAL_ERROR));
+            return Poll::Ready(Err(Cut::Internal));
         };
         self.shared.wake();
         match rest {
@@ -276,7 +280,7 @@ impl<S: Service + 'static> Exchange<S> {
     }
 
     /// Lets the tunnel's code work, and has written what it sends.
-    fn poll_tunnel(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<bool, Code>> {
+    fn poll_tunnel(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<bool, Cut>> {
         self.write_tunnel()?;
         let Stage::Tunnel(work, outlet) = &mut self.stage else { return Poll::Ready(Ok(true)) };
         if let Some(at_work) = work {
@@ -299,9 +303,9 @@ impl<S: Service + 'static> Exchange<S> {
     }
 
     /// Has written what the tunnel's code has sent, a piece at a time. Whether that was all there can be.
-    fn write_tunnel(&mut self) -> Result<bool, Code> {
+    fn write_tunnel(&mut self) -> Result<bool, Cut> {
         let Stage::Tunnel(_, outlet) = &self.stage else { return Ok(true) };
-        if !self.shared.state.borrow().engine.can_send(self.key) {
+        if !self.shared.state.borrow().wire.can_send(self.key) {
             return Ok(true);
         }
         if self.shared.state.borrow_mut().has_piece(self.key) {
@@ -321,16 +325,16 @@ impl<S: Service + 'static> Exchange<S> {
                 self.shared.wake();
                 Ok(true)
             }
-            Err(_) => Err(Code::INTERNAL_ERROR),
+            Err(_) => Err(Cut::Internal),
         }
     }
 
     /// Has the next piece of the content written.
-    fn offer(&mut self, buf: Buf) -> Result<(), Code> {
+    fn offer(&mut self, buf: Buf) -> Result<(), Cut> {
         if let Some(left) = &mut self.left {
             let Some(rest) = left.checked_sub(buf.len() as u64) else {
                 tracing::error!("a response is longer than it declared");
-                return Err(Code::INTERNAL_ERROR);
+                return Err(Cut::Internal);
             };
             *left = rest;
         }
@@ -397,7 +401,7 @@ impl<S: Service + 'static> Exchange<S> {
             // Its code keeps times of its own.
             self.stop_waiting();
             let mut state = self.shared.state.borrow_mut();
-            if state.ended(self.key).is_some() || !state.has_left || !state.engine.is_held(self.key) {
+            if state.ended(self.key).is_some() || !state.has_left || !state.wire.is_held(self.key) {
                 return Poll::Pending;
             }
             state.end(self.key, CLIENT_LEFT);
@@ -405,7 +409,7 @@ impl<S: Service + 'static> Exchange<S> {
         }
         let waits = {
             let mut state = self.shared.state.borrow_mut();
-            if state.has_left && state.engine.is_held(self.key) {
+            if state.has_left && state.wire.is_held(self.key) {
                 // Nobody opens its window any more.
                 state.end(self.key, CLIENT_LEFT);
                 return Poll::Ready(());
@@ -429,7 +433,7 @@ impl<S: Service + 'static> Exchange<S> {
         }
         ready!(self.poll_alarm(cx, waits));
         self.stop_waiting();
-        if waits == Waits::Write && !self.shared.state.borrow().engine.is_held(self.key) {
+        if waits == Waits::Write && !self.shared.state.borrow().wire.is_held(self.key) {
             // Others were more urgent: that is not its peer's fault.
             let (patience, whose) = self.patience();
             patience.begin(&whose);
@@ -441,7 +445,7 @@ impl<S: Service + 'static> Exchange<S> {
             self.fail_body(BodyError::TimedOut);
         } else {
             stats.slow_readers.add(1);
-            self.shared.reset(self.key, Code::CANCEL);
+            self.shared.reset(self.key, Cut::Cancel);
             self.shared.state.borrow_mut().end(self.key, "the client takes nothing");
         }
         Poll::Ready(())
@@ -466,7 +470,7 @@ impl<S: Service + 'static> Exchange<S> {
         let had_answered = !matches!(self.stage, Stage::Handler(_));
         let answer = self.give_up(cx, |scope| scope.expire(), BodyError::TimedOut);
         if had_answered {
-            self.shared.reset(self.key, Code::INTERNAL_ERROR);
+            self.shared.reset(self.key, Cut::Internal);
             return;
         }
         // The handler's own word, unless that takes further time.
@@ -502,17 +506,17 @@ impl<S: Service + 'static> Exchange<S> {
     }
 }
 
-impl<S: Service + 'static> Patient for Exchange<S> {
+impl<S: Service + 'static, W: Wire> Patient for Exchange<S, W> {
     type Service = S;
 
     fn patience(&mut self) -> (&mut Patience, Whose<'_, S>) {
-        let stream = self.key.id();
+        let stream = self.key.number();
         let whose = Whose { shard: self.shared.shard(), context: &self.shared.context, stream };
         (&mut self.patience, whose)
     }
 }
 
-impl<S: Service + 'static> Drop for Exchange<S> {
+impl<S: Service + 'static, W: Wire> Drop for Exchange<S, W> {
     fn drop(&mut self) {
         self.stop_waiting();
         self.shared.forsake(self.key);
@@ -520,8 +524,19 @@ impl<S: Service + 'static> Drop for Exchange<S> {
     }
 }
 
+/// What the scopes of requests are called.
+pub(in crate::conn) static SCOPE_NAMES: [&str; 2] = ["connection", "request"];
+
+/// Why a request's scope is cancelled, in most cases.
+pub(in crate::conn) const CLIENT_LEFT: &str = "client disconnected";
+
+/// Whether nothing of it is still to come.
+pub(in crate::conn) fn is_whole(content: &Content) -> bool {
+    matches!(content, Content::Empty | Content::Full(_))
+}
+
 /// Enters a request's scope, which is made if someone asks for it.
-fn enter<S: Service + 'static>(shared: &Shared<S>, scope: &Option<Scope>, demand: Demand) -> Entered {
+fn enter<S: Service + 'static, W: Wire>(shared: &Shared<S, W>, scope: &Option<Scope>, demand: Demand) -> Entered {
     match scope {
         Some(scope) => scope.entered(),
         None => shared.pass.scope().entered_on_demand(demand),
