@@ -13,6 +13,7 @@ mod conn;
 mod error;
 mod exchange;
 pub mod limits;
+pub mod quic;
 mod server;
 mod spread;
 mod standing;
@@ -20,6 +21,7 @@ mod stats;
 mod tcp;
 pub mod tls;
 mod transport;
+mod udp;
 
 /// WebSocket: what an upgraded connection speaks.
 pub mod ws {
@@ -36,7 +38,7 @@ pub use exchange::{
     Body, BodyError, BodyStream, Content, Head, HeadSpares, Headers, Incoming, Made, Peer, Piece, Reply, Request,
     Response, Service, Trailers, Tunnel, Upgraded,
 };
-pub use server::{Server, serve};
+pub use server::{QuicServer, Server, all, serve};
 pub use spread::Spread;
 pub use stats::NetStats;
 pub use tcp::{Listener, Receiving, Sending, TcpStream};

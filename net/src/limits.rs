@@ -275,3 +275,86 @@ pub const TLS_STEPS_PER_TURN_MAX: u32 = 4;
 
 /// Sessions of servers that a client keeps, to take them up again: some 2 KiB each.
 pub const CLIENT_SESSIONS_MAX: usize = 256;
+
+/// UDP: datagrams of one socket that are on their way to the kernel, or batches of them. What a socket's send buffer takes is
+/// gone at the end of the turn; beyond that whoever sends waits until the kernel has room, instead of filling memory.
+pub const DATAGRAMS_IN_FLIGHT_MAX: usize = 64;
+
+/// Bytes of the memory of a datagram that is kept for the next: a batch of [`QUIC_SEGMENTS_MAX`] in the largest packets of a
+/// common line.
+pub const DATAGRAM_SPARE_BYTES_MAX: usize = 32 * 1024;
+const _: () = assert!(QUIC_SEGMENTS_MAX * 1500 <= DATAGRAM_SPARE_BYTES_MAX);
+
+/// QUIC: datagrams that are handed to the kernel as one batch: segmentation offload. Ten cost about twice what one does, and
+/// the pacer seldom lets more go at once.
+pub const QUIC_SEGMENTS_MAX: usize = 10;
+
+/// Batches that one connection sends before it gives way to others.
+pub const QUIC_BATCHES_PER_FLUSH_MAX: usize = 16;
+
+/// Receives of the endpoint, each a batch of one sender's, before it gives way to the connections that they are for.
+pub const QUIC_RECEIVES_PER_POLL_MAX: usize = 16;
+
+/// Bytes of the memory that received datagrams are copied to and decrypted in; used again when all that lay in it has been read.
+/// One receive fits, whatever the kernel has joined.
+pub const QUIC_BLOCK_BYTES: usize = 64 * 1024;
+
+/// Datagrams that wait for the task of their connection; what is more is dropped, as a queue on the way would. All that comes
+/// in one turn fits: the task runs in the same turn or the next.
+pub const QUIC_INBOX_COUNT_MAX: usize = 1024;
+
+/// Hand-shakes in hand on a shard from which on a client that begins one must first show that it is where it says: by a Retry,
+/// which costs it a round trip and us no memory. Below it nobody floods us.
+pub const QUIC_UNPROVED_HANDSHAKES_MAX: usize = 256;
+
+/// Clients that wait for the first step of their hand-shake, of which each turn takes [`TLS_STEPS_PER_TURN_MAX`]. Those that
+/// come when so many wait are dropped, and send again.
+pub const QUIC_ARRIVALS_MAX: usize = 256;
+
+/// Bytes of a client's further packets that are kept until then; it sends again what is dropped.
+pub const QUIC_ARRIVAL_BYTES_MAX: u64 = 16 * 1024;
+
+/// How long a Retry may be answered: some round trips.
+pub const QUIC_RETRY_TIME_MAX: Duration = Duration::from_secs(15);
+
+/// How often a packet of no connection is answered by a stateless reset: a flood of them makes no flood of ours.
+pub const QUIC_RESET_PAUSE: Duration = Duration::from_millis(20);
+
+/// Streams in both directions that a peer may have open at a time: requests. As over HTTP/2.
+pub const QUIC_STREAMS_MAX: u32 = 100;
+
+/// Streams in one direction that a peer may have open at a time. HTTP/3 needs three, and some of no meaning come and go.
+pub const QUIC_UNI_STREAMS_MAX: u32 = 16;
+
+/// Bytes of one stream that are received ahead of who reads it: half of what all streams of a connection may have.
+pub const QUIC_STREAM_WINDOW_BYTES: u32 = 512 * 1024;
+
+/// Bytes of all streams of a connection that are received ahead of who reads them. It is what one peer can make us hold, and
+/// at a round trip of 50 ms it lets 160 Mbit/s come.
+pub const QUIC_WINDOW_BYTES: u32 = 1024 * 1024;
+
+/// Bytes that a connection has sent or will send and that the peer has not acknowledged. What is more waits with whoever
+/// writes it.
+pub const QUIC_SEND_WINDOW_BYTES: u64 = 2 * 1024 * 1024;
+
+/// How long a connection may be silent (RFC 9308 section 3.2 has thirty seconds).
+pub const QUIC_IDLE_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// A round trip as it is taken for before one was measured (RFC 9002 section 6.2.2).
+pub const QUIC_FIRST_ROUND_TRIP: Duration = Duration::from_millis(333);
+
+/// Bytes of datagrams (RFC 9221) of one connection that wait to be read, and of those that wait to be sent.
+pub const QUIC_DATAGRAM_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of a datagram that is accepted: what fits a packet of Ethernet.
+pub const QUIC_PAYLOAD_BYTES_MAX: u16 = 1472;
+
+/// How long receiving pauses when it fails, as when memory has run out.
+pub const QUIC_RECEIVE_PAUSE: Duration = Duration::from_millis(50);
+
+/// HTTP/3: bytes of one body that are read ahead of who takes them, in the shard's buffers. What is more stays with QUIC, and
+/// its windows hold up the peer.
+pub const H3_BODY_AHEAD_BYTES_MAX: usize = 128 * 1024;
+
+/// HTTP/3: bytes that are read of a stream at a time; a packet has less.
+pub const H3_READ_BYTES_MAX: usize = 64 * 1024;

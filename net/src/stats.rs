@@ -27,6 +27,20 @@ pub struct NetStats {
     pub h2_failed: Counter,
     /// Connections of HTTP/2 whose peers were told to calm down: they made too much work of too little.
     pub h2_calmed: Counter,
+    /// Connections that spoke HTTP/3.
+    pub h3_connections: Counter,
+    /// Streams of HTTP/3 in hand now that were not answered on the spot.
+    pub h3_streams_open: Counter,
+    /// Streams of HTTP/3 that came to their end before their time, by their peers or by what these did.
+    pub h3_resets: Counter,
+    /// Streams of HTTP/3 refused because as many were open as may be.
+    pub h3_refused: Counter,
+    /// Connections of HTTP/3 whose peers were told to open no more streams.
+    pub h3_drained: Counter,
+    /// Connections of HTTP/3 ended by what their peers did wrong.
+    pub h3_failed: Counter,
+    /// Connections of HTTP/3 whose peers made too much work of too little.
+    pub h3_calmed: Counter,
     /// Bytes received.
     pub bytes_received: Counter,
     /// Bytes sent.
@@ -119,6 +133,52 @@ pub struct NetStats {
     pub tls_reloads_refused: Counter,
     /// When the first certificate ends, in seconds since 1970; zero without TLS.
     pub tls_not_after: Counter,
+    /// Datagrams received by the sockets of QUIC.
+    pub datagrams_received: Counter,
+    /// Receives that the kernel has joined several of them for.
+    pub datagram_batches_received: Counter,
+    /// Their bytes.
+    pub datagram_bytes_received: Counter,
+    /// Datagrams sent.
+    pub datagrams_sent: Counter,
+    /// Sends that were batches of them.
+    pub datagram_batches_sent: Counter,
+    /// Their bytes.
+    pub datagram_bytes_sent: Counter,
+    /// Sends that the system has refused: no way to there, or too large for it.
+    pub datagrams_unsent: Counter,
+    /// Datagrams that were cut, since they were longer than a buffer.
+    pub datagrams_cut: Counter,
+    /// Datagrams that nobody wanted: of no connection and beginning none, or not of QUIC.
+    pub datagrams_unwanted: Counter,
+    /// Datagrams dropped because as many waited for the connection as may.
+    pub datagrams_crowded: Counter,
+    /// Connections of QUIC, accepted and made.
+    pub quic_connections: Counter,
+    /// Those that are there now, with those that linger so that their peers learn of their end.
+    pub quic_connections_open: Counter,
+    /// Hand-shakes of QUIC in hand now.
+    pub quic_handshakes_open: Counter,
+    /// Those that have ended well.
+    pub quic_handshakes: Counter,
+    /// Those that have not, or took too long.
+    pub quic_handshakes_failed: Counter,
+    /// Clients that were to show first where they are: a Retry was sent.
+    pub quic_retries: Counter,
+    /// Clients that were refused: as many connections or hand-shakes were there as may be, or the server drains.
+    pub quic_refused: Counter,
+    /// Other packets that the endpoint has sent without a connection: stateless resets, offers of versions, refusals.
+    pub quic_answers: Counter,
+    /// Answers and Retries that were not sent since as many datagrams were on their way as may be.
+    pub quic_answers_dropped: Counter,
+    /// Packets that were found to be lost and whose content was sent again.
+    pub quic_packets_lost: Counter,
+    /// Times that a peer was found at another address.
+    pub quic_migrations: Counter,
+    /// Connections of QUIC that took too long to say anything.
+    pub quic_timed_out: Counter,
+    /// Connections of QUIC whose peers have broken the rules.
+    pub quic_failed: Counter,
 }
 
 impl NetStats {

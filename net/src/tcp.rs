@@ -36,9 +36,9 @@ enum Receive {
 
 /// A socket that is closed when dropped.
 #[derive(Debug)]
-struct Owned {
-    shard: Shard,
-    handle: Handle,
+pub(crate) struct Owned {
+    pub(crate) shard: Shard,
+    pub(crate) handle: Handle,
 }
 
 /// The direction of a [`TcpStream`] that comes in: see [`TcpStream::split`].
@@ -383,7 +383,7 @@ pub(crate) fn sent(completion: Completion) -> Result<Outgoing> {
 }
 
 /// Starts an operation whose memory, if it cannot start, nobody needs.
-fn start(shard: &Shard, op: Op) -> Result<Operation> {
+pub(crate) fn start(shard: &Shard, op: Op) -> Result<Operation> {
     shard.start(op).map_err(|(_, error)| Error::Io(error))
 }
 

@@ -112,6 +112,10 @@ pub const PIPE_BYTES: usize = 128 * 1024;
 pub const PIPES_MAX: usize = 64;
 const _: () = assert!(8 * PIPES_MAX * PIPE_BYTES <= 64 << 20);
 
+/// Room for the control messages of one datagram, each a header of 16 bytes and its data in multiples of 8: how large its
+/// segments are (24), its ECN bits (24), and which of our addresses it is about (40).
+pub const MESSAGE_CONTROL_BYTES: usize = 24 + 24 + 40;
+
 /// Readiness: datagrams taken by one system call (recvmmsg), or sent by one (sendmmsg) if as many wait on their socket. Four cost a quarter less than one by one (580 ns instead of
 /// 790 for each of 1,200 bytes, loopback), eight would save little more and fill a stream's queue at once. Fewer than asked
 /// for mean that there are no more, which saves the look that finds nothing.

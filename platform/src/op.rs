@@ -10,7 +10,7 @@
 //! handle is stale) and [`Error::OutOfMemory`]. The kernel tells why a connection has failed once, to whichever operation meets
 //! it first; those that come later end with `EndOfInput` and `BrokenPipe`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Instant, SystemTime};
 
@@ -84,7 +84,8 @@ pub enum Op {
     },
     /// Sends one datagram, or several of equal size as one batch: [`Outcome::SentMessage`].
     ///
-    /// Errors: `TooLarge`, `Refused`, `Unreachable`, `Denied`, `Invalid`.
+    /// Errors: `TooLarge`, `Refused`, `Unreachable`, `Denied`, `Invalid`. A source that this machine has not is
+    /// `Invalid` or `Unreachable`, by the kernel.
     SendMessage {
         /// A datagram socket.
         socket: Handle,
@@ -259,6 +260,9 @@ pub struct Datagram {
     pub segment: Option<u16>,
     /// The two ECN bits of the IP header (RFC 3168). Set on Linux only.
     pub ecn: u8,
+    /// Which address of this machine it comes from, where the socket is bound to no particular one: an answer comes from
+    /// where its question went to ([`Message::local`]). Heeded on Linux only; `None` leaves it to the route.
+    pub source: Option<IpAddr>,
 }
 
 /// A received datagram, or several of one sender that the kernel has joined.
@@ -274,6 +278,9 @@ pub struct Message {
     pub ecn: u8,
     /// Whether the datagram was longer than the buffer and has been cut.
     pub truncated: bool,
+    /// Which address of this machine it went to, in the form that `peer` has, where the socket asks for it
+    /// ([`SocketOption::TellLocal`](crate::SocketOption::TellLocal)).
+    pub local: Option<IpAddr>,
 }
 
 /// How to open a file.

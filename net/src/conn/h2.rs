@@ -19,8 +19,8 @@ use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Instant;
 
 use http::StatusCode;
-use platform::{Chunk, Pool};
-use proto::h2::{self, Code, Engine, Event, Key, Role, Scratch};
+use platform::Chunk;
+use proto::h2::{self, Code, Engine, Event, Key, Role};
 use proto::head::HeadTable;
 use proto::proxy::Ends;
 use shards::{Pass, Shard};
@@ -30,7 +30,7 @@ use super::input::{Input, Unfilled};
 use super::patience::{Patience, Patient, Side, Waits, Whose};
 use super::streams::exchange::CLIENT_LEFT;
 use super::streams::shared::Shared;
-use super::streams::{Wire, feed};
+use super::streams::{Wire, feed, take_block};
 use super::{Counted, Exhausted};
 use crate::{Head, Response, Service, Trailers, Transport};
 
@@ -247,7 +247,7 @@ impl<S: Service + 'static> Connection<S> {
             let table = self.table.get_or_insert_with(|| context.spares.take());
             let mut state = shared.state.borrow_mut();
             let mut lent = context.scratch.borrow_mut();
-            let scratch = lent.get_or_insert_with(|| Box::new(Scratch::new(&context.config.h2)));
+            let scratch = lent.get_or_insert_with(|| Box::new(context.config.scratch()));
             let now = shared.shard().now().saturating_duration_since(self.since);
             let step = match state.wire.engine.receive(self.input.as_slice(), scratch, table, now, &context.config.h2) {
                 Ok(step) => step,
@@ -431,14 +431,6 @@ impl<S: Service + 'static> Drop for Connection<S> {
             self.shared.context.spares.put(table);
         }
     }
-}
-
-/// The block that the engine has decoded, as a lease of its own.
-fn take_block(pool: &Pool, scratch: &Scratch) -> Result<Chunk, Exhausted> {
-    let block = scratch.block();
-    let mut chunk = pool.lease(block.len().max(1)).ok_or(Exhausted)?;
-    chunk.put(block);
-    Ok(chunk.freeze())
 }
 
 impl From<Exhausted> for End {

@@ -27,10 +27,11 @@ use crate::arena::Key;
 use crate::flight::{Core, Entry};
 use crate::handle::Resource;
 use crate::limits::{
-    OPERATIONS_MAX, PROBE_ENTERS_MAX, SEND_BUFFERS_MAX, URING_COMPLETION_ENTRIES, URING_SUBMISSION_ENTRIES,
+    MESSAGE_CONTROL_BYTES, OPERATIONS_MAX, PROBE_ENTERS_MAX, SEND_BUFFERS_MAX, URING_COMPLETION_ENTRIES,
+    URING_SUBMISSION_ENTRIES,
 };
 use crate::op::{Message, Op, Outcome, Stat, Wait};
-use crate::os::{Descriptor, MessageHead, error_of};
+use crate::os::{Descriptor, MessageHead, Told, error_of};
 use crate::unpark::{Unparker, Wake};
 use crate::{Bell, Chunk, ChunkMut, Error, Group, os};
 
@@ -47,9 +48,8 @@ const BACK_OFF: Duration = Duration::from_millis(1);
 /// The kernel from which on a receive fills several buffers in the order in which they were given to it.
 const BUNDLE_RELEASE: (u32, u32) = (6, 16);
 
-/// Room for the name and control messages before the payload of a received datagram.
+/// Room for the name before the payload of a received datagram.
 const MESSAGE_NAME_BYTES: u32 = 28;
-const MESSAGE_CONTROL_BYTES: u32 = 64;
 
 pub(crate) struct Uring {
     ring: IoUring,
@@ -690,11 +690,11 @@ impl Uring {
     fn read_message(&self, chunk: Chunk) -> Option<Message> {
         let parsed = RecvMsgOut::parse(&chunk, &self.message_shape).ok()?;
         let peer = os::address_of(parsed.name_data())?;
-        let (segment, ecn) = os::read_control(parsed.control_data());
+        let Told { segment, ecn, local } = os::read_control(parsed.control_data());
         let truncated = parsed.is_payload_truncated();
         let offset = parsed.payload_data().as_ptr() as usize - chunk.as_ptr() as usize;
         let data = chunk.slice(offset..offset + parsed.payload_data().len());
-        Some(Message { data, peer, segment, ecn, truncated })
+        Some(Message { data, peer, segment, ecn, truncated, local })
     }
 
     pub(crate) fn leak(&mut self) {

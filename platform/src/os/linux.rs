@@ -4,12 +4,12 @@
 
 use std::fs::File;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 
-use super::{Descriptor, Received, error_of};
-use crate::limits::PIPE_BYTES;
-use crate::socket::{self, ListenOptions};
+use super::{Descriptor, Received, Told, error_of};
+use crate::limits::{MESSAGE_CONTROL_BYTES, PIPE_BYTES};
+use crate::socket::{self, DatagramOptions, ListenOptions};
 use crate::{OpenFile, Result};
 
 /// The kernel's version, major and minor; zeroes if it does not say.
@@ -30,15 +30,40 @@ pub(crate) fn tell_ecn(descriptor: &Descriptor, on: bool) -> Result<()> {
     told.map_err(|errno| error_of(errno.raw_os_error()))
 }
 
+/// Whether datagrams come with the address that they went to. An IPv6 socket tells of IPv4 too, in IPv6 form.
+pub(crate) fn tell_local(descriptor: &Descriptor, on: bool) -> Result<()> {
+    match super::local_address(descriptor)?.is_ipv6() {
+        true => set_number(descriptor, libc::SOL_IPV6, libc::IPV6_RECVPKTINFO, on.into()),
+        false => set_number(descriptor, libc::SOL_IP, libc::IP_PKTINFO, on.into()),
+    }
+}
+
+/// Whether datagrams leave whole or not at all. An IPv6 socket may send to IPv4 as well, and has two switches then.
+pub(crate) fn never_fragment(descriptor: &Descriptor, on: bool) -> Result<()> {
+    let (v4, v6) = match on {
+        true => (libc::IP_PMTUDISC_PROBE, libc::IPV6_PMTUDISC_PROBE),
+        // What sockets begin with.
+        false => (libc::IP_PMTUDISC_WANT, libc::IPV6_PMTUDISC_WANT),
+    };
+    if super::local_address(descriptor)?.is_ipv6() {
+        set_number(descriptor, libc::SOL_IPV6, libc::IPV6_MTU_DISCOVER, v6)?;
+    }
+    set_number(descriptor, libc::SOL_IP, libc::IP_MTU_DISCOVER, v4)
+}
+
 /// Whether the kernel joins datagrams of one sender.
 pub(crate) fn join_datagrams(descriptor: &Descriptor, on: bool) -> Result<()> {
-    let value = libc::c_int::from(on);
+    set_number(descriptor, libc::SOL_UDP, libc::UDP_GRO, on.into())
+}
+
+/// Sets an option whose value is a number.
+fn set_number(descriptor: &Descriptor, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> Result<()> {
     // SAFETY: the call reads one number of this function's own, whose size it is told.
     let status = unsafe {
         libc::setsockopt(
             descriptor.as_raw_fd(),
-            libc::SOL_UDP,
-            libc::UDP_GRO,
+            level,
+            name,
             (&raw const value).cast(),
             size_of_val(&value) as libc::socklen_t,
         )
@@ -166,6 +191,61 @@ pub(crate) fn listeners(address: SocketAddr, count: usize, options: &ListenOptio
     (0..count).map(|_| socket::open_listener(probed, options, join_group)).collect()
 }
 
+/// One datagram socket for each shard; the kernel spreads datagrams over them. The address is probed as for listeners. A socket's
+/// number in the group is the place in which it was bound, and stays so while none of the group is closed.
+pub(crate) fn datagram_sockets(
+    address: SocketAddr,
+    count: usize,
+    options: &DatagramOptions,
+) -> Result<Vec<socket2::Socket>> {
+    let probed = socket::datagram_socket(address)?.local_addr()?.as_socket().unwrap_or(address);
+    let sockets: Vec<_> =
+        (0..count).map(|_| socket::open_datagram_socket(probed, join_group)).collect::<Result<_>>()?;
+    // Once for the group: those who join it later are chosen by the same program.
+    if let (Some(offset), Some(first)) = (options.numbered_at, sockets.first())
+        && let Err(errno) = number_by(first, offset)
+    {
+        tracing::info!(
+            "datagrams at {probed} are spread by their addresses alone: the kernel takes no program ({errno})"
+        );
+    }
+    Ok(sockets)
+}
+
+/// Has the kernel choose a socket of the group by the byte at this offset: see [`DatagramOptions::numbered_at`]. The number that
+/// the program returns need not be one of a socket: the kernel falls back to its hash then, so the program knows nothing of
+/// how many there are, and holds when more join.
+fn number_by(socket: &socket2::Socket, offset: u32) -> std::result::Result<(), rustix::io::Errno> {
+    const HASH: u32 = u32::MAX;
+    const LONG: u32 = 0x80;
+    let (ld, jmp, ret) = (libc::BPF_LD, libc::BPF_JMP, libc::BPF_RET);
+    let step = |code: u32, k: u32, jt: u8, jf: u8| libc::sock_filter { code: code as u16, jt, jf, k };
+    // It begins at the datagram's first byte; the header of UDP lies before that.
+    let mut program = [
+        step(ld | libc::BPF_W | libc::BPF_LEN, 0, 0, 0),
+        // A byte that is not there would be number zero.
+        step(jmp | libc::BPF_JGT | libc::BPF_K, offset, 0, 4),
+        step(ld | libc::BPF_B | libc::BPF_ABS, 0, 0, 0),
+        step(jmp | libc::BPF_JSET | libc::BPF_K, LONG, 2, 0),
+        step(ld | libc::BPF_B | libc::BPF_ABS, offset, 0, 0),
+        step(ret | libc::BPF_A, 0, 0, 0),
+        step(ret | libc::BPF_K, HASH, 0, 0),
+    ];
+    let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    // SAFETY: the call reads the structure, whose size it is told, and the steps that it points to with their count; both are
+    // this function's own and outlive the call, which keeps a copy.
+    let status = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_REUSEPORT_CBPF,
+            (&raw const program).cast(),
+            size_of_val(&program) as libc::socklen_t,
+        )
+    };
+    if status == 0 { Ok(()) } else { Err(last_errno()) }
+}
+
 /// Lets a socket share its address with others of this user: what the kernel calls a group.
 pub(crate) fn join_group(socket: &socket2::Socket) -> io::Result<()> {
     socket.set_reuse_port(true)
@@ -197,9 +277,9 @@ pub(crate) fn has_connection(listener: &Descriptor) -> bool {
     poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|count| count > 0)
 }
 
-/// How to find out who listens on a port.
+/// How to find out who has a port.
 pub(crate) fn find_listener(port: u16) -> String {
-    format!("ss -ltnp 'sport = :{port}'")
+    format!("ss -ltunp 'sport = :{port}'")
 }
 
 /// Pins the calling thread. False if the kernel refuses.
@@ -228,27 +308,39 @@ pub(crate) fn address_of(name: &[u8]) -> Option<SocketAddr> {
 /// Length of a control message's header, which is also the alignment of what follows: cmsg(3).
 const CONTROL_HEADER_BYTES: usize = 16;
 
-/// Finds the segment size and the ECN bits among received control messages.
-pub(crate) fn read_control(mut control: &[u8]) -> (Option<u16>, u8) {
-    let (mut segment, mut ecn) = (None, 0);
+/// Finds what is told of a datagram among received control messages.
+pub(crate) fn read_control(mut control: &[u8]) -> Told {
+    let mut told = Told::default();
     while control.len() > CONTROL_HEADER_BYTES {
         let len = usize::from_ne_bytes(control[..8].try_into().expect("eight bytes"));
         let level = i32::from_ne_bytes(control[8..12].try_into().expect("four bytes"));
         let kind = i32::from_ne_bytes(control[12..16].try_into().expect("four bytes"));
         let Some(data) = control.get(CONTROL_HEADER_BYTES..len) else { break };
         match (level, kind, data) {
-            (libc::SOL_UDP, libc::UDP_GRO, [low, high, ..]) => segment = Some(u16::from_ne_bytes([*low, *high])),
-            (libc::SOL_IP, libc::IP_TOS, [tos, ..]) => ecn = tos & 3,
-            (libc::SOL_IPV6, libc::IPV6_TCLASS, [class, ..]) => ecn = class & 3,
+            (libc::SOL_UDP, libc::UDP_GRO, [low, high, ..]) => told.segment = Some(u16::from_ne_bytes([*low, *high])),
+            (libc::SOL_IP, libc::IP_TOS, [tos, ..]) => told.ecn = tos & 3,
+            (libc::SOL_IPV6, libc::IPV6_TCLASS, [class, ..]) => told.ecn = class & 3,
+            (libc::SOL_IP, libc::IP_PKTINFO, data) => told.local = part::<4>(data, V4_WENT_TO).map(IpAddr::from),
+            (libc::SOL_IPV6, libc::IPV6_PKTINFO, data) => told.local = part::<16>(data, 0).map(IpAddr::from),
             _ => {}
         }
         control = control.get(len.next_multiple_of(8)..).unwrap_or_default();
     }
-    (segment, ecn)
+    told
 }
 
-/// Writes the control messages of a datagram and returns how many bytes they take.
-pub(crate) fn write_control(control: &mut [u8; 64], message: &crate::Datagram) -> usize {
+fn part<const N: usize>(data: &[u8], offset: usize) -> Option<[u8; N]> {
+    data.get(offset..)?.first_chunk().copied()
+}
+
+/// Where the address lies in `in_pktinfo` that a datagram went to, and the one that it is to come from. Both begin with the
+/// number of an interface, which is left to the route.
+const V4_WENT_TO: usize = std::mem::offset_of!(libc::in_pktinfo, ipi_addr);
+const V4_COMES_FROM: usize = std::mem::offset_of!(libc::in_pktinfo, ipi_spec_dst);
+
+/// Writes the control messages of a datagram and returns how many bytes they take. Whether a datagram goes by IPv4 is not told
+/// by the form of its peer's address, which an IPv6 socket writes in IPv6 form; the kernel ignores messages of the other kind.
+pub(crate) fn write_control(control: &mut [u8; MESSAGE_CONTROL_BYTES], message: &crate::Datagram) -> usize {
     let mut used = 0;
     let mut put = |level: i32, kind: i32, data: &[u8]| {
         let len = CONTROL_HEADER_BYTES + data.len();
@@ -263,10 +355,23 @@ pub(crate) fn write_control(control: &mut [u8; 64], message: &crate::Datagram) -
     }
     if message.ecn != 0 {
         let value = i32::from(message.ecn & 3).to_ne_bytes();
-        match message.peer {
-            Some(SocketAddr::V6(_)) => put(libc::SOL_IPV6, libc::IPV6_TCLASS, &value),
+        match message.peer.map(|peer| peer.ip().to_canonical()) {
+            Some(IpAddr::V6(_)) => put(libc::SOL_IPV6, libc::IPV6_TCLASS, &value),
             _ => put(libc::SOL_IP, libc::IP_TOS, &value),
         }
+    }
+    match message.source.map(|source| source.to_canonical()) {
+        Some(IpAddr::V4(source)) => {
+            let mut info = [0; size_of::<libc::in_pktinfo>()];
+            info[V4_COMES_FROM..V4_COMES_FROM + 4].copy_from_slice(&source.octets());
+            put(libc::SOL_IP, libc::IP_PKTINFO, &info);
+        }
+        Some(IpAddr::V6(source)) => {
+            let mut info = [0; size_of::<libc::in6_pktinfo>()];
+            info[..16].copy_from_slice(&source.octets());
+            put(libc::SOL_IPV6, libc::IPV6_PKTINFO, &info);
+        }
+        None => {}
     }
     used
 }
@@ -284,7 +389,7 @@ pub(crate) struct MessageHead {
 
 /// Room for control messages, aligned as their headers are.
 #[repr(C, align(8))]
-struct Control([u8; 64]);
+struct Control([u8; MESSAGE_CONTROL_BYTES]);
 
 impl MessageHead {
     pub(crate) fn new() -> Self {
@@ -294,7 +399,7 @@ impl MessageHead {
             slice: libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 },
             peer: SocketAddr::from(([0; 4], 0)).into(),
             name: [0; size_of::<libc::sockaddr_in6>()],
-            control: Control([0; 64]),
+            control: Control([0; MESSAGE_CONTROL_BYTES]),
         }
     }
 
@@ -333,9 +438,8 @@ impl MessageHead {
     pub(crate) fn received(&self) -> Received {
         let name = &self.name[..self.name.len().min(self.header.msg_namelen as usize)];
         let control = &self.control.0[..self.control.0.len().min(self.header.msg_controllen)];
-        let (segment, ecn) = read_control(control);
         let truncated = self.header.msg_flags & libc::MSG_TRUNC != 0;
-        Received { peer: address_of(name), segment, ecn, truncated }
+        Received { peer: address_of(name), told: read_control(control), truncated }
     }
 }
 

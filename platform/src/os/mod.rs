@@ -44,7 +44,7 @@ pub(crate) use elsewhere::*;
 pub use elsewhere::{Cord, Manager, keep_from, service_sockets};
 #[cfg(target_os = "linux")]
 pub(crate) use linux::*;
-pub(crate) use message::{Received, receive_from};
+pub(crate) use message::{Received, Told, receive_from};
 #[cfg(unix)]
 pub(crate) use overflow::{SignalStack, name_overflows};
 #[cfg(target_os = "linux")]
@@ -110,6 +110,8 @@ pub(crate) fn set_option(descriptor: &Descriptor, option: SocketOption) -> Resul
         SocketOption::Linger(time) => socket.set_linger(time)?,
         SocketOption::TellEcn(on) => tell_ecn(descriptor, on)?,
         SocketOption::JoinDatagrams(on) => join_datagrams(descriptor, on)?,
+        SocketOption::TellLocal(on) => tell_local(descriptor, on)?,
+        SocketOption::NeverFragment(on) => never_fragment(descriptor, on)?,
     }
     Ok(())
 }

@@ -1,11 +1,13 @@
 //! Datagrams: whole or marked, with their sender, alone or as a batch.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use shardwise_platform::limits::HEAD_BUFFER_BYTES;
 use shardwise_platform::{
-    BackendKind, Datagram, Error, Group, Handle, Message, Op, Outcome, PoolSize, SocketOption, Token, Wait,
+    BackendKind, Datagram, DatagramOptions, Error, Group, Handle, Message, Op, Outcome, PoolSize, SocketOption, Token,
+    Wait,
 };
 
 use crate::bed::{Bed, WAIT_MAX, loopback, pattern};
@@ -33,7 +35,7 @@ fn send(bed: &mut Bed, socket: Handle, message: Datagram) -> Result<usize, Error
 }
 
 fn to(peer: SocketAddr, data: Vec<u8>) -> Datagram {
-    Datagram { peer: Some(peer), data, segment: None, ecn: 0 }
+    Datagram { peer: Some(peer), data, segment: None, ecn: 0, source: None }
 }
 
 #[track_caller]
@@ -68,7 +70,10 @@ pub(crate) fn a_connected_socket_needs_no_address(bed: &mut Bed) {
     let connected = bed.run(Op::Connect { socket: client, peer: server_address });
     assert!(matches!(connected, Ok(Outcome::Connected)), "{connected:?}");
     let at_server = receive(bed, server);
-    assert_eq!(send(bed, client, Datagram { peer: None, data: pattern(10), segment: None, ecn: 0 }), Ok(10));
+    assert_eq!(
+        send(bed, client, Datagram { peer: None, data: pattern(10), segment: None, ecn: 0, source: None }),
+        Ok(10)
+    );
     assert_eq!(message(bed, &at_server).peer, client_address);
     bed.abandon(at_server);
     bed.close(client);
@@ -174,6 +179,98 @@ pub(crate) fn congestion_marks_arrive(bed: &mut Bed) {
     }
 }
 
+/// A socket bound to no address in particular answers from the one that it was asked at. Over IPv6 and, in IPv6 form, over
+/// IPv4, with all else that is told of a datagram.
+pub(crate) fn an_answer_comes_from_where_its_question_went(bed: &mut Bed) {
+    let (v4, v6) = (IpAddr::from(Ipv4Addr::UNSPECIFIED), IpAddr::from(Ipv6Addr::UNSPECIFIED));
+    let mapped = |ip: Ipv4Addr| IpAddr::from(ip.to_ipv6_mapped());
+    let [one, two] = [Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 2)];
+    let table = [
+        (v4, IpAddr::from(one), IpAddr::from(one)),
+        (v4, two.into(), two.into()),
+        (v6, two.into(), mapped(two)),
+        (v6, Ipv6Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()),
+    ];
+    for (bound, asked, told) in table {
+        let (Ok(server), Ok(client)) = (
+            bed.datagram_socket(SocketAddr::new(bound, 0)),
+            bed.datagram_socket(SocketAddr::new(if asked.is_ipv4() { one.into() } else { asked }, 0)),
+        ) else {
+            println!("skipped: no {asked} on this host");
+            continue;
+        };
+        if bed.rung.kind == BackendKind::Polling {
+            assert_eq!(bed.set_option(server, SocketOption::TellLocal(true)), Err(Error::Unsupported));
+            bed.close_all([client, server]);
+            continue;
+        }
+        let port = bed.local_address(server).unwrap().port();
+        let (at_server, at_client) = (receive(bed, server), receive(bed, client));
+        let question = |ecn| Datagram { ecn, ..to(SocketAddr::new(asked, port), pattern(20)) };
+        assert_eq!(send(bed, client, question(0)), Ok(20));
+        assert_eq!(message(bed, &at_server).local, None, "nobody has asked");
+        for option in [SocketOption::TellLocal(true), SocketOption::TellEcn(true), SocketOption::JoinDatagrams(true)] {
+            assert_eq!(bed.set_option(server, option), Ok(()));
+        }
+        assert_eq!(bed.set_option(client, SocketOption::TellEcn(true)), Ok(()));
+        assert_eq!(send(bed, client, Datagram { segment: Some(10), ..question(2) }), Ok(20));
+        for _ in 0..if bed.rung.kind == BackendKind::Sim { 2 } else { 1 } {
+            let got = message(bed, &at_server);
+            assert_eq!((got.local, got.ecn), (Some(told), 2), "{asked}");
+            let source = got.local;
+            let answer = Datagram { segment: Some(100), ecn: 1, source, ..to(got.peer, pattern(200)) };
+            assert_eq!(send(bed, server, answer), Ok(200));
+            for _ in 0..2 {
+                let got = message(bed, &at_client);
+                assert_eq!((got.peer, got.ecn), (SocketAddr::new(asked, port), 1), "{asked}");
+            }
+        }
+        bed.abandon_all([at_server, at_client]);
+        bed.close_all([client, server]);
+    }
+}
+
+/// Sockets that share an address: what one sender sends comes to one of them, unless they are names of one; nobody else has the
+/// port, until all are closed.
+pub(crate) fn an_address_is_shared_by_those_opened_together(bed: &mut Bed) {
+    let options = DatagramOptions::default();
+    let opened = bed.datagram_sockets(loopback(), 3, &options).expect("a free port");
+    let address = opened[0].local_address().unwrap();
+    assert!(opened.iter().all(|socket| socket.local_address() == Ok(address)));
+    let taken = bed.datagram_sockets(address, 2, &options).map(drop).unwrap_err();
+    assert_eq!((taken.error, taken.address), (Error::AddressInUse, address));
+    let servers: Vec<_> = opened.into_iter().map(|socket| bed.adopt(socket).unwrap()).collect();
+    let receiving: Vec<_> = servers.iter().map(|&server| receive(bed, server)).collect();
+    let mut reached = BTreeSet::new();
+    for _ in 0..32 {
+        let (client, from) = socket(bed);
+        let mut places = BTreeSet::new();
+        for bytes in [10, 20] {
+            assert_eq!(send(bed, client, to(address, pattern(bytes))), Ok(bytes));
+            let deadline = bed.now() + WAIT_MAX;
+            let (place, got) = loop {
+                let arrived = |place: usize| Some((place, bed.take(&receiving[place], 1)?));
+                match (0..receiving.len()).find_map(arrived) {
+                    Some(arrived) => break arrived,
+                    None => assert!(bed.now() < deadline, "it arrives somewhere"),
+                }
+                bed.enter(Wait::Until(deadline));
+            };
+            let Ok(Outcome::Message(got)) = got.result else { panic!("{got:?}") };
+            assert_eq!((got.peer, got.data.len()), (from, bytes));
+            places.insert(place);
+        }
+        assert!(places.len() == 1 || cfg!(not(target_os = "linux")), "{}: {places:?}", bed.rung.name);
+        reached.extend(places);
+        bed.close(client);
+    }
+    assert!(reached.len() > 1 || cfg!(not(target_os = "linux")), "{}: all went to {reached:?}", bed.rung.name);
+    bed.abandon_all(receiving);
+    bed.close_all(servers);
+    bed.settle(0);
+    assert!(bed.datagram_sockets(address, 1, &options).is_ok(), "the port is free again");
+}
+
 /// Generic receive offload: what one sender sends at once arrives at once, if the socket asks for it. Eighty datagrams cost
 /// as many completions as there were sends, and not eighty.
 pub(crate) fn datagrams_are_joined_for_who_asks(bed: &mut Bed) {
@@ -214,7 +311,7 @@ pub(crate) fn datagrams_are_joined_for_who_asks(bed: &mut Bed) {
 pub(crate) fn errors_of_datagrams(bed: &mut Bed) {
     let ((client, _), (gone, gone_address)) = (socket(bed), socket(bed));
     assert_eq!(send(bed, client, to(gone_address, vec![0; 70_000])), Err(Error::TooLarge));
-    let no_peer = Datagram { peer: None, data: pattern(1), segment: None, ecn: 0 };
+    let no_peer = Datagram { peer: None, data: pattern(1), segment: None, ecn: 0, source: None };
     assert!(send(bed, client, no_peer).is_err(), "nobody to send to");
 
     // A closed port answers, and the answer comes with the next call.
@@ -223,7 +320,10 @@ pub(crate) fn errors_of_datagrams(bed: &mut Bed) {
     assert!(matches!(bed.run(Op::Connect { socket: client, peer: gone_address }), Ok(Outcome::Connected)));
     let at_client = receive(bed, client);
     bed.enter(Wait::No);
-    assert_eq!(send(bed, client, Datagram { peer: None, data: pattern(1), segment: None, ecn: 0 }), Ok(1));
+    assert_eq!(
+        send(bed, client, Datagram { peer: None, data: pattern(1), segment: None, ecn: 0, source: None }),
+        Ok(1)
+    );
     assert_eq!(bed.end(at_client).unwrap_err(), Error::Refused);
     bed.close(client);
 }
@@ -238,7 +338,10 @@ pub(crate) fn datagrams_behind_an_error_are_received(bed: &mut Bed) {
     bed.enter_for(Duration::from_millis(1));
     bed.close(server);
     bed.settle(1);
-    assert_eq!(send(bed, client, Datagram { peer: None, data: pattern(1), segment: None, ecn: 0 }), Ok(1));
+    assert_eq!(
+        send(bed, client, Datagram { peer: None, data: pattern(1), segment: None, ecn: 0, source: None }),
+        Ok(1)
+    );
     bed.enter_for(Duration::from_millis(1));
     let at_client = receive(bed, client);
     assert_eq!(bed.end(at_client).unwrap_err(), Error::Refused);
@@ -246,7 +349,10 @@ pub(crate) fn datagrams_behind_an_error_are_received(bed: &mut Bed) {
     for bytes in 1..=6 {
         assert!(message(bed, &at_client).data[..] == pattern(bytes));
     }
-    assert_eq!(send(bed, client, Datagram { peer: None, data: pattern(1), segment: None, ecn: 0 }), Ok(1));
+    assert_eq!(
+        send(bed, client, Datagram { peer: None, data: pattern(1), segment: None, ecn: 0, source: None }),
+        Ok(1)
+    );
     assert_eq!(bed.end(at_client).unwrap_err(), Error::Refused, "each closed port is told once");
     bed.close(client);
 }

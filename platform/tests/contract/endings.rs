@@ -231,7 +231,7 @@ pub(crate) fn datagrams_and_reads_give_their_memory_back(bed: &mut Bed) {
             let into = bed.pool().lease(4000).expect("the pool has room");
             let data = pattern(100);
             let start = data.as_ptr();
-            let message = shardwise_platform::Datagram { peer: Some(peer), data, segment: None, ecn: 0 };
+            let message = shardwise_platform::Datagram { peer: Some(peer), data, segment: None, ecn: 0, source: None };
             let read = bed.start(Op::Read { file: disk, offset: 0, into });
             let send = bed.start(Op::SendMessage { socket, message: Box::new(message) });
             match moment {

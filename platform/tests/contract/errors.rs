@@ -100,7 +100,7 @@ pub(crate) fn a_closed_port_meets_the_next_datagram(bed: &mut Bed) {
     bed.close(gone);
     bed.settle(1);
     assert!(matches!(bed.run(Op::Connect { socket: client, peer }), Ok(Outcome::Connected)));
-    let message = || Box::new(Datagram { peer: None, data: pattern(1), segment: None, ecn: 0 });
+    let message = || Box::new(Datagram { peer: None, data: pattern(1), segment: None, ecn: 0, source: None });
     for _ in 0..2 {
         let sent = bed.run(Op::SendMessage { socket: client, message: message() });
         assert!(matches!(sent, Ok(Outcome::SentMessage { bytes: 1, .. })), "{sent:?}");
@@ -114,7 +114,8 @@ pub(crate) fn a_closed_port_meets_the_next_datagram(bed: &mut Bed) {
 pub(crate) fn a_batch_of_too_many_is_invalid(bed: &mut Bed) {
     let socket = bed.datagram_socket(loopback()).unwrap();
     let peer = bed.local_address(socket).unwrap();
-    let message = Box::new(Datagram { peer: Some(peer), data: pattern(50_000), segment: Some(10), ecn: 0 });
+    let message =
+        Box::new(Datagram { peer: Some(peer), data: pattern(50_000), segment: Some(10), ecn: 0, source: None });
     assert_eq!(error_of(bed, Op::SendMessage { socket, message }), Error::Invalid);
     bed.close(socket);
 }

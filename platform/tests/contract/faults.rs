@@ -93,7 +93,10 @@ fn receive_message(bed: &mut Bed, things: Things) -> Op {
 fn send_message(bed: &mut Bed, things: Things) -> Op {
     let socket = bed.adopt(things.datagrams).unwrap();
     let peer = bed.local_address(socket).ok();
-    Op::SendMessage { socket, message: Box::new(Datagram { peer, data: pattern(10), segment: None, ecn: 0 }) }
+    Op::SendMessage {
+        socket,
+        message: Box::new(Datagram { peer, data: pattern(10), segment: None, ecn: 0, source: None }),
+    }
 }
 
 fn open(_: &mut Bed, things: Things) -> Op {

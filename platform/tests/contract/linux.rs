@@ -1,11 +1,14 @@
 //! What only Linux can be asked: its options of sockets, its files about itself, what its routes and its ring answer.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
 use shardwise_platform::limits::{FILE_THREADS_MAX, URING_COMPLETION_ENTRIES};
-use shardwise_platform::{BackendKind, Datagram, Error, Group, ListenOptions, Op, OpenFile, Outcome, Socket, Wait};
+use shardwise_platform::{
+    BackendKind, Datagram, DatagramOptions, Error, Group, ListenOptions, Op, OpenFile, Outcome, Socket, SocketOption,
+    Wait, datagram_sockets_beside,
+};
 use socket2::{Domain, Type};
 
 use crate::bed::{Bed, WAIT_MAX, loopback, pattern};
@@ -16,7 +19,7 @@ use crate::files::{open, open_file, read, write};
 const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)), 9);
 
 fn to(peer: SocketAddr) -> Box<Datagram> {
-    Box::new(Datagram { peer: Some(peer), data: pattern(10), segment: None, ecn: 0 })
+    Box::new(Datagram { peer: Some(peer), data: pattern(10), segment: None, ecn: 0, source: None })
 }
 
 /// A socket of the host with an option that is not in the vocabulary.
@@ -55,6 +58,99 @@ pub(crate) fn broadcast_must_be_asked_for(bed: &mut Bed) {
     let socket = bed.datagram_socket(loopback()).unwrap();
     assert_eq!(error_of(bed, Op::Connect { socket, peer: everyone }), Error::Denied);
     assert_eq!(error_of(bed, Op::SendMessage { socket, message: to(everyone) }), Error::Denied);
+    bed.close(socket);
+}
+
+/// Datagrams that name their socket all come to it, from wherever they are sent, and to one that joins later; others are spread.
+pub(crate) fn a_datagram_comes_to_the_socket_that_it_names(bed: &mut Bed) {
+    const OFFSET: usize = 3;
+    const SENDERS: u8 = 40;
+    /// The first bit is set; too short for a number; a number that no socket has.
+    const OTHERS: [&[u8]; 3] = [&[0xc0, 0, 0, 1, 0], &[0x40, 1, 1], &[0x40, 0, 0, 200]];
+    let options = DatagramOptions { numbered_at: Some(OFFSET as u32) };
+    for count in 2..=4 {
+        let opened = bed.datagram_sockets(loopback(), count, &options).expect("a free port");
+        let joined = datagram_sockets_beside(&opened[0], 1).expect("the group is open to this process");
+        let address = opened[0].local_address().unwrap();
+        let receive = |socket| {
+            let socket = bed.adopt(socket).unwrap();
+            (socket, bed.start(Op::ReceiveMessage { socket, group: Group::Heads }))
+        };
+        let servers: Vec<_> = opened.into_iter().chain(joined).map(receive).collect();
+        for sender in 0..SENDERS {
+            let client = UdpSocket::bind(loopback()).expect("a free port");
+            for number in 0..servers.len() as u8 {
+                client.send_to(&[0x40 | (sender % 0x40), 0xff, 0xff, number, sender], address).unwrap();
+            }
+            OTHERS.iter().for_each(|other| assert!(client.send_to(other, address).is_ok()));
+        }
+        let (mut named, mut spread) = (vec![0; servers.len()], vec![[0; OTHERS.len()]; servers.len()]);
+        let mut left = usize::from(SENDERS) * (servers.len() + OTHERS.len());
+        let deadline = bed.now() + WAIT_MAX;
+        while left > 0 {
+            for (place, (_, receiving)) in servers.iter().enumerate() {
+                while let Some(completion) = bed.take(receiving, 1) {
+                    let Ok(Outcome::Message(message)) = completion.result else { panic!("{completion:?}") };
+                    left -= 1;
+                    match OTHERS.iter().position(|other| message.data[..] == **other) {
+                        Some(kind) => spread[place][kind] += 1,
+                        None => {
+                            assert_eq!(usize::from(message.data[OFFSET]), place, "{count}: it names another");
+                            named[place] += 1;
+                        }
+                    }
+                }
+            }
+            assert!(bed.now() < deadline, "{}: {left} have not come", bed.rung.name);
+            bed.enter_for(Duration::from_millis(1));
+        }
+        assert!(named.iter().all(|&named| named == SENDERS), "{named:?}");
+        for kind in 0..OTHERS.len() {
+            let reached = spread.iter().filter(|spread| spread[kind] > 0).count();
+            assert!(reached > 1, "{count}: all of kind {kind} went to one of {spread:?}");
+        }
+        for (socket, receiving) in servers {
+            bed.abandon(receiving);
+            bed.close(socket);
+        }
+    }
+}
+
+/// A datagram that the first link is too narrow for leaves in pieces, unless none may be made.
+pub(crate) fn whoever_wants_no_fragments_is_told_of_a_narrow_link(bed: &mut Bed) {
+    /// More than the 64 KiB of the loopback device with the headers, less than a datagram of IPv6 may have.
+    const BYTES: usize = 65_510;
+    let address = SocketAddr::from((Ipv6Addr::LOCALHOST, 0));
+    let (Ok(socket), Ok(sink)) = (bed.datagram_socket(address), bed.datagram_socket(address)) else {
+        println!("skipped: no IPv6 on this host");
+        return;
+    };
+    let peer = bed.local_address(sink).ok();
+    let send = |bytes| Datagram { peer, data: pattern(bytes), segment: None, ecn: 0, source: None };
+    for (never, fits) in [(false, true), (true, false), (false, true)] {
+        assert_eq!(bed.set_option(socket, SocketOption::NeverFragment(never)), Ok(()));
+        let sent = bed.run(Op::SendMessage { socket, message: Box::new(send(BYTES)) });
+        match fits {
+            true => assert!(matches!(sent, Ok(Outcome::SentMessage { bytes: BYTES, .. })), "{sent:?}"),
+            false => assert_eq!(sent.unwrap_err(), Error::TooLarge),
+        }
+    }
+    let v4 = bed.datagram_socket(loopback()).unwrap();
+    assert_eq!(bed.set_option(v4, SocketOption::NeverFragment(true)), Ok(()));
+    bed.close_all([socket, sink, v4]);
+}
+
+/// A datagram comes from an address of this machine, or not at all. The kernel's error differs from release to release.
+pub(crate) fn a_source_that_this_machine_has_not_is_an_error(bed: &mut Bed) {
+    let socket = bed.datagram_socket((Ipv4Addr::UNSPECIFIED, 0).into()).unwrap();
+    let peer = bed.local_address(socket).map(|address| SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()))).ok();
+    let source = Some(Ipv4Addr::new(192, 0, 2, 1).into());
+    let message = Box::new(Datagram { peer, data: pattern(10), segment: None, ecn: 0, source });
+    let sent = bed.run(Op::SendMessage { socket, message });
+    match bed.rung.kind {
+        BackendKind::Polling => assert!(matches!(sent, Ok(Outcome::SentMessage { .. })), "it has no say"),
+        _ => assert!(matches!(sent, Err(Error::Invalid | Error::Unreachable)), "{sent:?}"),
+    }
     bed.close(socket);
 }
 
@@ -171,7 +267,7 @@ pub(crate) fn an_overflow_of_the_completion_queue_loses_nothing(bed: &mut Bed) {
     let (socket, sink) = (bed.datagram_socket(loopback()).unwrap(), bed.datagram_socket(loopback()).unwrap());
     let peer = bed.local_address(sink).ok();
     let start = |waiter| {
-        let message = Box::new(Datagram { peer, data: vec![1], segment: None, ecn: 0 });
+        let message = Box::new(Datagram { peer, data: vec![1], segment: None, ecn: 0, source: None });
         bed.start_for(Op::SendMessage { socket, message }, waiter)
     };
     let sends: Vec<_> = (1..=COUNT).map(start).collect();

@@ -55,7 +55,7 @@ fn datagrams(bed: &mut Bed) {
     let (left, right) = (bed.datagram_socket(loopback()).unwrap(), bed.datagram_socket(loopback()).unwrap());
     let peer = bed.local_address(right).ok();
     let at_right = bed.start(Op::ReceiveMessage { socket: right, group: Group::Heads });
-    let message = Box::new(Datagram { peer, data: pattern(900), segment: Some(300), ecn: 0 });
+    let message = Box::new(Datagram { peer, data: pattern(900), segment: Some(300), ecn: 0, source: None });
     let sent = bed.run(Op::SendMessage { socket: left, message });
     assert!(matches!(sent, Ok(Outcome::SentMessage { bytes: 900, .. })), "{sent:?}");
     for part in pattern(900).chunks(300) {
@@ -65,7 +65,7 @@ fn datagrams(bed: &mut Bed) {
     // And two that leave together.
     let two: Vec<_> = (0..2u8)
         .map(|number| {
-            let message = Box::new(Datagram { peer, data: vec![number; 10], segment: None, ecn: 0 });
+            let message = Box::new(Datagram { peer, data: vec![number; 10], segment: None, ecn: 0, source: None });
             bed.start(Op::SendMessage { socket: left, message })
         })
         .collect();

@@ -42,7 +42,7 @@ pub(crate) fn a_stale_handle_is_closed_for_everything(bed: &mut Bed) {
         Op::ReceiveMessage { socket: stale, group: Group::Bulk },
         Op::SendMessage {
             socket: stale,
-            message: Box::new(Datagram { peer: None, data: vec![1], segment: None, ecn: 0 }),
+            message: Box::new(Datagram { peer: None, data: vec![1], segment: None, ecn: 0, source: None }),
         },
         Op::Read { file: stale, offset: 0, into: chunk },
         Op::Write { file: stale, offset: 0, data: "back".into() },
@@ -180,7 +180,7 @@ fn one_of_each(bed: &mut Bed) -> (Vec<Token>, Vec<Handle>) {
     let far = bed.now() + Duration::from_secs(60);
     let mut chunk = bed.pool().lease(1000).unwrap();
     chunk.put(&pattern(1000));
-    let message = Datagram { peer: Some(to_itself), data: pattern(100), segment: None, ecn: 0 };
+    let message = Datagram { peer: Some(to_itself), data: pattern(100), segment: None, ecn: 0, source: None };
     let tokens = vec![
         bed.start(Op::Accept { listener }),
         bed.start(Op::Connect { socket: connecting, peer: address }),

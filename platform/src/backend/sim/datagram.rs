@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 
-use super::limits::{DATAGRAM_BYTES_MAX, DATAGRAM_QUEUE_BYTES_MAX, DATAGRAM_SEGMENTS_MAX};
+use super::limits::{BUFFER_BYTES_MIN, DATAGRAM_BYTES_MAX, DATAGRAM_QUEUE_BYTES_MAX, DATAGRAM_SEGMENTS_MAX};
 use super::machine::{Event, SimDescriptor, World};
 use super::network::{Kind, Protocol, bound_for, destination, seen_from};
 use crate::arena::Key;
 use crate::op::Datagram;
 use crate::os::{code, error_of};
+use crate::socket::SocketOption;
 use crate::{Error, Result};
 
 /// A datagram socket.
@@ -19,8 +20,34 @@ pub(super) struct Datagrams {
     queue: VecDeque<Packet>,
     /// Bytes in the queue.
     queued_bytes: usize,
+    queued_bytes_max: usize,
+    /// Messages come with the address that they went to.
+    tells_local: bool,
     /// A closed port was met, and nobody has been told.
     error: Option<Error>,
+}
+
+impl Datagrams {
+    fn new(local: SocketAddr) -> Self {
+        Datagrams {
+            local,
+            peer: None,
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+            queued_bytes_max: DATAGRAM_QUEUE_BYTES_MAX,
+            tells_local: false,
+            error: None,
+        }
+    }
+
+    pub(super) fn set_option(&mut self, option: SocketOption) {
+        match option {
+            SocketOption::ReceiveBuffer(bytes) => self.queued_bytes_max = bytes.max(BUFFER_BYTES_MIN),
+            SocketOption::TellLocal(on) => self.tells_local = on,
+            // ECN bits are always told, and no datagram is too large for any path here.
+            _ => {}
+        }
+    }
 }
 
 /// A datagram on its way or in a queue.
@@ -28,19 +55,45 @@ pub(super) struct Datagrams {
 pub(super) struct Packet {
     sender: Key,
     pub(super) from: SocketAddr,
-    to: SocketAddr,
+    pub(super) to: SocketAddr,
     pub(super) data: Vec<u8>,
     pub(super) ecn: u8,
 }
 
 impl World {
-    pub(super) fn bind_datagrams(&mut self, local: SocketAddr) -> Result<SimDescriptor> {
+    /// Opens sockets that share an address.
+    pub(super) fn bind_datagrams(&mut self, local: SocketAddr, count: usize) -> Result<Vec<SimDescriptor>> {
         let local = self.bindable(Protocol::Datagram, local)?;
-        let socket = Datagrams { local, peer: None, queue: VecDeque::new(), queued_bytes: 0, error: None };
-        let descriptor = self.open(Kind::Datagrams(Box::new(socket)))?;
-        self.trace.record(self.now, "bind", descriptor.node, local.port().into());
-        self.ports.datagrams.insert(local, descriptor.node);
-        Ok(descriptor)
+        let open = |_| {
+            let descriptor = self.open(Kind::Datagrams(Box::new(Datagrams::new(local))))?;
+            self.trace.record(self.now, "bind", descriptor.node, local.port().into());
+            self.ports.datagrams.entry(local).or_default().push(descriptor.node);
+            Ok(descriptor)
+        };
+        (0..count).map(open).collect()
+    }
+
+    /// One of the sockets that share the address where a datagram leads, always the same for the same two addresses.
+    fn choose_socket(&self, packet: &Packet) -> Option<Key> {
+        let sockets = bound_for(packet.to).into_iter().find_map(|bound| self.ports.datagrams.get(&bound))?;
+        let hears = |node: &Key| match self.kind(*node) {
+            Ok(Kind::Datagrams(socket)) => socket.peer.is_none_or(|peer| destination(peer) == packet.from),
+            _ => false,
+        };
+        let hearing: Vec<Key> = sockets.iter().copied().filter(hears).collect();
+        let place = hash(&[packet.from, packet.to]).checked_rem(hearing.len() as u64)?;
+        hearing.get(place as usize).copied()
+    }
+
+    /// A datagram socket is closed.
+    pub(super) fn close_datagrams(&mut self, node: Key) {
+        let Some(Kind::Datagrams(socket)) = self.nodes.remove(node).map(|node| node.kind) else { return };
+        if let Some(sockets) = self.ports.datagrams.get_mut(&socket.local) {
+            sockets.retain(|&other| other != node);
+            if sockets.is_empty() {
+                self.ports.datagrams.remove(&socket.local);
+            }
+        }
     }
 
     pub(super) fn connect_datagrams(&mut self, node: Key, peer: SocketAddr) -> Result<()> {
@@ -66,12 +119,15 @@ impl World {
         if message.data.len().div_ceil(size) > DATAGRAM_SEGMENTS_MAX {
             return Err(Error::Invalid);
         }
+        let from = match message.source {
+            Some(source) => destination(SocketAddr::new(source, local.port())),
+            None => source(local, to),
+        };
         let mut parts = message.data.chunks(size);
         // A datagram without bytes is a datagram.
         let first = parts.next().unwrap_or_default();
         for data in std::iter::once(first).chain(parts) {
-            let packet =
-                Packet { sender: node, from: source(local, to), to, data: data.to_vec(), ecn: message.ecn & 3 };
+            let packet = Packet { sender: node, from, to, data: data.to_vec(), ecn: message.ecn & 3 };
             self.carry(packet);
         }
         self.trace.record(self.now, "send-message", node, message.data.len() as u64);
@@ -106,31 +162,29 @@ impl World {
         }
     }
 
-    /// Takes the next datagram.
-    pub(super) fn take_packet(&mut self, node: Key) -> Option<Packet> {
+    /// Takes the next datagram, and the address that it went to if the socket tells that.
+    pub(super) fn take_packet(&mut self, node: Key) -> Option<(Packet, Option<IpAddr>)> {
         let socket = self.datagrams_mut(node).ok()?;
         let packet = socket.queue.pop_front()?;
         socket.queued_bytes -= packet.data.len();
-        Some(packet)
+        let local = socket.tells_local.then(|| packet.to.ip());
+        Some((packet, local))
     }
 
     /// A datagram has arrived.
     pub(super) fn packet(&mut self, mut packet: Packet) {
-        let hears = |socket: &Datagrams| socket.peer.is_none_or(|peer| destination(peer) == packet.from);
-        let bound = bound_for(packet.to).into_iter().find_map(|bound| self.ports.datagrams.get(&bound)).copied();
-        let receiver = bound.filter(|&node| self.datagrams_mut(node).is_ok_and(|socket| hears(socket)));
-        let Some(receiver) = receiver else {
+        let Some(receiver) = self.choose_socket(&packet) else {
             self.trace.record(self.now, "no-port", packet.sender, packet.to.port().into());
             let at = self.now + self.chance.travel();
             self.schedule(at, Event::Unreachable { to: packet.sender });
             return;
         };
         let Ok(socket) = self.datagrams_mut(receiver) else { return };
-        if socket.queued_bytes + packet.data.len() > DATAGRAM_QUEUE_BYTES_MAX {
+        if socket.queued_bytes + packet.data.len() > socket.queued_bytes_max {
             self.trace.record(self.now, "drop", receiver, packet.data.len() as u64);
             return;
         }
-        packet.from = seen_from(socket.local, packet.from);
+        (packet.from, packet.to) = (seen_from(socket.local, packet.from), seen_from(socket.local, packet.to));
         socket.queued_bytes += packet.data.len();
         self.trace.record_bytes(self.now, "message", receiver, &packet.data);
         let Ok(socket) = self.datagrams_mut(receiver) else { return };
@@ -155,6 +209,20 @@ impl World {
             Kind::Stream(_) | Kind::Listener(_) => Err(Error::NotConnected),
         }
     }
+}
+
+/// A number that differs when any of the addresses does (FNV-1a, its best bits).
+fn hash(addresses: &[SocketAddr]) -> u64 {
+    let bytes = addresses.iter().flat_map(|address| {
+        let ip = match address.ip() {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+            IpAddr::V6(ip) => ip,
+        };
+        ip.octets().into_iter().chain(address.port().to_be_bytes())
+    });
+    let hash =
+        bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32
 }
 
 /// Where a datagram comes from: the address its sender is bound to, or where it goes if that is none in particular.

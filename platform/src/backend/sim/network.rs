@@ -49,7 +49,7 @@ pub(super) enum Kind {
 #[derive(Default)]
 pub(super) struct Ports {
     pub(super) listeners: BTreeMap<SocketAddr, Vec<Key>>,
-    pub(super) datagrams: BTreeMap<SocketAddr, Key>,
+    pub(super) datagrams: BTreeMap<SocketAddr, Vec<Key>>,
     /// Where to look first for the next free port.
     last: u16,
 }
@@ -114,7 +114,11 @@ impl World {
     pub(super) fn set_option(&mut self, node: Key, option: SocketOption) -> Result<()> {
         let stream = match &mut self.nodes.get_mut(node).ok_or(Error::Closed)?.kind {
             Kind::Stream(stream) => stream,
-            Kind::Listener(_) | Kind::Datagrams(_) => return Ok(()),
+            Kind::Listener(_) => return Ok(()),
+            Kind::Datagrams(datagrams) => {
+                datagrams.set_option(option);
+                return Ok(());
+            }
             Kind::File(_) => return Err(error_of(code::ENOTSOCK)),
         };
         match option {
@@ -127,22 +131,22 @@ impl World {
             }
             // Segments are never held back here.
             SocketOption::NoDelay(_) => {}
-            SocketOption::TellEcn(_) | SocketOption::JoinDatagrams(_) => return Err(Error::Unsupported),
+            SocketOption::TellEcn(_)
+            | SocketOption::JoinDatagrams(_)
+            | SocketOption::TellLocal(_)
+            | SocketOption::NeverFragment(_) => return Err(Error::Unsupported),
         }
         Ok(())
     }
 
     /// The descriptor is gone.
     pub(super) fn close(&mut self, key: Key) {
-        let Some(node) = self.nodes.get_mut(key) else { return };
+        let Some(node) = self.nodes.get(key) else { return };
         self.trace.record(self.now, "close", key, 0);
-        match &mut node.kind {
+        match &node.kind {
             Kind::Stream(_) => self.close_stream(key),
             Kind::Listener(_) => self.close_listener(key),
-            Kind::Datagrams(datagrams) => {
-                self.ports.datagrams.remove(&datagrams.local);
-                self.nodes.remove(key);
-            }
+            Kind::Datagrams(_) => self.close_datagrams(key),
             Kind::File(_) => drop(self.nodes.remove(key)),
         }
     }

@@ -263,17 +263,17 @@ impl Ongoing {
             let filled = match world.misses_buffer(node) {
                 true => None,
                 false => core.receive(group).fill(|room| {
-                    let packet = world.take_packet(node).ok_or(Error::Closed)?;
+                    let (packet, local) = world.take_packet(node).ok_or(Error::Closed)?;
                     let count = packet.data.len().min(room.len());
                     room[..count].copy_from_slice(&packet.data[..count]);
-                    Ok::<_, Error>((count, packet))
+                    Ok::<_, Error>((count, (packet, local)))
                 }),
             };
-            let Some(Ok((data, packet))) = filled else {
+            let Some(Ok((data, (packet, local)))) = filled else {
                 return self.done(core, world, node, operation, Landing::Starved);
             };
             let truncated = data.len() < packet.data.len();
-            let message = Message { data, peer: packet.from, segment: None, ecn: packet.ecn, truncated };
+            let message = Message { data, peer: packet.from, segment: None, ecn: packet.ecn, truncated, local };
             self.part(core, world, node, waiting, Landing::Part(Outcome::Message(Box::new(message))));
         }
         Step::Waits

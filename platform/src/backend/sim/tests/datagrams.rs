@@ -25,7 +25,8 @@ fn datagrams_arrive_whole_with_their_sender() {
         assert!(fixture.shards[CLIENT].datagram_socket("10.0.0.1:443".parse().unwrap()).is_err());
         let token = fixture.start(SERVER, Op::ReceiveMessage { socket: server, group: Group::Heads });
         let data = pattern(len as u64, len);
-        let message = Datagram { peer: Some("10.0.0.1:443".parse().unwrap()), data: data.clone(), segment, ecn: 2 };
+        let message =
+            Datagram { peer: Some("10.0.0.1:443".parse().unwrap()), data: data.clone(), segment, ecn: 2, source: None };
         let sent = fixture.run(CLIENT, Op::SendMessage { socket: client, message: Box::new(message) });
         assert!(matches!(sent, Ok(Outcome::SentMessage { bytes, .. }) if bytes == len), "{len}: {sent:?}");
         let mut offset = 0;
@@ -52,7 +53,7 @@ fn datagrams_that_cannot_go_are_refused() {
     for (peer, len, segment, error) in table {
         let mut fixture = Fixture::new(20, Plan::CALM);
         let socket = fixture.shards[CLIENT].datagram_socket("10.0.0.7:0".parse().unwrap()).unwrap();
-        let message = Box::new(Datagram { peer, data: vec![0; len], segment, ecn: 0 });
+        let message = Box::new(Datagram { peer, data: vec![0; len], segment, ecn: 0, source: None });
         let sent = fixture.run(CLIENT, Op::SendMessage { socket, message });
         assert!(matches!(sent, Err(told) if told == error), "{len}: {sent:?}");
         fixture.finish(&[(CLIENT, socket)]);
@@ -68,7 +69,8 @@ fn a_connected_datagram_socket_hears_its_peer_only_and_learns_of_a_closed_port()
     let (to_a, to_b) = (address(&fixture, CLIENT, a), address(&fixture, SERVER, b));
     assert!(matches!(fixture.run(CLIENT, Op::Connect { socket: a, peer: to_b }), Ok(Outcome::Connected)));
     assert_eq!(fixture.shards[CLIENT].peer_address(a), Ok(to_b));
-    let message = |peer, text: &str| Box::new(Datagram { peer, data: text.into(), segment: None, ecn: 0 });
+    let message =
+        |peer, text: &str| Box::new(Datagram { peer, data: text.into(), segment: None, ecn: 0, source: None });
     for (socket, text) in [(stranger, "psst"), (b, "hello")] {
         let sent = fixture.run(SERVER, Op::SendMessage { socket, message: message(Some(to_a), text) });
         assert!(matches!(sent, Ok(Outcome::SentMessage { .. })));
@@ -98,7 +100,7 @@ fn datagrams_beyond_the_queue_are_dropped() {
     let peer = Some(fixture.shards[SERVER].local_address(b).unwrap());
     for _ in 0..3 {
         for _ in 0..10 {
-            let message = Box::new(Datagram { peer, data: vec![1; 60_000], segment: None, ecn: 0 });
+            let message = Box::new(Datagram { peer, data: vec![1; 60_000], segment: None, ecn: 0, source: None });
             assert!(fixture.run(CLIENT, Op::SendMessage { socket: a, message }).is_ok());
         }
         while fixture.step() {}
@@ -121,7 +123,7 @@ fn datagrams_overtake_each_other_only_if_planned() {
             .map(|shard| fixture.shards[shard].datagram_socket("127.0.0.1:0".parse().unwrap()).unwrap());
         let peer = Some(fixture.shards[SERVER].local_address(b).unwrap());
         for number in 0..20 {
-            let message = Box::new(Datagram { peer, data: vec![number], segment: None, ecn: 0 });
+            let message = Box::new(Datagram { peer, data: vec![number], segment: None, ecn: 0, source: None });
             assert!(fixture.run(CLIENT, Op::SendMessage { socket: a, message }).is_ok());
         }
         let receive = fixture.start(SERVER, Op::ReceiveMessage { socket: b, group: Group::Heads });
@@ -153,7 +155,7 @@ fn numbered(seed: u64, plan: Plan, count: u8) -> Vec<Vec<u8>> {
     for number in 0..=count {
         // The last round only waits.
         if number < count {
-            let message = Box::new(Datagram { peer, data: vec![number; 20], segment: None, ecn: 0 });
+            let message = Box::new(Datagram { peer, data: vec![number; 20], segment: None, ecn: 0, source: None });
             assert!(fixture.run(CLIENT, Op::SendMessage { socket: a, message }).is_ok());
         } else {
             while fixture.step() {}

@@ -65,7 +65,7 @@ fn datagrams(fixture: &mut Fixture, handles: &mut Vec<(usize, Handle)>) {
     let peer = fixture.shards[SERVER].local_address(b).ok();
     let receive = fixture.start(SERVER, Op::ReceiveMessage { socket: b, group: Group::Heads });
     for _ in 0..20 {
-        let message = Box::new(Datagram { peer, data: vec![0; 50], segment: None, ecn: 0 });
+        let message = Box::new(Datagram { peer, data: vec![0; 50], segment: None, ecn: 0, source: None });
         let send = fixture.start(CLIENT, Op::SendMessage { socket: a, message });
         assert!(matches!(fixture.outcome(CLIENT, send), Some(Ok(Outcome::SentMessage { bytes: 50, .. }))));
         while let Some(completion) = fixture.shards[SERVER].take(&receive, 1) {

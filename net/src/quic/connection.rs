@@ -1,0 +1,591 @@
+//! [`Connection`]: one connection of QUIC, as part of the task that speaks a protocol over it.
+//!
+//! That task does the same in each of its polls: it asks [`poll`](Connection::poll) for events until there are none, reads and
+//! writes streams as they say, and calls [`flush`](Connection::flush) last, which sends and sets the alarm. Everything that it
+//! has to be woken for is seen to by these two.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::fmt;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use bytes::Bytes;
+use quinn_proto::crypto::rustls::HandshakeData;
+use quinn_proto::{
+    ConnectionError, ConnectionEvent, ConnectionHandle, Dir, EndpointEvent, FinishError, ReadError, ReadableError,
+    SendDatagramError, StreamEvent, StreamId, VarInt, WriteError,
+};
+use rustls::pki_types::CertificateDer;
+use shards::{Alarm, Shard};
+
+use super::endpoint::{Handshake, Shared};
+use crate::limits::{QUIC_BATCHES_PER_FLUSH_MAX, QUIC_INBOX_COUNT_MAX, QUIC_SEGMENTS_MAX};
+
+/// A connection of QUIC, of either side. It belongs to one task, which must do as the [module](self) says.
+///
+/// Dropping it ends it: the peer is told, once. Who wants to be sure that the peer learns of the end waits for
+/// [`poll_drained`](Connection::poll_drained) first.
+pub struct Connection {
+    inner: Box<quinn_proto::Connection>,
+    handle: ConnectionHandle,
+    endpoint: Rc<Shared>,
+    inlet: Rc<Inlet>,
+    alarm: Alarm,
+    /// While it lasts, and until when it may.
+    handshake: Option<(Handshake, Instant)>,
+    /// Streams of the peer's have been opened and not been told of.
+    has_opened: [bool; 2],
+    peer: SocketAddr,
+    packets_lost: u64,
+    /// Why it was closed here, if nobody has been told.
+    untold: Option<Closed>,
+    end: End,
+}
+
+/// How far the end of a connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum End {
+    NotYet,
+    /// It is closed; packets of the peer may still be on their way, and are answered by saying so.
+    Closed,
+    /// Nothing is left of it.
+    Drained,
+}
+
+/// What has become of a connection since it was asked last.
+#[derive(Debug)]
+pub enum Event {
+    /// The hand-shake is over, and each side is who it says. A client's streams may be used before if
+    /// [`is_early`](Connection::is_early).
+    Connected,
+    /// The peer has opened a stream, which may have something to be read already.
+    Opened(StreamId),
+    /// There is something to be read on a stream from which nothing could be, or the peer has reset it.
+    Readable(StreamId),
+    /// A stream that took no more takes something again.
+    Writable(StreamId),
+    /// All that was written to a stream that was finished has been acknowledged.
+    Finished(StreamId),
+    /// The peer wants no more of a stream, for this reason. It is still to be [reset](Connection::reset).
+    Stopped(StreamId, u64),
+    /// Streams may be opened again.
+    Available(Dir),
+    /// Datagrams have come.
+    Datagrams,
+    /// Datagrams may be sent again.
+    DatagramRoom,
+    /// The peer is found at another address.
+    Migrated(SocketAddr),
+    /// It has ended. Nothing is left to do but [`poll_drained`](Connection::poll_drained), or to drop it.
+    Closed(Closed),
+}
+
+/// Why a connection has ended, if not by [`close`](Connection::close).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// The peer's protocol has closed it, with its code and reason.
+    ByPeer(u64, Bytes),
+    /// The peer's QUIC has, or its TLS, with a code of RFC 9000 section 20.1.
+    ByPeerTransport(u64, Bytes),
+    /// It has broken the rules, and was told so by this code; or it cannot be agreed with.
+    Broken(u64, String),
+    /// The peer does not know of it any more, as after a restart.
+    Reset,
+    /// The peer has been silent for too long, or the hand-shake took too long.
+    TimedOut,
+    /// The peer speaks no version of QUIC that is spoken here.
+    Version,
+    /// Here: it was closed, or no id is left.
+    Here,
+}
+
+/// What can be read of a stream at this moment.
+#[derive(Debug)]
+pub enum Read {
+    /// Bytes, the next ones.
+    Chunk(Bytes),
+    /// Nothing; [`Event::Readable`] will say when.
+    Pending,
+    /// All was read, or it was stopped here.
+    End,
+    /// The peer has reset it, for this reason.
+    Reset(u64),
+}
+
+/// Why nothing can be written to a stream any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unwritable {
+    /// The peer wants no more of it, for this reason.
+    Stopped(u64),
+    /// It was finished or reset here, or is not open.
+    Ended,
+}
+
+/// Why a datagram is not sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DatagramRefused {
+    /// As many wait as may; [`Event::DatagramRoom`] will say when. It comes back.
+    Full(Bytes),
+    /// It is longer than [`datagram_bytes_max`](Connection::datagram_bytes_max).
+    TooLong,
+    /// One of the sides does without datagrams.
+    Unsupported,
+}
+
+/// The queue between the endpoint and a connection.
+pub(super) struct Inlet {
+    /// Whom to wake.
+    waker: RefCell<Option<Waker>>,
+    inbox: RefCell<VecDeque<ConnectionEvent>>,
+    /// It waits for room to send.
+    pub(super) waits: Cell<bool>,
+    /// The endpoint has another socket.
+    has_moved: Cell<bool>,
+}
+
+impl Inlet {
+    /// Puts something into the queue, unless that is full.
+    pub(super) fn put(&self, event: ConnectionEvent) -> bool {
+        let mut inbox = self.inbox.borrow_mut();
+        let has_room = inbox.len() < QUIC_INBOX_COUNT_MAX;
+        if has_room {
+            inbox.push_back(event);
+        }
+        has_room
+    }
+
+    pub(super) fn wake(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    pub(super) fn moved(&self) {
+        self.has_moved.set(true);
+        self.wake();
+    }
+
+    fn take(&self) -> Option<ConnectionEvent> {
+        self.inbox.borrow_mut().pop_front()
+    }
+
+    fn attend(&self, waker: &Waker) {
+        let mut attending = self.waker.borrow_mut();
+        if !attending.as_ref().is_some_and(|attending| attending.will_wake(waker)) {
+            *attending = Some(waker.clone());
+        }
+    }
+}
+
+impl Connection {
+    pub(super) fn new(
+        endpoint: &Rc<Shared>,
+        handle: ConnectionHandle,
+        inner: quinn_proto::Connection,
+        handshake: Handshake,
+    ) -> (Self, Rc<Inlet>) {
+        let (waker, inbox, waits, has_moved) = Default::default();
+        let inlet = Rc::new(Inlet { waker, inbox, waits, has_moved });
+        let shard = &endpoint.shard;
+        let connection = Connection {
+            peer: inner.remote_address(),
+            inner: Box::new(inner),
+            handle,
+            endpoint: Rc::clone(endpoint),
+            inlet: Rc::clone(&inlet),
+            alarm: shard.alarm(shard.now()),
+            handshake: Some((handshake, shard.now() + endpoint.config.handshake_time_max)),
+            has_opened: [false; 2],
+            packets_lost: 0,
+            untold: None,
+            end: End::NotYet,
+        };
+        (connection, inlet)
+    }
+
+    // ---- what the task does in each poll -----------------------------------------------------------------------------
+
+    /// The next event. Takes in what has come and what time has brought. The task is woken when there may be another.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        self.inlet.attend(cx.waker());
+        if self.end != End::NotYet {
+            return Poll::Pending;
+        }
+        self.take_in();
+        match self.next_event() {
+            Some(event) => Poll::Ready(event),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Sends what there is to send, as far as the path and the socket take it, and sees to it that the task is woken when
+    /// there is more to do. The last that a poll of the task does, after whatever it has read or written.
+    pub fn flush(&mut self, cx: &mut Context<'_>) {
+        self.inlet.attend(cx.waker());
+        self.transmit(cx);
+        self.tell_endpoint();
+        self.arm(cx);
+    }
+
+    /// Ready when nothing is left of a connection that is closed: its peer knows, or has had the time to (RFC 9000 section
+    /// 10.2), which is three times the time after which a packet is sent again. Instead of the other two.
+    pub fn poll_drained(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.inlet.attend(cx.waker());
+        if self.end == End::NotYet {
+            self.close(0, b"");
+        }
+        if self.end != End::Drained {
+            self.take_in();
+            while self.inner.poll().is_some() {}
+            self.flush(cx);
+        }
+        if self.end == End::Drained { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// What has come, and what time has brought.
+    fn take_in(&mut self) {
+        let now = self.shard().now();
+        if self.inlet.has_moved.take() {
+            self.inner.local_address_changed();
+        }
+        while let Some(event) = self.inlet.take() {
+            self.inner.handle_event(event);
+        }
+        if self.inner.poll_timeout().is_some_and(|at| at <= now) {
+            self.inner.handle_timeout(now);
+            self.count_losses();
+        }
+        if self.handshake.as_ref().is_some_and(|(_, until)| *until <= now) && self.end == End::NotYet {
+            // A peer may keep its hand-shake alive with something else.
+            self.inner.close(now, VarInt::from_u32(0), Bytes::new());
+            self.untold = Some(Closed::TimedOut);
+        }
+        self.tell_endpoint();
+    }
+
+    fn next_event(&mut self) -> Option<Event> {
+        if let Some(closed) = self.untold.take() {
+            return Some(self.closed(closed));
+        }
+        if self.peer != self.inner.remote_address() {
+            self.peer = self.inner.remote_address();
+            self.endpoint.stats.quic_migrations.add(1);
+            return Some(Event::Migrated(self.peer));
+        }
+        loop {
+            for dir in [Dir::Bi, Dir::Uni] {
+                if self.has_opened[dir as usize] {
+                    match self.inner.streams().accept(dir) {
+                        Some(id) => return Some(Event::Opened(id)),
+                        None => self.has_opened[dir as usize] = false,
+                    }
+                }
+            }
+            return Some(match self.inner.poll()? {
+                quinn_proto::Event::HandshakeDataReady => continue,
+                quinn_proto::Event::Connected => {
+                    self.handshake = None;
+                    self.endpoint.stats.quic_handshakes.add(1);
+                    Event::Connected
+                }
+                quinn_proto::Event::ConnectionLost { reason } => self.closed(reason.into()),
+                quinn_proto::Event::Stream(StreamEvent::Opened { dir }) => {
+                    self.has_opened[dir as usize] = true;
+                    continue;
+                }
+                quinn_proto::Event::Stream(StreamEvent::Readable { id }) => Event::Readable(id),
+                quinn_proto::Event::Stream(StreamEvent::Writable { id }) => Event::Writable(id),
+                quinn_proto::Event::Stream(StreamEvent::Finished { id }) => Event::Finished(id),
+                quinn_proto::Event::Stream(StreamEvent::Stopped { id, error_code }) => {
+                    Event::Stopped(id, error_code.into_inner())
+                }
+                quinn_proto::Event::Stream(StreamEvent::Available { dir }) => Event::Available(dir),
+                quinn_proto::Event::DatagramReceived => Event::Datagrams,
+                quinn_proto::Event::DatagramsUnblocked => Event::DatagramRoom,
+            });
+        }
+    }
+
+    fn closed(&mut self, closed: Closed) -> Event {
+        let stats = &self.endpoint.stats;
+        match closed {
+            Closed::TimedOut => stats.quic_timed_out.add(1),
+            Closed::Broken(..) => stats.quic_failed.add(1),
+            _ => {}
+        }
+        self.end = self.end.max(End::Closed);
+        self.end_handshake();
+        Event::Closed(closed)
+    }
+
+    fn transmit(&mut self, cx: &mut Context<'_>) {
+        for _ in 0..QUIC_BATCHES_PER_FLUSH_MAX {
+            let Some(mut datagram) = self.endpoint.spare_for(&self.inlet) else { return };
+            let now = self.shard().now();
+            match self.inner.poll_transmit(now, QUIC_SEGMENTS_MAX, &mut datagram.data) {
+                Some(transmit) => self.endpoint.send(transmit, datagram),
+                None => return self.endpoint.keep(datagram),
+            }
+        }
+        cx.waker().wake_by_ref();
+    }
+
+    /// What the endpoint needs to know to find the connection, and what it answers.
+    fn tell_endpoint(&mut self) {
+        while let Some(event) = self.inner.poll_endpoint_events() {
+            if event.is_drained() {
+                self.end = End::Drained;
+            }
+            if let Some(answer) = self.endpoint.tell(self.handle, event) {
+                self.inner.handle_event(answer);
+            }
+        }
+    }
+
+    fn arm(&mut self, cx: &mut Context<'_>) {
+        let until = self.handshake.as_ref().map(|(_, until)| *until).filter(|_| self.end == End::NotYet);
+        let Some(at) = self.inner.poll_timeout().into_iter().chain(until).min() else { return };
+        if at != self.alarm.deadline() {
+            self.alarm.set(at);
+        }
+        if self.alarm.poll_rung(cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    fn count_losses(&mut self) {
+        let lost = self.inner.stats().path.lost_packets;
+        self.endpoint.stats.quic_packets_lost.add(lost - self.packets_lost);
+        self.packets_lost = lost;
+    }
+
+    fn end_handshake(&mut self) {
+        if self.handshake.take().is_some() {
+            self.endpoint.stats.quic_handshakes_failed.add(1);
+        }
+    }
+
+    // ---- streams -----------------------------------------------------------------------------------------------------
+
+    /// Opens a stream. The peer learns of it by what is written to it. `None` if as many are open as the peer admits;
+    /// [`Event::Available`] will say when there may be more.
+    pub fn open(&mut self, dir: Dir) -> Option<StreamId> {
+        self.inner.streams().open(dir)
+    }
+
+    /// The next bytes of a stream, so many at the most. What has come lies in memory shared with other packets, and should not
+    /// be kept for long.
+    pub fn read(&mut self, id: StreamId, bytes_max: usize) -> Read {
+        let mut stream = self.inner.recv_stream(id);
+        let mut chunks = match stream.read(true) {
+            Ok(chunks) => chunks,
+            Err(ReadableError::ClosedStream) => return Read::End,
+            Err(ReadableError::IllegalOrderedRead) => unreachable!("streams are read in order only"),
+        };
+        // Whether windows are to be opened is found out by the flush that follows.
+        match chunks.next(bytes_max) {
+            Ok(Some(chunk)) => Read::Chunk(chunk.bytes),
+            Ok(None) => Read::End,
+            Err(ReadError::Blocked) => Read::Pending,
+            Err(ReadError::Reset(code)) => Read::Reset(code.into_inner()),
+        }
+    }
+
+    /// Writes to a stream as much as it takes, and says how much; zero if nothing, and [`Event::Writable`] will say when.
+    ///
+    /// Errors: nothing can be written to it any more.
+    pub fn write(&mut self, id: StreamId, data: &[u8]) -> Result<usize, Unwritable> {
+        written(self.inner.send_stream(id).write(data))
+    }
+
+    /// As [`write`](Connection::write), without a copy. What was written is taken off the front of the buffers, which are left
+    /// empty where all of them was. Memory is held until the peer has acknowledged.
+    pub fn write_chunks(&mut self, id: StreamId, data: &mut [Bytes]) -> Result<usize, Unwritable> {
+        written(self.inner.send_stream(id).write_chunks(data).map(|written| written.bytes))
+    }
+
+    /// Says that nothing more is written to a stream. [`Event::Finished`] tells when the peer has all of it.
+    ///
+    /// Errors: nothing can be written to it any more.
+    pub fn finish(&mut self, id: StreamId) -> Result<(), Unwritable> {
+        self.inner.send_stream(id).finish().map_err(|error| match error {
+            FinishError::Stopped(code) => Unwritable::Stopped(code.into_inner()),
+            FinishError::ClosedStream => Unwritable::Ended,
+        })
+    }
+
+    /// Gives up writing to a stream; what the peer has not got it does not get. Nothing if that is over already.
+    pub fn reset(&mut self, id: StreamId, code: u64) {
+        let _ = self.inner.send_stream(id).reset(varint(code));
+    }
+
+    /// Asks the peer to write no more to a stream, of which no more is read. Nothing if that is over already.
+    pub fn stop(&mut self, id: StreamId, code: u64) {
+        let _ = self.inner.recv_stream(id).stop(varint(code));
+    }
+
+    /// Says which streams go first: those of a higher number; those of the same take turns. All begin at zero.
+    pub fn set_priority(&mut self, id: StreamId, priority: i32) {
+        let _ = self.inner.send_stream(id).set_priority(priority);
+    }
+
+    // ---- datagrams ---------------------------------------------------------------------------------------------------
+
+    /// Sends a datagram, which may be lost.
+    ///
+    /// Errors: it does not fit, as many wait as may, or the peer takes none.
+    pub fn send_datagram(&mut self, data: Bytes) -> Result<(), DatagramRefused> {
+        self.inner.datagrams().send(data, false).map_err(|error| match error {
+            SendDatagramError::Blocked(data) => DatagramRefused::Full(data),
+            SendDatagramError::TooLarge => DatagramRefused::TooLong,
+            SendDatagramError::Disabled | SendDatagramError::UnsupportedByPeer => DatagramRefused::Unsupported,
+        })
+    }
+
+    /// The next datagram that has come.
+    pub fn receive_datagram(&mut self) -> Option<Bytes> {
+        self.inner.datagrams().recv()
+    }
+
+    /// Bytes that a datagram may have at this moment; `None` if one of the sides does without.
+    pub fn datagram_bytes_max(&mut self) -> Option<usize> {
+        self.inner.datagrams().max_size()
+    }
+
+    // ---- the whole of it ---------------------------------------------------------------------------------------------
+
+    /// Ends the connection, and tells the peer this code and reason. What was not acknowledged may not arrive. No event
+    /// follows.
+    pub fn close(&mut self, code: u64, reason: &'static [u8]) {
+        if self.end == End::NotYet {
+            self.inner.close(self.shard().now(), varint(code), Bytes::from_static(reason));
+            self.end = End::Closed;
+            self.end_handshake();
+        }
+    }
+
+    /// Whether it has ended.
+    pub fn is_closed(&self) -> bool {
+        self.end != End::NotYet
+    }
+
+    /// Whether what is read may have been sent by anyone who has seen it sent before, and what is written goes to one who has
+    /// not shown who it is: the hand-shake is not over (RFC 9001 section 9.2).
+    pub fn is_early(&self) -> bool {
+        self.inner.is_handshaking() && (self.inner.side().is_server() || self.inner.has_0rtt())
+    }
+
+    /// Of a client's connection that was early: whether the server has taken what was sent so. If not, all its streams are
+    /// gone, and are to be opened again.
+    pub fn was_early_taken(&self) -> bool {
+        self.inner.accepted_0rtt()
+    }
+
+    /// The peer's address at this moment.
+    pub fn peer_address(&self) -> SocketAddr {
+        self.inner.remote_address()
+    }
+
+    /// The address of this side, as far as the socket knows it.
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        let socket = self.endpoint.local_address().ok()?;
+        Some(self.inner.local_ip().map_or(socket, |ip| SocketAddr::new(ip, socket.port())))
+    }
+
+    /// The protocol that was agreed on (ALPN), once it was.
+    pub fn protocol(&self) -> Option<Vec<u8>> {
+        self.handshake_data()?.protocol
+    }
+
+    /// The name that a client has asked for (SNI).
+    pub fn server_name(&self) -> Option<String> {
+        self.handshake_data()?.server_name
+    }
+
+    fn handshake_data(&self) -> Option<Box<HandshakeData>> {
+        self.inner.crypto_session().handshake_data()?.downcast().ok()
+    }
+
+    /// The chain by which the peer has proved who it is, its own certificate first; empty if it has not.
+    pub fn certificates(&self) -> Vec<CertificateDer<'static>> {
+        let chain = self.inner.crypto_session().peer_identity().and_then(|chain| chain.downcast().ok());
+        chain.map(|chain| *chain).unwrap_or_default()
+    }
+
+    /// Streams of which not all that was written has been acknowledged, or that are not finished.
+    pub fn unacknowledged_streams(&mut self) -> usize {
+        self.inner.streams().send_streams()
+    }
+
+    /// Changes the keys that packets are sealed by from now on (RFC 9001 section 6). It does so by itself long before they are
+    /// worn.
+    pub fn update_keys(&mut self) {
+        self.inner.force_key_update();
+    }
+
+    /// The shard that it belongs to.
+    pub fn shard(&self) -> &Shard {
+        &self.endpoint.shard
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.close(0, b"");
+        if self.end == End::Closed {
+            if let Some(mut datagram) = self.endpoint.spare() {
+                let now = self.shard().now();
+                match self.inner.poll_transmit(now, 1, &mut datagram.data) {
+                    Some(transmit) => self.endpoint.send(transmit, datagram),
+                    None => self.endpoint.keep(datagram),
+                }
+            }
+            self.tell_endpoint();
+        }
+        if self.end != End::Drained {
+            self.endpoint.tell(self.handle, EndpointEvent::drained());
+        }
+        self.count_losses();
+    }
+}
+
+impl From<ConnectionError> for Closed {
+    fn from(error: ConnectionError) -> Self {
+        match error {
+            ConnectionError::ApplicationClosed(close) => Closed::ByPeer(close.error_code.into_inner(), close.reason),
+            ConnectionError::ConnectionClosed(close) => Closed::ByPeerTransport(close.error_code.into(), close.reason),
+            ConnectionError::TransportError(error) => Closed::Broken(error.code.into(), error.reason),
+            ConnectionError::Reset => Closed::Reset,
+            ConnectionError::TimedOut => Closed::TimedOut,
+            ConnectionError::VersionMismatch => Closed::Version,
+            ConnectionError::LocallyClosed | ConnectionError::CidsExhausted => Closed::Here,
+        }
+    }
+}
+
+fn written(result: Result<usize, WriteError>) -> Result<usize, Unwritable> {
+    match result {
+        Ok(bytes) => Ok(bytes),
+        Err(WriteError::Blocked) => Ok(0),
+        Err(WriteError::Stopped(code)) => Err(Unwritable::Stopped(code.into_inner())),
+        Err(WriteError::ClosedStream) => Err(Unwritable::Ended),
+    }
+}
+
+/// A code as it goes over the wire, which has room for less than all numbers.
+fn varint(code: u64) -> VarInt {
+    VarInt::from_u64(code).unwrap_or(VarInt::MAX)
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("peer", &self.peer)
+            .field("side", &self.inner.side())
+            .field("end", &self.end)
+            .finish_non_exhaustive()
+    }
+}
