@@ -436,7 +436,7 @@ impl streams::Key for Key {
 }
 
 /// In a form that QUIC may keep until the peer has it.
-fn into_bytes(buf: Buf) -> Bytes {
+pub(in crate::conn) fn into_bytes(buf: Buf) -> Bytes {
     match buf {
         Buf::Chunk(chunk) => chunk.share(),
         Buf::Bytes(bytes) => bytes,
