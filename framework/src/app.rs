@@ -4,18 +4,17 @@
 //! not a panic where it stands but an error of [`serve`](App::serve), which lists them all with their lines.
 
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
 
 use http::Method;
 use net::tls::Tls;
-use net::{Config, Server, Spread};
+use net::{Config, QuicServer, Server, Spread};
 use platform::{BackendKind, ListenOptions};
 use shards::Shard;
 
@@ -200,11 +199,19 @@ impl App {
             });
         }
         let mut servers = Vec::new();
+        let mut quic_servers = Vec::new();
         for ((address, declared), credentials) in parsed.into_iter().zip(&addresses).zip(credentials) {
             let options = ListenOptions::default();
             let server = Server::bind_spread(&shard, address, &options, spread, declared.location).await?;
             servers.push(match credentials {
-                Some(credentials) => ("https", server.secured(move || credentials.config())),
+                Some(credentials) => {
+                    let credentials = Rc::new(credentials);
+                    if config.accepts_h3 {
+                        let quic = QuicServer::bind(&shard, server.address(), declared.location).await?;
+                        quic_servers.push((quic, Rc::clone(&credentials)));
+                    }
+                    ("https", server.secured(move || credentials.config()))
+                }
                 None => ("http", server),
             });
         }
@@ -215,9 +222,15 @@ impl App {
             }
         }
         let _serving = metrics.serving();
-        let serve =
-            |(_, server): (_, Server)| server.serve(Rc::clone(&service), config.clone(), Arc::clone(&metrics.net));
-        all(servers.into_iter().map(serve)).await?;
+        let mut serving: Vec<Pin<Box<dyn Future<Output = net::Result<()>>>>> = Vec::new();
+        for (_, server) in servers {
+            serving.push(Box::pin(server.serve(Rc::clone(&service), config.clone(), Arc::clone(&metrics.net))));
+        }
+        for (server, credentials) in quic_servers {
+            let with = move || credentials.config();
+            serving.push(Box::pin(server.serve(Rc::clone(&service), config.clone(), with, Arc::clone(&metrics.net))));
+        }
+        net::all(serving.into_iter()).await?;
         Ok(())
     }
 
@@ -240,28 +253,6 @@ impl Address {
             ))
         })
     }
-}
-
-/// Serves at all addresses, until all have ended or one has failed. There are few, so that each may be looked at when
-/// something comes at one.
-async fn all(servers: impl Iterator<Item = impl Future<Output = net::Result<()>>>) -> net::Result<()> {
-    let mut serving: Vec<Pin<Box<_>>> = servers.map(Box::pin).collect();
-    poll_fn(|cx| {
-        let mut failed = None;
-        serving.retain_mut(|server| match server.as_mut().poll(cx) {
-            Poll::Pending => true,
-            Poll::Ready(outcome) => {
-                failed = failed.take().or(outcome.err());
-                false
-            }
-        });
-        match failed {
-            Some(error) => Poll::Ready(Err(error)),
-            None if serving.is_empty() => Poll::Ready(Ok(())),
-            None => Poll::Pending,
-        }
-    })
-    .await
 }
 
 /// The line that scripts wait for. Whoever closed standard output does not want it.

@@ -1,6 +1,8 @@
 //! Serving an address: all shards listen on it and each accepts its own connections, or one accepts for all; each runs one task
 //! for each of its connections.
 
+mod quic;
+
 use std::fmt;
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -19,6 +21,8 @@ use crate::limits::{ACCEPT_PAUSE, ACCEPT_PAUSE_MIN, LAST_ACCEPT_TIME, LAST_ACCEP
 use crate::spread::{Arrivals, Seat, Seated, Spread, Spreader};
 use crate::stats::NetStats;
 use crate::{Error, Listener, Result, Service, TcpStream, tls};
+
+pub use self::quic::{QuicServer, all};
 
 /// One shard's part in serving an address.
 pub struct Server {

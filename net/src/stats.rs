@@ -27,6 +27,20 @@ pub struct NetStats {
     pub h2_failed: Counter,
     /// Connections of HTTP/2 whose peers were told to calm down: they made too much work of too little.
     pub h2_calmed: Counter,
+    /// Connections that spoke HTTP/3.
+    pub h3_connections: Counter,
+    /// Streams of HTTP/3 in hand now that were not answered on the spot.
+    pub h3_streams_open: Counter,
+    /// Streams of HTTP/3 that came to their end before their time, by their peers or by what these did.
+    pub h3_resets: Counter,
+    /// Streams of HTTP/3 refused because as many were open as may be.
+    pub h3_refused: Counter,
+    /// Connections of HTTP/3 whose peers were told to open no more streams.
+    pub h3_drained: Counter,
+    /// Connections of HTTP/3 ended by what their peers did wrong.
+    pub h3_failed: Counter,
+    /// Connections of HTTP/3 whose peers made too much work of too little.
+    pub h3_calmed: Counter,
     /// Bytes received.
     pub bytes_received: Counter,
     /// Bytes sent.

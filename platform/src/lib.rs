@@ -40,5 +40,8 @@ pub use op::{Completion, Datagram, Group, Message, Op, OpenFile, Outcome, Stat, 
 pub use os::{Cord, Manager, keep_from, service_sockets};
 pub use pipe::Pipe;
 pub use reactor::{Holdings, Reactor, Stats};
-pub use socket::{ListenError, ListenOptions, Socket, SocketOption, listen, listen_beside};
+pub use socket::{
+    DatagramOptions, ListenError, ListenOptions, Socket, SocketOption, datagram_sockets, datagram_sockets_beside,
+    listen, listen_beside,
+};
 pub use unpark::Unparker;

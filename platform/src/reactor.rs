@@ -14,7 +14,7 @@ use crate::handle::Handle;
 use crate::limits::{TEARDOWN_LOOKS_MAX, TEARDOWN_WAIT_MAX};
 use crate::op::{Completion, Op, Wait};
 use crate::pipe::Pipe;
-use crate::socket::{ListenError, ListenOptions, Socket, SocketOption};
+use crate::socket::{DatagramOptions, ListenError, ListenOptions, Socket, SocketOption};
 use crate::unpark::Unparker;
 use crate::{Bell, Error, Group, Result};
 
@@ -248,6 +248,18 @@ impl Reactor {
         options: &ListenOptions,
     ) -> std::result::Result<Vec<Socket>, ListenError> {
         self.backend.listen(address, count, options)
+    }
+
+    /// Opens `count` datagram sockets at one address, for this shard and others: see
+    /// [`datagram_sockets`](crate::datagram_sockets). A simulated machine spreads datagrams by their addresses, whatever the
+    /// options say.
+    pub fn datagram_sockets(
+        &mut self,
+        address: SocketAddr,
+        count: usize,
+        options: &DatagramOptions,
+    ) -> std::result::Result<Vec<Socket>, ListenError> {
+        self.backend.datagram_sockets(address, count, options)
     }
 
     /// Whether a connection waits to be accepted, as far as the system tells without an accept (Linux, and a simulated machine;

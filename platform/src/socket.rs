@@ -123,6 +123,16 @@ impl Default for ListenOptions {
     }
 }
 
+/// How the datagram sockets of one address are opened. What is said to each by itself is a [`SocketOption`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DatagramOptions {
+    /// Have datagrams name their socket: the byte at this offset, in those whose first bit is not set, is the socket's number
+    /// among all of the address. Those that begin otherwise, are too short, or name none that is there, go where the kernel's
+    /// hash of both addresses leads, as all do without (SO_ATTACH_REUSEPORT_CBPF, Linux 4.5; no privilege needed). It is a
+    /// short cut: elsewhere, and where the kernel refuses, none is taken.
+    pub numbered_at: Option<u32>,
+}
+
 /// Why an address cannot be listened on, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenError {
@@ -183,6 +193,32 @@ pub fn listen_beside(socket: &Socket, count: usize, options: &ListenOptions) -> 
     (0..count).map(open).collect()
 }
 
+/// Opens `count` datagram sockets at one address, in order, one for each shard. Port zero is resolved once, and all have the
+/// port that the kernel chose. On Linux the kernel spreads datagrams over them, by their two addresses or as `options` say;
+/// elsewhere they are names of one socket, and whichever shard is awake first takes a datagram, whoever it is meant for. A
+/// port in use is an error everywhere.
+pub fn datagram_sockets(
+    address: SocketAddr,
+    count: usize,
+    options: &DatagramOptions,
+) -> std::result::Result<Vec<Socket>, ListenError> {
+    let sockets = os::datagram_sockets(address, count, options).map_err(|error| ListenError { address, error })?;
+    Ok(sockets.into_iter().map(Socket::from).collect())
+}
+
+/// Opens `count` more datagram sockets at the address of one that another process has left: their numbers follow on, and what
+/// was said of numbers when the first was opened holds for them too.
+///
+/// Errors: as [`listen_beside`].
+pub fn datagram_sockets_beside(socket: &Socket, count: usize) -> Result<Vec<Socket>> {
+    let descriptor = socket.0.socket().ok_or(Error::Unsupported)?;
+    if !os::is_in_group(descriptor) {
+        return Err(Error::Unsupported);
+    }
+    let address = os::local_address(descriptor)?;
+    (0..count).map(|_| open_datagram_socket(address, os::join_group).map(Socket::from)).collect()
+}
+
 /// Opens one listening socket, after what is still to be said to it.
 pub(crate) fn open_listener(
     address: SocketAddr,
@@ -210,10 +246,19 @@ pub(crate) fn stream_socket(address: SocketAddr) -> Result<socket2::Socket> {
 }
 
 pub(crate) fn datagram_socket(local: SocketAddr) -> Result<socket2::Socket> {
+    open_datagram_socket(local, |_| Ok(()))
+}
+
+/// Opens one datagram socket, after what is still to be said to it.
+pub(crate) fn open_datagram_socket(
+    local: SocketAddr,
+    prepare: impl FnOnce(&socket2::Socket) -> io::Result<()>,
+) -> Result<socket2::Socket> {
     let socket = socket2::Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
     if local.is_ipv6() {
         socket.set_only_v6(false)?;
     }
+    prepare(&socket)?;
     socket.bind(&local.into())?;
     Ok(socket)
 }

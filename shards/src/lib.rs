@@ -37,7 +37,7 @@ pub use models::{Green, Model, Wait, model};
 pub use operation::Operation;
 pub use runtime::heritage::Kept;
 pub use runtime::simulation::{Program, Simulation};
-pub use runtime::start::{Declaration, Listening, StartError, Tally, listen, listen_on_one};
+pub use runtime::start::{Declaration, Kind, Listening, StartError, Tally, listen, listen_datagrams, listen_on_one};
 pub use runtime::{Builder, Fleet, Outside, Phase, RunError, Runtime, features_from_environment};
 pub use scope::{
     Cancelled, Cause, Demand, Entered, Label, OnCancel, Pass, Reason, Run, Scope, ScopeHandle, ScopesFull,

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use platform::{BackendKind, Choice, ListenOptions};
-use shardwise_shards::{Builder, Fleet, RunError, Runtime, Shard, StartError, listen};
+use platform::{BackendKind, Choice, DatagramOptions, ListenOptions};
+use shardwise_shards::{Builder, Fleet, RunError, Runtime, Shard, StartError, listen, listen_datagrams};
 
 fn shards(count: usize) -> Builder {
     Runtime::builder().shards(count).oversubscribe(true).handle_signals(false).announce(false)
@@ -138,6 +138,40 @@ fn shards_that_disagree_are_told_both_lines() {
     });
     let text = run.unwrap_err().to_string();
     assert!(text.contains("127.0.0.1:0") && text.contains("127.0.0.2:0") && text.contains("runtime.rs"), "{text}");
+}
+
+#[test]
+fn every_shard_has_a_datagram_socket_and_a_port_in_use_is_an_error() {
+    let options = DatagramOptions { numbered_at: Some(1) };
+    let ports = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&ports);
+    let run = shards(3).run(async move |shard: Shard| {
+        let one = listen_datagrams(&shard, any_port(), &options, Location::caller()).await?;
+        assert_eq!((one.sockets.len(), one.on_one), (1, false));
+        assert_eq!(one.sockets[0].local_address(), Ok(one.address));
+        seen.lock().unwrap().push(one.address.port());
+        // The port of a listener is another than the same port of datagrams.
+        let listener = listen(&shard, one.address, &ListenOptions::default(), Location::caller()).await;
+        assert!(listener.is_ok_and(|listening| listening.address == one.address));
+        listen_datagrams(&shard, one.address, &options, Location::caller()).await.map(drop)
+    });
+    let text = run.unwrap_err().to_string();
+    assert!(text.contains("Another process serves on port"), "{text}");
+    let ports = ports.lock().unwrap();
+    assert!(ports.len() == 3 && ports.iter().all(|port| *port == ports[0]), "{ports:?}");
+}
+
+#[test]
+fn shards_that_disagree_on_what_they_listen_for_are_told() {
+    let run = shards(2).run(async |shard: Shard| {
+        let location = Location::caller();
+        match shard.number() {
+            0 => listen(&shard, any_port(), &ListenOptions::default(), location).await.map(drop),
+            _ => listen_datagrams(&shard, any_port(), &DatagramOptions::default(), location).await.map(drop),
+        }
+    });
+    let text = run.unwrap_err().to_string();
+    assert!(text.contains("do not agree") && text.contains("for datagrams"), "{text}");
 }
 
 #[test]

@@ -71,7 +71,7 @@ impl Client {
         Client {
             wire,
             engine: Engine::new(Role::Client, &limits),
-            scratch: Box::new(Scratch::new(&limits)),
+            scratch: Box::new(Scratch::new(limits.head_bytes_max)),
             table: HeadTable::new(),
             limits,
             input: Vec::new(),

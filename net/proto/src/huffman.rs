@@ -20,7 +20,7 @@ const LENGTHS: [u8; 257] = [
 ];
 
 /// No code is longer.
-const BITS_MAX: usize = 30;
+pub(crate) const BITS_MAX: usize = 30;
 
 /// Why a string cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,9 +4,9 @@
 //! written into a slice that the caller provides. Nothing here knows a socket, a task or a clock, and nothing on the
 //! path of a request allocates. What every HTTP version shares is the [head table](head::HeadTable), one contiguous
 //! head block, indexed, and the vocabulary of [messages](message). [`h1`] is HTTP/1.1; [`h2`] is HTTP/2, whose fields
-//! [`hpack`] compresses; [`ws`] is WebSocket, which begins as a request. [`conditions`] is what a request asks of a
-//! representation: validators and ranges. [`proxy`] is what a proxy says before its client's first byte. Sockets, buffers
-//! and time-outs belong to the `net` package above.
+//! [`hpack`] compresses, and [`h3`] is HTTP/3, with [`qpack`]; [`ws`] is WebSocket, which begins as a request. [`conditions`]
+//! is what a request asks of a representation: validators and ranges. [`proxy`] is what a proxy says before its client's
+//! first byte. Sockets, buffers and time-outs belong to the `net` package above.
 //!
 //! ```
 //! use shardwise_proto::head::HeadTable;
@@ -27,13 +27,17 @@
 
 #![forbid(unsafe_code)]
 
+mod budget;
 pub mod conditions;
+mod fields;
 pub mod h1;
 pub mod h2;
+pub mod h3;
 pub mod head;
 pub mod hpack;
 mod huffman;
 pub mod message;
 pub mod proxy;
+pub mod qpack;
 mod scan;
 pub mod ws;

@@ -1,11 +1,27 @@
-//! What every HTTP version says of a message that is sent or received: the vocabulary above [`h1`](crate::h1) and
-//! [`h2`](crate::h2), neither of which knows the other.
+//! What every HTTP version says of a message that is sent or received: the vocabulary above [`h1`](crate::h1),
+//! [`h2`](crate::h2) and [`h3`](crate::h3), none of which knows another.
 
 pub(crate) mod authority;
+pub(crate) mod head;
+pub(crate) mod priority;
+pub(crate) mod written;
 
 use std::fmt;
 
 use http::{HeaderName, HeaderValue};
+
+pub use head::{Head, Scratch};
+pub use priority::Priority;
+pub use written::{Pseudo, Standing};
+
+/// Which end of a connection this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Receives requests.
+    Server,
+    /// Sends them.
+    Client,
+}
 
 /// What a message to be sent has for a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

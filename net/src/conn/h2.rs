@@ -3,7 +3,7 @@
 //!
 //! The one idea: the connection's task alone receives and sends; whoever has something to say writes it into the shared
 //! outbox, or offers it to the engine, and wakes that task. What can be answered on the spot is, and costs no task. All else
-//! is an [`Exchange`], which works and waits as the loop of HTTP/1.1 does for its one request.
+//! is an [`Exchange`](super::streams::exchange::Exchange), which works and waits as the loop of HTTP/1.1 does for its one request.
 //!
 //! Whatever comes is received at once, as windows are opened by what comes (RFC 9113 section 5.2.2). So what a peer can make
 //! us hold is bounded by the engine: streams that wait for room in the outbox, data within its windows, and pings, settings and
@@ -14,27 +14,25 @@ mod wire;
 
 use std::future::{Future, poll_fn};
 use std::net::Shutdown;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Instant;
 
 use http::StatusCode;
-use platform::{Chunk, Pool};
-use proto::h2::{self, Code, Engine, Event, Key, Role, Scratch};
-use proto::head::{HeadTable, Known};
+use platform::Chunk;
+use proto::h2::{self, Code, Engine, Event, Key, Role};
+use proto::head::HeadTable;
 use proto::proxy::Ends;
-use shards::{Demand, Pass, Shard};
+use shards::{Pass, Shard};
 
 use self::wire::Frames;
 use super::input::{Input, Unfilled};
 use super::patience::{Patience, Patient, Side, Waits, Whose};
-use super::streams::exchange::{CLIENT_LEFT, Exchange, SCOPE_NAMES, Stage, is_whole};
+use super::streams::exchange::CLIENT_LEFT;
 use super::streams::shared::Shared;
-use super::streams::{Slot, Wire, feed};
-use super::{Counted, Exhausted, unavailable};
-use crate::limits::BULK_BODY_BYTES_MIN;
-use crate::{Body, Head, Reply, Request, Response, Service, Trailers, Transport};
+use super::streams::{Wire, feed, take_block};
+use super::{Counted, Exhausted};
+use crate::{Head, Response, Service, Trailers, Transport};
 
 /// A connection that the loop of HTTP/1.1 has seen to be one of HTTP/2.
 pub(super) struct Handed<S> {
@@ -249,7 +247,7 @@ impl<S: Service + 'static> Connection<S> {
             let table = self.table.get_or_insert_with(|| context.spares.take());
             let mut state = shared.state.borrow_mut();
             let mut lent = context.scratch.borrow_mut();
-            let scratch = lent.get_or_insert_with(|| Box::new(Scratch::new(&context.config.h2)));
+            let scratch = lent.get_or_insert_with(|| Box::new(context.config.scratch()));
             let now = shared.shard().now().saturating_duration_since(self.since);
             let step = match state.wire.engine.receive(self.input.as_slice(), scratch, table, now, &context.config.h2) {
                 Ok(step) => step,
@@ -285,7 +283,7 @@ impl<S: Service + 'static> Connection<S> {
                     drop(state);
                     self.input.skip(step.consumed);
                     context.stats.refused.add(1);
-                    self.answer(key, Response::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE))?;
+                    shared.answer(key, Response::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE))?;
                 }
                 Event::Data { key, range, end } => {
                     let incoming = state.feeds(key, range.len(), &context.config.h2);
@@ -358,110 +356,14 @@ impl<S: Service + 'static> Connection<S> {
         let is_of_https = head.table().scheme(head.block()).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"https"));
         if is_of_https && !self.stream.is_secure() {
             context.stats.refused.add(1);
-            return self.answer(key, Response::new(StatusCode::MISDIRECTED_REQUEST));
+            return Ok(shared.answer(key, Response::new(StatusCode::MISDIRECTED_REQUEST))?);
         }
-        if context.shedding.is_low() && self.must_shed() {
-            return self.answer(key, unavailable("the server is short of memory\n"));
-        }
-        let (incoming, body) = match said.end {
-            true => (None, Body::empty()),
-            false => {
-                let (incoming, body) = context.supplies.body(said.length);
-                (Some(incoming), body)
-            }
-        };
-        // What a tunnel receives is no body of the request that asks for it.
-        let (body, tunnel) = match said.is_connect {
-            true => (Body::empty(), Some(body)),
-            false => (body, None),
-        };
-        let request = Request::new(head, body, shared.peer.clone()).early(self.stream.is_early());
-        let deadline = context.config.request_time_max.map(|time| self.shard().clock() + time);
-        let demand = Demand { names: &SCOPE_NAMES, numbers: [shared.number, key.id()], deadline };
-        let entered = shared.pass.scope().entered_on_demand(demand);
-        if request.known(Known::TraceParent).is_some() {
-            self.trace(&request);
-        }
-        let mut reply = context.service.call(request);
-        // Most handlers have answered when they are polled once, and need no task. Who reads a body has one.
-        if said.end
-            && tunnel.is_none()
-            && shared.has_room()
-            && let Reply::Later(future) = &mut reply
-            && let Poll::Ready(response) = Pin::new(future).poll(cx)
-        {
-            reply = Reply::Ready(response);
-        }
-        let scope = entered.leave();
-        let stage = match reply {
-            Reply::Ready(response)
-                if scope.is_none() && tunnel.is_none() && is_whole(&response.content) && shared.has_room() =>
-            {
-                match shared.respond(key, response)? {
-                    None if said.end => {
-                        shared.release(key);
-                        return Ok(());
-                    }
-                    None => Stage::Done,
-                    Some(content) => Stage::Content(content),
-                }
-            }
-            Reply::Ready(response) => Stage::Response(response),
-            Reply::Later(future) => Stage::Handler(future),
-        };
-        let mut slot = Slot::new(key, incoming, said.expect_continue);
-        slot.is_bulky = !said.end && said.length.is_some_and(|bytes| bytes >= BULK_BODY_BYTES_MIN);
-        let mut exchange = Exchange::new(Rc::clone(&shared), key, stage, demand, scope);
-        exchange.tunnel = tunnel;
-        self.go_on(slot, exchange);
-        Ok(())
-    }
-
-    /// Makes a task of what does not end at once. Without room for one the stream is reset.
-    fn go_on(&mut self, slot: Slot<Frames>, exchange: Exchange<S, Frames>) {
-        self.shared.open(slot);
-        if let Err(error) = self.shard().spawn(exchange.run()).map(|task| task.detach()) {
-            tracing::warn!("a request was given up: {error}");
-        }
-    }
-
-    /// Answers without asking the service, by something small.
-    fn answer(&mut self, key: Key, response: Response) -> Result<(), End> {
-        let stage = match self.shared.has_room() {
-            true => match self.shared.respond(key, response)? {
-                None if !self.shared.state.borrow().wire.engine.is_receiving(key) => {
-                    self.shared.release(key);
-                    return Ok(());
-                }
-                None => Stage::Done,
-                Some(content) => Stage::Content(content),
-            },
-            false => Stage::Response(response),
-        };
-        let demand = Demand { names: &SCOPE_NAMES, numbers: [self.shared.number, key.id()], deadline: None };
-        self.go_on(Slot::new(key, None, false), Exchange::new(Rc::clone(&self.shared), key, stage, demand, None));
-        Ok(())
-    }
-
-    /// The order of shedding, as over HTTP/1.1.
-    #[cold]
-    fn must_shed(&mut self) -> bool {
-        let context = &self.shared.context;
-        context.shed(self.shard().now());
-        let is_refused = context.shedding.refuses_requests();
-        if is_refused {
-            context.stats.shed_requests.add(1);
+        if let Some(response) = shared.sheds() {
             self.drain();
+            return Ok(shared.answer(key, response)?);
         }
-        is_refused
-    }
-
-    /// Makes the scope at once, as it is known only here what is said of a trace. Without room for a scope there is no trace.
-    #[cold]
-    fn trace(&self, request: &Request) {
-        if let (Some(trace), Ok(scope)) = (request.trace(), self.shard().current_scope()) {
-            scope.trace_or(|| trace);
-        }
+        let from = (shared.peer.clone(), self.stream.is_early());
+        Ok(shared.begin(cx, key, said, head, from)?)
     }
 
     // ---- sending -----------------------------------------------------------------------------------------------------
@@ -529,14 +431,6 @@ impl<S: Service + 'static> Drop for Connection<S> {
             self.shared.context.spares.put(table);
         }
     }
-}
-
-/// The block that the engine has decoded, as a lease of its own.
-fn take_block(pool: &Pool, scratch: &Scratch) -> Result<Chunk, Exhausted> {
-    let block = scratch.block();
-    let mut chunk = pool.lease(block.len().max(1)).ok_or(Exhausted)?;
-    chunk.put(block);
-    Ok(chunk.freeze())
 }
 
 impl From<Exhausted> for End {

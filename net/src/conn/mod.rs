@@ -3,6 +3,7 @@
 pub(crate) mod client;
 pub(crate) mod h1;
 pub(crate) mod h2;
+pub(crate) mod h3;
 mod input;
 mod outbox;
 mod patience;
@@ -31,6 +32,7 @@ use crate::limits::{
     CONNECTIONS_PER_CLIENT_MAX, DRAIN_TIME_MIN, GATHER_BYTES_MAX, HEAD_TIME_MAX, IDLE_TIME_MAX, TLS_HANDSHAKE_TIME_MAX,
     TLS_HANDSHAKES_MAX, WRITE_RATE_MIN, WRITE_STALL_MAX,
 };
+use crate::quic;
 use crate::standing::StandingLines;
 use crate::stats::NetStats;
 use crate::tls::{Configs, Handshakes};
@@ -43,6 +45,13 @@ pub struct Config {
     pub h1: Limits,
     /// The same over HTTP/2, and what a connection of many streams may be like.
     pub h2: StreamLimits,
+    /// And over HTTP/3.
+    pub h3: proto::h3::Limits,
+    /// What it goes through. How many connections, hand-shakes and requests there may be, and how long a hand-shake may take, is
+    /// said by the other fields.
+    pub quic: quic::Config,
+    /// Whether an address of TLS is served by QUIC, too, and clients are told so (`Alt-Svc`).
+    pub accepts_h3: bool,
     /// Whether a connection that begins with the preface of HTTP/2 is served; else it is refused by 505. Where an
     /// answer over HTTP/1.1 would say `Connection: close`, the client is told by GOAWAY.
     pub accepts_h2: bool,
@@ -104,6 +113,9 @@ impl Default for Config {
         Config {
             h1: Limits::default(),
             h2: StreamLimits::default(),
+            h3: proto::h3::Limits::default(),
+            quic: quic::Config::default(),
+            accepts_h3: true,
             accepts_h2: true,
             idle_time_max: IDLE_TIME_MAX,
             head_time_max: HEAD_TIME_MAX,
@@ -124,6 +136,24 @@ impl Default for Config {
             proxy_protocol: false,
             server: Some(HeaderValue::from_static("shardwise")),
         }
+    }
+}
+
+impl Config {
+    /// What holds for every version, said to QUIC.
+    pub(crate) fn for_quic(&self) -> quic::Config {
+        quic::Config {
+            connections_max: self.connections_max,
+            handshakes_max: self.handshakes_max,
+            handshake_time_max: self.handshake_time_max,
+            streams_max: self.h3.streams_max.into(),
+            ..self.quic.clone()
+        }
+    }
+
+    /// Room to decode heads in, of any version.
+    fn scratch(&self) -> Scratch {
+        Scratch::new(self.h2.head_bytes_max.max(self.h3.head_bytes_max))
     }
 }
 

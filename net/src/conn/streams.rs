@@ -3,6 +3,7 @@
 //!
 //! The one idea: what the versions do differently with a stream is a [`Wire`]; who waits for it and what for is the same.
 
+mod begin;
 pub(super) mod exchange;
 pub(super) mod shared;
 mod tunnel;
@@ -11,9 +12,9 @@ use std::rc::Rc;
 use std::task::Waker;
 
 use http::StatusCode;
-use platform::{Buf, Pool};
+use platform::{Buf, Chunk, Pool};
 use proto::h2::Standing;
-use proto::message::{BodyLength, WriteError};
+use proto::message::{BodyLength, Scratch, WriteError};
 use shards::Counter;
 
 pub(crate) use self::tunnel::Tube;
@@ -440,4 +441,12 @@ pub(super) fn feed(input: &mut Input, incoming: Option<&Incoming>, count: usize,
         None => input.skip(count),
     }
     Ok(())
+}
+
+/// The block that the engine has decoded, as a lease of its own.
+pub(super) fn take_block(pool: &Pool, scratch: &Scratch) -> Result<Chunk, Exhausted> {
+    let block = scratch.block();
+    let mut chunk = pool.lease(block.len().max(1)).ok_or(Exhausted)?;
+    chunk.put(block);
+    Ok(chunk.freeze())
 }

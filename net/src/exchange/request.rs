@@ -169,6 +169,11 @@ impl Peer {
         Peer { shard, handle: Some(handle), secured, named }
     }
 
+    /// The peer of a connection that has no socket of its own.
+    pub(crate) fn at(shard: &Shard, ends: Ends, secured: Secured) -> Self {
+        Peer { shard: shard.clone(), handle: None, secured: Some(Rc::new(secured)), named: Some(Rc::new(ends)) }
+    }
+
     /// The peer of a request that was made here and came by no connection, as tests make them.
     pub fn none(shard: &Shard) -> Self {
         Peer { shard: shard.clone(), handle: None, secured: None, named: None }

@@ -515,6 +515,11 @@ impl Connection {
         chain.map(|chain| *chain).unwrap_or_default()
     }
 
+    /// Streams of which not all that was written has been acknowledged, or that are not finished.
+    pub fn unacknowledged_streams(&mut self) -> usize {
+        self.inner.streams().send_streams()
+    }
+
     /// Changes the keys that packets are sealed by from now on (RFC 9001 section 6). It does so by itself long before they are
     /// worn.
     pub fn update_keys(&mut self) {

@@ -17,3 +17,8 @@ pub use config::{Config, Congestion};
 pub use connection::{Closed, Connection, DatagramRefused, Event, Read, Unwritable};
 pub use endpoint::{ConnectError, Endpoint};
 pub use quinn_proto::{Dir, StreamId};
+
+/// The stream of this number (RFC 9000 section 2.1).
+pub(crate) fn stream(id: u64) -> StreamId {
+    quinn_proto::VarInt::from_u64(id).unwrap_or(quinn_proto::VarInt::MAX).into()
+}

@@ -32,6 +32,24 @@ impl Secured {
         }
     }
 
+    /// Of a connection of QUIC, which does not say which suite it is.
+    pub(crate) fn by_quic(
+        protocol: Option<Vec<u8>>,
+        server_name: Option<String>,
+        certificates: Vec<CertificateDer<'static>>,
+        is_early: bool,
+    ) -> Self {
+        Secured {
+            version: ProtocolVersion::TLSv1_3,
+            suite: CipherSuite::Unknown(0),
+            is_resumed: false,
+            protocol: protocol.map(Into::into),
+            server_name: server_name.map(Into::into),
+            certificates: certificates.into(),
+            is_early,
+        }
+    }
+
     /// The version of TLS.
     pub fn version(&self) -> ProtocolVersion {
         self.version

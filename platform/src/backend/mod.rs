@@ -35,7 +35,7 @@ use crate::buffer::PoolSize;
 use crate::flight::Core;
 use crate::handle::{Entry, Resource};
 use crate::op::Wait;
-use crate::socket::{self, ListenError, ListenOptions, Socket, SocketOption};
+use crate::socket::{self, DatagramOptions, ListenError, ListenOptions, Socket, SocketOption};
 use crate::stack::StackSize;
 use crate::unpark::Unparker;
 use crate::{Bell, Error, Result, os};
@@ -280,6 +280,18 @@ impl Backend {
         match self {
             Backend::Kernel(_) => socket::listen(address, count, options),
             Backend::Sim(sim) => sim.listen(address, count, options),
+        }
+    }
+
+    pub(crate) fn datagram_sockets(
+        &mut self,
+        address: SocketAddr,
+        count: usize,
+        options: &DatagramOptions,
+    ) -> std::result::Result<Vec<Socket>, ListenError> {
+        match self {
+            Backend::Kernel(_) => socket::datagram_sockets(address, count, options),
+            Backend::Sim(sim) => sim.datagram_sockets(address, count),
         }
     }
 

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::Descriptor;
-use crate::socket::{self, ListenOptions};
+use crate::socket::{self, DatagramOptions, ListenOptions};
 use crate::{Error, Result, Socket};
 
 /// A number in the kernel that wake-ups go through. There is none: pollers have wake-ups of their own.
@@ -71,6 +71,16 @@ pub(crate) fn random() -> u64 {
 /// the sockets (macOS). Whichever shard is awake first takes a connection.
 pub(crate) fn listeners(address: SocketAddr, count: usize, options: &ListenOptions) -> Result<Vec<socket2::Socket>> {
     let socket = socket::open_listener(address, options, |_| Ok(()))?;
+    Ok((0..count).map(|_| socket.try_clone()).collect::<io::Result<_>>()?)
+}
+
+/// One datagram socket, which all shards share, for the same reason.
+pub(crate) fn datagram_sockets(
+    address: SocketAddr,
+    count: usize,
+    _options: &DatagramOptions,
+) -> Result<Vec<socket2::Socket>> {
+    let socket = socket::datagram_socket(address)?;
     Ok((0..count).map(|_| socket.try_clone()).collect::<io::Result<_>>()?)
 }
 

@@ -9,7 +9,7 @@ use std::os::fd::AsRawFd;
 
 use super::{Descriptor, Received, Told, error_of};
 use crate::limits::{MESSAGE_CONTROL_BYTES, PIPE_BYTES};
-use crate::socket::{self, ListenOptions};
+use crate::socket::{self, DatagramOptions, ListenOptions};
 use crate::{OpenFile, Result};
 
 /// The kernel's version, major and minor; zeroes if it does not say.
@@ -191,6 +191,61 @@ pub(crate) fn listeners(address: SocketAddr, count: usize, options: &ListenOptio
     (0..count).map(|_| socket::open_listener(probed, options, join_group)).collect()
 }
 
+/// One datagram socket for each shard; the kernel spreads datagrams over them. The address is probed as for listeners. A socket's
+/// number in the group is the place in which it was bound, and stays so while none of the group is closed.
+pub(crate) fn datagram_sockets(
+    address: SocketAddr,
+    count: usize,
+    options: &DatagramOptions,
+) -> Result<Vec<socket2::Socket>> {
+    let probed = socket::datagram_socket(address)?.local_addr()?.as_socket().unwrap_or(address);
+    let sockets: Vec<_> =
+        (0..count).map(|_| socket::open_datagram_socket(probed, join_group)).collect::<Result<_>>()?;
+    // Once for the group: those who join it later are chosen by the same program.
+    if let (Some(offset), Some(first)) = (options.numbered_at, sockets.first())
+        && let Err(errno) = number_by(first, offset)
+    {
+        tracing::info!(
+            "datagrams at {probed} are spread by their addresses alone: the kernel takes no program ({errno})"
+        );
+    }
+    Ok(sockets)
+}
+
+/// Has the kernel choose a socket of the group by the byte at this offset: see [`DatagramOptions::numbered_at`]. The number that
+/// the program returns need not be one of a socket: the kernel falls back to its hash then, so the program knows nothing of
+/// how many there are, and holds when more join.
+fn number_by(socket: &socket2::Socket, offset: u32) -> std::result::Result<(), rustix::io::Errno> {
+    const HASH: u32 = u32::MAX;
+    const LONG: u32 = 0x80;
+    let (ld, jmp, ret) = (libc::BPF_LD, libc::BPF_JMP, libc::BPF_RET);
+    let step = |code: u32, k: u32, jt: u8, jf: u8| libc::sock_filter { code: code as u16, jt, jf, k };
+    // It begins at the datagram's first byte; the header of UDP lies before that.
+    let mut program = [
+        step(ld | libc::BPF_W | libc::BPF_LEN, 0, 0, 0),
+        // A byte that is not there would be number zero.
+        step(jmp | libc::BPF_JGT | libc::BPF_K, offset, 0, 4),
+        step(ld | libc::BPF_B | libc::BPF_ABS, 0, 0, 0),
+        step(jmp | libc::BPF_JSET | libc::BPF_K, LONG, 2, 0),
+        step(ld | libc::BPF_B | libc::BPF_ABS, offset, 0, 0),
+        step(ret | libc::BPF_A, 0, 0, 0),
+        step(ret | libc::BPF_K, HASH, 0, 0),
+    ];
+    let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    // SAFETY: the call reads the structure, whose size it is told, and the steps that it points to with their count; both are
+    // this function's own and outlive the call, which keeps a copy.
+    let status = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_REUSEPORT_CBPF,
+            (&raw const program).cast(),
+            size_of_val(&program) as libc::socklen_t,
+        )
+    };
+    if status == 0 { Ok(()) } else { Err(last_errno()) }
+}
+
 /// Lets a socket share its address with others of this user: what the kernel calls a group.
 pub(crate) fn join_group(socket: &socket2::Socket) -> io::Result<()> {
     socket.set_reuse_port(true)
@@ -222,9 +277,9 @@ pub(crate) fn has_connection(listener: &Descriptor) -> bool {
     poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|count| count > 0)
 }
 
-/// How to find out who listens on a port.
+/// How to find out who has a port.
 pub(crate) fn find_listener(port: u16) -> String {
-    format!("ss -ltnp 'sport = :{port}'")
+    format!("ss -ltunp 'sport = :{port}'")
 }
 
 /// Pins the calling thread. False if the kernel refuses.

@@ -1,11 +1,13 @@
 //! Datagrams: whole or marked, with their sender, alone or as a batch.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use shardwise_platform::limits::HEAD_BUFFER_BYTES;
 use shardwise_platform::{
-    BackendKind, Datagram, Error, Group, Handle, Message, Op, Outcome, PoolSize, SocketOption, Token, Wait,
+    BackendKind, Datagram, DatagramOptions, Error, Group, Handle, Message, Op, Outcome, PoolSize, SocketOption, Token,
+    Wait,
 };
 
 use crate::bed::{Bed, WAIT_MAX, loopback, pattern};
@@ -226,6 +228,47 @@ pub(crate) fn an_answer_comes_from_where_its_question_went(bed: &mut Bed) {
         bed.abandon_all([at_server, at_client]);
         bed.close_all([client, server]);
     }
+}
+
+/// Sockets that share an address: what one sender sends comes to one of them, unless they are names of one; nobody else has the
+/// port, until all are closed.
+pub(crate) fn an_address_is_shared_by_those_opened_together(bed: &mut Bed) {
+    let options = DatagramOptions::default();
+    let opened = bed.datagram_sockets(loopback(), 3, &options).expect("a free port");
+    let address = opened[0].local_address().unwrap();
+    assert!(opened.iter().all(|socket| socket.local_address() == Ok(address)));
+    let taken = bed.datagram_sockets(address, 2, &options).map(drop).unwrap_err();
+    assert_eq!((taken.error, taken.address), (Error::AddressInUse, address));
+    let servers: Vec<_> = opened.into_iter().map(|socket| bed.adopt(socket).unwrap()).collect();
+    let receiving: Vec<_> = servers.iter().map(|&server| receive(bed, server)).collect();
+    let mut reached = BTreeSet::new();
+    for _ in 0..32 {
+        let (client, from) = socket(bed);
+        let mut places = BTreeSet::new();
+        for bytes in [10, 20] {
+            assert_eq!(send(bed, client, to(address, pattern(bytes))), Ok(bytes));
+            let deadline = bed.now() + WAIT_MAX;
+            let (place, got) = loop {
+                let arrived = |place: usize| Some((place, bed.take(&receiving[place], 1)?));
+                match (0..receiving.len()).find_map(arrived) {
+                    Some(arrived) => break arrived,
+                    None => assert!(bed.now() < deadline, "it arrives somewhere"),
+                }
+                bed.enter(Wait::Until(deadline));
+            };
+            let Ok(Outcome::Message(got)) = got.result else { panic!("{got:?}") };
+            assert_eq!((got.peer, got.data.len()), (from, bytes));
+            places.insert(place);
+        }
+        assert!(places.len() == 1 || cfg!(not(target_os = "linux")), "{}: {places:?}", bed.rung.name);
+        reached.extend(places);
+        bed.close(client);
+    }
+    assert!(reached.len() > 1 || cfg!(not(target_os = "linux")), "{}: all went to {reached:?}", bed.rung.name);
+    bed.abandon_all(receiving);
+    bed.close_all(servers);
+    bed.settle(0);
+    assert!(bed.datagram_sockets(address, 1, &options).is_ok(), "the port is free again");
 }
 
 /// Generic receive offload: what one sender sends at once arrives at once, if the socket asks for it. Eighty datagrams cost

@@ -1,12 +1,13 @@
 //! What only Linux can be asked: its options of sockets, its files about itself, what its routes and its ring answer.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
 use shardwise_platform::limits::{FILE_THREADS_MAX, URING_COMPLETION_ENTRIES};
 use shardwise_platform::{
-    BackendKind, Datagram, Error, Group, ListenOptions, Op, OpenFile, Outcome, Socket, SocketOption, Wait,
+    BackendKind, Datagram, DatagramOptions, Error, Group, ListenOptions, Op, OpenFile, Outcome, Socket, SocketOption,
+    Wait, datagram_sockets_beside,
 };
 use socket2::{Domain, Type};
 
@@ -58,6 +59,61 @@ pub(crate) fn broadcast_must_be_asked_for(bed: &mut Bed) {
     assert_eq!(error_of(bed, Op::Connect { socket, peer: everyone }), Error::Denied);
     assert_eq!(error_of(bed, Op::SendMessage { socket, message: to(everyone) }), Error::Denied);
     bed.close(socket);
+}
+
+/// Datagrams that name their socket all come to it, from wherever they are sent, and to one that joins later; others are spread.
+pub(crate) fn a_datagram_comes_to_the_socket_that_it_names(bed: &mut Bed) {
+    const OFFSET: usize = 3;
+    const SENDERS: u8 = 40;
+    /// The first bit is set; too short for a number; a number that no socket has.
+    const OTHERS: [&[u8]; 3] = [&[0xc0, 0, 0, 1, 0], &[0x40, 1, 1], &[0x40, 0, 0, 200]];
+    let options = DatagramOptions { numbered_at: Some(OFFSET as u32) };
+    for count in 2..=4 {
+        let opened = bed.datagram_sockets(loopback(), count, &options).expect("a free port");
+        let joined = datagram_sockets_beside(&opened[0], 1).expect("the group is open to this process");
+        let address = opened[0].local_address().unwrap();
+        let receive = |socket| {
+            let socket = bed.adopt(socket).unwrap();
+            (socket, bed.start(Op::ReceiveMessage { socket, group: Group::Heads }))
+        };
+        let servers: Vec<_> = opened.into_iter().chain(joined).map(receive).collect();
+        for sender in 0..SENDERS {
+            let client = UdpSocket::bind(loopback()).expect("a free port");
+            for number in 0..servers.len() as u8 {
+                client.send_to(&[0x40 | (sender % 0x40), 0xff, 0xff, number, sender], address).unwrap();
+            }
+            OTHERS.iter().for_each(|other| assert!(client.send_to(other, address).is_ok()));
+        }
+        let (mut named, mut spread) = (vec![0; servers.len()], vec![[0; OTHERS.len()]; servers.len()]);
+        let mut left = usize::from(SENDERS) * (servers.len() + OTHERS.len());
+        let deadline = bed.now() + WAIT_MAX;
+        while left > 0 {
+            for (place, (_, receiving)) in servers.iter().enumerate() {
+                while let Some(completion) = bed.take(receiving, 1) {
+                    let Ok(Outcome::Message(message)) = completion.result else { panic!("{completion:?}") };
+                    left -= 1;
+                    match OTHERS.iter().position(|other| message.data[..] == **other) {
+                        Some(kind) => spread[place][kind] += 1,
+                        None => {
+                            assert_eq!(usize::from(message.data[OFFSET]), place, "{count}: it names another");
+                            named[place] += 1;
+                        }
+                    }
+                }
+            }
+            assert!(bed.now() < deadline, "{}: {left} have not come", bed.rung.name);
+            bed.enter_for(Duration::from_millis(1));
+        }
+        assert!(named.iter().all(|&named| named == SENDERS), "{named:?}");
+        for kind in 0..OTHERS.len() {
+            let reached = spread.iter().filter(|spread| spread[kind] > 0).count();
+            assert!(reached > 1, "{count}: all of kind {kind} went to one of {spread:?}");
+        }
+        for (socket, receiving) in servers {
+            bed.abandon(receiving);
+            bed.close(socket);
+        }
+    }
 }
 
 /// A datagram that the first link is too narrow for leaves in pieces, unless none may be made.

@@ -203,6 +203,7 @@ contract! {
         buffers::a_shared_buffer_comes_home_from_another_thread,
         buffers::what_is_shared_outlives_the_reactor,
         clock::waiters_are_named,
+        datagrams::an_address_is_shared_by_those_opened_together,
         datagrams::an_answer_comes_from_where_its_question_went,
         datagrams::a_batch_leaves_as_its_segments,
         datagrams::datagrams_started_together_have_an_answer_each,
@@ -217,6 +218,8 @@ contract! {
         linux::where_no_way_leads_is_unreachable,
         #[cfg(target_os = "linux")]
         linux::broadcast_must_be_asked_for,
+        #[cfg(target_os = "linux")]
+        linux::a_datagram_comes_to_the_socket_that_it_names,
         #[cfg(target_os = "linux")]
         linux::whoever_wants_no_fragments_is_told_of_a_narrow_link,
         #[cfg(target_os = "linux")]

@@ -1,4 +1,4 @@
-//! Listening sockets that pass from process to process: what this one was left by another, until its shards claim it, and what
+//! Listening and datagram sockets that pass from process to process: what this one was left by another, until its shards claim it, and what
 //! it keeps of its own for a successor. With them go keepsakes: a few bytes by a name, such as a secret, that all processes of
 //! a line have in common.
 //!
@@ -45,13 +45,15 @@ pub(crate) enum Purpose {
     Serve,
     /// Threads beside the shards do.
     Outside,
+    /// Shards receive datagrams from them.
+    Datagrams,
 }
 
 /// The sockets of one address, as another process has left them.
 #[derive(Debug)]
 pub(crate) struct Left {
     pub(crate) number: usize,
-    /// Unless known, they serve any.
+    /// Unless known, they serve any that accepts.
     pub(crate) purpose: Option<Purpose>,
     /// As the program declares it.
     pub(crate) address: SocketAddr,
@@ -68,7 +70,7 @@ struct Held {
     is_taken: Arc<AtomicBool>,
 }
 
-/// What the runtime keeps of some listening sockets for a successor. Dropping it, once accepting from them has ended, lets
+/// What the runtime keeps of some sockets for a successor. Dropping it, once accepting or receiving from them has ended, lets
 /// them close.
 #[derive(Default)]
 pub struct Kept(Vec<Place>);
@@ -92,7 +94,10 @@ impl Heritage {
     /// that covers it.
     pub(crate) fn claim(&self, purpose: Purpose, address: SocketAddr) -> Vec<Socket> {
         let mut state = self.lock();
-        let fits = |left: &Left| left.purpose.is_none_or(|of| of == purpose);
+        let fits = |left: &Left| match left.purpose {
+            Some(of) => of == purpose,
+            None => purpose != Purpose::Datagrams,
+        };
         let same = state.left.iter().position(|left| fits(left) && left.address == address);
         let covers = |left: &Left| {
             fits(left)
@@ -207,7 +212,7 @@ impl Shard {
 }
 
 impl Kept {
-    /// Whether a successor accepts from these sockets.
+    /// Whether a successor accepts, or receives, from these sockets.
     pub fn is_taken(&self) -> bool {
         self.0.first().is_some_and(|place| place.is_taken.load(Ordering::Acquire))
     }
@@ -236,11 +241,12 @@ impl Purpose {
         match self {
             Purpose::Serve => "serve",
             Purpose::Outside => "outside",
+            Purpose::Datagrams => "datagrams",
         }
     }
 
     pub(crate) fn of(name: &str) -> Option<Self> {
-        [Purpose::Serve, Purpose::Outside].into_iter().find(|purpose| purpose.name() == name)
+        [Purpose::Serve, Purpose::Outside, Purpose::Datagrams].into_iter().find(|purpose| purpose.name() == name)
     }
 }
 

@@ -13,7 +13,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
-use platform::{ListenError, ListenOptions, Socket};
+use platform::{DatagramOptions, ListenError, ListenOptions, Reactor, Socket};
 
 use super::heritage::{Heritage, Kept, Purpose};
 use crate::mesh::fabric::Fabric;
@@ -22,8 +22,8 @@ use crate::{Counter, Shard};
 /// What one shard got from a barrier.
 #[derive(Debug)]
 pub struct Listening {
-    /// This shard's listening sockets: one, or more where another process has left more than there are shards. None if one
-    /// shard accepts for all, and it is another.
+    /// This shard's sockets: one, or more where another process has left more than there are shards. None if one shard
+    /// accepts for all, and it is another.
     pub sockets: Vec<Socket>,
     /// One shard accepts for all: since the shards asked for it, or since what another process has left is a single socket
     /// that no other can join.
@@ -88,8 +88,26 @@ pub struct Declaration {
     pub address: SocketAddr,
     /// The line of the program that says so.
     pub location: &'static Location<'static>,
-    /// Whether one shard accepts for all.
-    pub on_one: bool,
+    /// What is listened for.
+    pub kind: Kind,
+}
+
+/// What is listened for, and by whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Connections, by every shard.
+    Connections,
+    /// Connections, by one shard for all.
+    ConnectionsOnOne,
+    /// Datagrams, by every shard.
+    Datagrams,
+}
+
+/// How the sockets of an address are opened.
+#[derive(Clone, Copy)]
+enum Opening<'a> {
+    Listeners(&'a ListenOptions),
+    Datagrams(&'a DatagramOptions),
 }
 
 /// What all shards of a runtime share while they start.
@@ -176,7 +194,7 @@ impl Start {
     }
 
     /// Declares on behalf of `shard`; the last to come opens the sockets. Gives the round's number.
-    fn declare(&self, shard: &Shard, ordinal: usize, declaration: Declaration, options: &ListenOptions) {
+    fn declare(&self, shard: &Shard, ordinal: usize, declaration: Declaration, opening: Opening<'_>) {
         let mut state = self.lock();
         while state.rounds.len() <= ordinal {
             let declared = vec![None; self.count];
@@ -199,7 +217,7 @@ impl Start {
         }
         if is_last && round.outcome.is_none() {
             // Every shard waits for this one, so holding the lock meanwhile holds up nobody.
-            round.conclude(self.open(shard, &declaration, options).map_err(StartError::Listen));
+            round.conclude(self.open(shard, &declaration, opening).map_err(StartError::Listen));
         }
         for shard in ended {
             round.fail_if_absent(shard);
@@ -231,24 +249,32 @@ impl Start {
     }
 
     /// Takes the sockets that another process has left for this address, and opens what is missing.
-    fn open(&self, shard: &Shard, declaration: &Declaration, options: &ListenOptions) -> Result<Opened, ListenError> {
+    fn open(&self, shard: &Shard, declaration: &Declaration, opening: Opening<'_>) -> Result<Opened, ListenError> {
         let address = declaration.address;
-        let mut on_one = declaration.on_one;
+        let mut on_one = declaration.kind == Kind::ConnectionsOnOne;
         let wanted = if on_one { 1 } else { self.count };
-        let mut sockets = self.heritage.claim(Purpose::Serve, address);
+        let purpose = opening.purpose();
+        let mut sockets = self.heritage.claim(purpose, address);
         match sockets.first() {
-            None => sockets = shard.with_reactor(|reactor| reactor.listen(address, wanted, options))?,
-            // All are taken, however many: closing one would reset what waits in its queue.
+            None => sockets = shard.with_reactor(|reactor| opening.open(reactor, address, wanted))?,
+            // All are taken, however many: closing one would lose what waits in its queue, and change the numbers of others.
             Some(_) if sockets.len() >= wanted => {}
-            Some(first) => match platform::listen_beside(first, wanted - sockets.len(), options) {
+            Some(first) => match opening.beside(first, wanted - sockets.len()) {
                 Ok(more) => sockets.extend(more),
+                // Each shard sends by a name of its own. All receive from one socket, and pass on what is not theirs.
+                Err(error) if purpose == Purpose::Datagrams => {
+                    tracing::info!("the shards share one socket at {address}: no other can join it ({error})");
+                    let second_name = |_| first.second_name().map_err(|error| ListenError { address, error });
+                    let more: Result<Vec<Socket>, ListenError> = (sockets.len()..wanted).map(second_name).collect();
+                    sockets.extend(more?);
+                }
                 Err(error) => {
                     tracing::info!("shard 0 accepts for all at {address}: no other socket can join it ({error})");
                     on_one = true;
                 }
             },
         }
-        let kept = self.heritage.hold(Purpose::Serve, address, &sockets);
+        let kept = self.heritage.hold(purpose, address, &sockets);
         let local = sockets.first().map(Socket::local_address).and_then(Result::ok).unwrap_or(address);
         let mut dealt: Vec<(Vec<Socket>, Kept)> = (0..self.count).map(|_| Default::default()).collect();
         for (place, (socket, kept)) in sockets.into_iter().zip(kept).enumerate() {
@@ -282,9 +308,32 @@ impl Round {
     }
 }
 
+impl Opening<'_> {
+    fn purpose(self) -> Purpose {
+        match self {
+            Opening::Listeners(_) => Purpose::Serve,
+            Opening::Datagrams(_) => Purpose::Datagrams,
+        }
+    }
+
+    fn open(self, reactor: &mut Reactor, address: SocketAddr, count: usize) -> Result<Vec<Socket>, ListenError> {
+        match self {
+            Opening::Listeners(options) => reactor.listen(address, count, options),
+            Opening::Datagrams(options) => reactor.datagram_sockets(address, count, options),
+        }
+    }
+
+    fn beside(self, socket: &Socket, count: usize) -> platform::Result<Vec<Socket>> {
+        match self {
+            Opening::Listeners(options) => platform::listen_beside(socket, count, options),
+            Opening::Datagrams(_) => platform::datagram_sockets_beside(socket, count),
+        }
+    }
+}
+
 impl Declaration {
     fn agrees(&self, other: &Declaration) -> bool {
-        self.address == other.address && self.location == other.location && self.on_one == other.on_one
+        self.address == other.address && self.location == other.location && self.kind == other.kind
     }
 }
 
@@ -300,7 +349,7 @@ pub async fn listen(
     options: &ListenOptions,
     location: &'static Location<'static>,
 ) -> Result<Listening, StartError> {
-    come(shard, Declaration { address, location, on_one: false }, options).await
+    come(shard, Declaration { address, location, kind: Kind::Connections }, Opening::Listeners(options)).await
 }
 
 /// [`listen`] for an address that one shard accepts for: the first, which is the only one to get a socket. All get what they
@@ -311,21 +360,43 @@ pub async fn listen_on_one(
     options: &ListenOptions,
     location: &'static Location<'static>,
 ) -> Result<Listening, StartError> {
-    come(shard, Declaration { address, location, on_one: true }, options).await
+    come(shard, Declaration { address, location, kind: Kind::ConnectionsOnOne }, Opening::Listeners(options)).await
+}
+
+/// Receives datagrams at `address` on all shards, by one socket each, which are opened and left to a successor in shard order: so
+/// the number by which a datagram names its socket ([`DatagramOptions::numbered_at`]) is its shard's. What the kernel gives to
+/// another, every shard must pass on: it goes by its hash where datagrams name none, and where shards share a socket
+/// (elsewhere than on Linux) by nothing.
+///
+/// A process before this one that had more shards has left more sockets. Each shard receives from those that are left over too:
+/// the socket of number N is that of shard N modulo the number of shards, and the first of each shard is its own.
+///
+/// Cancel safety and errors as [`listen`].
+pub async fn listen_datagrams(
+    shard: &Shard,
+    address: SocketAddr,
+    options: &DatagramOptions,
+    location: &'static Location<'static>,
+) -> Result<Listening, StartError> {
+    come(shard, Declaration { address, location, kind: Kind::Datagrams }, Opening::Datagrams(options)).await
 }
 
 /// Comes to the barrier.
-async fn come(shard: &Shard, declaration: Declaration, options: &ListenOptions) -> Result<Listening, StartError> {
+async fn come(shard: &Shard, declaration: Declaration, opening: Opening<'_>) -> Result<Listening, StartError> {
     let start = shard.start_state();
     let ordinal = shard.next_declaration();
-    start.declare(shard, ordinal, declaration, options);
+    start.declare(shard, ordinal, declaration, opening);
     std::future::poll_fn(|cx| start.poll_outcome(shard.number(), ordinal, cx.waker())).await
 }
 
 impl fmt::Display for Declaration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} at {}", self.address, self.location)?;
-        if self.on_one { f.write_str(", where one shard accepts for all") } else { Ok(()) }
+        match self.kind {
+            Kind::Connections => Ok(()),
+            Kind::ConnectionsOnOne => f.write_str(", where one shard accepts for all"),
+            Kind::Datagrams => f.write_str(", for datagrams"),
+        }
     }
 }
 

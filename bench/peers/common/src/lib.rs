@@ -1,9 +1,13 @@
 //! What the peers share: where they listen, how they say so, the allocator that their own users choose for benchmarks,
 //! and, for runtimes that bring no HTTP, a server's part of HTTP/1.1 by hand ([`http`]).
 
+use std::cell::RefCell;
 use std::net::{SocketAddr, TcpListener};
+use std::time::{Duration, UNIX_EPOCH};
 
+use bytes::Bytes;
 use rustix::net::{AddressFamily, SocketType, bind, listen, socket, sockopt};
+use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
 pub mod http;
@@ -50,6 +54,8 @@ pub enum Protocol {
     Http2,
     /// Either under TLS, by ALPN: `--tls`.
     Tls,
+    /// HTTP/3: `--h3`.
+    Http3,
 }
 
 /// The value of `--addr`. For those who speak nothing but HTTP/1.1.
@@ -59,7 +65,7 @@ pub fn addr() -> SocketAddr {
     addr
 }
 
-/// The values of `--addr`, and of `--h2` or `--tls` behind it.
+/// The values of `--addr`, and of `--h2`, `--tls` or `--h3` behind it.
 pub fn options() -> (SocketAddr, Protocol) {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let (addr, rest) = match &words[..] {
@@ -70,7 +76,8 @@ pub fn options() -> (SocketAddr, Protocol) {
         [] => Protocol::Http1,
         [word] if word == "--h2" => Protocol::Http2,
         [word] if word == "--tls" => Protocol::Tls,
-        _ => panic!("the options are --addr ADDR:PORT, and --h2 or --tls behind it"),
+        [word] if word == "--h3" => Protocol::Http3,
+        _ => panic!("the options are --addr ADDR:PORT, and --h2, --tls or --h3 behind it"),
     };
     (addr.parse().unwrap_or_else(|error| panic!("--addr {addr}: {error}")), protocol)
 }
@@ -96,6 +103,28 @@ pub fn listener_at(addr: SocketAddr) -> TcpListener {
     open(&addr).unwrap_or_else(|error| panic!("cannot listen on {addr}: {error}"))
 }
 
+/// The value of `--addr`. For those who speak nothing but HTTP/3.
+pub fn http3_addr() -> SocketAddr {
+    let (addr, protocol) = options();
+    assert!(protocol == Protocol::Http3, "it speaks nothing but HTTP/3: --addr ADDR:PORT --h3");
+    addr
+}
+
+/// The field `Date`, made once a second.
+pub fn date() -> Bytes {
+    thread_local! {
+        static DATE: RefCell<(i64, Bytes)> = const { RefCell::new((-1, Bytes::new())) };
+    }
+    let second = clock_gettime(ClockId::RealtimeCoarse).tv_sec;
+    DATE.with_borrow_mut(|(made, date)| {
+        if *made != second {
+            *date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(second.unsigned_abs())).into();
+            *made = second;
+        }
+        date.clone()
+    })
+}
+
 /// For those who listen by themselves and would not tell the port: one that was free just now.
 pub fn free_addr() -> SocketAddr {
     listener().local_addr().expect("a listening socket has an address")
@@ -108,5 +137,6 @@ pub fn say(addr: SocketAddr) {
 
 /// The same, for those who speak others too.
 pub fn say_with(addr: SocketAddr, protocol: Protocol) {
-    println!("listening http{}://{addr}", if protocol == Protocol::Tls { "s" } else { "" });
+    let is_secure = matches!(protocol, Protocol::Tls | Protocol::Http3);
+    println!("listening http{}://{addr}", if is_secure { "s" } else { "" });
 }

@@ -29,6 +29,7 @@ fn main() {
 
 async fn serve() {
     let (addr, protocol) = peer::options();
+    assert!(protocol != Protocol::Http3, "it does not speak HTTP/3");
     let listener = TcpListener::from_std(peer::listener_at(addr)).expect("the socket is registered");
     let tls = (protocol == Protocol::Tls).then(acceptor);
     peer::say_with(listener.local_addr().expect("a listening socket has an address"), protocol);

@@ -3,20 +3,12 @@
 use std::time::Duration;
 
 use super::Code;
-use super::budget::Budget;
 use super::error::Error;
 use super::limits::{Limits, PINGS_MAX, RECENT_MAX, RESETS_MAX};
 use super::streams::{Key, Side, Stream, Streams};
-use crate::hpack::{Decoder, Encoder, TABLE_BYTES};
-
-/// Which end of the connection this is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Receives requests.
-    Server,
-    /// Sends them.
-    Client,
-}
+use crate::budget::Budget;
+use crate::hpack::{Decoder, Encoder};
+use crate::message::Role;
 
 /// The engine of one connection.
 #[derive(Debug)]
@@ -111,26 +103,6 @@ pub(super) struct Pending {
     pub(super) ping: bool,
 }
 
-/// Room to decode heads in: one for all connections of a shard, since nothing stays in it.
-#[derive(Debug)]
-pub struct Scratch {
-    pub(super) room: Box<[u8]>,
-    pub(super) count: usize,
-}
-
-impl Scratch {
-    /// Room for the largest head of these limits, and for the crumbs of its cookies once more.
-    pub fn new(limits: &Limits) -> Scratch {
-        let bytes = (2 * usize::from(limits.head_bytes_max) + TABLE_BYTES).min(usize::from(u16::MAX));
-        Scratch { room: vec![0; bytes].into(), count: 0 }
-    }
-
-    /// The block of the last head or trailer section.
-    pub fn block(&self) -> &[u8] {
-        &self.room[..self.count]
-    }
-}
-
 impl Engine {
     /// The engine of a connection that has just been opened. Settings are the first that it has to [say](Engine::control).
     pub fn new(role: Role, limits: &Limits) -> Engine {
@@ -152,7 +124,7 @@ impl Engine {
             buffered: 0,
             window: limits.connection_window.max(65_535),
             pending: Pending { preface: true, ..Pending::default() },
-            budget: Budget::new(limits),
+            budget: Budget::new(limits.idle_work_max),
             updates: 0,
             recent: Vec::new(),
             recent_next: 0,
@@ -330,7 +302,7 @@ impl Engine {
         limits: &Limits,
         what: &'static str,
     ) -> Result<(), Error> {
-        if self.budget.spend(cost, now, limits) { Ok(()) } else { Err(Error::calm(what)) }
+        if self.budget.spend(cost, now, limits.idle_work_per_second) { Ok(()) } else { Err(Error::calm(what)) }
     }
 
     pub(super) fn has_room_for_ping(&self) -> bool {

@@ -12,11 +12,9 @@
 //! A stream that was handed out stays, whatever becomes of it, until it is [released](Engine::release): so what counts
 //! against [`Limits::streams_max`] is work in hand, and not what a peer may open and reset again.
 
-mod budget;
 mod engine;
 mod error;
 mod frame;
-mod head;
 mod limits;
 mod receive;
 mod send;
@@ -24,12 +22,13 @@ mod streams;
 
 use std::ops::Range;
 
-pub use engine::{Engine, Role, Scratch};
+pub use engine::Engine;
 pub use error::{Code, Error};
-pub use head::Head;
 pub use limits::{CONTROL_BYTES_MIN, FRAME_BYTES_MAX, HEAD_BYTES_MAX, Limits};
-pub use send::{Data, Pseudo, Standing};
+pub use send::Data;
 pub use streams::Key;
+
+pub use crate::message::{Head, Pseudo, Role, Scratch, Standing};
 
 /// What one look at the input gave.
 #[derive(Clone, Debug, PartialEq, Eq)]

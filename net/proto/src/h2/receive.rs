@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
-use http::Method;
+use http::{Method, Version};
 
-use super::engine::{Block, Ending, Engine, Phase, Receiving, Role, Scratch, end};
+use super::engine::{Block, Ending, Engine, Phase, Receiving, end};
 use super::error::{Code, Error};
 use super::frame::{self, FrameHead, HEAD_BYTES, NUMBER_MAX, PREFACE, flag, kind, setting};
-use super::head::{Filling, Kind, Verdict};
 use super::limits::{FRAME_BYTES_MAX, Limits, SETTINGS_MAX};
-use super::streams::{Key, Side, priority};
-use super::{Event, Step};
+use super::streams::{Key, Side};
+use super::{Event, Role, Scratch, Step};
 use crate::head::{HeadTable, Known};
 use crate::hpack::Arena;
+use crate::message::Priority;
+use crate::message::head::{Bounds, Filling, Kind, Verdict};
 
 /// Where what is received goes, and what is known besides.
 struct With<'a> {
@@ -357,7 +358,7 @@ impl Engine {
         stream.is_head = with.table.method == Method::HEAD;
         stream.is_connect = head.is_connect;
         if let Some(value) = with.table.get(with.scratch.block(), Known::Priority) {
-            (stream.urgency, stream.is_incremental) = priority(value);
+            stream.priority = Priority::of(value);
         }
         Ok(Some(Event::Head { key, head }))
     }
@@ -424,7 +425,9 @@ impl Engine {
         with: &mut With<'_>,
     ) -> Result<Result<super::Head, Verdict>, Error> {
         let mut arena = Arena::new(&mut with.scratch.room);
-        let mut filling = Filling::new(kind, with.table, with.limits);
+        let Limits { head_bytes_max, field_count_max, .. } = *with.limits;
+        let bounds = Bounds { version: Version::HTTP_2, bytes_max: head_bytes_max, count_max: field_count_max };
+        let mut filling = Filling::new(kind, with.table, bounds);
         self.decoder
             .decode(block, &mut arena, &mut filling)
             .map_err(|_| Error { code: Code::COMPRESSION_ERROR, what: "a field block cannot be decoded" })?;
@@ -599,8 +602,7 @@ impl Engine {
         let Some(id) = frame::number(payload) else { return Err(Error::size("a priority update is cut off")) };
         self.idle_work(1, with.now, with.limits, "too many priority updates")?;
         if let Some(key) = self.streams.find(id & NUMBER_MAX) {
-            let (urgency, is_incremental) = priority(&payload[4..]);
-            self.streams.set_priority(key, urgency, is_incremental);
+            self.streams.set_priority(key, Priority::of(&payload[4..]));
         }
         Ok(())
     }

@@ -8,38 +8,14 @@
 
 use http::{Method, StatusCode};
 
-use super::engine::{Ending, Engine, Phase, Role};
+use super::engine::{Ending, Engine, Phase};
 use super::frame::{self, FrameHead, HEAD_BYTES, PREFACE, flag, kind, setting};
 use super::limits::{DATA_BYTES_MAX, Limits, RESETS_MAX};
 use super::streams::{Key, Side};
 use crate::head::Known;
-use crate::hpack::{START_BYTES_MAX, field_bytes_max};
-use crate::message::{BodyLength, Field, WriteError};
-use crate::scan::{self, TOKEN};
-
-/// Fields that every response has unless it brings its own: the values of `Server` and `Date`, or empty.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Standing<'a> {
-    /// Of `Server`.
-    pub server: &'a [u8],
-    /// Of `Date`.
-    pub date: &'a [u8],
-}
-
-/// What a request is for: its pseudo-header fields (RFC 9113 section 8.3.1).
-#[derive(Clone, Copy, Debug)]
-pub struct Pseudo<'a> {
-    /// The method.
-    pub method: &'a Method,
-    /// Whether the scheme is `https`.
-    pub is_secure: bool,
-    /// Host and port.
-    pub authority: &'a [u8],
-    /// The path and the query, or `*`; for a `CONNECT` without a protocol, nothing.
-    pub path: &'a [u8],
-    /// Of a `CONNECT`: what is to be spoken on the stream, if the server [offers](Engine::peer_connects) that (RFC 8441).
-    pub protocol: Option<&'a [u8]>,
-}
+use crate::hpack::START_BYTES_MAX;
+use crate::message::written::{Answer, measure, request_fields, trailer_fields};
+use crate::message::{BodyLength, Field, Pseudo, Role, Standing, WriteError};
 
 /// What may be sent of a stream's data now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,9 +35,6 @@ pub(super) const DRAIN_PING: [u8; 8] = *b"shutdown";
 /// twice a frame.
 const UPDATES_PER_FRAME: u32 = 4;
 const UPDATES_MAX: u32 = 4096;
-
-/// Bytes of a length in decimal.
-const LENGTH_BYTES_MAX: usize = 20;
 
 /// Indices of the static table.
 const METHOD_GET: usize = 2;
@@ -104,36 +77,11 @@ impl Engine {
             return Err(WriteError::Upgrade);
         }
         let measured = measure(fields.clone())?;
-        let standing_bytes = 2 * field_bytes_max(b"server", b"") + standing.server.len() + standing.date.len();
-        let room = measured.bytes + standing_bytes + field_bytes_max(b"content-length", &[0; LENGTH_BYTES_MAX]);
-        let mut writing = self.begin_block(room, out)?;
+        let mut writing = self.begin_block(measured.bytes + standing.bytes_max(), out)?;
         writing.status(self, status);
-        let states_length = is_head && body == BodyLength::None || status == StatusCode::NOT_MODIFIED;
-        for field in fields {
-            let (name, value) = (field.name(), scan::trim(field.value()));
-            match Known::of(name) {
-                Known::Connection | Known::KeepAlive | Known::ProxyConnection => {}
-                Known::TransferEncoding | Known::Upgrade => {}
-                Known::ContentLength if !states_length => {}
-                known => writing.field(self, known, name, value),
-            }
-        }
-        if !is_interim {
-            if !measured.has_server && !standing.server.is_empty() {
-                writing.field(self, Known::Server, b"server", standing.server);
-            }
-            if !measured.has_date && !standing.date.is_empty() {
-                writing.field(self, Known::Date, b"date", standing.date);
-            }
-        }
-        let is_bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        if let BodyLength::Known(length) = body
-            && !is_bodiless
-            && !is_interim
-        {
-            writing.length(self, length);
-        }
-        let ends = !is_interim && (is_head || is_bodiless || matches!(body, BodyLength::None | BodyLength::Known(0)));
+        let answer = Answer { status, is_head, standing, body };
+        answer.fields(fields, &measured, |known, name, value| writing.field(self, known, name, value));
+        let ends = answer.ends();
         let count = writing.finish(key.id, ends, self.peer.frame_bytes_max as usize);
         if !is_interim {
             self.sent_head(key, ends);
@@ -152,32 +100,20 @@ impl Engine {
         limits: &Limits,
         out: &mut [u8],
     ) -> Result<(Key, usize), WriteError> {
+        pseudo.check(self.peer.connects)?;
         let Pseudo { method, is_secure, authority, path, protocol } = pseudo;
         let is_connect = *method == Method::CONNECT;
-        if protocol.is_some() && !(is_connect && self.peer.connects) {
-            return Err(WriteError::Upgrade);
-        }
-        let has_path = !is_connect || protocol.is_some();
-        if path.is_empty() == has_path || !path.iter().all(|&byte| byte.is_ascii_graphic() && byte != b'#') {
-            return Err(WriteError::Target);
-        }
-        if !authority.iter().all(u8::is_ascii_graphic) {
-            return Err(WriteError::Target);
-        }
         if !self.can_open(limits) {
             return Err(WriteError::NotExpected);
         }
         let measured = measure(fields.clone())?;
-        let texts = method.as_str().len() + authority.len() + path.len() + protocol.map_or(0, <[u8]>::len);
-        let pseudo = 5 * field_bytes_max(b":authority", b"") + texts;
-        let room = measured.bytes + pseudo + field_bytes_max(b"content-length", &[0; LENGTH_BYTES_MAX]);
-        let mut writing = self.begin_block(room, out)?;
+        let mut writing = self.begin_block(measured.bytes + pseudo.bytes_max(), out)?;
         match *method {
             Method::GET => writing.fixed(self, METHOD_GET),
             Method::POST => writing.fixed(self, METHOD_POST),
             _ => writing.fixed_name(self, METHOD_GET, method.as_str().as_bytes()),
         }
-        if has_path {
+        if !path.is_empty() {
             writing.fixed(self, if is_secure { SCHEME_HTTPS } else { SCHEME_HTTP });
         }
         if !authority.is_empty() {
@@ -191,18 +127,7 @@ impl Engine {
         if let Some(protocol) = protocol {
             writing.field(self, Known::Other, b":protocol", protocol);
         }
-        for field in fields {
-            let (name, value) = (field.name(), scan::trim(field.value()));
-            match Known::of(name) {
-                Known::Connection | Known::KeepAlive | Known::ProxyConnection | Known::TransferEncoding => {}
-                Known::Upgrade | Known::Host | Known::ContentLength => {}
-                Known::Te if !value.eq_ignore_ascii_case(b"trailers") => {}
-                known => writing.field(self, known, name, value),
-            }
-        }
-        if let BodyLength::Known(length) = body {
-            writing.length(self, length);
-        }
+        request_fields(fields, body, |known, name, value| writing.field(self, known, name, value));
         let ends = matches!(body, BodyLength::None | BodyLength::Known(0)) && !is_connect;
         let id = self.next_id;
         let count = writing.finish(id, ends, self.peer.frame_bytes_max as usize);
@@ -342,13 +267,7 @@ impl Engine {
         stream.ok_or(WriteError::NotExpected)?;
         let measured = measure(fields.clone())?;
         let mut writing = self.begin_block(measured.bytes, out)?;
-        for field in fields {
-            let (name, value) = (field.name(), scan::trim(field.value()));
-            let known = Known::of(name);
-            if known.is_allowed_in_trailers() {
-                writing.field(self, known, name, value);
-            }
-        }
+        trailer_fields(fields, |known, name, value| writing.field(self, known, name, value));
         let count = writing.finish(key.id, true, self.peer.frame_bytes_max as usize);
         self.sent_head(key, true);
         Ok(count)
@@ -467,38 +386,6 @@ impl Engine {
     }
 }
 
-/// What the fields of a message take, and which they are.
-struct Measured {
-    bytes: usize,
-    has_server: bool,
-    has_date: bool,
-}
-
-/// Looks at all fields before any is written.
-#[inline]
-fn measure<F: Field>(fields: impl IntoIterator<Item = F>) -> Result<Measured, WriteError> {
-    let mut measured = Measured { bytes: 0, has_server: false, has_date: false };
-    for field in fields {
-        let (name, value) = (field.name(), field.value());
-        if !F::IS_CHECKED {
-            let is_name = |&byte: &u8| scan::is(TOKEN, byte) && !byte.is_ascii_uppercase();
-            if name.is_empty() || !name.iter().all(is_name) {
-                return Err(WriteError::FieldName);
-            }
-            if scan::end_of_text(value, 0) != value.len() {
-                return Err(WriteError::FieldValue);
-            }
-        }
-        match name {
-            b"server" => measured.has_server = true,
-            b"date" => measured.has_date = true,
-            _ => {}
-        }
-        measured.bytes += field_bytes_max(name, value);
-    }
-    Ok(measured)
-}
-
 impl Writing<'_> {
     #[inline]
     fn status(&mut self, engine: &mut Engine, status: StatusCode) {
@@ -523,20 +410,6 @@ impl Writing<'_> {
     #[inline]
     fn field(&mut self, engine: &mut Engine, known: Known, name: &[u8], value: &[u8]) {
         self.count += engine.encoder.field(known, name, value, &mut self.out[self.count..]);
-    }
-
-    fn length(&mut self, engine: &mut Engine, mut length: u64) {
-        let mut digits = [0; LENGTH_BYTES_MAX];
-        let mut at = digits.len();
-        loop {
-            at -= 1;
-            digits[at] = b'0' + (length % 10) as u8;
-            length /= 10;
-            if length == 0 {
-                break;
-            }
-        }
-        self.field(engine, Known::ContentLength, b"content-length", &digits[at..]);
     }
 
     /// Writes the heads of the frames, and says what all takes.

@@ -2,6 +2,7 @@
 //! have something to send may.
 
 use super::limits::Limits;
+use crate::message::priority::{Priority, URGENCIES};
 
 /// Names a stream of one connection. A stale one names nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,8 +56,7 @@ pub(super) struct Stream {
     pub(super) is_reset: bool,
     /// The peer has reset it, and so says no more itself.
     pub(super) is_left: bool,
-    pub(super) urgency: u8,
-    pub(super) is_incremental: bool,
+    pub(super) priority: Priority,
     /// It has been picked before, since it began to send.
     pub(super) is_begun: bool,
     /// Someone has something to send.
@@ -70,10 +70,6 @@ pub(super) struct Stream {
 
 /// No slot.
 const NONE: u16 = u16::MAX;
-
-/// How urgent a stream is, from nought to seven, unless it says so (RFC 9218 section 4.1).
-pub(super) const URGENCY: u8 = 3;
-const URGENCIES: usize = 8;
 
 #[derive(Debug, Default)]
 pub(super) struct Streams {
@@ -164,8 +160,7 @@ impl Streams {
             is_connect: false,
             is_reset: false,
             is_left: false,
-            urgency: URGENCY,
-            is_incremental: false,
+            priority: Priority::default(),
             is_begun: false,
             wants: false,
             is_listed: false,
@@ -231,8 +226,8 @@ impl Streams {
             return;
         }
         stream.is_listed = true;
-        let goes_on = stream.is_begun && !stream.is_incremental;
-        let list = &mut self.ready[usize::from(stream.urgency)];
+        let goes_on = stream.is_begun && !stream.priority.is_incremental;
+        let list = &mut self.ready[usize::from(stream.priority.urgency)];
         if goes_on {
             (stream.before, stream.after) = (NONE, list.first);
             let next = std::mem::replace(&mut list.first, slot);
@@ -255,7 +250,7 @@ impl Streams {
         if !std::mem::take(&mut stream.is_listed) {
             return;
         }
-        let (before, after, urgency) = (stream.before, stream.after, usize::from(stream.urgency));
+        let (before, after, urgency) = (stream.before, stream.after, usize::from(stream.priority.urgency));
         match before {
             NONE => self.ready[urgency].first = after,
             before => self.slots[usize::from(before)].after = after,
@@ -276,28 +271,13 @@ impl Streams {
     }
 
     /// Changes a stream's place, which it keeps if it is listed.
-    pub(super) fn set_priority(&mut self, key: Key, urgency: u8, is_incremental: bool) {
+    pub(super) fn set_priority(&mut self, key: Key, priority: Priority) {
         let was_listed = self.slots[usize::from(key.slot)].is_listed;
         self.unlist(key);
         let stream = &mut self.slots[usize::from(key.slot)];
-        (stream.urgency, stream.is_incremental) = (urgency.min(URGENCIES as u8 - 1), is_incremental);
+        stream.priority = priority;
         if was_listed {
             self.list(key);
         }
     }
-}
-
-/// Reads a priority (RFC 9218 section 4): urgency, and whether it is of use in pieces. What cannot be understood is as good
-/// as absent.
-pub(super) fn priority(value: &[u8]) -> (u8, bool) {
-    let (mut urgency, mut is_incremental) = (URGENCY, false);
-    for member in crate::scan::list(value) {
-        match member {
-            [b'u', b'=', digit @ b'0'..=b'7'] => urgency = digit - b'0',
-            b"i" | b"i=?1" => is_incremental = true,
-            b"i=?0" => is_incremental = false,
-            _ => {}
-        }
-    }
-    (urgency, is_incremental)
 }

@@ -28,7 +28,7 @@ const NOTHING: [(&[u8], &[u8]); 0] = [];
 
 impl End {
     fn new(role: Role, limits: Limits) -> End {
-        let (engine, scratch) = (Engine::new(role, &limits), Scratch::new(&limits));
+        let (engine, scratch) = (Engine::new(role, &limits), Scratch::new(limits.head_bytes_max));
         End { engine, scratch, table: HeadTable::new(), limits, now: Duration::ZERO, input: Vec::new() }
     }
 
@@ -77,12 +77,12 @@ impl End {
                 let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
                 let table = &self.table;
                 let line = match self.engine.role {
-                    engine::Role::Server => {
+                    Role::Server => {
                         let protocol = table.protocol(block).map(|protocol| format!(" {}", text(protocol)));
                         let (authority, target) = (text(table.authority(block)), text(table.target(block)));
                         format!("{} {authority} {target}{}", table.method(), protocol.unwrap_or_default())
                     }
-                    engine::Role::Client => table.status().as_str().to_owned(),
+                    Role::Client => table.status().as_str().to_owned(),
                 };
                 let end = if head.end { " end" } else { "" };
                 format!("{}: {line}{}{end}; ", key.id(), fields(table.fields()))

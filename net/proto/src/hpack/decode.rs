@@ -1,34 +1,13 @@
 //! From a field block to fields in an arena.
 
-use super::table::Table;
-use super::{Arena, Error, Name, TABLE_BYTES, fixed, integer};
-use crate::head::Span;
-use crate::huffman::{self, DecodeError};
+use super::{Error, fixed};
+use crate::fields::table::Table;
+use crate::fields::{Arena, Decoded, Name, Sink, TABLE_BYTES, integer, string};
 
 /// The decoder of one direction of a connection.
 #[derive(Debug)]
 pub struct Decoder {
     table: Table,
-}
-
-/// A field that was decoded.
-#[derive(Clone, Copy, Debug)]
-pub struct Decoded {
-    /// Whose name it has.
-    pub name: Name,
-    /// Where its name lies in the arena.
-    pub text: Span,
-    /// And its value.
-    pub value: Span,
-}
-
-/// Takes the fields of a block as they come.
-pub trait Sink {
-    /// The next field. With false it is not kept in the arena.
-    fn field(&mut self, arena: &Arena<'_>, field: Decoded) -> bool;
-
-    /// The next field has no room in the arena.
-    fn overflow(&mut self);
 }
 
 impl Default for Decoder {
@@ -126,7 +105,7 @@ impl Decoder {
         let (index, rest) = integer::read(block, bits)?;
         let (named, rest) = match index {
             0 => {
-                let (text, rest) = string(rest, arena)?;
+                let (text, rest) = string::read(rest, 7, arena)?;
                 (text.map(|text| (Name::of(text.of(arena.as_slice())), text)), rest)
             }
             index => {
@@ -134,24 +113,8 @@ impl Decoder {
                 (arena.put(text).map(|text| (name, text)), rest)
             }
         };
-        let (value, rest) = string(rest, arena)?;
+        let (value, rest) = string::read(rest, 7, arena)?;
         let field = named.zip(value).map(|((name, text), value)| Decoded { name, text, value });
         Ok((field, rest))
-    }
-}
-
-/// A string literal (RFC 7541 section 5.2); `None` if it has no room.
-#[inline]
-fn string<'b>(block: &'b [u8], arena: &mut Arena<'_>) -> Result<(Option<Span>, &'b [u8]), Error> {
-    let is_huffman = block.first().is_some_and(|first| first & 0x80 != 0);
-    let (count, rest) = integer::read(block, 7)?;
-    let (encoded, rest) = rest.split_at_checked(count).ok_or(Error::Truncated)?;
-    if !is_huffman {
-        return Ok((arena.put(encoded), rest));
-    }
-    match huffman::decode(encoded, arena.spare()) {
-        Ok(count) => Ok((Some(arena.commit(count)), rest)),
-        Err(DecodeError::Full) => Ok((None, rest)),
-        Err(DecodeError::Invalid) => Err(Error::Huffman),
     }
 }

@@ -1,9 +1,10 @@
 //! From fields to a field block.
 
-use super::table::Table;
-use super::{Name, TABLE_BYTES, fixed, integer};
+use super::fixed;
+use crate::fields::keep::{Keep, keep};
+use crate::fields::table::Table;
+use crate::fields::{Name, TABLE_BYTES, integer, string};
 use crate::head::Known;
-use crate::huffman;
 
 /// The encoder of one direction of a connection.
 #[derive(Debug)]
@@ -14,28 +15,8 @@ pub struct Encoder {
     smallest: Option<usize>,
 }
 
-/// What is known of a value beforehand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Keep {
-    /// It comes again.
-    Yes,
-    /// It is another in most answers, and would push out what does come again.
-    No,
-    /// It is secret, and nobody on the way may keep it (RFC 7541 section 7.1.3).
-    Never,
-}
-
 /// The most that a block takes before its fields: two sizes of the table, and a status.
 pub const START_BYTES_MAX: usize = 2 * integer::BYTES_MAX + 5;
-
-/// The most that a field takes besides its name and value, whose Huffman code is written only if it is shorter.
-const FIELD_OVERHEAD_BYTES_MAX: usize = 1 + 2 * integer::BYTES_MAX;
-
-/// The most that a field takes.
-#[inline]
-pub fn field_bytes_max(name: &[u8], value: &[u8]) -> usize {
-    FIELD_OVERHEAD_BYTES_MAX + name.len() + value.len()
-}
 
 impl Default for Encoder {
     fn default() -> Encoder {
@@ -59,7 +40,7 @@ impl Encoder {
         }
     }
 
-    /// Begins a block. Like all that writes here it must have room, [`START_BYTES_MAX`] or [`field_bytes_max`], and says
+    /// Begins a block. Like all that writes here it must have room, [`START_BYTES_MAX`] or [`field_bytes_max`](super::field_bytes_max), and says
     /// how many bytes it took.
     #[inline]
     pub fn begin(&mut self, out: &mut [u8]) -> usize {
@@ -88,7 +69,7 @@ impl Encoder {
     #[inline]
     pub fn fixed_name(&self, index: usize, value: &[u8], out: &mut [u8]) -> usize {
         let count = integer::write(0x00, 4, index, out);
-        count + string(value, &mut out[count..])
+        count + string::write(0, 7, value, &mut out[count..])
     }
 
     /// A field with a name of the static table that is no [`Known`], whose value comes again.
@@ -99,7 +80,7 @@ impl Encoder {
         }
         let count = integer::write(0x40, 6, index, out);
         self.table.insert(name, text, value);
-        count + string(value, &mut out[count..])
+        count + string::write(0, 7, value, &mut out[count..])
     }
 
     /// A field. Its name is in lower case.
@@ -124,49 +105,12 @@ impl Encoder {
         };
         let mut count = integer::write(first, bits, index.unwrap_or(0), out);
         if index.is_none() {
-            count += string(name, &mut out[count..]);
+            count += string::write(0, 7, name, &mut out[count..]);
         }
-        count += string(value, &mut out[count..]);
+        count += string::write(0, 7, value, &mut out[count..]);
         if keep == Keep::Yes {
             self.table.insert(number, name, value);
         }
         count
     }
 }
-
-/// A string literal, in the Huffman code if that is shorter.
-#[inline]
-fn string(value: &[u8], out: &mut [u8]) -> usize {
-    let encoded = huffman::encoded_bytes(value);
-    if encoded < value.len() {
-        let count = integer::write(0x80, 7, encoded, out);
-        huffman::encode(value, &mut out[count..count + encoded]);
-        return count + encoded;
-    }
-    let count = integer::write(0x00, 7, value.len(), out);
-    out[count..count + value.len()].copy_from_slice(value);
-    count + value.len()
-}
-
-/// Which values are worth a place in the table.
-#[inline]
-fn keep(known: Known, value: &[u8]) -> Keep {
-    use Known::*;
-    match known {
-        Authorization | ProxyAuthorization | SetCookie => Keep::Never,
-        // Short ones can be guessed by one who sees the length of what is sent.
-        Cookie if value.len() < COOKIE_BYTES_MIN => Keep::Never,
-        ContentLength | ContentRange | Range | ETag | LastModified | Location | Age | XRequestId | TraceParent => {
-            Keep::No
-        }
-        IfModifiedSince | IfNoneMatch | IfUnmodifiedSince | IfMatch | IfRange => Keep::No,
-        _ if value.len() > VALUE_BYTES_MAX => Keep::No,
-        _ => Keep::Yes,
-    }
-}
-
-/// Cookies shorter than this are not kept in the table; others have more to guess than a few requests can try.
-const COOKIE_BYTES_MIN: usize = 20;
-
-/// Values longer than this are not: a quarter of the table.
-const VALUE_BYTES_MAX: usize = TABLE_BYTES / 4;

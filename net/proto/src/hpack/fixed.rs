@@ -1,6 +1,6 @@
 //! The static table (RFC 7541 appendix A), and where to look in it.
 
-use super::Name;
+use crate::fields::Name;
 use crate::head::Known;
 
 const OTHER: Name = Name::Field(Known::Other);

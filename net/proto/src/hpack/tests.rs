@@ -1,6 +1,8 @@
 //! The RFC's examples, its limits, and round trips of random fields.
 
 use super::*;
+use crate::fields::integer;
+use crate::head::{Known, Span};
 
 type Fields = Vec<(String, String)>;
 

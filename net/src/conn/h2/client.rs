@@ -580,7 +580,7 @@ impl Driver {
             let table = self.table.get_or_insert_with(|| shared.spares.take());
             let streams = &mut *trunk.streams.borrow_mut();
             let mut lent = shared.scratch.borrow_mut();
-            let scratch = lent.get_or_insert_with(|| Box::new(h2::Scratch::new(limits)));
+            let scratch = lent.get_or_insert_with(|| Box::new(h2::Scratch::new(limits.head_bytes_max)));
             let now = shared.shard.now().saturating_duration_since(self.since);
             let step = match streams.wire.engine.receive(self.input.as_slice(), scratch, table, now, limits) {
                 Ok(step) => step,

@@ -61,13 +61,39 @@ pub(super) struct Packet {
 }
 
 impl World {
-    pub(super) fn bind_datagrams(&mut self, local: SocketAddr) -> Result<SimDescriptor> {
+    /// Opens sockets that share an address.
+    pub(super) fn bind_datagrams(&mut self, local: SocketAddr, count: usize) -> Result<Vec<SimDescriptor>> {
         let local = self.bindable(Protocol::Datagram, local)?;
-        let socket = Datagrams::new(local);
-        let descriptor = self.open(Kind::Datagrams(Box::new(socket)))?;
-        self.trace.record(self.now, "bind", descriptor.node, local.port().into());
-        self.ports.datagrams.insert(local, descriptor.node);
-        Ok(descriptor)
+        let open = |_| {
+            let descriptor = self.open(Kind::Datagrams(Box::new(Datagrams::new(local))))?;
+            self.trace.record(self.now, "bind", descriptor.node, local.port().into());
+            self.ports.datagrams.entry(local).or_default().push(descriptor.node);
+            Ok(descriptor)
+        };
+        (0..count).map(open).collect()
+    }
+
+    /// One of the sockets that share the address where a datagram leads, always the same for the same two addresses.
+    fn choose_socket(&self, packet: &Packet) -> Option<Key> {
+        let sockets = bound_for(packet.to).into_iter().find_map(|bound| self.ports.datagrams.get(&bound))?;
+        let hears = |node: &Key| match self.kind(*node) {
+            Ok(Kind::Datagrams(socket)) => socket.peer.is_none_or(|peer| destination(peer) == packet.from),
+            _ => false,
+        };
+        let hearing: Vec<Key> = sockets.iter().copied().filter(hears).collect();
+        let place = hash(&[packet.from, packet.to]).checked_rem(hearing.len() as u64)?;
+        hearing.get(place as usize).copied()
+    }
+
+    /// A datagram socket is closed.
+    pub(super) fn close_datagrams(&mut self, node: Key) {
+        let Some(Kind::Datagrams(socket)) = self.nodes.remove(node).map(|node| node.kind) else { return };
+        if let Some(sockets) = self.ports.datagrams.get_mut(&socket.local) {
+            sockets.retain(|&other| other != node);
+            if sockets.is_empty() {
+                self.ports.datagrams.remove(&socket.local);
+            }
+        }
     }
 
     pub(super) fn connect_datagrams(&mut self, node: Key, peer: SocketAddr) -> Result<()> {
@@ -147,10 +173,7 @@ impl World {
 
     /// A datagram has arrived.
     pub(super) fn packet(&mut self, mut packet: Packet) {
-        let hears = |socket: &Datagrams| socket.peer.is_none_or(|peer| destination(peer) == packet.from);
-        let bound = bound_for(packet.to).into_iter().find_map(|bound| self.ports.datagrams.get(&bound)).copied();
-        let receiver = bound.filter(|&node| self.datagrams_mut(node).is_ok_and(|socket| hears(socket)));
-        let Some(receiver) = receiver else {
+        let Some(receiver) = self.choose_socket(&packet) else {
             self.trace.record(self.now, "no-port", packet.sender, packet.to.port().into());
             let at = self.now + self.chance.travel();
             self.schedule(at, Event::Unreachable { to: packet.sender });
@@ -186,6 +209,20 @@ impl World {
             Kind::Stream(_) | Kind::Listener(_) => Err(Error::NotConnected),
         }
     }
+}
+
+/// A number that differs when any of the addresses does (FNV-1a, its best bits).
+fn hash(addresses: &[SocketAddr]) -> u64 {
+    let bytes = addresses.iter().flat_map(|address| {
+        let ip = match address.ip() {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+            IpAddr::V6(ip) => ip,
+        };
+        ip.octets().into_iter().chain(address.port().to_be_bytes())
+    });
+    let hash =
+        bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32
 }
 
 /// Where a datagram comes from: the address its sender is bound to, or where it goes if that is none in particular.

@@ -154,6 +154,16 @@ impl Sim {
         self.machine.listen(address, count, options)
     }
 
+    pub(crate) fn datagram_sockets(
+        &mut self,
+        address: SocketAddr,
+        count: usize,
+    ) -> std::result::Result<Vec<Socket>, ListenError> {
+        let opened = self.machine.world(|world| world.bind_datagrams(address, count));
+        let sockets = opened.map_err(|error| ListenError { address, error })?;
+        Ok(sockets.into_iter().map(Socket::simulated).collect())
+    }
+
     pub(crate) fn has_connection(&self, descriptor: &SimDescriptor) -> bool {
         self.machine.world(|world| world.has_connection(descriptor.node))
     }
@@ -185,7 +195,7 @@ impl Sim {
     pub(crate) fn datagram_socket(&mut self, local: SocketAddr) -> Result<SimDescriptor> {
         self.machine.world(|world| match world.lacks_descriptors(self.shard) {
             true => Err(Error::OutOfDescriptors),
-            false => world.bind_datagrams(local),
+            false => world.bind_datagrams(local, 1).map(|mut sockets| sockets.remove(0)),
         })
     }
 

@@ -49,7 +49,7 @@ pub(super) enum Kind {
 #[derive(Default)]
 pub(super) struct Ports {
     pub(super) listeners: BTreeMap<SocketAddr, Vec<Key>>,
-    pub(super) datagrams: BTreeMap<SocketAddr, Key>,
+    pub(super) datagrams: BTreeMap<SocketAddr, Vec<Key>>,
     /// Where to look first for the next free port.
     last: u16,
 }
@@ -141,15 +141,12 @@ impl World {
 
     /// The descriptor is gone.
     pub(super) fn close(&mut self, key: Key) {
-        let Some(node) = self.nodes.get_mut(key) else { return };
+        let Some(node) = self.nodes.get(key) else { return };
         self.trace.record(self.now, "close", key, 0);
-        match &mut node.kind {
+        match &node.kind {
             Kind::Stream(_) => self.close_stream(key),
             Kind::Listener(_) => self.close_listener(key),
-            Kind::Datagrams(datagrams) => {
-                self.ports.datagrams.remove(&datagrams.local);
-                self.nodes.remove(key);
-            }
+            Kind::Datagrams(_) => self.close_datagrams(key),
             Kind::File(_) => drop(self.nodes.remove(key)),
         }
     }

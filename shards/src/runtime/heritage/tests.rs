@@ -36,6 +36,16 @@ fn sockets_go_to_the_address_that_they_were_declared_with_in_order() {
 }
 
 #[test]
+fn sockets_for_datagrams_are_left_as_such() {
+    use Purpose::{Datagrams, Serve};
+    assert_eq!(Purpose::of(Datagrams.name()), Some(Datagrams));
+    let both = || vec![left(0, Some(Serve), "127.0.0.1:443", 2), left(1, Some(Datagrams), "127.0.0.1:443", 2)];
+    let claims = [(Datagrams, "127.0.0.1:443", 2), (Datagrams, "127.0.0.1:443", 0), (Serve, "127.0.0.1:443", 2)];
+    check(both(), &claims, &[1, 0], &[]);
+    check(vec![left(3, None, "[::]:443", 1)], &[(Datagrams, "[::]:443", 0)], &[], &["[::]:443"]);
+}
+
+#[test]
 fn a_dual_stack_socket_covers_all_addresses_of_its_port() {
     use Purpose::Serve;
     check(vec![left(9, None, "[::]:80", 1)], &[(Serve, "0.0.0.0:80", 1)], &[9], &[]);

@@ -59,7 +59,7 @@ impl End {
     pub(super) fn new(role: Role, limits: Limits) -> End {
         End {
             engine: Engine::new(role, &limits),
-            scratch: Scratch::new(&limits),
+            scratch: Scratch::new(limits.head_bytes_max),
             table: HeadTable::new(),
             now: Duration::ZERO,
             input: Vec::new(),

@@ -57,7 +57,7 @@ fn judged_h2(protocol: Option<&[u8]>, fields: &[(&str, &str)]) -> String {
     use crate::h2::{Engine, Event, Limits, Pseudo, Role, Scratch};
     let (limits, now) = (Limits::default(), std::time::Duration::ZERO);
     let (mut client, mut server) = (Engine::new(Role::Client, &limits), Engine::new(Role::Server, &limits));
-    let (mut scratch, mut table, mut out) = (Scratch::new(&limits), HeadTable::new(), [0; 500]);
+    let (mut scratch, mut table, mut out) = (Scratch::new(limits.head_bytes_max), HeadTable::new(), [0; 500]);
     let hello = server.control(&limits, &mut out);
     client.receive(&out[..hello], &mut scratch, &mut table, now, &limits).unwrap();
     let count = client.control(&limits, &mut out);

@@ -1,16 +1,16 @@
-//! What the fields of a message must be like (RFC 9113 section 8): from a decoded block to a head table, or a verdict.
+//! What the fields of a message must be like over HTTP/2 and HTTP/3 (RFC 9113 section 8, RFC 9114 section 4): from a decoded
+//! block to a head table, or a verdict. Sections are of RFC 9113 where RFC 9114 says the same.
 
 use http::{Method, StatusCode, Version};
 
-use super::limits::Limits;
 use crate::head::{Field, HeadTable, Known, Span, Target};
-use crate::hpack::{Arena, Decoded, ENTRY_OVERHEAD_BYTES, Name, Sink};
+use crate::hpack::{Arena, Decoded, ENTRY_OVERHEAD_BYTES, Name, Sink, TABLE_BYTES};
 use crate::message::{self, authority};
 use crate::scan::{self, PATH, QUERY, TOKEN};
 
 /// Which message's fields these are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Request,
     Response,
     Trailers,
@@ -19,9 +19,9 @@ pub(super) enum Kind {
 }
 
 /// Fills a table with the fields of a block as they are decoded.
-pub(super) struct Filling<'a> {
+pub(crate) struct Filling<'a> {
     table: &'a mut HeadTable,
-    limits: &'a Limits,
+    bounds: Bounds,
     kind: Kind,
     bytes: usize,
     count: u16,
@@ -40,9 +40,18 @@ pub(super) struct Filling<'a> {
     expects_continue: bool,
 }
 
+/// What a head is measured by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) version: Version,
+    /// Its fields, each counted with 32 bytes more.
+    pub(crate) bytes_max: u16,
+    pub(crate) count_max: u16,
+}
+
 /// Why a head is not one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// It breaks the rules: a stream error (RFC 9113 section 8.1.1).
     Malformed(&'static str),
     /// It has more than we hold.
@@ -63,8 +72,28 @@ pub struct Head {
     pub is_connect: bool,
 }
 
+/// Room to decode heads in: one for all connections of a shard, since nothing stays in it.
+#[derive(Debug)]
+pub struct Scratch {
+    pub(crate) room: Box<[u8]>,
+    pub(crate) count: usize,
+}
+
+impl Scratch {
+    /// Room for heads of up to so many bytes, and for the crumbs of their cookies once more.
+    pub fn new(head_bytes_max: u16) -> Scratch {
+        let bytes = (2 * usize::from(head_bytes_max) + TABLE_BYTES).min(usize::from(u16::MAX));
+        Scratch { room: vec![0; bytes].into(), count: 0 }
+    }
+
+    /// The block of the last head or trailer section.
+    pub fn block(&self) -> &[u8] {
+        &self.room[..self.count]
+    }
+}
+
 impl<'a> Filling<'a> {
-    pub(super) fn new(kind: Kind, table: &'a mut HeadTable, limits: &'a Limits) -> Filling<'a> {
+    pub(crate) fn new(kind: Kind, table: &'a mut HeadTable, bounds: Bounds) -> Filling<'a> {
         match kind {
             Kind::Request | Kind::Response => table.clear(),
             Kind::Trailers => table.trailers.clear(),
@@ -72,7 +101,7 @@ impl<'a> Filling<'a> {
         }
         Filling {
             table,
-            limits,
+            bounds,
             kind,
             bytes: 0,
             count: 0,
@@ -93,14 +122,14 @@ impl<'a> Filling<'a> {
     }
 
     /// The verdict on the whole. `connects` says that extended CONNECT was offered.
-    pub(super) fn finish(mut self, arena: &mut Arena<'_>, end: bool, connects: bool) -> Result<Head, Verdict> {
+    pub(crate) fn finish(mut self, arena: &mut Arena<'_>, end: bool, connects: bool) -> Result<Head, Verdict> {
         if let Some(verdict) = self.verdict {
             return Err(verdict);
         }
         match self.kind {
             Kind::Request => self.request(arena.as_slice(), connects).map_err(Verdict::Malformed)?,
             Kind::Response if !self.has_status => return Err(Verdict::Malformed("a response has no :status")),
-            Kind::Response => self.table.version = Version::HTTP_2,
+            Kind::Response => self.table.version = self.bounds.version,
             Kind::Trailers | Kind::Ignored => {}
         }
         if self.cookies > 1 {
@@ -124,7 +153,7 @@ impl<'a> Filling<'a> {
         if self.protocol.is_some() && !(self.is_connect && connects) {
             return Err("a request has a :protocol, which was not offered, or is no CONNECT");
         }
-        self.table.version = Version::HTTP_2;
+        self.table.version = self.bounds.version;
         let authority = match (self.authority, self.host) {
             (Some(authority), Some(host)) if !authority.of(block).eq_ignore_ascii_case(host.of(block)) => {
                 return Err("a request is for one :authority and for another Host");
@@ -146,6 +175,11 @@ impl<'a> Filling<'a> {
         };
         if !authority::is_host(authority.of(block)) {
             return Err("the authority of a request is no host");
+        }
+        // RFC 9114 section 4.3.1; RFC 9113 leaves it to those who need one.
+        let is_web = [&b"http"[..], b"https"].iter().any(|web| scheme.of(block).eq_ignore_ascii_case(web));
+        if authority.len == 0 && is_web && self.bounds.version == Version::HTTP_3 {
+            return Err("a request has no :authority and no Host");
         }
         let protocol = self.protocol.unwrap_or_default();
         if protocol.len > 0 {
@@ -285,7 +319,7 @@ impl Sink for Filling<'_> {
     fn field(&mut self, arena: &Arena<'_>, field: Decoded) -> bool {
         self.bytes += usize::from(field.text.len) + usize::from(field.value.len) + ENTRY_OVERHEAD_BYTES;
         self.count = self.count.saturating_add(1);
-        if self.bytes > usize::from(self.limits.head_bytes_max) || self.count > self.limits.field_count_max {
+        if self.bytes > usize::from(self.bounds.bytes_max) || self.count > self.bounds.count_max {
             // What is too large need not be well formed besides.
             self.verdict = Some(Verdict::TooLarge);
         }

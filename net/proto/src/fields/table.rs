@@ -29,33 +29,62 @@ pub(crate) struct Table {
 
 impl Table {
     /// A table that may hold so much, and has no memory yet. At most [`TABLE_BYTES`](super::TABLE_BYTES).
-    pub(super) fn new(size_max: usize) -> Table {
+    pub(crate) fn new(size_max: usize) -> Table {
         debug_assert!(size_max <= super::TABLE_BYTES);
         Table { size_max, ..Table::default() }
     }
 
     #[cfg(test)]
-    pub(super) fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         self.size
     }
 
-    pub(super) fn size_max(&self) -> usize {
+    pub(crate) fn size_max(&self) -> usize {
         self.size_max
     }
 
     /// The entry at this place, the newest being at zero.
     #[inline]
-    pub(super) fn get(&self, place: usize) -> Option<(Name, &[u8], &[u8])> {
+    pub(crate) fn get(&self, place: usize) -> Option<(Name, &[u8], &[u8])> {
         let entry = self.entries.get(place)?;
         let (name, value) = self.bytes[usize::from(entry.start)..][..entry.bytes()].split_at(entry.name_bytes.into());
         Some((entry.name, name, value))
     }
 
+    /// How many entries there are.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// What the entry at this place and all newer ones count for.
+    pub(crate) fn depth(&self, place: usize) -> usize {
+        let bytes = self.entries.get(place).map_or(0, |entry| self.bytes.len() - usize::from(entry.start));
+        bytes + (place + 1) * ENTRY_OVERHEAD_BYTES
+    }
+
+    /// How many of the oldest entries must go before one with so many bytes is inserted; `None` if it is too large.
+    pub(crate) fn evictions(&self, bytes: usize) -> Option<usize> {
+        let room = self.size_max.checked_sub(bytes + ENTRY_OVERHEAD_BYTES)?;
+        let (mut size, mut count) = (self.size, 0);
+        let mut oldest = self.entries.iter().rev();
+        while size > room {
+            size -= oldest.next()?.bytes() + ENTRY_OVERHEAD_BYTES;
+            count += 1;
+        }
+        Some(count)
+    }
+
     /// Where an entry with this name is, and whether it has this value too; one with both if there is one.
     #[inline]
-    pub(super) fn find(&self, name: Name, text: &[u8], value: &[u8]) -> Option<(usize, bool)> {
+    pub(crate) fn find(&self, name: Name, text: &[u8], value: &[u8]) -> Option<(usize, bool)> {
+        self.find_from(0, name, text, value)
+    }
+
+    /// The same among the entries from a place on.
+    #[inline]
+    pub(crate) fn find_from(&self, from: usize, name: Name, text: &[u8], value: &[u8]) -> Option<(usize, bool)> {
         let mut named = None;
-        for (place, entry) in self.entries.iter().enumerate() {
+        for (place, entry) in self.entries.iter().enumerate().skip(from) {
             if entry.name != name || usize::from(entry.name_bytes) != text.len() {
                 continue;
             }
@@ -73,21 +102,21 @@ impl Table {
     }
 
     /// Sets the bound, and evicts what is too much.
-    pub(super) fn resize(&mut self, size_max: usize) {
+    pub(crate) fn resize(&mut self, size_max: usize) {
         debug_assert!(size_max <= super::TABLE_BYTES);
         self.size_max = size_max;
         self.evict(0);
     }
 
     /// Empties it.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.entries.clear();
         self.bytes.clear();
         self.size = 0;
     }
 
     /// Makes an entry the newest. One that is too large empties the table, and is not kept (RFC 7541 section 4.4).
-    pub(super) fn insert(&mut self, name: Name, text: &[u8], value: &[u8]) {
+    pub(crate) fn insert(&mut self, name: Name, text: &[u8], value: &[u8]) {
         let count = text.len() + value.len();
         self.evict(count + ENTRY_OVERHEAD_BYTES);
         if count + ENTRY_OVERHEAD_BYTES > self.size_max {

@@ -1,0 +1,446 @@
+//! The streams of HTTP/3 go through those of QUIC, which keeps what was written until the peer has it: so there is nothing to
+//! gather, and what one stream does not take holds up no other.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use platform::limits::CHUNK_BYTES_MAX;
+use platform::{Buf, ChunkMut};
+use proto::h3::{CONTROL_BYTES_MIN, Code, Engine, Key, Limits, Own, Rest, Standing};
+use proto::message::{Checked, WriteError};
+use shards::Counter;
+
+use crate::Headers;
+use crate::conn::outbox::Supplies;
+use crate::conn::streams::{self, Answer, Cut, Refusal, Wire};
+use crate::conn::{Config, Exhausted, HEAD_BYTES_USUAL};
+use crate::limits::{COPY_BODY_BYTES_MAX, H3_BODY_AHEAD_BYTES_MAX, WRITE_CHUNK_BYTES};
+use crate::quic::{self, Dir, StreamId};
+use crate::stats::NetStats;
+
+/// A connection's engine, and the streams that it writes to.
+pub(super) struct Carrier {
+    pub(super) engine: Engine,
+    pub(super) quic: quic::Connection,
+    /// The streams that the engine has to itself, once they are open.
+    own: [Option<StreamId>; 3],
+    /// By the places of the streams' keys.
+    flows: Vec<Flow>,
+    /// What is written to a stream is put together here, so that a head and a short body are one write.
+    written: Option<(StreamId, ChunkMut, bool)>,
+    /// What streams have not taken of what was written, and whether they are to be finished then. Heads, and short bodies.
+    unwritten: Vec<(StreamId, Vec<u8>, bool)>,
+    /// Streams that have pieces to be written, and may take some.
+    offered: VecDeque<Key>,
+    /// Streams that have something to be read.
+    pub(super) readable: VecDeque<StreamId>,
+}
+
+/// How both ways of a stream stand.
+#[derive(Clone, Copy, Default)]
+struct Flow {
+    key: Option<Key>,
+    /// What was announced of the present piece and is not written.
+    frame_bytes_left: usize,
+    /// It takes no more, until it says so.
+    is_shut: bool,
+    /// What was read and nobody has taken.
+    ahead: usize,
+    /// No more is read of it until somebody has.
+    is_paused: bool,
+}
+
+/// What a connection is served with.
+pub(super) type Means<'a> = streams::Means<'a, Carrier>;
+
+impl Carrier {
+    pub(super) fn new(engine: Engine, quic: quic::Connection) -> Self {
+        Carrier {
+            engine,
+            quic,
+            own: [None; 3],
+            flows: Vec::new(),
+            written: None,
+            unwritten: Vec::new(),
+            offered: VecDeque::new(),
+            readable: VecDeque::new(),
+        }
+    }
+
+    fn flow(&self, key: Key) -> Flow {
+        self.flows.get(key.place()).copied().filter(|flow| flow.key == Some(key)).unwrap_or_default()
+    }
+
+    fn flow_mut(&mut self, key: Key) -> &mut Flow {
+        let place = key.place();
+        if self.flows.len() <= place {
+            self.flows.resize(place + 1, Flow::default());
+        }
+        let flow = &mut self.flows[place];
+        if flow.key != Some(key) {
+            *flow = Flow { key: Some(key), ..Flow::default() };
+        }
+        flow
+    }
+
+    // ---- receiving ---------------------------------------------------------------------------------------------------
+
+    /// So much of a stream's body was read. True if no more is to be read until somebody has taken of it.
+    pub(super) fn fed(&mut self, key: Key, count: usize) {
+        self.flow_mut(key).ahead += count;
+    }
+
+    /// Whether no more of a stream is to be read for now, since nobody takes it.
+    pub(super) fn pauses(&mut self, key: Key) -> bool {
+        let flow = self.flow_mut(key);
+        flow.is_paused = flow.ahead > H3_BODY_AHEAD_BYTES_MAX;
+        flow.is_paused
+    }
+
+    // ---- sending -----------------------------------------------------------------------------------------------------
+
+    /// Lets the engine write for a stream, behind what was written for it.
+    fn write<T>(
+        &mut self,
+        supplies: &Supplies,
+        id: StreamId,
+        mut bytes: usize,
+        write: impl Fn(&mut Engine, &mut [u8]) -> Result<(T, usize), WriteError>,
+    ) -> Result<T, Refusal> {
+        loop {
+            if self.written.as_ref().is_some_and(|(at, chunk, _)| *at != id || chunk.room() < bytes) {
+                self.pass_on();
+            }
+            let (_, chunk, _) = match &mut self.written {
+                Some(written) => written,
+                none => {
+                    let size = bytes.clamp(WRITE_CHUNK_BYTES, CHUNK_BYTES_MAX);
+                    none.insert((id, supplies.pool().lease(size).ok_or(Exhausted)?, false))
+                }
+            };
+            match write(&mut self.engine, chunk.spare()) {
+                Ok((written, count)) => {
+                    chunk.commit(count);
+                    return Ok(written);
+                }
+                Err(WriteError::Full) if bytes < CHUNK_BYTES_MAX => bytes = (4 * bytes).min(CHUNK_BYTES_MAX),
+                Err(error) => return Err(Refusal::Unwritable(error)),
+            }
+        }
+    }
+
+    /// Nothing more is written to the stream that was just written to.
+    fn finish_written(&mut self, id: StreamId) {
+        match &mut self.written {
+            Some((at, _, is_last)) if *at == id => *is_last = true,
+            _ => self.put(id, &[], true),
+        }
+    }
+
+    /// Gives QUIC what was put together.
+    fn pass_on(&mut self) {
+        if let Some((id, chunk, is_last)) = self.written.take() {
+            let bytes = chunk.freeze();
+            self.put(id, &bytes, is_last);
+        }
+    }
+
+    /// Writes to a stream; what it does not take waits.
+    fn put(&mut self, id: StreamId, bytes: &[u8], is_last: bool) {
+        if let Some((_, waiting, ends)) = self.unwritten.iter_mut().find(|(at, ..)| *at == id) {
+            waiting.extend_from_slice(bytes);
+            *ends |= is_last;
+            return;
+        }
+        let count = match bytes.is_empty() {
+            true => 0,
+            // Nobody wants it any more; the reason comes as an event.
+            false => self.quic.write(id, bytes).unwrap_or(bytes.len()),
+        };
+        if count < bytes.len() {
+            self.unwritten.push((id, bytes[count..].to_vec(), is_last));
+        } else if is_last {
+            let _ = self.quic.finish(id);
+        }
+    }
+
+    /// Whether something that was written for a stream waits until that takes more.
+    fn is_behind(&self, id: StreamId) -> bool {
+        self.unwritten.iter().any(|(at, ..)| *at == id)
+    }
+
+    /// A stream takes more again.
+    pub(super) fn writable(&mut self, id: StreamId) {
+        if let Some(place) = self.unwritten.iter().position(|(at, ..)| *at == id) {
+            let (_, bytes, is_last) = self.unwritten.swap_remove(place);
+            self.put(id, &bytes, is_last);
+            if self.is_behind(id) {
+                return;
+            }
+        }
+        let shut = self.flows.iter_mut().find(|flow| flow.is_shut && flow.key.is_some_and(|key| number(key) == id));
+        if let Some(flow) = shut {
+            flow.is_shut = false;
+            self.offered.extend(flow.key);
+        }
+    }
+
+    /// Ends a stream as the engine says.
+    pub(super) fn end_stream(&mut self, id: StreamId, rest: Rest) {
+        if let Some(code) = rest.stop {
+            self.quic.stop(id, code.0);
+        }
+        if let Some(code) = rest.reset {
+            if self.written.as_ref().is_some_and(|(at, ..)| *at == id) {
+                self.written = None;
+            }
+            self.unwritten.retain(|(at, ..)| *at != id);
+            self.quic.reset(id, code.0);
+        }
+    }
+
+    fn reset_with(&mut self, key: Key, code: Code) {
+        let rest = self.engine.reset(key, code);
+        let was_cut = std::mem::take(&mut self.flow_mut(key).frame_bytes_left) > 0;
+        let reset = rest.reset.or(was_cut.then_some(code));
+        self.end_stream(number(key), Rest { reset, ..rest });
+    }
+
+    /// Whether a message of ours has not been acknowledged to its end.
+    pub(super) fn has_unacknowledged(&mut self) -> bool {
+        let own = self.own.iter().flatten().count();
+        self.quic.unacknowledged_streams() > own
+    }
+}
+
+/// The stream that a key names.
+pub(super) fn number(key: Key) -> StreamId {
+    stream(key.id())
+}
+
+/// The stream of a number.
+pub(super) fn stream(id: u64) -> StreamId {
+    quic::stream(id)
+}
+
+impl Wire for Carrier {
+    type Key = Key;
+    type Code = Code;
+    type Limits = Limits;
+
+    fn limits(config: &Config) -> &Limits {
+        &config.h3
+    }
+
+    fn streams_open(stats: &NetStats) -> &Counter {
+        &stats.h3_streams_open
+    }
+
+    fn can_send(&self, key: Key) -> bool {
+        self.engine.can_send(key) || self.flow(key).frame_bytes_left > 0
+    }
+
+    fn is_receiving(&self, key: Key) -> bool {
+        self.engine.is_receiving(key)
+    }
+
+    fn is_held(&self, key: Key) -> bool {
+        self.flow(key).is_shut || self.is_behind(number(key))
+    }
+
+    fn is_draining(&self) -> bool {
+        self.engine.is_draining()
+    }
+
+    /// What waits to be written is bounded by the number of streams, and all else by windows.
+    fn is_full(&self, _: Means<'_>) -> bool {
+        false
+    }
+
+    fn has_control(&self) -> bool {
+        self.written.is_some()
+            || !self.readable.is_empty()
+            || [Own::Control, Own::Encoder, Own::Decoder].into_iter().any(|own| self.engine.has_to_say(own))
+    }
+
+    fn control(&mut self, means: Means<'_>) -> Result<(), Exhausted> {
+        // What the fields of an answer refer to goes before it.
+        for own in [Own::Control, Own::Encoder, Own::Decoder] {
+            while self.engine.has_to_say(own) {
+                let id = match self.own[own as usize] {
+                    Some(id) => id,
+                    None => match self.quic.open(Dir::Uni) {
+                        Some(id) => *self.own[own as usize].insert(id),
+                        // The peer admits none yet.
+                        None => break,
+                    },
+                };
+                if self.is_behind(id) {
+                    break;
+                }
+                let mut room = [0; 2 * CONTROL_BYTES_MIN];
+                let count = self.engine.say(own, means.limits, &mut room);
+                // The rest of an answer must not come in between.
+                let waiting = self.written.take();
+                self.put(id, &room[..count], false);
+                self.written = waiting;
+            }
+        }
+        self.pass_on();
+        Ok(())
+    }
+
+    fn head(&mut self, means: Means<'_>, key: Key, answer: Answer<'_>, standing: Standing<'_>) -> Result<(), Refusal> {
+        let Answer { status, headers, length } = answer;
+        let fields = headers.iter().map(|(name, value)| Checked(name, value));
+        let id = number(key);
+        self.write(means.supplies, id, HEAD_BYTES_USUAL, |engine, room| {
+            engine.respond(key, status, fields.clone(), standing, length, room).map(|count| ((), count))
+        })?;
+        if !self.engine.can_send(key) {
+            self.finish_written(id);
+        }
+        Ok(())
+    }
+
+    /// All of it as one frame, of which the stream takes as much as windows admit.
+    fn piece(&mut self, means: Means<'_>, key: Key, buf: &mut Buf, is_last: bool) -> Result<(), Exhausted> {
+        let id = number(key);
+        if self.is_held(key) {
+            return Ok(());
+        }
+        let mut left = self.flow(key).frame_bytes_left;
+        if left == 0 {
+            let bytes = match buf.len() <= COPY_BODY_BYTES_MAX {
+                true => buf.len() + CONTROL_BYTES_MIN,
+                false => CONTROL_BYTES_MIN,
+            };
+            let short = bytes > CONTROL_BYTES_MIN;
+            let announced = self.write(means.supplies, id, bytes, |engine, room| {
+                let head = engine.data(key, buf.len(), is_last, room)?;
+                if short {
+                    room[head..head + buf.len()].copy_from_slice(buf.as_slice());
+                }
+                Ok(((), head + if short { buf.len() } else { 0 }))
+            });
+            match announced {
+                Ok(()) if short || buf.is_empty() => {
+                    *buf = Buf::EMPTY;
+                    if is_last {
+                        self.finish_written(id);
+                    }
+                    return Ok(());
+                }
+                Ok(()) => left = buf.len(),
+                Err(Refusal::Exhausted) => return Err(Exhausted),
+                Err(Refusal::Unwritable(_)) => {
+                    *buf = Buf::EMPTY;
+                    return Ok(());
+                }
+            }
+        }
+        self.pass_on();
+        self.flow_mut(key).frame_bytes_left = left;
+        if self.is_behind(id) {
+            return Ok(());
+        }
+        let mut bytes = [into_bytes(std::mem::take(buf))];
+        let is_wanted = self.quic.write_chunks(id, &mut bytes).is_ok();
+        let [rest] = bytes;
+        if !is_wanted || rest.is_empty() {
+            self.flow_mut(key).frame_bytes_left = 0;
+            if is_last {
+                let _ = self.quic.finish(id);
+            }
+        } else {
+            let flow = self.flow_mut(key);
+            (flow.frame_bytes_left, flow.is_shut) = (rest.len(), true);
+            *buf = Buf::Bytes(rest);
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, means: Means<'_>, key: Key, trailers: &Headers) -> Result<(), Refusal> {
+        let fields = trailers.iter().map(|(name, value)| Checked(name, value));
+        let id = number(key);
+        self.write(means.supplies, id, HEAD_BYTES_USUAL, |engine, room| match trailers.is_empty() {
+            true => engine.data(key, 0, true, room).map(|count| ((), count)),
+            false => engine.trailers(key, fields.clone(), room).map(|count| ((), count)),
+        })?;
+        self.finish_written(id);
+        Ok(())
+    }
+
+    fn offer(&mut self, key: Key) {
+        if !self.is_held(key) {
+            self.offered.push_back(key);
+        } else {
+            // It is offered when the stream says that it takes more.
+            self.flow_mut(key).is_shut = true;
+        }
+    }
+
+    fn pick(&mut self) -> Option<Key> {
+        self.offered.pop_front()
+    }
+
+    fn reset(&mut self, key: Key, cut: Cut) {
+        let code = match cut {
+            Cut::Internal => Code::INTERNAL_ERROR,
+            Cut::Cancel => Code::REQUEST_CANCELLED,
+        };
+        self.reset_with(key, code);
+    }
+
+    fn consume(&mut self, key: Key, count: usize, _: &Limits) {
+        let flow = self.flow_mut(key);
+        flow.ahead = flow.ahead.saturating_sub(count);
+        if flow.is_paused && flow.ahead <= H3_BODY_AHEAD_BYTES_MAX / 2 {
+            flow.is_paused = false;
+            self.readable.push_back(number(key));
+        }
+    }
+
+    fn release(&mut self, key: Key, _: &Limits) {
+        if self.flow(key).frame_bytes_left > 0 {
+            self.reset_with(key, Code::INTERNAL_ERROR);
+        }
+        let rest = self.engine.release(key);
+        self.end_stream(number(key), rest);
+        if let Some(flow) = self.flows.get_mut(key.place()).filter(|flow| flow.key == Some(key)) {
+            *flow = Flow::default();
+        }
+    }
+
+    fn drain(&mut self) -> bool {
+        let is_news = !self.engine.is_draining() && !self.engine.is_closed();
+        if is_news {
+            self.engine.drain();
+        }
+        is_news
+    }
+
+    fn finish(&mut self) {
+        self.engine.finish();
+    }
+}
+
+impl streams::Key for Key {
+    fn place(self) -> usize {
+        Key::place(self)
+    }
+
+    fn number(self) -> u32 {
+        self.id() as u32
+    }
+}
+
+/// In a form that QUIC may keep until the peer has it.
+fn into_bytes(buf: Buf) -> Bytes {
+    match buf {
+        Buf::Chunk(chunk) => chunk.share(),
+        Buf::Bytes(bytes) => bytes,
+        Buf::Vec(bytes) => bytes.into(),
+        Buf::Static(bytes) => Bytes::from_static(bytes),
+    }
+}

@@ -1,0 +1,117 @@
+//! Serving an address by QUIC: each shard has a socket of its own there, and runs one task for each of its connections.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::panic::Location;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use platform::DatagramOptions;
+use rustls::ServerConfig;
+use shards::{Kept, Listening, Shard, SpawnError};
+
+use crate::conn::{Config, Context, Counted, h3};
+use crate::quic::Endpoint;
+use crate::stats::NetStats;
+use crate::{Error, Result, Service};
+
+/// One shard's part in serving an address by QUIC.
+pub struct QuicServer {
+    shard: Shard,
+    /// One, unless another process has left more.
+    sockets: Vec<platform::Socket>,
+    /// What a successor gets of them.
+    kept: Kept,
+    address: SocketAddr,
+    is_speaker: bool,
+}
+
+impl QuicServer {
+    /// Waits until every shard has come to the same call, then opens its socket: see [`shards::listen_datagrams`].
+    ///
+    /// Errors: the address cannot be had, or the shards do not agree.
+    pub async fn bind(shard: &Shard, address: SocketAddr, location: &'static Location<'static>) -> Result<Self> {
+        let options = DatagramOptions::default();
+        let listening = shards::listen_datagrams(shard, address, &options, location).await?;
+        let Listening { sockets, address, is_speaker, kept, .. } = listening;
+        Ok(QuicServer { shard: shard.clone(), sockets, kept, address, is_speaker })
+    }
+
+    /// The address, with the port that the kernel chose for port zero.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Whether this shard is the one to speak of it for all.
+    pub fn is_speaker(&self) -> bool {
+        self.is_speaker
+    }
+
+    /// Serves HTTP/3 until the drain begins, then until the last connection has ended. Each that begins asks what with.
+    ///
+    /// Errors: what hand-shakes are made with has no cipher suite for QUIC.
+    pub async fn serve<S: Service + 'static>(
+        self,
+        service: S,
+        config: Config,
+        with: impl Fn() -> Arc<ServerConfig>,
+        stats: Arc<NetStats>,
+    ) -> Result<()> {
+        let QuicServer { shard, sockets, kept, .. } = self;
+        let quic = config.for_quic();
+        let context = Context::new(service, config, None, Arc::clone(&stats), shard.pool().clone(), shard.now());
+        let connections = shard.scope().child("connections").map_err(|_| Error::Spawn(SpawnError::Full))?;
+        shard.serves();
+        let endpoints = sockets.into_iter().map(|socket| Endpoint::adopt(&shard, socket, quic.clone(), stats.clone()));
+        let endpoints = endpoints.collect::<Result<Vec<_>>>()?;
+        let mut number = 0;
+        let begin = |connection: crate::quic::Connection| {
+            let mut context = Counted::new(&context);
+            if context.admit(|| Some(connection.peer_address().ip())) {
+                number = u32::wrapping_add(number, 1);
+                let work = h3::serve(context, connection, connections.pass(), number);
+                if let Err(error) = shard.spawn(work).map(|task| task.detach()) {
+                    tracing::warn!("a connection was closed: {error}");
+                }
+            }
+        };
+        let begin = std::cell::RefCell::new(begin);
+        let serve = |endpoint: &Endpoint| {
+            let (endpoint, with, begin) = (endpoint.clone(), &with, &begin);
+            async move { endpoint.serve(with, |connection| begin.borrow_mut()(connection)).await }
+        };
+        all(endpoints.iter().map(serve)).await?;
+        connections.gate().await;
+        drop(kept);
+        Ok(())
+    }
+}
+
+impl fmt::Debug for QuicServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QuicServer").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+/// Waits until all have ended, or one has failed. There are few.
+pub async fn all(serving: impl Iterator<Item = impl Future<Output = Result<()>>>) -> Result<()> {
+    let mut serving: Vec<Pin<Box<_>>> = serving.map(Box::pin).collect();
+    poll_fn(|cx| {
+        let mut failed = None;
+        serving.retain_mut(|server| match server.as_mut().poll(cx) {
+            Poll::Pending => true,
+            Poll::Ready(outcome) => {
+                failed = failed.take().or(outcome.err());
+                false
+            }
+        });
+        match failed {
+            Some(error) => Poll::Ready(Err(error)),
+            None if serving.is_empty() => Poll::Ready(Ok(())),
+            None => Poll::Pending,
+        }
+    })
+    .await
+}
