@@ -108,6 +108,14 @@ pub const MESH_REQUESTS: usize = 2 * MESH_CREDITS;
 /// 64 KiB for each direction.
 pub const MESH_ANSWERS: usize = 4 * MESH_CREDITS;
 
+/// Casts that one shard may have on the way to another; a further one is dropped. They stand for datagrams that reached the
+/// wrong shard, of which a receive brings some tens: enough for a few of those in a turn, and no more than a socket's queue
+/// would hold. 16 KiB for each direction between two shards that talk.
+pub const MESH_CASTS: usize = 256;
+
+/// Casts from all peers that a shard runs in one turn, besides requests.
+pub const MESH_CASTS_PER_TURN_MAX: usize = 1024;
+
 /// Calls of one link whose slots are in use: those without an answer, and those whose answer nobody has taken yet. A further
 /// one is refused. As many as a busy shard has requests in hand.
 pub const MESH_CALLS_MAX: usize = 1 << 15;

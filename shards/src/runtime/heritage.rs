@@ -24,6 +24,8 @@ pub(crate) type Keepsakes = BTreeMap<String, Arc<[u8]>>;
 pub(crate) struct Heritage {
     /// Whether it keeps anything for a successor.
     keeps: bool,
+    /// How many processes there were before it in a line of hot restarts.
+    generation: u64,
     state: Mutex<State>,
 }
 
@@ -84,8 +86,11 @@ struct Place {
 }
 
 impl Heritage {
-    pub(crate) fn new(keeps: bool, left: Vec<Left>, keepsakes: Keepsakes) -> Arc<Self> {
-        Arc::new(Heritage { keeps, state: Mutex::new(State { left, keepsakes, ..State::default() }) })
+    pub(crate) fn new(keeps: bool, left: Vec<Left>, mut keepsakes: Keepsakes) -> Arc<Self> {
+        let generation =
+            keepsakes.remove(GENERATION).and_then(|value| Some(u64::from_be_bytes(value[..].try_into().ok()?)));
+        let state = State { left, keepsakes, ..State::default() };
+        Arc::new(Heritage { keeps, generation: generation.unwrap_or(0), state: Mutex::new(state) })
     }
 
     // ---- what this process was left ----------------------------------------------------------------------------------
@@ -174,14 +179,20 @@ impl Heritage {
         value
     }
 
+    /// What a successor has in common with this process, and which generation it is.
     pub(crate) fn keepsakes(&self) -> Keepsakes {
-        self.lock().keepsakes.clone()
+        let mut keepsakes = self.lock().keepsakes.clone();
+        keepsakes.insert(GENERATION.to_owned(), Arc::from(self.generation.wrapping_add(1).to_be_bytes()));
+        keepsakes
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// The keepsake that counts processes, beside those that are asked for.
+const GENERATION: &str = "shardwise-generation";
 
 /// Whether this may be a keepsake: a name without spaces, and a value that goes through a cord.
 pub(crate) fn fits(name: &str, value: &[u8]) -> bool {
@@ -208,6 +219,13 @@ impl Shard {
     /// ```
     pub fn keepsake(&self, name: &str, make: impl FnOnce() -> Vec<u8>) -> Arc<[u8]> {
         self.start_state().heritage().keepsake(name, make)
+    }
+
+    /// How many processes there were before this one in a line of hot restarts: zero unless another has started it to take its
+    /// place. Of two that run at the same time the one has one more than the other, but for a successor that has failed, which
+    /// the next one takes the number of.
+    pub fn generation(&self) -> u64 {
+        self.start_state().heritage().generation
     }
 }
 

@@ -188,7 +188,7 @@ impl Predecessor {
             if text == "all" {
                 return Ok((all, keepsakes));
             }
-            if let Some((name, value)) = keepsake(&text).filter(|_| keepsakes.len() < KEEPSAKES_MAX) {
+            if let Some((name, value)) = keepsake(&text).filter(|_| keepsakes.len() <= KEEPSAKES_MAX) {
                 keepsakes.insert(name.to_owned(), value.into());
                 continue;
             }
