@@ -106,7 +106,9 @@ impl UdpSocket {
             return None;
         }
         let spare = sending.spares.pop();
-        Some(spare.unwrap_or_else(|| Box::new(Datagram { peer: None, source: None, data: Vec::new(), segment: None, ecn: 0 })))
+        Some(spare.unwrap_or_else(|| {
+            Box::new(Datagram { peer: None, source: None, data: Vec::new(), segment: None, ecn: 0 })
+        }))
     }
 
     /// Takes back one that was not sent.

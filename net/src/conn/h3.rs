@@ -347,7 +347,8 @@ impl<S: Service + 'static> Connection<S> {
                 Read::End => return self.show(cx, id.into(), Bytes::new(), true).map(drop),
                 Read::Reset(code) => {
                     let (now, limits) = (self.time(), &self.shared.context.config.h3);
-                    let event = self.shared.state.borrow_mut().wire.engine.peer_reset(id.into(), Code(code), now, limits);
+                    let event =
+                        self.shared.state.borrow_mut().wire.engine.peer_reset(id.into(), Code(code), now, limits);
                     self.see_end(event);
                     return Ok(());
                 }
@@ -509,13 +510,7 @@ impl<S: Service + 'static> Connection<S> {
     }
 
     /// Lets the service answer a request.
-    fn begin(
-        &mut self,
-        cx: &mut TaskContext<'_>,
-        key: Key,
-        said: &h3::Head,
-        head: Head,
-    ) -> Result<(), Exhausted> {
+    fn begin(&mut self, cx: &mut TaskContext<'_>, key: Key, said: &h3::Head, head: Head) -> Result<(), Exhausted> {
         let shared = Rc::clone(&self.shared);
         let context = &shared.context;
         context.stats.requests.add(1);

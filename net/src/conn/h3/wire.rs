@@ -290,13 +290,7 @@ impl Wire for Carrier {
         Ok(())
     }
 
-    fn head(
-        &mut self,
-        means: Means<'_>,
-        key: Key,
-        answer: Answer<'_>,
-        standing: Standing<'_>,
-    ) -> Result<(), Refusal> {
+    fn head(&mut self, means: Means<'_>, key: Key, answer: Answer<'_>, standing: Standing<'_>) -> Result<(), Refusal> {
         let Answer { status, headers, length } = answer;
         let fields = headers.iter().map(|(name, value)| Checked(name, value));
         let id = number(key);
