@@ -205,6 +205,13 @@ pub const CLAIM_TIME_MAX: Duration = Duration::from_secs(5);
 /// Sockets that a process may be left: as many addresses as shards on a large machine, several times.
 pub const LEFT_SOCKETS_MAX: usize = 4096;
 
+/// Datagrams that a neighbour has passed on and that wait for one shard; what is more is dropped. As many as wait in a socket's
+/// queue (net.core.rmem_default), when each is as long as a packet.
+pub const STRAYS_MAX: usize = 128;
+
+/// Bytes of one on its way: the longest datagram of UDP, and what is said of it.
+pub const STRAY_BYTES_MAX: usize = 65_507 + crate::runtime::strays::HEAD_BYTES;
+
 /// Keepsakes of a process: secrets that it shares with its successor. A program has one or two.
 pub const KEEPSAKES_MAX: usize = 64;
 

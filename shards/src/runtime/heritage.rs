@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use platform::Socket;
 
+use super::strays::Ferries;
 use crate::Shard;
 use crate::limits::{KEEPSAKE_BYTES_MAX, KEEPSAKE_NAME_BYTES_MAX, KEEPSAKES_MAX};
 
@@ -26,6 +27,7 @@ pub(crate) struct Heritage {
     keeps: bool,
     /// How many processes there were before it in a line of hot restarts.
     generation: u64,
+    ferries: Arc<Ferries>,
     state: Mutex<State>,
 }
 
@@ -90,7 +92,8 @@ impl Heritage {
         let generation =
             keepsakes.remove(GENERATION).and_then(|value| Some(u64::from_be_bytes(value[..].try_into().ok()?)));
         let state = State { left, keepsakes, ..State::default() };
-        Arc::new(Heritage { keeps, generation: generation.unwrap_or(0), state: Mutex::new(state) })
+        let generation = generation.unwrap_or(0);
+        Arc::new(Heritage { keeps, generation, ferries: Arc::default(), state: Mutex::new(state) })
     }
 
     // ---- what this process was left ----------------------------------------------------------------------------------
@@ -98,6 +101,11 @@ impl Heritage {
     /// The sockets that were left for an address: the first that were declared with it, and else those of a dual-stack socket
     /// that covers it.
     pub(crate) fn claim(&self, purpose: Purpose, address: SocketAddr) -> Vec<Socket> {
+        self.claim_left(purpose, address).map_or_else(Vec::new, |left| left.sockets)
+    }
+
+    /// The same with the number by which they were left.
+    pub(crate) fn claim_left(&self, purpose: Purpose, address: SocketAddr) -> Option<Left> {
         let mut state = self.lock();
         let fits = |left: &Left| match left.purpose {
             Some(of) => of == purpose,
@@ -111,10 +119,10 @@ impl Heritage {
                 && left.address.is_ipv6()
                 && left.address.ip().is_unspecified()
         };
-        let Some(index) = same.or_else(|| state.left.iter().position(covers)) else { return Vec::new() };
+        let index = same.or_else(|| state.left.iter().position(covers))?;
         let left = state.left.remove(index);
         state.claimed.push(left.number);
-        left.sockets
+        Some(left)
     }
 
     pub(crate) fn is_claimed(&self) -> bool {
@@ -130,8 +138,13 @@ impl Heritage {
 
     // ---- what it keeps for a successor -------------------------------------------------------------------------------
 
-    /// Keeps the sockets of an address: what each is kept by.
-    pub(crate) fn hold(self: &Arc<Self>, purpose: Purpose, address: SocketAddr, sockets: &[Socket]) -> Vec<Kept> {
+    /// Keeps the sockets of an address: by which number, and what each is kept by.
+    pub(crate) fn hold(
+        self: &Arc<Self>,
+        purpose: Purpose,
+        address: SocketAddr,
+        sockets: &[Socket],
+    ) -> (usize, Vec<Kept>) {
         let mut state = self.lock();
         let is_taken = Arc::new(AtomicBool::new(false));
         // One that has no second name (a simulated one; no descriptor is left) closes with its shard's.
@@ -140,7 +153,7 @@ impl Heritage {
         let held = state.held.len();
         state.held.push(Held { purpose, address, sockets: names, is_taken: Arc::clone(&is_taken) });
         let place = |index| Place { heritage: Arc::clone(self), held, index, is_taken: Arc::clone(&is_taken) };
-        (0..sockets.len()).map(|index| Kept(vec![place(index)])).collect()
+        (held, (0..sockets.len()).map(|index| Kept(vec![place(index)])).collect())
     }
 
     /// Second names of all that can be left at this moment.
@@ -177,6 +190,11 @@ impl Heritage {
         );
         state.keepsakes.insert(name.to_owned(), Arc::clone(&value));
         value
+    }
+
+    /// The ways of datagrams to the processes beside this one.
+    pub(crate) fn ferries(&self) -> &Arc<Ferries> {
+        &self.ferries
     }
 
     /// What a successor has in common with this process, and which generation it is.

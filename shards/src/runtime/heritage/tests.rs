@@ -59,7 +59,8 @@ fn what_a_shard_has_stopped_accepting_from_is_left_to_nobody() {
     let heritage = Heritage::new(true, Vec::new(), Keepsakes::new());
     let address = "127.0.0.1:0".parse().unwrap();
     let sockets = [socket(), socket()];
-    let mut kept = heritage.hold(Purpose::Serve, address, &sockets);
+    let (number, mut kept) = heritage.hold(Purpose::Serve, address, &sockets);
+    assert_eq!(number, 0);
     let count = || heritage.bequeath().iter().map(|left| left.sockets.len()).collect::<Vec<_>>();
     assert_eq!(count(), [2]);
     assert!(!kept[1].is_taken());
