@@ -295,7 +295,7 @@ fn encode(encoder: &mut Encoder, stream: u64, script: &mut Script<'_>) -> Sectio
             count += encoder.fixed(index, &mut out[count..count + 3]);
             continue;
         }
-        let value = crate::hpack::value(script);
+        let value = value(script);
         let (name, taken) = match way {
             1 => {
                 let index = script.below(plain::FIXED.len());
@@ -328,6 +328,16 @@ fn encode(encoder: &mut Encoder, stream: u64, script: &mut Script<'_>) -> Sectio
     let count = encoder.finish(&mut out[..count + START_BYTES_MAX], count);
     out.truncate(count);
     (out, fields)
+}
+
+/// Mostly short, so that more is tried in a second: tables may be small as well.
+fn value(script: &mut Script<'_>) -> Vec<u8> {
+    match script.below(16) {
+        0 => crate::hpack::value(script),
+        1..=3 => script.pick(&["", "gzip, deflate, br", "200", "/", "no-cache"]).into(),
+        4..=6 => script.take(2).repeat(script.below(40)),
+        _ => script.take(1).to_vec(),
+    }
 }
 
 /// An encoder and a decoder, whose three kinds of streams come in any pieces and in any order to each other: all fields come
