@@ -244,12 +244,9 @@ fn acknowledge(said: &[u8], sections: &mut Vec<(u64, usize)>, known: &mut usize,
         if number == (1 << bits) - 1 {
             loop {
                 let Some(&byte) = said.get(end) else { return Some(at) };
-                if end - at > 9 {
-                    return None;
-                }
                 number += u128::from(byte & 0x7f) << (7 * (end - at - 1));
                 end += 1;
-                if number >= 1 << 62 {
+                if number >= 1 << 62 || end - at == 10 && byte >= 0x80 {
                     return None;
                 }
                 if byte < 0x80 {
