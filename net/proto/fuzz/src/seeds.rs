@@ -20,8 +20,10 @@ pub fn of(name: &str) -> Vec<Vec<u8>> {
         "ws" => ws_frames(),
         "h2_server" => h2_bytes(Role::Server),
         "h2_client" => h2_bytes(Role::Client),
-        "h2_frames" | "h2_server_vs_h2" | "h2_client_vs_h2" | "hpack_round_trip" | "qpack_encoder"
+"h2_frames" | "h3_frames" | "h2_server_vs_h2" | "h2_client_vs_h2" | "hpack_round_trip" | "qpack_encoder"
         | "qpack_round_trip" => choices(),
+        "h3_server" => h3_records(proto::h3::Role::Server),
+        "h3_client" => h3_records(proto::h3::Role::Client),
         "h2_bytes_vs_h2" => h2_conversations(),
         "hpack_decoder" => hpack_blocks(),
         "qpack_decoder" => qpack_streams(),
@@ -73,6 +75,11 @@ const WS_FRAMES: [&[(u8, &[u8])]; 5] = [
 fn h2_bytes(role: Role) -> Vec<Vec<u8>> {
     let sent = |seed: u64| crate::h2::sent(Random(seed), role);
     (0..60).map(|seed| [&[0, (seed % 7) as u8], &sent(seed)[..]].concat()).collect()
+}
+
+/// What a peer of HTTP/3 might send, on which streams.
+fn h3_records(role: proto::h3::Role) -> Vec<Vec<u8>> {
+    (0..80).map(|seed| crate::h3::sent(Random(seed), role)).collect()
 }
 
 /// What a client has sent: one of the crate `h2`, and one that makes mistakes.
