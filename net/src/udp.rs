@@ -25,6 +25,8 @@ pub(crate) struct UdpSocket {
     receiving: RefCell<Option<Operation>>,
     sending: RefCell<Sending>,
     socket: Owned,
+    /// No datagram is cut into fragments on its way.
+    never_fragments: bool,
     stats: Arc<NetStats>,
 }
 
@@ -54,12 +56,18 @@ impl UdpSocket {
     }
 
     fn new(socket: Owned, stats: Arc<NetStats>) -> Self {
-        let udp = UdpSocket { receiving: RefCell::default(), sending: RefCell::default(), socket, stats };
-        // Where the system cannot, datagrams come one by one and say nothing of congestion: slower, and all the same.
-        for option in [SocketOption::TellEcn(true), SocketOption::JoinDatagrams(true)] {
-            let _ = udp.socket.shard.with_reactor(|reactor| reactor.set_option(udp.socket.handle, option));
+        let can = |option| socket.shard.with_reactor(|reactor| reactor.set_option(socket.handle, option)).is_ok();
+        // Where the system cannot, datagrams come one by one and tell less: slower, and all the same.
+        for option in [SocketOption::TellEcn(true), SocketOption::TellLocal(true), SocketOption::JoinDatagrams(true)] {
+            can(option);
         }
-        udp
+        let never_fragments = can(SocketOption::NeverFragment(true));
+        UdpSocket { receiving: RefCell::default(), sending: RefCell::default(), socket, never_fragments, stats }
+    }
+
+    /// Whether a datagram that is too large for the path is lost, instead of cut: then larger ones may be tried.
+    pub(crate) fn never_fragments(&self) -> bool {
+        self.never_fragments
     }
 
     /// The address of this side.

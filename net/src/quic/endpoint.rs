@@ -113,8 +113,8 @@ impl Endpoint {
 
     fn new(shard: &Shard, socket: UdpSocket, config: Config, stats: Arc<NetStats>) -> Self {
         let state = State {
-            // Packets are not probed for their largest size, since the socket lets them be cut on the way.
-            inner: quinn_proto::Endpoint::new(Arc::new(config.endpoint(shard)), None, false, None),
+            // Only then are paths tried with larger packets.
+            inner: quinn_proto::Endpoint::new(Arc::new(config.endpoint(shard)), None, socket.never_fragments(), None),
             inlets: Vec::new(),
             arrivals: VecDeque::new(),
             block: BytesMut::with_capacity(QUIC_BLOCK_BYTES),
@@ -332,7 +332,7 @@ impl Shared {
         let mut woken: Option<Rc<Inlet>> = None;
         while !batch.is_empty() {
             let data = batch.split_to(size.min(batch.len()));
-            match state.inner.handle(now, message.peer, None, ecn, data, &mut state.answer) {
+            match state.inner.handle(now, message.peer, message.local, ecn, data, &mut state.answer) {
                 Some(DatagramEvent::ConnectionEvent(handle, event)) => {
                     let Some(Some(inlet)) = state.inlets.get(handle.0) else { continue };
                     if !inlet.put(event) {
@@ -433,6 +433,7 @@ impl Shared {
 
     pub(super) fn send(&self, transmit: Transmit, mut datagram: Box<Datagram>) {
         datagram.peer = Some(transmit.destination);
+        datagram.source = transmit.src_ip;
         datagram.segment = transmit.segment_size.and_then(|size| u16::try_from(size).ok());
         datagram.ecn = transmit.ecn.map_or(0, |ecn| ecn as u8);
         self.socket.borrow().send(datagram);

@@ -14,6 +14,8 @@
 //!   says: requests, bodies, trailers, resets, settings, windows, pings. What one has sent the other has received.
 //!   [`h2_bytes_vs_h2`]: what a client sends, mutated, before both servers.
 //! - [`hpack_decoder`], [`hpack_round_trip`]: field compression, beside a decoder written as the RFC is.
+//! - [`qpack_decoder`], [`qpack_encoder`], [`qpack_round_trip`]: that of HTTP/3, either end beside one that does as the RFC
+//!   says, and both with their streams in any order.
 //! - [`ws`]: WebSocket's engine in both roles, with and without compression, however its input was cut.
 //! - [`proxy`]: the header that a proxy sends first, beside a writer of such headers.
 
@@ -25,6 +27,7 @@ mod heads;
 mod hpack;
 mod peer;
 mod proxy;
+mod qpack;
 mod replay;
 mod script;
 pub mod seeds;
@@ -49,6 +52,7 @@ pub use heads::h1_head_vs_httparse;
 pub use hpack::{hpack_decoder, hpack_round_trip};
 pub use peer::h1_server_vs_hyper;
 pub use proxy::proxy;
+pub use qpack::{qpack_decoder, qpack_encoder, qpack_round_trip};
 pub use replay::replay;
 pub use server::h1_server;
 pub use ws::ws;
@@ -57,7 +61,7 @@ pub use ws::ws;
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 15] = [
+pub const TARGETS: [(&str, Target); 18] = [
     ("h1_server", h1_server),
     ("h1_client", h1_client),
     ("h1_chunked", h1_chunked),
@@ -71,6 +75,9 @@ pub const TARGETS: [(&str, Target); 15] = [
     ("h2_bytes_vs_h2", h2_bytes_vs_h2),
     ("hpack_decoder", hpack_decoder),
     ("hpack_round_trip", hpack_round_trip),
+    ("qpack_decoder", qpack_decoder),
+    ("qpack_encoder", qpack_encoder),
+    ("qpack_round_trip", qpack_round_trip),
     ("ws", ws),
     ("proxy", proxy),
 ];

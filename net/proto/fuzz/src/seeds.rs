@@ -20,9 +20,11 @@ pub fn of(name: &str) -> Vec<Vec<u8>> {
         "ws" => ws_frames(),
         "h2_server" => h2_bytes(Role::Server),
         "h2_client" => h2_bytes(Role::Client),
-        "h2_frames" | "h2_server_vs_h2" | "h2_client_vs_h2" | "hpack_round_trip" => choices(),
+        "h2_frames" | "h2_server_vs_h2" | "h2_client_vs_h2" | "hpack_round_trip" | "qpack_encoder"
+        | "qpack_round_trip" => choices(),
         "h2_bytes_vs_h2" => h2_conversations(),
         "hpack_decoder" => hpack_blocks(),
+        "qpack_decoder" => qpack_streams(),
         _ => requests.collect(),
     };
     seeds.extend(kept(name));
@@ -122,6 +124,33 @@ const HPACK_STORIES: &[&[&str]] = &[
          8f0b 97c8 e9ae 82ae 43d3",
         "4883 640e ffc1 c0bf",
     ],
+];
+
+/// The RFC's examples, as the target reads them, for tables of all sizes and as many streams as may wait.
+fn qpack_streams() -> Vec<Vec<u8>> {
+    let piece = |&(way, hex): &(&[u8], &str)| {
+        let piece = bytes(hex);
+        [&[way[0], piece.len() as u8], &way[1..], &piece[..]].concat()
+    };
+    let all: Vec<u8> = QPACK_STORY.iter().flat_map(piece).collect();
+    (0..9)
+        .flat_map(|capacity| (0..4).map(move |blocked| [capacity, blocked]))
+        .map(|setting| [&setting, &all[..]].concat())
+        .collect()
+}
+
+/// RFC 9204 appendix B: what it is (and of which stream), and its bytes.
+const QPACK_STORY: &[(&[u8], &str)] = &[
+    (&[3, 0], "0000 510b 2f69 6e64 6578 2e68 746d 6c"),
+    (&[3, 4], "0381 10 11"),
+    (&[0], "3fbd01 c00f 7777 772e 6578 616d 706c 652e 636f 6d c10c 2f73 616d 706c 652f 7061 7468"),
+    (&[7], ""),
+    (&[0], "4a63 7573 746f 6d2d 6b65 790c 6375 7374 6f6d 2d76 616c 7565"),
+    (&[3, 8], "0500 80 c1 81"),
+    (&[6, 8], ""),
+    (&[0], "02"),
+    (&[0], "810d 6375 7374 6f6d 2d76 616c 7565 32"),
+    (&[3, 12], "0600 80 81 82 83"),
 ];
 
 fn asked_for(asked: u8, response: &str) -> Vec<u8> {

@@ -53,8 +53,8 @@ pub struct Upgrade<'b> {
 }
 
 impl<'b> Upgrade<'b> {
-    /// Judges a request's head: RFC 6455 section 4.2.1, and over HTTP/2 RFC 8441 section 5. Whether its `Origin` is one that may ask is the application's to
-    /// judge (section 10.2): a browser sends cookies along whoever asks.
+    /// Judges a request's head: RFC 6455 section 4.2.1, and over HTTP/2 and HTTP/3 RFC 8441 section 5 (RFC 9220). Whether its
+    /// `Origin` is one that may ask is the application's to judge (section 10.2): a browser sends cookies along whoever asks.
     pub fn judge(table: &'b HeadTable, block: &'b [u8]) -> Result<Upgrade<'b>, Refusal> {
         if *table.method() != Method::GET {
             return Err(Refusal::Method);
@@ -67,7 +67,7 @@ impl<'b> Upgrade<'b> {
                 return Err(Refusal::Connection);
             }
             Version::HTTP_11 => true,
-            Version::HTTP_2 => match table.protocol(block) {
+            Version::HTTP_2 | Version::HTTP_3 => match table.protocol(block) {
                 Some(protocol) if protocol.eq_ignore_ascii_case(b"websocket") => false,
                 _ => return Err(Refusal::Upgrade),
             },

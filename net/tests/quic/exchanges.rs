@@ -1,0 +1,74 @@
+//! What is said arrives, whole and in order, whatever the network does.
+
+use platform::sim::Plan;
+use shardwise_net::quic::Event;
+
+use crate::kit::{Setup, World, check, pattern, rough, run};
+
+/// Small and large, one by one and many at a time.
+async fn exchange(world: World) {
+    let mut client = world.connected().await;
+    assert_eq!(client.0.protocol().as_deref(), Some(&b"h3"[..]));
+    for bytes in [0, 1, 1200, 100_000, 700_000] {
+        let data = pattern(bytes);
+        assert!(client.ask(&data).await.expect("an answer") == data, "{bytes} bytes come back");
+    }
+    let all: Vec<_> = (0..150).map(|count| pattern(count * 40)).collect();
+    let all: Vec<_> = all.iter().map(Vec::as_slice).collect();
+    assert!(client.ask_all(&all).await.expect("answers") == all, "all of many come back");
+    client.close().await;
+}
+
+#[test]
+fn on_a_calm_network() {
+    check(1, Plan::CALM, Setup::new(), exchange);
+}
+
+#[test]
+fn on_networks_that_cut_and_kernels_that_are_late() {
+    for seed in 1..=4 {
+        check(seed, Plan::CHOPPY, Setup::new(), exchange);
+        check(seed, Plan::LATE, Setup::new(), exchange);
+    }
+}
+
+#[test]
+fn on_hostile_machines() {
+    for seed in 1..=4 {
+        check(seed, Plan::HOSTILE, Setup::new(), exchange);
+    }
+}
+
+#[test]
+fn whatever_share_of_datagrams_goes_wrong() {
+    for seed in 1..=4 {
+        for share in [0.01, 0.05, 0.1] {
+            check(seed, rough(share), Setup::new(), exchange);
+        }
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    let setup = Setup::new();
+    let hash = |seed, plan| run(seed, plan, setup.clone(), exchange);
+    for seed in 1..=2 {
+        for plan in [Plan::CALM, Plan::HOSTILE] {
+            assert_eq!(hash(seed, plan), hash(seed, plan), "seed {seed}");
+        }
+    }
+    assert_ne!(hash(1, Plan::CALM), hash(2, Plan::CALM), "another seed gives another");
+}
+
+#[test]
+fn datagrams_come_back() {
+    check(1, Plan::CALM, Setup::new(), async |world| {
+        let mut client = world.connected().await;
+        let max = client.0.datagram_bytes_max().expect("both take datagrams");
+        let data = pattern(max);
+        client.0.send_datagram(data.clone().into()).expect("there is room");
+        client.until(|event| matches!(event, Event::Datagrams)).await.expect("an answer");
+        assert!(client.0.receive_datagram().expect("it has come") == data);
+        client.close().await;
+    });
+}

@@ -1,0 +1,8 @@
+//! QUIC: connections between two simulated machines on networks that lose, double, delay and spoil what goes over them; over
+//! real sockets; and with an implementation of others.
+
+mod endings;
+mod exchanges;
+mod kit;
+mod paths;
+mod sessions;

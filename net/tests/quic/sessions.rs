@@ -1,0 +1,76 @@
+//! Keys: new ones, those of an earlier connection, and what is said before there are any.
+
+use std::time::Duration;
+
+use platform::sim::Plan;
+use shardwise_net::quic::{Dir, Event, Read};
+
+use crate::kit::{Setup, World, check, pattern, rough};
+
+#[test]
+fn keys_change_while_much_is_said() {
+    for seed in 1..=4 {
+        check(seed, rough(if seed == 1 { 0.0 } else { 0.03 }), Setup::new(), async |world| {
+            let mut client = world.connected().await;
+            let data = pattern(200_000);
+            for _ in 0..5 {
+                client.0.update_keys();
+                assert!(client.ask(&data).await.expect("an answer") == data);
+                // Nobody changes them again before those of before are forgotten (RFC 9001 section 6.5).
+                client.rest(Duration::from_secs(5)).await;
+                assert_eq!(client.ask(b"new keys").await.expect("an answer"), b"new keys");
+                assert!(client.ask(&data).await.expect("an answer") == data);
+                client.rest(Duration::from_secs(5)).await;
+            }
+            client.close().await;
+        });
+    }
+}
+
+/// Asks on one stream before anything has come back, and gives what is said to whether that was early.
+async fn ask_early(world: &World) -> (bool, String) {
+    let mut client = world.connect();
+    let is_early = client.0.is_early();
+    if !is_early {
+        client.until(|event| matches!(event, Event::Connected)).await.expect("a hand-shake");
+    }
+    let id = client.0.open(Dir::Bi).expect("the server admits one");
+    client.0.write(id, b"early?").expect("it is open");
+    client.0.finish(id).expect("it is open");
+    let mut answer = Vec::new();
+    loop {
+        match client.0.read(id, 100) {
+            Read::Chunk(chunk) => answer.extend_from_slice(&chunk),
+            Read::Pending => {
+                client.until(|event| matches!(event, Event::Readable(_))).await.expect("an answer");
+            }
+            Read::End => break,
+            Read::Reset(code) => panic!("reset with {code}"),
+        }
+    }
+    assert_eq!(client.0.was_early_taken(), is_early);
+    // Tickets come behind the hand-shake.
+    client.ask(b"hello").await.expect("an answer");
+    client.close().await;
+    (is_early, String::from_utf8(answer).expect("text"))
+}
+
+#[test]
+fn who_comes_back_may_ask_before_the_hand_shake_is_over() {
+    let mut setup = Setup::new();
+    setup.early = true;
+    check(1, Plan::CALM, setup, async |world| {
+        assert_eq!(ask_early(&world).await, (false, "no".to_owned()));
+        assert_eq!(ask_early(&world).await, (true, "yes".to_owned()));
+        assert_eq!(ask_early(&world).await, (true, "yes".to_owned()));
+    });
+}
+
+#[test]
+fn nobody_does_unless_the_server_admits_it() {
+    check(1, Plan::CALM, Setup::new(), async |world| {
+        for _ in 0..3 {
+            assert_eq!(ask_early(&world).await, (false, "no".to_owned()));
+        }
+    });
+}
