@@ -48,7 +48,6 @@ pub(super) const GENERATION_BITS: u32 = 6;
 pub(super) const ID_BYTES: usize = 10;
 
 /// Where the number of the shard lies in a datagram with a short header: behind the first byte.
-#[allow(dead_code, reason = "for whoever opens the sockets of all shards")]
 pub(crate) const NUMBERED_AT: u32 = 1;
 
 const CHANCE: usize = 2;

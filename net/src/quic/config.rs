@@ -55,6 +55,10 @@ pub struct Config {
     pub asks_for_fewer_acks: bool,
     /// Whether a client may go on from another address.
     pub migrates: bool,
+    /// Whether the kernel is asked to give each datagram to the shard that has its connection, where it can be
+    /// ([`DatagramOptions::numbered_at`](platform::DatagramOptions::numbered_at)). Shards pass on what they get of others either
+    /// way.
+    pub is_steered: bool,
 }
 
 /// By what a connection finds out how fast it may send.
@@ -87,6 +91,7 @@ impl Default for Config {
             congestion: Congestion::Cubic,
             asks_for_fewer_acks: false,
             migrates: true,
+            is_steered: true,
         }
     }
 }

@@ -14,6 +14,7 @@ mod endpoint;
 mod secrets;
 mod steer;
 
+pub(crate) use cid::NUMBERED_AT;
 pub use config::{Config, Congestion};
 pub use connection::{Closed, Connection, DatagramRefused, Event, Read, Unwritable};
 pub use endpoint::{ConnectError, Endpoint};

@@ -32,8 +32,13 @@ impl QuicServer {
     /// Waits until every shard has come to the same call, then opens its socket: see [`shards::listen_datagrams`].
     ///
     /// Errors: the address cannot be had, or the shards do not agree.
-    pub async fn bind(shard: &Shard, address: SocketAddr, location: &'static Location<'static>) -> Result<Self> {
-        let options = DatagramOptions::default();
+    pub async fn bind(
+        shard: &Shard,
+        address: SocketAddr,
+        config: &quic::Config,
+        location: &'static Location<'static>,
+    ) -> Result<Self> {
+        let options = DatagramOptions { numbered_at: config.is_steered.then_some(quic::NUMBERED_AT) };
         let listening = shards::listen_datagrams(shard, address, &options, location).await?;
         let Listening { sockets, address, is_speaker, kept, .. } = listening;
         Ok(QuicServer { shard: shard.clone(), sockets, kept, address, is_speaker })
