@@ -45,6 +45,15 @@ fn whatever_share_of_datagrams_goes_wrong() {
         for share in [0.01, 0.05, 0.1] {
             check(seed, rough(share), Setup::new(), exchange);
         }
+        let plans = [
+            Plan { lost_datagrams: 0.2, ..Plan::CHOPPY },
+            Plan { doubled_datagrams: 0.2, ..Plan::CHOPPY },
+            Plan { late_datagrams: 0.2, ..Plan::CHOPPY },
+            Plan { corrupt_datagrams: 0.2, ..Plan::CHOPPY },
+        ];
+        for plan in plans {
+            check(seed, plan, Setup::new(), exchange);
+        }
     }
 }
 
