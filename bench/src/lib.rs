@@ -13,6 +13,8 @@ pub mod args;
 pub mod built;
 pub mod compare;
 pub mod h2load;
+pub mod h3load;
+pub mod http3;
 pub mod limits;
 pub mod listen;
 pub mod load;

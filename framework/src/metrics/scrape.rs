@@ -303,6 +303,15 @@ const STATS: &[Stat] = &[
     ("shardwise_mesh_refused_total", Kind::Counter, "Calls refused because a bound was reached.", |entry| {
         entry.stats.mesh_refused.get() as f64
     }),
+    ("shardwise_mesh_casts_total", Kind::Counter, "Datagrams passed on to the shard that they are for.", |entry| {
+        entry.stats.mesh_casts_sent.get() as f64
+    }),
+    (
+        "shardwise_mesh_casts_dropped_total",
+        Kind::Counter,
+        "Datagrams dropped since too many were on their way to a shard.",
+        |entry| entry.stats.mesh_casts_dropped.get() as f64,
+    ),
     ("shardwise_offload_queued", Kind::Gauge, "Offloaded jobs that wait for a thread.", |entry| {
         entry.stats.offload_queued.get() as f64
     }),
