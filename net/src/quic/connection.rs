@@ -22,7 +22,7 @@ use rustls::pki_types::CertificateDer;
 use shards::{Alarm, Shard};
 
 use super::endpoint::{Handshake, Shared};
-use crate::limits::{QUIC_BATCHES_PER_FLUSH_MAX, QUIC_INBOX_COUNT_MAX, QUIC_SEGMENTS_MAX};
+use crate::limits::{QUIC_BATCHES_PER_FLUSH_MAX, QUIC_INBOX_COUNT_MAX};
 
 /// A connection of QUIC, of either side. It belongs to one task, which must do as the [module](self) says.
 ///
@@ -327,7 +327,7 @@ impl Connection {
         for _ in 0..QUIC_BATCHES_PER_FLUSH_MAX {
             let Some(mut datagram) = self.endpoint.spare_for(&self.inlet) else { return };
             let now = self.shard().now();
-            match self.inner.poll_transmit(now, QUIC_SEGMENTS_MAX, &mut datagram.data) {
+            match self.inner.poll_transmit(now, self.endpoint.batch_max(), &mut datagram.data) {
                 Some(transmit) => self.endpoint.send(transmit, datagram),
                 None => return self.endpoint.keep(datagram),
             }

@@ -427,6 +427,11 @@ impl Shared {
         spare
     }
 
+    /// Datagrams that a batch may have.
+    pub(super) fn batch_max(&self) -> usize {
+        self.socket.borrow().batch_max()
+    }
+
     pub(super) fn keep(&self, datagram: Box<Datagram>) {
         self.socket.borrow().keep(datagram);
     }
