@@ -137,7 +137,7 @@ fn field(encoder: &mut Encoder, script: &mut Script<'_>, fields: &mut Vec<plain:
     count
 }
 
-fn value(script: &mut Script<'_>) -> Vec<u8> {
+pub(crate) fn value(script: &mut Script<'_>) -> Vec<u8> {
     match script.below(4) {
         0 => script.pick(&["", "gzip, deflate", "200", "/", "no-cache"]).into(),
         1 => script.take(script.0.first().map_or(0, |&count| usize::from(count))).to_vec(),
@@ -146,7 +146,7 @@ fn value(script: &mut Script<'_>) -> Vec<u8> {
     }
 }
 
-const NAMES: [&str; 12] = [
+pub(crate) const NAMES: [&str; 12] = [
     "accept-encoding",
     "cookie",
     "set-cookie",

@@ -15,6 +15,8 @@
 //!   [`h2_bytes_vs_h2`]: what a client sends, mutated, before both servers.
 //! - [`h3_server`], [`h3_client`], [`h3_frames`]: the same of HTTP/3, on streams that come in any order.
 //! - [`hpack_decoder`], [`hpack_round_trip`]: field compression, beside a decoder written as the RFC is.
+//! - [`qpack_decoder`], [`qpack_encoder`], [`qpack_round_trip`]: that of HTTP/3, either end beside one that does as the RFC
+//!   says, and both with their streams in any order.
 //! - [`ws`]: WebSocket's engine in both roles, with and without compression, however its input was cut.
 //! - [`proxy`]: the header that a proxy sends first, beside a writer of such headers.
 
@@ -27,6 +29,7 @@ mod heads;
 mod hpack;
 mod peer;
 mod proxy;
+mod qpack;
 mod replay;
 mod script;
 pub mod seeds;
@@ -52,6 +55,7 @@ pub use heads::h1_head_vs_httparse;
 pub use hpack::{hpack_decoder, hpack_round_trip};
 pub use peer::h1_server_vs_hyper;
 pub use proxy::proxy;
+pub use qpack::{qpack_decoder, qpack_encoder, qpack_round_trip};
 pub use replay::replay;
 pub use server::h1_server;
 pub use ws::ws;
@@ -60,7 +64,7 @@ pub use ws::ws;
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 18] = [
+pub const TARGETS: [(&str, Target); 21] = [
     ("h1_server", h1_server),
     ("h1_client", h1_client),
     ("h1_chunked", h1_chunked),
@@ -77,6 +81,9 @@ pub const TARGETS: [(&str, Target); 18] = [
     ("h3_frames", h3_frames),
     ("hpack_decoder", hpack_decoder),
     ("hpack_round_trip", hpack_round_trip),
+    ("qpack_decoder", qpack_decoder),
+    ("qpack_encoder", qpack_encoder),
+    ("qpack_round_trip", qpack_round_trip),
     ("ws", ws),
     ("proxy", proxy),
 ];

@@ -22,9 +22,11 @@ pub fn of(name: &str) -> Vec<Vec<u8>> {
         "h2_client" => h2_bytes(Role::Client),
         "h3_server" => h3_records(proto::h3::Role::Server),
         "h3_client" => h3_records(proto::h3::Role::Client),
-        "h2_frames" | "h3_frames" | "h2_server_vs_h2" | "h2_client_vs_h2" | "hpack_round_trip" => choices(),
+        "h2_frames" | "h3_frames" | "h2_server_vs_h2" | "h2_client_vs_h2" | "hpack_round_trip" | "qpack_encoder"
+        | "qpack_round_trip" => choices(),
         "h2_bytes_vs_h2" => h2_conversations(),
         "hpack_decoder" => hpack_blocks(),
+        "qpack_decoder" => qpack_streams(),
         _ => requests.collect(),
     };
     seeds.extend(kept(name));
@@ -131,6 +133,33 @@ const HPACK_STORIES: &[&[&str]] = &[
     ],
 ];
 
+/// The RFC's examples, as the target reads them, for tables of all sizes and as many streams as may wait.
+fn qpack_streams() -> Vec<Vec<u8>> {
+    let piece = |&(way, hex): &(&[u8], &str)| {
+        let piece = bytes(hex);
+        [&[way[0], piece.len() as u8], &way[1..], &piece[..]].concat()
+    };
+    let all: Vec<u8> = QPACK_STORY.iter().flat_map(piece).collect();
+    (0..9)
+        .flat_map(|capacity| (0..4).map(move |blocked| [capacity, blocked]))
+        .map(|setting| [&setting, &all[..]].concat())
+        .collect()
+}
+
+/// RFC 9204 appendix B: what it is (and of which stream), and its bytes.
+const QPACK_STORY: &[(&[u8], &str)] = &[
+    (&[3, 0], "0000 510b 2f69 6e64 6578 2e68 746d 6c"),
+    (&[3, 4], "0381 10 11"),
+    (&[0], "3fbd01 c00f 7777 772e 6578 616d 706c 652e 636f 6d c10c 2f73 616d 706c 652f 7061 7468"),
+    (&[7], ""),
+    (&[0], "4a63 7573 746f 6d2d 6b65 790c 6375 7374 6f6d 2d76 616c 7565"),
+    (&[3, 8], "0500 80 c1 81"),
+    (&[6, 8], ""),
+    (&[0], "02"),
+    (&[0], "810d 6375 7374 6f6d 2d76 616c 7565 32"),
+    (&[3, 12], "0600 80 81 82 83"),
+];
+
 fn asked_for(asked: u8, response: &str) -> Vec<u8> {
     [&[asked], response.as_bytes()].concat()
 }
@@ -174,6 +203,11 @@ const FOUND: &[(&str, &[u8])] = &[
     (
         "h2_server",
         b"\0\0PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x10\x01\x05\0\0\0\x01\x82\x84\x86\x41\x04here\x60\x03a=b\x60\0",
+    ),
+    // A section that waited, and required something else when it was shown again.
+    (
+        "qpack_decoder",
+        b"2\x02\x03\x0f\x00\x00\x00Q\x0b'index.html\x03\x04\x04\x03\x81\x10\x11\x00\x22?\xbd\x01\xc0\x0fwsampl\xe5/p\x02\x00\x0fx\x00\x00\x00\x00\x00\x00\x00\x00\x00@\x00\x00\x80\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff-alue2\x03\x06\x0c\x06\x00\x80\x81\x82\x83",
     ),
 ];
 

@@ -118,6 +118,21 @@ fn hpack_round_trip() {
 }
 
 #[test]
+fn qpack_decoder() {
+    check("qpack_decoder");
+}
+
+#[test]
+fn qpack_encoder() {
+    check("qpack_encoder");
+}
+
+#[test]
+fn qpack_round_trip() {
+    check("qpack_round_trip");
+}
+
+#[test]
 fn ws() {
     check("ws");
 }

@@ -5,9 +5,12 @@ use std::collections::VecDeque;
 /// Name and value.
 pub(crate) type Field = (Vec<u8>, Vec<u8>);
 
-/// Any of the errors: the connection fails with each.
+/// Any of the errors: the connection fails with each, but where more may come for what is short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Malformed;
+pub(crate) enum Malformed {
+    Short,
+    Wrong,
+}
 
 pub(crate) struct Decoder {
     /// The newest is the first.
@@ -43,7 +46,7 @@ impl Decoder {
         while let Some(0x20..0x40) = block.first() {
             let (size, rest) = integer(block, 5)?;
             if size > self.granted || self.required.is_some_and(|required| size > required) {
-                return Err(Malformed);
+                return Err(Malformed::Wrong);
             }
             self.required = None;
             self.size_max = size;
@@ -51,13 +54,13 @@ impl Decoder {
             block = rest;
         }
         if self.required.is_some() {
-            return Err(Malformed);
+            return Err(Malformed::Wrong);
         }
         while let Some(&first) = block.first() {
             let bits = match first {
                 0x80.. => 7,
                 0x40.. => 6,
-                0x20.. => return Err(Malformed),
+                0x20.. => return Err(Malformed::Wrong),
                 _ => 4,
             };
             let (index, rest) = integer(block, bits)?;
@@ -84,9 +87,9 @@ impl Decoder {
 
     fn entry(&self, index: usize) -> Result<Field, Malformed> {
         match index {
-            0 => Err(Malformed),
+            0 => Err(Malformed::Wrong),
             1..=61 => Ok((FIXED[index - 1].0.into(), FIXED[index - 1].1.into())),
-            _ => self.entries.get(index - 62).cloned().ok_or(Malformed),
+            _ => self.entries.get(index - 62).cloned().ok_or(Malformed::Wrong),
         }
     }
 
@@ -101,35 +104,40 @@ impl Decoder {
 }
 
 /// Section 4.1.
-fn size(name: &[u8], value: &[u8]) -> usize {
+pub(crate) fn size(name: &[u8], value: &[u8]) -> usize {
     name.len() + value.len() + 32
 }
 
 /// Section 5.1. Numbers of more than 32 bits, and with more bytes than these take, are nobody's.
-fn integer(input: &[u8], bits: u32) -> Result<(usize, &[u8]), Malformed> {
-    let (&first, mut rest) = input.split_first().ok_or(Malformed)?;
+pub(crate) fn integer(input: &[u8], bits: u32) -> Result<(usize, &[u8]), Malformed> {
+    let (&first, mut rest) = input.split_first().ok_or(Malformed::Short)?;
     let mask = (1 << bits) - 1;
     let mut number = u64::from(first) & mask;
     if number < mask {
         return Ok((number as usize, rest));
     }
     for place in 0..5 {
-        let (&byte, after) = rest.split_first().ok_or(Malformed)?;
+        let (&byte, after) = rest.split_first().ok_or(Malformed::Short)?;
         rest = after;
         number += u64::from(byte & 0x7f) << (7 * place);
         if byte < 0x80 {
-            return if number <= u32::MAX.into() { Ok((number as usize, rest)) } else { Err(Malformed) };
+            return if number <= u32::MAX.into() { Ok((number as usize, rest)) } else { Err(Malformed::Wrong) };
         }
     }
-    Err(Malformed)
+    Err(Malformed::Wrong)
 }
 
 /// Section 5.2.
 fn string(input: &[u8]) -> Result<(Vec<u8>, &[u8]), Malformed> {
-    let (count, rest) = integer(input, 7)?;
-    let (text, rest) = rest.split_at_checked(count).ok_or(Malformed)?;
-    match input[0] {
-        0x80.. => Ok((huffman(text)?, rest)),
+    string_of(input, 7)
+}
+
+/// The same behind the upper bits of a byte (RFC 9204 section 4.1.2).
+pub(crate) fn string_of(input: &[u8], bits: u32) -> Result<(Vec<u8>, &[u8]), Malformed> {
+    let (count, rest) = integer(input, bits)?;
+    let (text, rest) = rest.split_at_checked(count).ok_or(Malformed::Short)?;
+    match input[0] >> bits & 1 {
+        1 => Ok((huffman(text)?, rest)),
         _ => Ok((text.into(), rest)),
     }
 }
@@ -144,7 +152,7 @@ fn huffman(text: &[u8]) -> Result<Vec<u8>, Malformed> {
         bits += 1;
         first <<= 1;
         if code - first < COUNTS[bits] {
-            decoded.push(u8::try_from(SYMBOLS[before + code - first]).map_err(|_| Malformed)?);
+            decoded.push(u8::try_from(SYMBOLS[before + code - first]).map_err(|_| Malformed::Wrong)?);
             (code, bits, first, before) = (0, 0, 0, 0);
         } else {
             first += COUNTS[bits];
@@ -152,7 +160,7 @@ fn huffman(text: &[u8]) -> Result<Vec<u8>, Malformed> {
         }
     }
     // What is left is the beginning of the end's code, which is of ones.
-    if bits < 8 && code == (1 << bits) - 1 { Ok(decoded) } else { Err(Malformed) }
+    if bits < 8 && code == (1 << bits) - 1 { Ok(decoded) } else { Err(Malformed::Wrong) }
 }
 
 /// How many codes are of so many bits, and whose they are, the shortest first.
