@@ -358,3 +358,6 @@ pub const H3_BODY_AHEAD_BYTES_MAX: usize = 128 * 1024;
 
 /// HTTP/3: bytes that are read of a stream at a time; a packet has less.
 pub const H3_READ_BYTES_MAX: usize = 64 * 1024;
+
+/// HTTP/0.9 over QUIC: bytes of a line that names a path.
+pub const HQ_LINE_BYTES_MAX: usize = 2048;

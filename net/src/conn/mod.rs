@@ -4,6 +4,7 @@ pub(crate) mod client;
 pub(crate) mod h1;
 pub(crate) mod h2;
 pub(crate) mod h3;
+pub(crate) mod hq;
 mod input;
 mod outbox;
 mod patience;

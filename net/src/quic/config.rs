@@ -9,7 +9,7 @@ use quinn_proto::{AckFrequencyConfig, EndpointConfig, IdleTimeout, NoneTokenStor
 use quinn_proto::{ClientConfig, ServerConfig};
 use shards::Shard;
 
-use super::ids::{Ids, first_destination};
+use super::cid::{Ids, first_destination};
 use super::secrets;
 use crate::limits::{
     CONNECTIONS_MAX, QUIC_ARRIVAL_BYTES_MAX, QUIC_ARRIVALS_MAX, QUIC_DATAGRAM_BYTES_MAX, QUIC_FIRST_ROUND_TRIP,
@@ -94,7 +94,8 @@ impl Default for Config {
 impl Config {
     pub(super) fn endpoint(&self, shard: &Shard) -> EndpointConfig {
         let mut config = EndpointConfig::new(secrets::reset_key(shard));
-        config.cid_generator(|| Box::new(Ids));
+        let ids = Ids::of(shard);
+        config.cid_generator(move || Box::new(ids.clone()));
         config.rng_seed(Some(secrets::seed(shard)));
         config.min_reset_interval(QUIC_RESET_PAUSE);
         config.max_udp_payload_size(QUIC_PAYLOAD_BYTES_MAX).expect("a packet of Ethernet is long enough");

@@ -58,6 +58,8 @@ enum End {
 /// What has become of a connection since it was asked last.
 #[derive(Debug)]
 pub enum Event {
+    /// It is known which protocol is spoken, and what the client has asked for. The first event of all.
+    Agreed,
     /// The hand-shake is over, and each side is who it says. A client's streams may be used before if
     /// [`is_early`](Connection::is_early).
     Connected,
@@ -285,7 +287,7 @@ impl Connection {
                 }
             }
             return Some(match self.inner.poll()? {
-                quinn_proto::Event::HandshakeDataReady => continue,
+                quinn_proto::Event::HandshakeDataReady => Event::Agreed,
                 quinn_proto::Event::Connected => {
                     self.handshake = None;
                     self.endpoint.stats.quic_handshakes.add(1);

@@ -10,10 +10,10 @@ use std::task::Poll;
 
 use platform::DatagramOptions;
 use rustls::ServerConfig;
-use shards::{Kept, Listening, Shard, SpawnError};
+use shards::{Kept, Listening, Pass, Shard, SpawnError};
 
-use crate::conn::{Config, Context, Counted, h3};
-use crate::quic::Endpoint;
+use crate::conn::{Config, Context, Counted, h3, hq};
+use crate::quic::{self, Endpoint};
 use crate::stats::NetStats;
 use crate::{Error, Result, Service};
 
@@ -67,11 +67,11 @@ impl QuicServer {
         let endpoints = sockets.into_iter().map(|socket| Endpoint::adopt(&shard, socket, quic.clone(), stats.clone()));
         let endpoints = endpoints.collect::<Result<Vec<_>>>()?;
         let mut number = 0;
-        let begin = |connection: crate::quic::Connection| {
+        let begin = |connection: quic::Connection| {
             let mut context = Counted::new(&context);
             if context.admit(|| Some(connection.peer_address().ip())) {
                 number = u32::wrapping_add(number, 1);
-                let work = h3::serve(context, connection, connections.pass(), number);
+                let work = speak(context, connection, connections.pass(), number);
                 if let Err(error) = shard.spawn(work).map(|task| task.detach()) {
                     tracing::warn!("a connection was closed: {error}");
                 }
@@ -86,6 +86,25 @@ impl QuicServer {
         connections.gate().await;
         drop(kept);
         Ok(())
+    }
+}
+
+/// Serves a connection by the protocol that is agreed on.
+async fn speak<S: Service + 'static>(context: Counted<S>, mut connection: quic::Connection, pass: Pass, number: u32) {
+    let first = poll_fn(|cx| match connection.poll(cx) {
+        Poll::Ready(event) => Poll::Ready(event),
+        Poll::Pending => {
+            connection.flush(cx);
+            Poll::Pending
+        }
+    });
+    if let quic::Event::Closed(_) = first.await {
+        return poll_fn(|cx| connection.poll_drained(cx)).await;
+    }
+    if connection.protocol().as_deref() == Some(hq::PROTOCOL) {
+        hq::serve(context, connection, pass).await;
+    } else {
+        h3::serve(context, connection, pass, number).await;
     }
 }
 

@@ -140,3 +140,6 @@ pub enum Own {
     /// What we tell the peer of the table that we decode with.
     Decoder,
 }
+
+#[cfg(test)]
+mod tests;

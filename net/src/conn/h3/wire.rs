@@ -152,13 +152,18 @@ impl Carrier {
             *ends |= is_last;
             return;
         }
-        let count = match bytes.is_empty() {
-            true => 0,
-            // Nobody wants it any more; the reason comes as an event.
-            false => self.quic.write(id, bytes).unwrap_or(bytes.len()),
-        };
-        if count < bytes.len() {
-            self.unwritten.push((id, bytes[count..].to_vec(), is_last));
+        let mut rest = bytes;
+        // Only what it takes nothing of will it say that it takes again.
+        while !rest.is_empty() {
+            match self.quic.write(id, rest) {
+                Ok(0) => break,
+                Ok(count) => rest = &rest[count..],
+                // Nobody wants it any more; the reason comes as an event.
+                Err(_) => rest = &[],
+            }
+        }
+        if !rest.is_empty() {
+            self.unwritten.push((id, rest.to_vec(), is_last));
         } else if is_last {
             let _ = self.quic.finish(id);
         }
@@ -345,7 +350,13 @@ impl Wire for Carrier {
             return Ok(());
         }
         let mut bytes = [into_bytes(std::mem::take(buf))];
-        let is_wanted = self.quic.write_chunks(id, &mut bytes).is_ok();
+        let mut is_wanted = true;
+        while is_wanted && !bytes[0].is_empty() {
+            match self.quic.write_chunks(id, &mut bytes) {
+                Ok(0) => break,
+                written => is_wanted = written.is_ok(),
+            }
+        }
         let [rest] = bytes;
         if !is_wanted || rest.is_empty() {
             self.flow_mut(key).frame_bytes_left = 0;
@@ -436,7 +447,7 @@ impl streams::Key for Key {
 }
 
 /// In a form that QUIC may keep until the peer has it.
-fn into_bytes(buf: Buf) -> Bytes {
+pub(in crate::conn) fn into_bytes(buf: Buf) -> Bytes {
     match buf {
         Buf::Chunk(chunk) => chunk.share(),
         Buf::Bytes(bytes) => bytes,
