@@ -11,6 +11,7 @@ mod cid;
 mod config;
 mod connection;
 mod endpoint;
+mod neighbours;
 mod secrets;
 mod steer;
 
