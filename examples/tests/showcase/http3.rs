@@ -103,13 +103,11 @@ impl Client {
         Ok(answer)
     }
 
-    #[track_caller]
     async fn ask(&mut self, method: Method, path: &str, body: &[u8]) -> Answer {
         let asked = tokio::time::timeout(WAIT_MAX, self.try_ask(method, path, body)).await;
         asked.expect("in time").unwrap_or_else(|failure| panic!("{path}: {failure:?}"))
     }
 
-    #[track_caller]
     async fn get(&mut self, path: &str) -> String {
         let (status, content) = self.ask(Method::GET, path, b"").await;
         assert_eq!(status, 200, "{path}");

@@ -40,6 +40,8 @@ pub struct Connection {
     has_opened: [bool; 2],
     peer: SocketAddr,
     packets_lost: u64,
+    /// When something of the peer's last came.
+    heard: Instant,
     /// Why it was closed here, if nobody has been told.
     untold: Option<Closed>,
     end: End,
@@ -202,6 +204,7 @@ impl Connection {
             handshake: Some((handshake, shard.now() + endpoint.config.handshake_time_max)),
             has_opened: [false; 2],
             packets_lost: 0,
+            heard: shard.now(),
             untold: None,
             end: End::NotYet,
         };
@@ -254,6 +257,7 @@ impl Connection {
             self.inner.local_address_changed();
         }
         while let Some(event) = self.inlet.take() {
+            self.heard = now;
             self.inner.handle_event(event);
         }
         if self.inner.poll_timeout().is_some_and(|at| at <= now) {
@@ -515,6 +519,11 @@ impl Connection {
     pub fn certificates(&self) -> Vec<CertificateDer<'static>> {
         let chain = self.inner.crypto_session().peer_identity().and_then(|chain| chain.downcast().ok());
         chain.map(|chain| *chain).unwrap_or_default()
+    }
+
+    /// When something of the peer's last came.
+    pub fn heard(&self) -> Instant {
+        self.heard
     }
 
     /// Streams of which not all that was written has been acknowledged, or that are not finished.
