@@ -12,6 +12,7 @@ mod config;
 mod connection;
 mod endpoint;
 mod secrets;
+mod session;
 mod steer;
 
 pub use config::{Config, Congestion};
