@@ -303,7 +303,7 @@ impl Client {
     fn send(&mut self, now: Instant, batch: &mut Batch) -> Result<()> {
         loop {
             batch.to_send.clear();
-            let segments = self.state.max_gso_segments();
+            let segments = self.state.max_gso_segments().min(limits::SEGMENTS_MAX);
             let Some(transmit) = self.connection.poll_transmit(now, segments, &mut batch.to_send) else {
                 return Ok(());
             };

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 pub mod answer;
 pub mod args;
+pub mod buffers;
 pub mod built;
 pub mod compare;
 pub mod h2load;

@@ -37,6 +37,9 @@ pub const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 /// What a server may send on one of the load's streams before it is told to go on: a few of the largest answers.
 pub const STREAM_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
 
+/// Datagrams in one send of QUIC: what the kernel takes as one, 64 KiB, at the usual 1,452 bytes and more.
+pub const SEGMENTS_MAX: usize = 32;
+
 /// The load over HTTP/3 looks around so often though nothing has come.
 pub const IDLE_WAIT: Duration = Duration::from_millis(100);
 

@@ -31,6 +31,8 @@ pub(crate) struct UdpSocket {
     never_fragments: bool,
     /// The way out takes several datagrams as one.
     takes_batches: Cell<bool>,
+    /// No more is received than what the kernel has taken already.
+    is_stopped: Cell<bool>,
     stats: Arc<NetStats>,
 }
 
@@ -73,7 +75,8 @@ impl UdpSocket {
         }
         let never_fragments = can(SocketOption::NeverFragment(true));
         let (receiving, sending, takes_batches) = (RefCell::default(), RefCell::default(), Cell::new(true));
-        UdpSocket { receiving, sending, socket, never_fragments, takes_batches, stats }
+        let is_stopped = Cell::default();
+        UdpSocket { receiving, sending, socket, never_fragments, takes_batches, is_stopped, stats }
     }
 
     /// Whether a datagram that is too large for the path is lost, instead of cut: then larger ones may be tried.
@@ -98,6 +101,9 @@ impl UdpSocket {
         let mut receiving = self.receiving.borrow_mut();
         loop {
             if receiving.is_none() {
+                if self.is_stopped.get() {
+                    return Poll::Pending;
+                }
                 let op = Op::ReceiveMessage { socket: self.socket.handle, group: Group::Bulk };
                 *receiving = Some(start(&self.socket.shard, op)?);
             }
@@ -111,9 +117,24 @@ impl UdpSocket {
                 Ok(other) => unreachable!("a receive of datagrams gives {other:?}"),
                 // An earlier send met a closed port: its sender learns that by silence.
                 Err(platform::Error::Refused) => {}
+                Err(_) if self.is_stopped.get() => {}
                 Err(error) => return Poll::Ready(Err(error.into())),
             }
         }
+    }
+
+    /// Receives no more than what the kernel has taken already, which is still to be asked for.
+    pub(crate) fn stop(&self) {
+        if !self.is_stopped.replace(true)
+            && let Some(operation) = &mut *self.receiving.borrow_mut()
+        {
+            operation.cancel();
+        }
+    }
+
+    /// Whether nothing more comes of it.
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.is_stopped.get() && self.receiving.borrow().is_none()
     }
 
     /// An empty datagram to send, used before if there is one; `None` while as many are on their way as may be: then

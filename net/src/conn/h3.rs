@@ -109,10 +109,12 @@ struct Blocked {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Goes {
     On,
-    /// Not now, or not at all.
-    No,
+    /// Not before somebody has taken of what was.
+    Paused,
     /// Not before the table of fields has come so far.
     Blocked,
+    /// It has ended, or is of no more use.
+    Over,
 }
 
 impl<S: Service + 'static> Connection<S> {
@@ -140,12 +142,8 @@ impl<S: Service + 'static> Connection<S> {
                 return Poll::Ready(Ok("its connection has failed"));
             }
             self.gather()?;
-            if has_changed || self.has_readable() {
+            if has_changed || self.shared.state.borrow().wire.has_readable() {
                 continue;
-            }
-            if self.is_over() {
-                self.close(Code::NO_ERROR, "");
-                return Poll::Ready(Ok("its connection has ended"));
             }
             if let Some(table) = self.table.take() {
                 self.shared.context.spares.put(table);
@@ -155,7 +153,18 @@ impl<S: Service + 'static> Connection<S> {
                 self.stop_waiting();
             } else if self.poll_alarm(cx, waits).is_ready() {
                 self.stop_waiting();
-                self.finish();
+                match waits {
+                    Waits::Head => {
+                        self.shared.context.stats.timed_out.add(1);
+                        self.close(Code::REQUEST_INCOMPLETE, "the rest of a head does not come");
+                        return Poll::Ready(Ok("its connection has failed"));
+                    }
+                    Waits::Linger => {
+                        self.close(Code::NO_ERROR, "");
+                        return Poll::Ready(Ok("its connection has ended"));
+                    }
+                    _ => self.finish(),
+                }
                 continue;
             }
             self.with_quic(|quic| quic.flush(cx));
@@ -183,11 +192,17 @@ impl<S: Service + 'static> Connection<S> {
 
     /// What the connection itself waits for; its exchanges have waits of their own, and QUIC has some.
     fn waits(&self) -> Waits {
+        let is_over = self.is_over();
         let state = self.shared.state.borrow();
         let engine = &state.wire.engine;
         match () {
+            // What closes a connection overtakes the last word, by which its peer knows what has been looked at: that has time
+            // to arrive, and most peers close then.
+            () if is_over => Waits::Linger,
             () if engine.is_draining() && engine.takes_streams() => Waits::LastRequest,
-            () if engine.stream_count() == 0 && engine.takes_streams() => Waits::Idle,
+            () if state.open_count() > 0 => Waits::Nothing,
+            () if engine.stream_count() > 0 => Waits::Head,
+            () if engine.takes_streams() => Waits::Idle,
             () => Waits::Nothing,
         }
     }
@@ -231,15 +246,17 @@ impl<S: Service + 'static> Connection<S> {
     fn see(&mut self, event: quic::Event) -> Option<&'static str> {
         let mut state = self.shared.state.borrow_mut();
         match event {
-            quic::Event::Opened(id) | quic::Event::Readable(id) => state.wire.readable.push_back(id),
+            quic::Event::Opened(id) | quic::Event::Readable(id) => state.wire.readable(id),
             quic::Event::Writable(id) => state.wire.writable(id),
             quic::Event::Stopped(id, code) => {
-                let (now, limits) = (self.time(), &self.shared.context.config.h3);
-                let event = state.wire.engine.peer_stopped(id.into(), Code(code), now, limits);
-                // What was written is not wanted, whatever becomes of the exchange.
-                state.wire.quic.reset(id, code);
+                let (now, limits, code) = (self.time(), &self.shared.context.config.h3, Code(code));
+                let cut = state.wire.stopped(id, code);
+                let event = state.wire.engine.peer_stopped(id.into(), code, now, limits);
                 drop(state);
-                self.see_end(event);
+                match (event, cut) {
+                    (Ok(None), Some(key)) => self.was_reset(key, code),
+                    (event, _) => self.see_end(event),
+                }
             }
             quic::Event::Migrated(_) => {
                 self.peer = peer(self.shared.shard(), &state.wire.quic);
@@ -294,10 +311,6 @@ impl<S: Service + 'static> Connection<S> {
 
     // ---- receiving ---------------------------------------------------------------------------------------------------
 
-    fn has_readable(&self) -> bool {
-        !self.shared.state.borrow().wire.readable.is_empty()
-    }
-
     /// Reads what there is on all streams. Whether there was anything.
     fn read(&mut self, cx: &mut TaskContext<'_>) -> Result<bool, Exhausted> {
         let mut has_read = false;
@@ -308,7 +321,7 @@ impl<S: Service + 'static> Connection<S> {
                 self.unblock(cx, id)?;
                 continue;
             }
-            let next = self.shared.state.borrow_mut().wire.readable.pop_front();
+            let next = self.shared.state.borrow_mut().wire.next_readable();
             let Some(id) = next else { break };
             has_read = true;
             self.read_stream(cx, id)?;
@@ -322,26 +335,37 @@ impl<S: Service + 'static> Connection<S> {
     /// Reads a stream as far as it goes. One more piece is asked for before one is shown: whether it is the last makes a
     /// difference.
     fn read_stream(&mut self, cx: &mut TaskContext<'_>, id: StreamId) -> Result<(), Exhausted> {
-        if self.blocked.iter().any(|blocked| blocked.id == u64::from(id)) {
-            return Ok(());
+        let is_blocked = self.blocked.iter().any(|blocked| blocked.id == u64::from(id));
+        // What waits is not read, only whether it has come to its end.
+        let waits = is_blocked || self.shared.state.borrow().wire.is_paused(id);
+        let read = |this: &Self| this.with_quic(|quic| quic.read(id, if waits { 0 } else { H3_READ_BYTES_MAX }));
+        let mut next = read(self);
+        match next {
+            Read::Chunk(_) | Read::Pending if waits => return Ok(()),
+            Read::End if is_blocked => {
+                self.block(id.into(), Bytes::new(), true);
+                return Ok(());
+            }
+            // A stream counts from its first moment.
+            Read::Pending => return self.show(cx, id.into(), Bytes::new(), false).map(drop),
+            _ => {}
         }
-        let mut next = self.with_quic(|quic| quic.read(id, H3_READ_BYTES_MAX));
-        let mut is_first = true;
         loop {
             match next {
                 Read::Chunk(bytes) => {
-                    next = self.with_quic(|quic| quic.read(id, H3_READ_BYTES_MAX));
+                    next = read(self);
                     let end = matches!(next, Read::End);
-                    let goes = self.show(cx, id.into(), bytes, end)?;
-                    match next {
-                        Read::Chunk(bytes) if goes == Goes::Blocked => {
-                            self.block(id.into(), bytes, false);
+                    match (self.show(cx, id.into(), bytes, end)?, next) {
+                        (Goes::On, ahead) if !end => next = ahead,
+                        (Goes::Blocked, Read::Chunk(ahead)) => {
+                            self.block(id.into(), ahead, false);
                             return Ok(());
                         }
                         // It was read, and so it is shown: a reader that is behind has this much more.
-                        Read::Chunk(_) => {}
-                        _ if goes != Goes::On || end => return Ok(()),
-                        _ => {}
+                        (Goes::Paused, Read::Chunk(ahead)) => {
+                            return self.show(cx, id.into(), ahead, false).map(drop);
+                        }
+                        _ => return Ok(()),
                     }
                 }
                 Read::End => return self.show(cx, id.into(), Bytes::new(), true).map(drop),
@@ -352,11 +376,8 @@ impl<S: Service + 'static> Connection<S> {
                     self.see_end(event);
                     return Ok(());
                 }
-                // A stream counts from its first moment.
-                Read::Pending if is_first => return self.show(cx, id.into(), Bytes::new(), false).map(drop),
                 Read::Pending => return Ok(()),
             }
-            is_first = false;
         }
     }
 
@@ -385,11 +406,12 @@ impl<S: Service + 'static> Connection<S> {
             let is_last = end && pieces.peek().is_none();
             match goes {
                 Goes::Blocked => self.block(id, piece, is_last),
-                _ => goes = self.show(cx, id, piece, is_last)?,
+                Goes::On | Goes::Paused => goes = self.show(cx, id, piece, is_last)?,
+                Goes::Over => return Ok(()),
             }
         }
         if !end && goes == Goes::On {
-            self.shared.state.borrow_mut().wire.readable.push_back(stream(id));
+            self.shared.state.borrow_mut().wire.readable(stream(id));
         }
         Ok(())
     }
@@ -410,7 +432,7 @@ impl<S: Service + 'static> Connection<S> {
             let now = shared.shard().now().saturating_duration_since(self.since);
             let Ok(step) = state.wire.engine.receive(id, input, end, scratch, table, now, limits) else {
                 // It is seen to by whoever asks for the failure.
-                return Ok(Goes::No);
+                return Ok(Goes::Over);
             };
             let has_block = matches!(step.event, Event::Head { .. } | Event::Trailers { .. });
             let block = has_block.then(|| take_block(context.supplies.pool(), scratch)).transpose()?;
@@ -419,7 +441,7 @@ impl<S: Service + 'static> Connection<S> {
             input = &input[step.consumed..];
             match step.event {
                 Event::NeedMore => return Ok(goes),
-                Event::Closed => return Ok(Goes::No),
+                Event::Closed => return Ok(Goes::Over),
                 Event::Head { key, head } => {
                     let urgency = state.wire.engine.priority(key).urgency;
                     if urgency != 3 {
@@ -429,22 +451,22 @@ impl<S: Service + 'static> Connection<S> {
                     let block = self.head(block);
                     self.begin(cx, key, &head, block)?;
                     if head.end {
-                        return Ok(Goes::No);
+                        return Ok(Goes::Over);
                     }
                 }
                 Event::HeadTooLarge { key } => {
                     drop(state);
                     context.stats.refused.add(1);
                     shared.answer(key, Response::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE))?;
+                    return Ok(Goes::Over);
                 }
                 Event::Data { key, range, end } => {
-                    state.wire.fed(key, range.len());
+                    let pauses = state.wire.fed(key, range.len(), end);
                     let incoming = state.feeds(key, range.len(), limits);
                     if end {
                         state.body_ended(key);
-                    }
-                    if !end && state.wire.pauses(key) {
-                        goes = Goes::No;
+                    } else if pauses {
+                        goes = Goes::Paused;
                     }
                     drop(state);
                     if let Some(incoming) = incoming {
@@ -457,7 +479,7 @@ impl<S: Service + 'static> Connection<S> {
                         incoming.wake();
                     }
                     if end {
-                        return Ok(Goes::No);
+                        return Ok(Goes::Over);
                     }
                 }
                 Event::Trailers { key } => {
@@ -476,7 +498,7 @@ impl<S: Service + 'static> Connection<S> {
                     if let Some(incoming) = incoming {
                         finish(&incoming);
                     }
-                    return Ok(Goes::No);
+                    return Ok(Goes::Over);
                 }
                 Event::Blocked { id } => {
                     drop(state);
@@ -487,12 +509,12 @@ impl<S: Service + 'static> Connection<S> {
                 Event::Reset { key, code } => {
                     drop(state);
                     self.was_reset(key, code);
-                    return Ok(Goes::No);
+                    return Ok(Goes::Over);
                 }
                 Event::Refused { id, code } => {
                     drop(state);
                     self.was_refused(id, code);
-                    return Ok(Goes::No);
+                    return Ok(Goes::Over);
                 }
                 Event::Priority { key } => {
                     let urgency = state.wire.engine.priority(key).urgency;
@@ -514,7 +536,7 @@ impl<S: Service + 'static> Connection<S> {
         let shared = Rc::clone(&self.shared);
         let context = &shared.context;
         context.stats.requests.add(1);
-        if self.patience.waits() == Waits::Idle {
+        if matches!(self.patience.waits(), Waits::Idle | Waits::Head) {
             self.stop_waiting();
         }
         self.requests = self.requests.wrapping_add(1);

@@ -148,6 +148,7 @@ impl Config {
             handshakes_max: self.handshakes_max,
             handshake_time_max: self.handshake_time_max,
             streams_max: self.h3.streams_max.into(),
+            drain_time_min: self.drain_time_min,
             ..self.quic.clone()
         }
     }

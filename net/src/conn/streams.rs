@@ -145,6 +145,8 @@ pub(super) struct Streams<W: Wire> {
     pub(super) wire: W,
     /// Streams that somebody waits for, by their place.
     slots: Vec<Option<Slot<W>>>,
+    /// How many these are.
+    open: usize,
     /// The connection's task.
     waker: Option<Waker>,
     /// How many wait until something has left the outbox.
@@ -224,7 +226,16 @@ impl<W: Wire> Slot<W> {
 
 impl<W: Wire> Streams<W> {
     pub(super) fn new(wire: W) -> Self {
-        Streams { wire, slots: Vec::new(), waker: None, awaiting_room: 0, bulky: 0, has_left: false, ended: None }
+        Streams {
+            wire,
+            slots: Vec::new(),
+            open: 0,
+            waker: None,
+            awaiting_room: 0,
+            bulky: 0,
+            has_left: false,
+            ended: None,
+        }
     }
 
     // ---- the connection's task ---------------------------------------------------------------------------------------
@@ -341,7 +352,13 @@ impl<W: Wire> Streams<W> {
             self.slots.resize_with(place + 1, || None);
         }
         self.bulky += usize::from(slot.is_bulky);
+        self.open += 1;
         self.slots[place] = Some(slot);
+    }
+
+    /// Streams that somebody waits for.
+    pub(super) fn open_count(&self) -> usize {
+        self.open
     }
 
     /// No more of a stream's body is to come.
@@ -362,6 +379,7 @@ impl<W: Wire> Streams<W> {
         let (is_open, awaits_room) = (slot.is_some(), slot.is_some_and(|slot| slot.awaits_room));
         if is_open {
             self.awaiting_room -= usize::from(awaits_room);
+            self.open -= 1;
             self.slots[key.place()] = None;
             self.wake();
         }

@@ -57,6 +57,12 @@ pub struct Config {
     pub asks_for_fewer_acks: bool,
     /// Whether a client may go on from another address.
     pub migrates: bool,
+    /// When the drain begins, how long connections are still taken; each is told at once to open no more streams.
+    pub drain_time_min: Duration,
+    /// Whether the kernel is asked to give each datagram to the shard that has its connection, where it can be
+    /// ([`DatagramOptions::numbered_at`](platform::DatagramOptions::numbered_at)). Shards pass on what they get of others either
+    /// way.
+    pub is_steered: bool,
 }
 
 /// By what a connection finds out how fast it may send.
@@ -89,6 +95,8 @@ impl Default for Config {
             congestion: Congestion::Cubic,
             asks_for_fewer_acks: false,
             migrates: true,
+            drain_time_min: Duration::ZERO,
+            is_steered: true,
         }
     }
 }

@@ -11,10 +11,12 @@ mod cid;
 mod config;
 mod connection;
 mod endpoint;
+mod neighbours;
 mod secrets;
 mod session;
 mod steer;
 
+pub(crate) use cid::NUMBERED_AT;
 pub use config::{Config, Congestion};
 pub use connection::{Closed, Connection, DatagramRefused, Event, Read, Unwritable};
 pub use endpoint::{ConnectError, Endpoint};

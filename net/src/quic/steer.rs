@@ -3,8 +3,6 @@
 //! Every version of QUIC has the destination's id in the same place (RFC 8999), with its length in front of it in a long header
 //! and without in a short one. So whoever received a datagram can pass it on without a look into the rest.
 
-#![allow(dead_code, reason = "the endpoint asks once it has neighbours")]
-
 use super::cid::{GENERATION_BITS, ID_BYTES, Ids, Origin};
 
 /// Who is to have a datagram.
@@ -14,10 +12,10 @@ pub(super) enum Whose {
     Mine,
     /// This one of the same process.
     Shard(usize),
-    /// The process before this one, which drains.
-    Predecessor,
-    /// The process after this one.
-    Successor,
+    /// This one of the process before this one, which drains.
+    Predecessor(usize),
+    /// This one of the process after this one.
+    Successor(usize),
     /// Its id is none of ours: a client that begins has made it, or somebody who means no good. Whoever has received it answers
     /// it, or does not.
     Unknown,
@@ -38,8 +36,8 @@ pub(super) fn whose(ids: &Ids, datagram: &[u8]) -> Whose {
     match ahead {
         0 if origin.shard == own.shard => Whose::Mine,
         0 => Whose::Shard(origin.shard),
-        1..LATER_MAX => Whose::Successor,
-        _ => Whose::Predecessor,
+        1..LATER_MAX => Whose::Successor(origin.shard),
+        _ => Whose::Predecessor(origin.shard),
     }
 }
 

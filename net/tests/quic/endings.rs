@@ -136,7 +136,7 @@ fn what_is_no_quic_is_not_answered() {
         for packet in [vec![], vec![0; 1], b"GET / HTTP/1.1\r\n\r\n".to_vec(), vec![0xff; 1200], vec![0xc0; 1400]] {
             assert_eq!(world.answer_to(packet).await, None);
         }
-        // Nor is a packet of a connection whose id was never made here.
+        // A packet of a connection by an id that nobody here has made: who makes ids up gets no resets for them.
         for bytes in [30, 60, 1200] {
             assert_eq!(world.answer_to(vec![0x40; bytes]).await, None);
         }

@@ -75,8 +75,8 @@ fn their_client_asks_our_server() {
         let any = "127.0.0.1:0".parse().expect("an address");
         let server = Endpoint::bind(&shard, any, Config::default(), Arc::default()).expect("a socket");
         let address = server.local_address().expect("an address");
-        let client = (address, identity.certificate.clone(), shard.remote());
-        told.lock().expect("nobody panics").send(client).expect("the client waits");
+        let news = (address, identity.certificate.clone(), shard.remote());
+        told.lock().expect("nobody panics").send(news).expect("the client waits");
         let begin = |connection| tasks.spawn(echo(connection)).expect("room for a task").detach();
         server.serve(move || Arc::clone(&tls), begin).await.map_err(|error| error.to_string())
     };

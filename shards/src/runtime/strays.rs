@@ -112,6 +112,11 @@ impl Strays {
         }
     }
 
+    /// Whether there is such a neighbour, as far as this process knows.
+    pub fn has(&self, neighbour: Neighbour) -> bool {
+        self.ferries.end(neighbour).is_some()
+    }
+
     /// Passes a datagram on to a shard of a neighbour. False if it was dropped: there is no such neighbour, or no room.
     pub fn forward(&self, to: Neighbour, shard: usize, stray: &Stray) -> bool {
         let number = match to {

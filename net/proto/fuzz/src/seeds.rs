@@ -20,10 +20,10 @@ pub fn of(name: &str) -> Vec<Vec<u8>> {
         "ws" => ws_frames(),
         "h2_server" => h2_bytes(Role::Server),
         "h2_client" => h2_bytes(Role::Client),
-"h2_frames" | "h3_frames" | "h2_server_vs_h2" | "h2_client_vs_h2" | "hpack_round_trip" | "qpack_encoder"
-        | "qpack_round_trip" => choices(),
         "h3_server" => h3_records(proto::h3::Role::Server),
         "h3_client" => h3_records(proto::h3::Role::Client),
+        "h2_frames" | "h3_frames" | "h2_server_vs_h2" | "h2_client_vs_h2" | "hpack_round_trip" | "qpack_encoder"
+        | "qpack_round_trip" => choices(),
         "h2_bytes_vs_h2" => h2_conversations(),
         "hpack_decoder" => hpack_blocks(),
         "qpack_decoder" => qpack_streams(),

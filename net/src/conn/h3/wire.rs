@@ -32,8 +32,10 @@ pub(super) struct Carrier {
     unwritten: Vec<(StreamId, Vec<u8>, bool)>,
     /// Streams that have pieces to be written, and may take some.
     offered: VecDeque<Key>,
-    /// Streams that have something to be read.
-    pub(super) readable: VecDeque<StreamId>,
+    /// Streams that have something to be read, each once.
+    readable: VecDeque<StreamId>,
+    /// Streams of which no more is read until somebody has taken of what was.
+    paused: Vec<StreamId>,
 }
 
 /// How both ways of a stream stand.
@@ -46,8 +48,12 @@ struct Flow {
     is_shut: bool,
     /// What was read and nobody has taken.
     ahead: usize,
-    /// No more is read of it until somebody has.
-    is_paused: bool,
+}
+
+impl Flow {
+    fn is_of(&self, id: StreamId) -> bool {
+        self.key.is_some_and(|key| number(key) == id)
+    }
 }
 
 /// What a connection is served with.
@@ -64,6 +70,7 @@ impl Carrier {
             unwritten: Vec::new(),
             offered: VecDeque::new(),
             readable: VecDeque::new(),
+            paused: Vec::new(),
         }
     }
 
@@ -85,16 +92,35 @@ impl Carrier {
 
     // ---- receiving ---------------------------------------------------------------------------------------------------
 
-    /// So much of a stream's body was read. True if no more is to be read until somebody has taken of it.
-    pub(super) fn fed(&mut self, key: Key, count: usize) {
-        self.flow_mut(key).ahead += count;
+    /// A stream has something to be read.
+    pub(super) fn readable(&mut self, id: StreamId) {
+        // What has been read to its end must not be looked at again, as if it were new.
+        if !self.readable.contains(&id) {
+            self.readable.push_back(id);
+        }
     }
 
-    /// Whether no more of a stream is to be read for now, since nobody takes it.
-    pub(super) fn pauses(&mut self, key: Key) -> bool {
+    pub(super) fn has_readable(&self) -> bool {
+        !self.readable.is_empty()
+    }
+
+    pub(super) fn next_readable(&mut self) -> Option<StreamId> {
+        self.readable.pop_front()
+    }
+
+    /// So much of a stream's body was read, to the end or not. Whether no more is to be read for now, since nobody takes it.
+    pub(super) fn fed(&mut self, key: Key, count: usize, end: bool) -> bool {
         let flow = self.flow_mut(key);
-        flow.is_paused = flow.ahead > H3_BODY_AHEAD_BYTES_MAX;
-        flow.is_paused
+        flow.ahead += count;
+        let pauses = !end && flow.ahead > H3_BODY_AHEAD_BYTES_MAX;
+        if pauses && !self.is_paused(number(key)) {
+            self.paused.push(number(key));
+        }
+        pauses
+    }
+
+    pub(super) fn is_paused(&self, id: StreamId) -> bool {
+        self.paused.contains(&id)
     }
 
     // ---- sending -----------------------------------------------------------------------------------------------------
@@ -153,8 +179,8 @@ impl Carrier {
             return;
         }
         let mut rest = bytes;
-        // Only what it takes nothing of will it say that it takes again.
         while !rest.is_empty() {
+            // Whoever was given less than all has to be given nothing before it is told of room.
             match self.quic.write(id, rest) {
                 Ok(0) => break,
                 Ok(count) => rest = &rest[count..],
@@ -183,8 +209,7 @@ impl Carrier {
                 return;
             }
         }
-        let shut = self.flows.iter_mut().find(|flow| flow.is_shut && flow.key.is_some_and(|key| number(key) == id));
-        if let Some(flow) = shut {
+        if let Some(flow) = self.flows.iter_mut().find(|flow| flow.is_shut && flow.is_of(id)) {
             flow.is_shut = false;
             self.offered.extend(flow.key);
         }
@@ -193,15 +218,30 @@ impl Carrier {
     /// Ends a stream as the engine says.
     pub(super) fn end_stream(&mut self, id: StreamId, rest: Rest) {
         if let Some(code) = rest.stop {
+            self.readable.retain(|at| *at != id);
             self.quic.stop(id, code.0);
         }
         if let Some(code) = rest.reset {
-            if self.written.as_ref().is_some_and(|(at, ..)| *at == id) {
-                self.written = None;
-            }
-            self.unwritten.retain(|(at, ..)| *at != id);
-            self.quic.reset(id, code.0);
+            self.abandon(id, code);
         }
+    }
+
+    /// Resets what is sent on a stream, and forgets what was still to be.
+    fn abandon(&mut self, id: StreamId, code: Code) {
+        if self.written.as_ref().is_some_and(|(at, ..)| *at == id) {
+            self.written = None;
+        }
+        self.unwritten.retain(|(at, ..)| *at != id);
+        self.quic.reset(id, code.0);
+    }
+
+    /// The peer wants no more of a stream, whatever is to become of it. Gives the stream of a piece that is cut off by that,
+    /// if all of it was announced: to the engine it is as good as sent.
+    pub(super) fn stopped(&mut self, id: StreamId, code: Code) -> Option<Key> {
+        self.abandon(id, code);
+        let cut = self.flows.iter_mut().find(|flow| flow.frame_bytes_left > 0 && flow.is_of(id))?;
+        (cut.frame_bytes_left, cut.is_shut) = (0, false);
+        cut.key
     }
 
     fn reset_with(&mut self, key: Key, code: Code) {
@@ -350,13 +390,15 @@ impl Wire for Carrier {
             return Ok(());
         }
         let mut bytes = [into_bytes(std::mem::take(buf))];
-        let mut is_wanted = true;
-        while is_wanted && !bytes[0].is_empty() {
+        // As in `put`.
+        let is_wanted = loop {
             match self.quic.write_chunks(id, &mut bytes) {
-                Ok(0) => break,
-                written => is_wanted = written.is_ok(),
+                Ok(0) => break true,
+                Ok(_) if bytes[0].is_empty() => break true,
+                Ok(_) => {}
+                Err(_) => break false,
             }
-        }
+        };
         let [rest] = bytes;
         if !is_wanted || rest.is_empty() {
             self.flow_mut(key).frame_bytes_left = 0;
@@ -406,9 +448,11 @@ impl Wire for Carrier {
     fn consume(&mut self, key: Key, count: usize, _: &Limits) {
         let flow = self.flow_mut(key);
         flow.ahead = flow.ahead.saturating_sub(count);
-        if flow.is_paused && flow.ahead <= H3_BODY_AHEAD_BYTES_MAX / 2 {
-            flow.is_paused = false;
-            self.readable.push_back(number(key));
+        if flow.ahead <= H3_BODY_AHEAD_BYTES_MAX / 2
+            && let Some(place) = self.paused.iter().position(|id| *id == number(key))
+        {
+            self.paused.swap_remove(place);
+            self.readable(number(key));
         }
     }
 
@@ -418,6 +462,7 @@ impl Wire for Carrier {
         }
         let rest = self.engine.release(key);
         self.end_stream(number(key), rest);
+        self.paused.retain(|id| *id != number(key));
         if let Some(flow) = self.flows.get_mut(key.place()).filter(|flow| flow.key == Some(key)) {
             *flow = Flow::default();
         }

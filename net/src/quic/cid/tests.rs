@@ -34,12 +34,12 @@ fn no_bit_of_an_id_may_be_another() {
 }
 
 #[test]
-fn only_own_ids_are_answered_by_resets() {
+fn only_ids_of_the_line_are_answered_by_resets() {
     let ids = ids(7, 2, 5);
     let validate = |id: &[u8]| ids.validate(&ConnectionId::new(id)).is_ok();
     assert!(validate(&id(7, 2, 5, 1)));
-    assert!(!validate(&id(7, 1, 5, 1)), "another shard's");
-    assert!(!validate(&id(7, 2, 6, 1)), "another process's");
+    assert!(validate(&id(7, 1, 5, 1)), "another shard's, which has not been passed on");
+    assert!(validate(&id(7, 2, 6, 1)), "another process's, which is gone");
     assert!(!validate(&id(8, 2, 5, 1)), "made up");
     assert!(!validate(&id(7, 2, 5, 1)[..9]) && !validate(&[]) && !validate(&[0; 20]), "of another length");
 }

@@ -26,9 +26,9 @@ fn an_id_leads_to_its_shard_and_process() {
     check(id(KEY, 2, 5 + 64, 1), Whose::Mine);
     check(id(KEY, 0, 5, 1), Whose::Shard(0));
     check(id(KEY, 700, 5, 1), Whose::Shard(700));
-    check(id(KEY, 2, 4, 1), Whose::Predecessor);
-    check(id(KEY, 900, 63, 1), Whose::Predecessor);
-    check(id(KEY, 2, 6, 1), Whose::Successor);
+    check(id(KEY, 2, 4, 1), Whose::Predecessor(2));
+    check(id(KEY, 900, 63, 1), Whose::Predecessor(900));
+    check(id(KEY, 2, 6, 1), Whose::Successor(2));
 }
 
 #[test]
