@@ -30,7 +30,6 @@ use super::streams::{Wire, take_block};
 use super::{Counted, Exhausted};
 use crate::limits::{H3_READ_BYTES_MAX, LINGER_TIME_MAX};
 use crate::quic::{self, Closed, Read, StreamId};
-use crate::tls::Secured;
 use crate::{Head, Incoming, Peer, Response, Service, Trailers};
 
 /// Serves a connection until it ends. Exchanges may go on for a moment, to see it. `number` tells it from the server's others.
@@ -606,6 +605,5 @@ fn finish(incoming: &Incoming) {
 pub(super) fn peer(shard: &Shard, quic: &quic::Connection) -> Peer {
     let source = quic.peer_address();
     let destination = quic.local_address().unwrap_or(source);
-    let secured = Secured::by_quic(quic.protocol(), quic.server_name(), quic.certificates(), quic.is_early());
-    Peer::at(shard, Ends { source, destination }, secured)
+    Peer::at(shard, Ends { source, destination }, quic.secured())
 }
