@@ -1,4 +1,4 @@
-# What nginx.sh and h2o.sh share; they read it with `.`. Sets ADDRESS, PORT, PROTOCOL (--h2, --tls or nothing) and FILES, a
+# What nginx.sh and h2o.sh share; they read it with `.`. Sets ADDRESS, PORT, PROTOCOL (--h2, --tls, --h3 or nothing) and FILES, a
 # directory of the server's own, with a certificate for TLS; and says where it listens once it does. The shell then becomes
 # the server, so that it ends by the process id it was started with.
 set -euo pipefail
@@ -10,8 +10,8 @@ prepare() {
     PROTOCOL=
     case "$#:${1-}:${3-}" in
         0::) ;;
-        2:--addr: | 3:--addr:--h2 | 3:--addr:--tls) addr=$2 PROTOCOL=${3-} ;;
-        *) echo "usage: $0 [--addr ADDR:PORT [--h2|--tls]]" >&2; exit 2 ;;
+        2:--addr: | 3:--addr:--h2 | 3:--addr:--tls | 3:--addr:--h3) addr=$2 PROTOCOL=${3-} ;;
+        *) echo "usage: $0 [--addr ADDR:PORT [--h2|--tls|--h3]]" >&2; exit 2 ;;
     esac
     ADDRESS=${addr%:*} PORT=${addr##*:}
     # Neither server takes port 0: one below those that clients are given, and that no one listens on.
@@ -19,7 +19,7 @@ prepare() {
     FILES=${TMPDIR:-/tmp}/shardwise-peer-$(basename "$0" .sh)-$(id -u)
     mkdir -p "$FILES"
     head -c 1048576 /dev/zero | tr '\0' x >"$FILES/mebibyte.bin"
-    [ "$PROTOCOL" != --tls ] || scheme=https
+    case $PROTOCOL in --tls | --h3) scheme=https ;; esac
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost \
         -keyout "$FILES/key.pem" -out "$FILES/cert.pem" 2>/dev/null
     (

@@ -131,12 +131,13 @@ impl Outbox {
     }
 }
 
-fn now() -> i64 {
+/// The wall clock's second.
+pub fn now() -> i64 {
     clock_gettime(ClockId::RealtimeCoarse).tv_sec
 }
 
 /// The second as `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, section 5.6.7).
-fn http_date(second: i64) -> String {
+pub fn http_date(second: i64) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"]; // 1 January 1970 was a Thursday
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let (days, of_day) = (second.div_euclid(86_400), second.rem_euclid(86_400));

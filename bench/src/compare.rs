@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::args::Args;
+use crate::h3load::Http3Load;
 use crate::load::{Load, Plan, Report};
 use crate::machine::{CpuUsage, Usage};
 use crate::server::Server;
@@ -45,6 +46,7 @@ pub struct Run {
 enum Asker<'p> {
     Own(Load),
     H2load(SocketAddr, &'p Plan),
+    Http3(Http3Load),
 }
 
 /// What one run found.
@@ -109,10 +111,14 @@ impl Run {
 
     fn start(&self, command: &str) -> Result<(Server, Asker<'_>)> {
         self.plan.check()?;
-        let server = Server::start(command, self.plan.tls, self.server_cpu, self.load_cpu)?;
-        let mut load = match self.plan.is_for_h2load() {
-            true => Asker::H2load(server.addr, &self.plan),
-            false => Asker::Own(Load::connect(server.addr, &self.plan).map_err(|error| format!("{command}: {error}"))?),
+        let server = Server::start(command, self.plan.is_secure(), self.server_cpu, self.load_cpu)?;
+        let said = |error| format!("{command}: {error}");
+        let mut load = if self.plan.http3 {
+            Asker::Http3(Http3Load::connect(server.addr, &self.plan).map_err(said)?)
+        } else if self.plan.is_for_h2load() {
+            Asker::H2load(server.addr, &self.plan)
+        } else {
+            Asker::Own(Load::connect(server.addr, &self.plan).map_err(said)?)
         };
         load.run(limits::WARM_UP).map_err(|error| format!("{command}: {error}"))?;
         Ok((server, load))
@@ -124,6 +130,7 @@ impl Asker<'_> {
         match self {
             Asker::Own(load) => load.run(time),
             Asker::H2load(addr, plan) => h2load::run(*addr, plan, time),
+            Asker::Http3(load) => load.run(time),
         }
     }
 }

@@ -10,9 +10,12 @@ use std::process::ExitCode;
 
 pub mod answer;
 pub mod args;
+pub mod buffers;
 pub mod built;
 pub mod compare;
 pub mod h2load;
+pub mod h3load;
+pub mod http3;
 pub mod limits;
 pub mod listen;
 pub mod load;

@@ -31,6 +31,18 @@ pub const RATE_MAX: f64 = 1_000_000.0;
 /// the other addresses' ports last, 200,000 connections, so no connection meets the rests of an earlier one.
 pub const CLOSE_SOURCES: usize = 8;
 
+/// Of a socket of UDP, in the load and in a ceiling: what a megabyte's answer brings at once, as far as the kernel grants it.
+pub const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+
+/// What a server may send on one of the load's streams before it is told to go on: a few of the largest answers.
+pub const STREAM_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
+
+/// Datagrams in one send of QUIC: what the kernel takes as one, 64 KiB, at the usual 1,452 bytes and more.
+pub const SEGMENTS_MAX: usize = 32;
+
+/// The load over HTTP/3 looks around so often though nothing has come.
+pub const IDLE_WAIT: Duration = Duration::from_millis(100);
+
 /// Head of an answer. Larger ones are a broken server.
 pub const ANSWER_HEAD_BYTES_MAX: usize = 16 * 1024;
 

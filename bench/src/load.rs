@@ -46,10 +46,12 @@ pub struct Plan {
     pub pipeline: usize,
     /// Requests a second, whatever is answered: an open load. Without, as many as are answered: a closed one.
     pub rate: Option<f64>,
-    /// Requests in flight on each connection over HTTP/2: [`h2load`](crate::h2load) asks.
+    /// Requests in flight on each connection over HTTP/2, where [`h2load`](crate::h2load) asks, or over HTTP/3.
     pub streams: Option<usize>,
     /// Over TLS, where h2load asks as well.
     pub tls: bool,
+    /// Over HTTP/3, where [`h3load`](crate::h3load) asks.
+    pub http3: bool,
 }
 
 /// Open connections, ready to run.
@@ -136,6 +138,7 @@ impl Plan {
             rate: args.optional("--rate")?,
             streams: args.optional("--streams")?,
             tls: args.flag("--tls"),
+            http3: args.flag("--h3"),
         })
     }
 
@@ -149,9 +152,9 @@ impl Plan {
         if self.close && self.pipeline > 1 {
             return Err("a connection that closes behind its first answer takes one request".into());
         }
-        if self.is_for_h2load() && (self.body > 0 || self.close || self.rate.is_some()) {
+        if (self.is_for_h2load() || self.http3) && (self.body > 0 || self.close || self.rate.is_some()) {
             return Err(
-                "over HTTP/2 and TLS requests have no body, and come as the answers do on connections that stay".into(),
+                "over HTTP/2, HTTP/3 and TLS requests have no body, and come as the answers do on connections that stay".into(),
             );
         }
         if self.rate.is_some_and(|rate| !(1.0..=limits::RATE_MAX).contains(&rate)) {
@@ -160,9 +163,14 @@ impl Plan {
         Ok(())
     }
 
-    /// Whether the load here cannot ask it.
+    /// Whether no load here can ask it.
     pub fn is_for_h2load(&self) -> bool {
-        self.streams.is_some() || self.tls
+        !self.http3 && (self.streams.is_some() || self.tls)
+    }
+
+    /// Whether the server has to say that it serves by TLS.
+    pub fn is_secure(&self) -> bool {
+        self.tls || self.http3
     }
 
     fn request(&self, addr: SocketAddr) -> Vec<u8> {
@@ -195,7 +203,9 @@ impl fmt::Display for Plan {
         if self.close {
             f.write_str(", each request on a new connection")?;
         }
-        if self.streams.is_some() {
+        if self.http3 {
+            f.write_str(", over HTTP/3")?;
+        } else if self.streams.is_some() {
             f.write_str(", over HTTP/2")?;
         }
         if self.tls {

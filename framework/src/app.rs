@@ -207,7 +207,7 @@ impl App {
                 Some(credentials) => {
                     let credentials = Rc::new(credentials);
                     if config.accepts_h3 {
-                        let quic = QuicServer::bind(&shard, server.address(), declared.location).await?;
+                        let quic = QuicServer::bind(&shard, server.address(), &config.quic, declared.location).await?;
                         quic_servers.push((quic, Rc::clone(&credentials)));
                     }
                     ("https", server.secured(move || credentials.config()))

@@ -280,6 +280,10 @@ pub const CLIENT_SESSIONS_MAX: usize = 256;
 /// gone at the end of the turn; beyond that whoever sends waits until the kernel has room, instead of filling memory.
 pub const DATAGRAMS_IN_FLIGHT_MAX: usize = 64;
 
+/// Bytes of what comes between two turns that the kernel keeps for a socket, as far as it is allowed to (net.core.rmem_max):
+/// what 10 Gbit/s bring in a millisecond and a half.
+pub const DATAGRAM_RECEIVE_BUFFER_BYTES: usize = 2 * 1024 * 1024;
+
 /// Bytes of the memory of a datagram that is kept for the next: a batch of [`QUIC_SEGMENTS_MAX`] in the largest packets of a
 /// common line.
 pub const DATAGRAM_SPARE_BYTES_MAX: usize = 32 * 1024;
@@ -358,3 +362,6 @@ pub const H3_BODY_AHEAD_BYTES_MAX: usize = 128 * 1024;
 
 /// HTTP/3: bytes that are read of a stream at a time; a packet has less.
 pub const H3_READ_BYTES_MAX: usize = 64 * 1024;
+
+/// HTTP/0.9 over QUIC: bytes of a line that names a path.
+pub const HQ_LINE_BYTES_MAX: usize = 2048;

@@ -77,7 +77,7 @@ impl Server {
             Spread::ByKernel => shards::listen(shard, address, options, location).await?,
             Spread::ByLoad => shards::listen_on_one(shard, address, options, location).await?,
         };
-        let Listening { sockets, on_one, address, is_speaker, number, tallies, kept } = listening;
+        let Listening { sockets, on_one, address, is_speaker, number, tallies, kept, .. } = listening;
         let all = sockets.into_iter().map(|socket| Listener::adopt(shard, socket)).collect::<Result<Vec<_>>>()?;
         let source = match (on_one, all.is_empty()) {
             (false, _) => Source::Own(Listeners { all, kept }),

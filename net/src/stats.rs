@@ -27,6 +27,12 @@ pub struct NetStats {
     pub h2_failed: Counter,
     /// Connections of HTTP/2 whose peers were told to calm down: they made too much work of too little.
     pub h2_calmed: Counter,
+    /// Datagrams of QUIC passed on to the shard that has their connection.
+    pub quic_passed_on: Counter,
+    /// Datagrams of QUIC passed on to another process, which has their connection.
+    pub quic_ferried: Counter,
+    /// Datagrams of QUIC that were to be passed on, and dropped.
+    pub quic_lost_on_the_way: Counter,
     /// Connections that spoke HTTP/3.
     pub h3_connections: Counter,
     /// Streams of HTTP/3 in hand now that were not answered on the spot.

@@ -5,7 +5,7 @@
 //! none while as many are on their way as may be. Nobody is woken when one has left; it is taken back when the next is asked
 //! for, or when somebody waits for room.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,7 +14,9 @@ use std::task::{Context, Poll, ready};
 use platform::{Completion, Datagram, Group, Message, Op, Outcome, Socket, SocketOption};
 use shards::{Operation, Shard};
 
-use crate::limits::{DATAGRAM_SPARE_BYTES_MAX, DATAGRAMS_IN_FLIGHT_MAX};
+use crate::limits::{
+    DATAGRAM_RECEIVE_BUFFER_BYTES, DATAGRAM_SPARE_BYTES_MAX, DATAGRAMS_IN_FLIGHT_MAX, QUIC_SEGMENTS_MAX,
+};
 use crate::tcp::{Owned, start};
 use crate::{NetStats, Result};
 
@@ -27,14 +29,18 @@ pub(crate) struct UdpSocket {
     socket: Owned,
     /// No datagram is cut into fragments on its way.
     never_fragments: bool,
+    /// The way out takes several datagrams as one.
+    takes_batches: Cell<bool>,
+    /// No more is received than what the kernel has taken already.
+    is_stopped: Cell<bool>,
     stats: Arc<NetStats>,
 }
 
 #[derive(Debug, Default)]
 #[allow(clippy::vec_box, reason = "a datagram moves between here and the kernel by pointer, not by copy")]
 struct Sending {
-    /// In the order in which they were started, which is nearly always that in which they end.
-    in_flight: VecDeque<Operation>,
+    /// In the order in which they were started, which is nearly always that in which they end; whether each is a batch.
+    in_flight: VecDeque<(Operation, bool)>,
     spares: Vec<Box<Datagram>>,
 }
 
@@ -58,16 +64,29 @@ impl UdpSocket {
     fn new(socket: Owned, stats: Arc<NetStats>) -> Self {
         let can = |option| socket.shard.with_reactor(|reactor| reactor.set_option(socket.handle, option)).is_ok();
         // Where the system cannot, datagrams come one by one and tell less: slower, and all the same.
-        for option in [SocketOption::TellEcn(true), SocketOption::TellLocal(true), SocketOption::JoinDatagrams(true)] {
+        let options = [
+            SocketOption::TellEcn(true),
+            SocketOption::TellLocal(true),
+            SocketOption::JoinDatagrams(true),
+            SocketOption::ReceiveBuffer(DATAGRAM_RECEIVE_BUFFER_BYTES),
+        ];
+        for option in options {
             can(option);
         }
         let never_fragments = can(SocketOption::NeverFragment(true));
-        UdpSocket { receiving: RefCell::default(), sending: RefCell::default(), socket, never_fragments, stats }
+        let (receiving, sending, takes_batches) = (RefCell::default(), RefCell::default(), Cell::new(true));
+        let is_stopped = Cell::default();
+        UdpSocket { receiving, sending, socket, never_fragments, takes_batches, is_stopped, stats }
     }
 
     /// Whether a datagram that is too large for the path is lost, instead of cut: then larger ones may be tried.
     pub(crate) fn never_fragments(&self) -> bool {
         self.never_fragments
+    }
+
+    /// Datagrams that a batch may have.
+    pub(crate) fn batch_max(&self) -> usize {
+        if self.takes_batches.get() { QUIC_SEGMENTS_MAX } else { 1 }
     }
 
     /// The address of this side.
@@ -82,6 +101,9 @@ impl UdpSocket {
         let mut receiving = self.receiving.borrow_mut();
         loop {
             if receiving.is_none() {
+                if self.is_stopped.get() {
+                    return Poll::Pending;
+                }
                 let op = Op::ReceiveMessage { socket: self.socket.handle, group: Group::Bulk };
                 *receiving = Some(start(&self.socket.shard, op)?);
             }
@@ -95,9 +117,24 @@ impl UdpSocket {
                 Ok(other) => unreachable!("a receive of datagrams gives {other:?}"),
                 // An earlier send met a closed port: its sender learns that by silence.
                 Err(platform::Error::Refused) => {}
+                Err(_) if self.is_stopped.get() => {}
                 Err(error) => return Poll::Ready(Err(error.into())),
             }
         }
+    }
+
+    /// Receives no more than what the kernel has taken already, which is still to be asked for.
+    pub(crate) fn stop(&self) {
+        if !self.is_stopped.replace(true)
+            && let Some(operation) = &mut *self.receiving.borrow_mut()
+        {
+            operation.cancel();
+        }
+    }
+
+    /// Whether nothing more comes of it.
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.is_stopped.get() && self.receiving.borrow().is_none()
     }
 
     /// An empty datagram to send, used before if there is one; `None` while as many are on their way as may be: then
@@ -105,9 +142,12 @@ impl UdpSocket {
     pub(crate) fn spare(&self) -> Option<Box<Datagram>> {
         let mut sending = self.sending.borrow_mut();
         if sending.in_flight.len() >= DATAGRAMS_IN_FLIGHT_MAX || sending.spares.is_empty() {
-            while let Some(completion) = sending.in_flight.front_mut().and_then(Operation::try_next) {
+            while let Some((first, is_batch)) = sending.in_flight.front_mut()
+                && let Some(completion) = first.try_next()
+            {
+                let is_batch = *is_batch;
                 sending.in_flight.pop_front();
-                self.sent(&mut sending, completion);
+                self.sent(&mut sending, completion, is_batch);
             }
         }
         if sending.in_flight.len() >= DATAGRAMS_IN_FLIGHT_MAX {
@@ -132,7 +172,7 @@ impl UdpSocket {
         self.stats.datagram_bytes_sent.add(message.data.len() as u64);
         self.stats.datagram_batches_sent.add(u64::from(count > 1));
         match start(&self.socket.shard, Op::SendMessage { socket: self.socket.handle, message }) {
-            Ok(operation) => self.sending.borrow_mut().in_flight.push_back(operation),
+            Ok(operation) => self.sending.borrow_mut().in_flight.push_back((operation, count > 1)),
             Err(_) => self.stats.datagrams_unsent.add(1),
         }
     }
@@ -141,18 +181,25 @@ impl UdpSocket {
     pub(crate) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut sending = self.sending.borrow_mut();
         while sending.in_flight.len() >= DATAGRAMS_IN_FLIGHT_MAX {
-            let Some(first) = sending.in_flight.front_mut() else { break };
-            let completion = ready!(first.poll_next(cx));
+            let Some((first, is_batch)) = sending.in_flight.front_mut() else { break };
+            let (completion, is_batch) = (ready!(first.poll_next(cx)), *is_batch);
             sending.in_flight.pop_front();
-            self.sent(&mut sending, completion);
+            self.sent(&mut sending, completion, is_batch);
         }
         Poll::Ready(())
     }
 
-    fn sent(&self, sending: &mut Sending, completion: Completion) {
+    fn sent(&self, sending: &mut Sending, completion: Completion, is_batch: bool) {
         match completion.result {
             Ok(Outcome::SentMessage { message, .. }) => sending.keep(message),
             Ok(other) => unreachable!("a send of datagrams ends with {other:?}"),
+            // A device that computes no checksums takes none (EIO), nor does one whose packets have become smaller (EINVAL).
+            Err(platform::Error::Invalid | platform::Error::Os(_)) if is_batch => {
+                if self.takes_batches.replace(false) {
+                    tracing::warn!("datagrams leave one by one from here on: the way out takes no batches");
+                }
+                self.stats.datagrams_unsent.add(1);
+            }
             // No way to there, or too large for the way: as good as lost, and whoever counts on it has a timer.
             Err(_) => self.stats.datagrams_unsent.add(1),
         }
@@ -167,3 +214,6 @@ impl Sending {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

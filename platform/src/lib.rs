@@ -37,7 +37,7 @@ pub use error::{Error, Result};
 pub use flight::{NOBODY, Refused, Token};
 pub use handle::Handle;
 pub use op::{Completion, Datagram, Group, Message, Op, OpenFile, Outcome, Stat, Wait};
-pub use os::{Cord, Manager, keep_from, service_sockets};
+pub use os::{Cord, Ferry, Manager, keep_from, service_sockets};
 pub use pipe::Pipe;
 pub use reactor::{Holdings, Reactor, Stats};
 pub use socket::{

@@ -168,5 +168,9 @@ pub const CORD_BYTES_MAX: usize = 4096;
 /// Both are local and have nothing else to do.
 pub const CORD_TIME_MAX: Duration = Duration::from_secs(10);
 
+/// Bytes that may be on the way from a process to its successor, or back, of datagrams that reached the wrong one: some hundred.
+/// What does not fit is dropped, as a socket's queue would drop it.
+pub const FERRY_BYTES_MAX: usize = 1 << 20;
+
 /// Sockets that a service manager may pass: more addresses than any program serves.
 pub const SERVICE_SOCKETS_MAX: usize = 256;

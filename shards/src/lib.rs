@@ -38,6 +38,7 @@ pub use operation::Operation;
 pub use runtime::heritage::Kept;
 pub use runtime::simulation::{Program, Simulation};
 pub use runtime::start::{Declaration, Kind, Listening, StartError, Tally, listen, listen_datagrams, listen_on_one};
+pub use runtime::strays::{Neighbour, Stray, Strays};
 pub use runtime::{Builder, Fleet, Outside, Phase, RunError, Runtime, features_from_environment};
 pub use scope::{
     Cancelled, Cause, Demand, Entered, Label, OnCancel, Pass, Reason, Run, Scope, ScopeHandle, ScopesFull,

@@ -108,6 +108,14 @@ pub const MESH_REQUESTS: usize = 2 * MESH_CREDITS;
 /// 64 KiB for each direction.
 pub const MESH_ANSWERS: usize = 4 * MESH_CREDITS;
 
+/// Casts that one shard may have on the way to another; a further one is dropped. They stand for datagrams that reached the
+/// wrong shard, of which a receive brings some tens: enough for a few of those in a turn, and no more than a socket's queue
+/// would hold. 16 KiB for each direction between two shards that talk.
+pub const MESH_CASTS: usize = 256;
+
+/// Casts from all peers that a shard runs in one turn, besides requests.
+pub const MESH_CASTS_PER_TURN_MAX: usize = 1024;
+
 /// Calls of one link whose slots are in use: those without an answer, and those whose answer nobody has taken yet. A further
 /// one is refused. As many as a busy shard has requests in hand.
 pub const MESH_CALLS_MAX: usize = 1 << 15;
@@ -196,6 +204,13 @@ pub const CLAIM_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Sockets that a process may be left: as many addresses as shards on a large machine, several times.
 pub const LEFT_SOCKETS_MAX: usize = 4096;
+
+/// Datagrams that a neighbour has passed on and that wait for one shard; what is more is dropped. As many as wait in a socket's
+/// queue (net.core.rmem_default), when each is as long as a packet.
+pub const STRAYS_MAX: usize = 128;
+
+/// Bytes of one on its way: the longest datagram of UDP, and what is said of it.
+pub const STRAY_BYTES_MAX: usize = 65_507 + crate::runtime::strays::HEAD_BYTES;
 
 /// Keepsakes of a process: secrets that it shares with its successor. A program has one or two.
 pub const KEEPSAKES_MAX: usize = 64;

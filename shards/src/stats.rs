@@ -106,6 +106,12 @@ pub struct ShardStats {
     pub mesh_waits: Counter,
     /// Those refused because a bound was reached.
     pub mesh_refused: Counter,
+    /// Casts sent to other shards.
+    pub mesh_casts_sent: Counter,
+    /// Those of other shards that were run.
+    pub mesh_casts_run: Counter,
+    /// Those dropped because their lane was full, or the other shard had ended.
+    pub mesh_casts_dropped: Counter,
     /// Offloaded jobs that wait for a thread.
     pub offload_queued: Counter,
     /// Those that run.

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use shardwise_shards::limits::{MESH_CREDITS, MESSAGE_INLINE_BYTES};
+use shardwise_shards::limits::{MESH_CASTS, MESH_CREDITS, MESSAGE_INLINE_BYTES};
 use shardwise_shards::{
     CallError, JoinHandle, PerShard, Program, Runtime, Shard, Simulation, TraceContext, TurnEnd, yield_now,
 };
@@ -178,6 +178,60 @@ fn a_full_lane_makes_senders_wait_and_is_said_to_who_cannot() {
 }
 
 #[test]
+fn casts_run_in_order_and_wake_who_sleeps() {
+    check(3, async |shard| {
+        let peer = (shard.number() + 1) % 3;
+        for number in 0..10 * MESH_CASTS as u64 {
+            let next = move |there: &Shard| {
+                let seen = there.local(|| Cell::new(0));
+                assert_eq!(seen.replace(number + 1), number);
+            };
+            while shard.cast(peer, next) == Err(CallError::Overloaded) {
+                yield_now().await;
+            }
+            if number % 1000 == 0 {
+                // All sleep, and the next one wakes its peer.
+                shard.sleep(Duration::from_secs(1)).await;
+            }
+        }
+        shard.sleep(Duration::from_secs(1)).await;
+        assert_eq!(shard.local(|| Cell::new(0)).get(), 10 * MESH_CASTS as u64);
+        let stats = shard.stats();
+        assert_eq!(stats.mesh_casts_sent.get(), stats.mesh_casts_run.get());
+        assert_eq!(shard.cast(3, |_| ()), Err(CallError::NoShard));
+    });
+}
+
+#[test]
+fn what_a_lane_of_casts_has_no_room_for_is_dropped_and_holds_up_no_call() {
+    let run = Arc::new(AtomicU64::new(0));
+    let seen = Arc::clone(&run);
+    check(2, async move |shard| {
+        if shard.number() == 1 {
+            return;
+        }
+        let held = Arc::new(());
+        for number in 0..MESH_CASTS + 10 {
+            let (run, held) = (Arc::clone(&run), Arc::clone(&held));
+            let cast = move |_: &Shard| {
+                run.fetch_add(1, Ordering::Relaxed);
+                drop(held);
+            };
+            let expect = if number < MESH_CASTS { Ok(()) } else { Err(CallError::Overloaded) };
+            assert_eq!(shard.cast(1, cast), expect, "{number}");
+        }
+        assert_eq!(Arc::strong_count(&held), 1 + MESH_CASTS, "what is dropped is dropped at once");
+        assert_eq!(shard.stats().mesh_casts_dropped.get(), 10);
+        assert_eq!(shard.try_post(1, |_| ()), Ok(()), "no credit is taken");
+        assert_eq!(shard.on(1, |there| there.number()).await, Ok(1));
+        settle(&shard).await;
+        assert_eq!(Arc::strong_count(&held), 1);
+        at_baseline(&shard);
+    });
+    assert_eq!(seen.load(Ordering::Relaxed), MESH_CASTS as u64);
+}
+
+#[test]
 fn dropping_a_call_ends_its_task_on_the_other_shard() {
     let ended = Arc::new(AtomicU64::new(0));
     let seen = Arc::clone(&ended);
@@ -259,6 +313,7 @@ fn calls_to_a_shard_that_ends_are_answered() {
                 assert_eq!(shard.scope().on_async(1, async |_| ()).await, Err(CallError::Stopped));
                 assert_eq!(shard.post(1, |_| ()).await, Err(CallError::Stopped));
                 assert_eq!(shard.try_post(1, |_| ()), Err(CallError::Stopped));
+                assert_eq!(shard.cast(1, |_| ()), Err(CallError::Stopped));
                 assert_eq!(shard.on(2, |there| there.number()).await, Ok(2));
                 at_baseline_with(&shard, &[0, 2]);
             }

@@ -14,17 +14,17 @@ use bench::compare::{Run, Sample};
 use bench::load::{Plan, ask};
 use bench::server::Server;
 use bench::stats::{interval, median};
-use bench::{Result, built, h2load};
+use bench::{Result, built, h2load, h3load};
 
 const USAGE: &str = "\
 usage: contest [--only DISCIPLINE,...] [--against NAME,...] [--rounds 10] [--seconds 1] [--showcase PATH]
                [--server-cpu 0] [--load-cpu 1]
 Disciplines: plaintext plaintext-256 pipelined json post close open, over HTTP/2 h2-1x100 h2-10x10 h2-64x1, under TLS tls
-tls-bulk tls-h2; those of the last two kinds are asked by h2load.
+tls-bulk tls-h2, over HTTP/3 h3-1x100 h3-10x10 h3-bulk; those over HTTP/2 and under TLS are asked by h2load.
 Builds the showcase and the ceilings, but no peer: those that are missing are named, with the command that builds them.";
 
 /// Written in Rust, in `peers/`.
-const PEERS: [&str; 8] = ["hyper", "axum", "actix-web", "ntex", "may_minihttp", "monoio", "glommio", "compio"];
+const PEERS: [&str; 9] = ["hyper", "axum", "actix-web", "ntex", "may_minihttp", "monoio", "glommio", "compio", "quinn"];
 
 /// Not written in Rust, with the Debian package that has it; `peers/NAME.sh` starts it.
 const OTHERS: [(&str, &str); 2] = [("nginx", "nginx-light"), ("h2o", "h2o")];
@@ -74,7 +74,10 @@ fn contest() -> Result<()> {
     let disciplines = named("discipline", disciplines(), |discipline| discipline.name, only.as_deref())?;
     let peers = named("peer", peers(), |peer| peer.name, against.as_deref())?;
     let (peers, missing): (Vec<_>, Vec<_>) = peers.into_iter().partition(|peer| peer.is_there);
-    built::build(&Path::new(built::BENCH).join("Cargo.toml"), &["--bin=ceiling-uring", "--bin=ceiling-epoll"])?;
+    built::build(
+        &Path::new(built::BENCH).join("Cargo.toml"),
+        &["--bin=ceiling-uring", "--bin=ceiling-epoll", "--bin=ceiling-quic"],
+    )?;
     let showcase = built::showcase(showcase)?;
 
     for Peer { name, remedy, .. } in &missing {
@@ -115,9 +118,11 @@ fn disciplines() -> Vec<Discipline> {
         rate: None,
         streams: None,
         tls: false,
+        http3: false,
     };
     let h2 = |connections, streams| Plan { connections, streams: Some(streams), ..plain.clone() };
     let tls = Plan { tls: true, ..plain.clone() };
+    let h3 = |connections, streams| Plan { http3: true, ..h2(connections, streams) };
     vec![
         Discipline { name: "plaintext", plan: plain.clone() },
         Discipline { name: "plaintext-256", plan: Plan { connections: 256, ..plain.clone() } },
@@ -132,6 +137,9 @@ fn disciplines() -> Vec<Discipline> {
         Discipline { name: "tls", plan: tls.clone() },
         Discipline { name: "tls-bulk", plan: Plan { path: "/bytes/1048576".into(), connections: 8, ..tls.clone() } },
         Discipline { name: "tls-h2", plan: Plan { connections: 10, streams: Some(10), ..tls } },
+        Discipline { name: "h3-1x100", plan: h3(1, 100) },
+        Discipline { name: "h3-10x10", plan: h3(10, 10) },
+        Discipline { name: "h3-bulk", plan: Plan { path: "/bytes/1048576".into(), ..h3(8, 1) } },
     ]
 }
 
@@ -161,7 +169,7 @@ fn peers() -> Vec<Peer> {
 fn contestants(showcase: &Path, plan: &Plan, peers: &[Peer]) -> Vec<Contestant> {
     let contestant =
         |name: &str, command: String, is_ceiling| Contestant { name: name.to_owned(), command, is_ceiling };
-    let listens = if plan.tls { "--addr 127.0.0.1:0 --tls-addr 127.0.0.1:0" } else { "--addr 127.0.0.1:0" };
+    let listens = if plan.is_secure() { "--addr 127.0.0.1:0 --tls-addr 127.0.0.1:0" } else { "--addr 127.0.0.1:0" };
     let ours = |backend: &str| format!("{} {listens} --shards 1 --backend {backend}", showcase.display());
     let ceiling = |name: &str| {
         let close = if plan.close { " --close" } else { "" };
@@ -169,15 +177,21 @@ fn contestants(showcase: &Path, plan: &Plan, peers: &[Peer]) -> Vec<Contestant> 
     };
     let mut all =
         vec![contestant("showcase", ours("uring"), false), contestant("showcase on epoll", ours("epoll"), false)];
-    if !plan.is_for_h2load() {
+    if plan.http3 {
+        let body = plan.path.strip_prefix("/bytes/").unwrap_or_default();
+        let command =
+            format!("{} --addr 127.0.0.1:0 --bytes 0{body}", built::programs(".").join("ceiling-quic").display());
+        all.push(contestant("(ceiling-quic)", command, true));
+    } else if !plan.is_for_h2load() {
         all.push(contestant("(ceiling-uring)", ceiling("ceiling-uring"), true));
         all.push(contestant("(ceiling-epoll)", ceiling("ceiling-epoll"), true));
     }
     // A peer that does not know the word ends, and is left out.
-    let protocol = match (plan.tls, plan.streams) {
-        (true, _) => " --tls",
-        (false, Some(_)) => " --h2",
-        (false, None) => "",
+    let protocol = match plan {
+        Plan { http3: true, .. } => " --h3",
+        Plan { tls: true, .. } => " --tls",
+        Plan { streams: Some(_), .. } => " --h2",
+        _ => "",
     };
     let command = |peer: &Peer| format!("{} --addr 127.0.0.1:0{protocol}", peer.command);
     all.extend(peers.iter().map(|peer| contestant(peer.name, command(peer), false)));
@@ -215,10 +229,13 @@ fn measure<'a>(name: &str, run: &Run, contestants: &'a [Contestant], rounds: usi
 
 /// Whether a contestant answers what the first one answers; `body` is that answer once it is known.
 fn fits(run: &Run, contestant: &Contestant, body: &mut Option<Vec<u8>>) -> Result<()> {
-    let server = Server::start(&contestant.command, run.plan.tls, run.server_cpu, run.load_cpu)?;
-    let answer = match run.plan.is_for_h2load() {
-        true => h2load::ask(server.addr, &run.plan)?,
-        false => ask(server.addr, &run.plan)?.body,
+    let server = Server::start(&contestant.command, run.plan.is_secure(), run.server_cpu, run.load_cpu)?;
+    let answer = if run.plan.http3 {
+        h3load::ask(server.addr, &run.plan)?
+    } else if run.plan.is_for_h2load() {
+        h2load::ask(server.addr, &run.plan)?
+    } else {
+        ask(server.addr, &run.plan)?.body
     };
     if *body.get_or_insert_with(|| answer.clone()) == answer { Ok(()) } else { Err("it answers something else".into()) }
 }

@@ -7,12 +7,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use bench::args::Args;
+use bench::h3load::Http3Load;
 use bench::load::{Load, Plan, open_idle};
 use bench::{Result, machine};
 
 const USAGE: &str = "\
 usage: load --addr 127.0.0.1:PORT [--path /plaintext] [--cpu N] [--connections 64] [--pipeline 1] [--seconds 2]
-            [--body BYTES] [--close] [--rate PER_SECOND]
+            [--body BYTES] [--close] [--rate PER_SECOND] [--h3 [--streams 1]]
        load --addr 127.0.0.1:PORT [--path /plaintext] [--cpu N] --idle N";
 
 fn main() -> ExitCode {
@@ -44,7 +45,10 @@ fn hold(addr: SocketAddr, path: &str, count: usize) -> Result<()> {
 }
 
 fn run(addr: SocketAddr, plan: &Plan, time: Duration) -> Result<()> {
-    let report = Load::connect(addr, plan)?.run(time)?;
+    let report = match plan.http3 {
+        true => Http3Load::connect(addr, plan)?.run(time)?,
+        false => Load::connect(addr, plan)?.run(time)?,
+    };
     let seconds = report.elapsed.as_secs_f64();
     let percentile = |percent| report.latency.value_at_quantile(percent) as f64 / 1000.0;
     println!("requests  {} in {seconds:.2} s, {:.0}/s", report.requests, report.requests as f64 / seconds);

@@ -69,7 +69,17 @@ fn hello(number: u64) -> String {
 
 /// Three connections, one request in flight on each.
 fn plan() -> Plan {
-    Plan { path: "/".into(), body: 0, close: false, connections: 3, pipeline: 1, rate: None, streams: None, tls: false }
+    Plan {
+        path: "/".into(),
+        body: 0,
+        close: false,
+        connections: 3,
+        pipeline: 1,
+        rate: None,
+        streams: None,
+        tls: false,
+        http3: false,
+    }
 }
 
 /// Runs shortly against such a server; the report must have right answers, and wrong ones as told.

@@ -136,7 +136,7 @@ impl Text<'_> {
                 self.line(&Key::from_parts(*name, &[shard(*number)]), None, read(entry));
             }
         }
-        for (name, _, _, parts) in TLS {
+        for (name, _, _, parts) in TLS.iter().chain(QUIC) {
             for (number, entry) in &state.shards {
                 for (part, counter) in *parts {
                     let labels: Vec<_> = part.iter().map(|&(name, value)| (name, value.to_owned())).collect();
@@ -303,6 +303,15 @@ const STATS: &[Stat] = &[
     ("shardwise_mesh_refused_total", Kind::Counter, "Calls refused because a bound was reached.", |entry| {
         entry.stats.mesh_refused.get() as f64
     }),
+    ("shardwise_mesh_casts_total", Kind::Counter, "Datagrams passed on to the shard that they are for.", |entry| {
+        entry.stats.mesh_casts_sent.get() as f64
+    }),
+    (
+        "shardwise_mesh_casts_dropped_total",
+        Kind::Counter,
+        "Datagrams dropped since too many were on their way to a shard.",
+        |entry| entry.stats.mesh_casts_dropped.get() as f64,
+    ),
     ("shardwise_offload_queued", Kind::Gauge, "Offloaded jobs that wait for a thread.", |entry| {
         entry.stats.offload_queued.get() as f64
     }),
@@ -572,6 +581,108 @@ const TLS: &[Parted] = &[
     ),
 ];
 
+const QUIC: &[Parted] = &[
+    (
+        "shardwise_quic_connections_total",
+        Kind::Counter,
+        "Connections of QUIC, accepted and made.",
+        &[(&[], |net| &net.quic_connections)],
+    ),
+    (
+        "shardwise_quic_connections_open",
+        Kind::Gauge,
+        "Connections of QUIC that are there, with those that linger so that their peers learn of their end.",
+        &[(&[], |net| &net.quic_connections_open)],
+    ),
+    (
+        "shardwise_quic_handshakes_open",
+        Kind::Gauge,
+        "Hand-shakes of QUIC in hand.",
+        &[(&[], |net| &net.quic_handshakes_open)],
+    ),
+    (
+        "shardwise_quic_handshakes_total",
+        Kind::Counter,
+        "Hand-shakes of QUIC that have ended, well or not.",
+        &[
+            (&[("result", "done")], |net| &net.quic_handshakes),
+            (&[("result", "failed")], |net| &net.quic_handshakes_failed),
+        ],
+    ),
+    (
+        "shardwise_quic_answers_total",
+        Kind::Counter,
+        "What the endpoint itself has said: a Retry, a refusal, or a reset, a choice of versions, a close.",
+        &[
+            (&[("answer", "retry")], |net| &net.quic_retries),
+            (&[("answer", "refusal")], |net| &net.quic_refused),
+            (&[("answer", "other")], |net| &net.quic_answers),
+        ],
+    ),
+    (
+        "shardwise_quic_answers_dropped_total",
+        Kind::Counter,
+        "What the endpoint itself would have said if fewer datagrams had been on their way.",
+        &[(&[], |net| &net.quic_answers_dropped)],
+    ),
+    (
+        "shardwise_quic_connections_ended_total",
+        Kind::Counter,
+        "Connections of QUIC that were not closed in order, by cause.",
+        &[(&[("cause", "timeout")], |net| &net.quic_timed_out), (&[("cause", "protocol")], |net| &net.quic_failed)],
+    ),
+    (
+        "shardwise_quic_packets_lost_total",
+        Kind::Counter,
+        "Packets that were found to be lost and whose content was sent again.",
+        &[(&[], |net| &net.quic_packets_lost)],
+    ),
+    (
+        "shardwise_quic_migrations_total",
+        Kind::Counter,
+        "Times that a peer was found at another address.",
+        &[(&[], |net| &net.quic_migrations)],
+    ),
+    (
+        "shardwise_datagrams_total",
+        Kind::Counter,
+        "Datagrams of UDP.",
+        &[
+            (&[("direction", "received")], |net| &net.datagrams_received),
+            (&[("direction", "sent")], |net| &net.datagrams_sent),
+        ],
+    ),
+    (
+        "shardwise_datagram_bytes_total",
+        Kind::Counter,
+        "Bytes of these.",
+        &[
+            (&[("direction", "received")], |net| &net.datagram_bytes_received),
+            (&[("direction", "sent")], |net| &net.datagram_bytes_sent),
+        ],
+    ),
+    (
+        "shardwise_datagram_batches_total",
+        Kind::Counter,
+        "Times that several of them went to the kernel or came from it as one.",
+        &[
+            (&[("direction", "received")], |net| &net.datagram_batches_received),
+            (&[("direction", "sent")], |net| &net.datagram_batches_sent),
+        ],
+    ),
+    (
+        "shardwise_datagrams_dropped_total",
+        Kind::Counter,
+        "Datagrams of which nothing has come: cut, of nobody, too many at once; or not taken by the system.",
+        &[
+            (&[("cause", "cut")], |net| &net.datagrams_cut),
+            (&[("cause", "unwanted")], |net| &net.datagrams_unwanted),
+            (&[("cause", "crowded")], |net| &net.datagrams_crowded),
+            (&[("cause", "unsent")], |net| &net.datagrams_unsent),
+        ],
+    ),
+];
+
 fn seconds(nanoseconds: u64) -> f64 {
     nanoseconds as f64 / 1e9
 }
@@ -589,8 +700,8 @@ pub(super) fn describe(families: &mut BTreeMap<String, Family>) {
         (REFUSED, Kind::Counter, "Series that did not fit into the store and are not recorded."),
     ];
     let stats = STATS.iter().map(|&(name, kind, help, _)| (name, kind, help));
-    let tls = TLS.iter().map(|&(name, kind, help, _)| (name, kind, help));
-    for (name, kind, help) in own.into_iter().chain(stats).chain(tls) {
+    let parted = TLS.iter().chain(QUIC).map(|&(name, kind, help, _)| (name, kind, help));
+    for (name, kind, help) in own.into_iter().chain(stats).chain(parted) {
         families.insert(name.to_owned(), Family { kind, help: help.to_owned() });
     }
 }

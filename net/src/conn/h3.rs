@@ -21,6 +21,7 @@ use proto::head::HeadTable;
 use proto::proxy::Ends;
 use shards::{Pass, Shard};
 
+pub(super) use self::wire::into_bytes;
 use self::wire::{Carrier, number, stream};
 use super::patience::{Patience, Patient, Waits, Whose};
 use super::streams::exchange::CLIENT_LEFT;
@@ -263,7 +264,7 @@ impl<S: Service + 'static> Connection<S> {
             }
             quic::Event::Connected => self.peer = peer(self.shared.shard(), &state.wire.quic),
             quic::Event::Datagrams => while state.wire.quic.receive_datagram().is_some() {},
-            quic::Event::Finished(_) | quic::Event::Available(_) | quic::Event::DatagramRoom => {}
+            quic::Event::Agreed | quic::Event::Finished(_) | quic::Event::Available(_) | quic::Event::DatagramRoom => {}
             quic::Event::Closed(why) => {
                 drop(state);
                 tracing::debug!(?why, "a connection has ended");
@@ -594,7 +595,7 @@ fn finish(incoming: &Incoming) {
 }
 
 /// The two ends of a connection, as they are at this moment.
-fn peer(shard: &Shard, quic: &quic::Connection) -> Peer {
+pub(super) fn peer(shard: &Shard, quic: &quic::Connection) -> Peer {
     let source = quic.peer_address();
     let destination = quic.local_address().unwrap_or(source);
     let secured = Secured::by_quic(quic.protocol(), quic.server_name(), quic.certificates(), quic.is_early());

@@ -4,6 +4,7 @@ pub(crate) mod client;
 pub(crate) mod h1;
 pub(crate) mod h2;
 pub(crate) mod h3;
+pub(crate) mod hq;
 mod input;
 mod outbox;
 mod patience;
@@ -147,6 +148,7 @@ impl Config {
             handshakes_max: self.handshakes_max,
             handshake_time_max: self.handshake_time_max,
             streams_max: self.h3.streams_max.into(),
+            drain_time_min: self.drain_time_min,
             ..self.quic.clone()
         }
     }

@@ -9,7 +9,7 @@ use quinn_proto::{AckFrequencyConfig, EndpointConfig, IdleTimeout, NoneTokenStor
 use quinn_proto::{ClientConfig, ServerConfig};
 use shards::Shard;
 
-use super::ids::{Ids, first_destination};
+use super::cid::{Ids, first_destination};
 use super::secrets;
 use crate::limits::{
     CONNECTIONS_MAX, QUIC_ARRIVAL_BYTES_MAX, QUIC_ARRIVALS_MAX, QUIC_DATAGRAM_BYTES_MAX, QUIC_FIRST_ROUND_TRIP,
@@ -55,6 +55,12 @@ pub struct Config {
     pub asks_for_fewer_acks: bool,
     /// Whether a client may go on from another address.
     pub migrates: bool,
+    /// When the drain begins, how long connections are still taken; each is told at once to open no more streams.
+    pub drain_time_min: Duration,
+    /// Whether the kernel is asked to give each datagram to the shard that has its connection, where it can be
+    /// ([`DatagramOptions::numbered_at`](platform::DatagramOptions::numbered_at)). Shards pass on what they get of others either
+    /// way.
+    pub is_steered: bool,
 }
 
 /// By what a connection finds out how fast it may send.
@@ -87,6 +93,8 @@ impl Default for Config {
             congestion: Congestion::Cubic,
             asks_for_fewer_acks: false,
             migrates: true,
+            drain_time_min: Duration::ZERO,
+            is_steered: true,
         }
     }
 }
@@ -94,7 +102,8 @@ impl Default for Config {
 impl Config {
     pub(super) fn endpoint(&self, shard: &Shard) -> EndpointConfig {
         let mut config = EndpointConfig::new(secrets::reset_key(shard));
-        config.cid_generator(|| Box::new(Ids));
+        let ids = Ids::of(shard);
+        config.cid_generator(move || Box::new(ids.clone()));
         config.rng_seed(Some(secrets::seed(shard)));
         config.min_reset_interval(QUIC_RESET_PAUSE);
         config.max_udp_payload_size(QUIC_PAYLOAD_BYTES_MAX).expect("a packet of Ethernet is long enough");

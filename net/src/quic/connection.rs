@@ -22,7 +22,7 @@ use rustls::pki_types::CertificateDer;
 use shards::{Alarm, Shard};
 
 use super::endpoint::{Handshake, Shared};
-use crate::limits::{QUIC_BATCHES_PER_FLUSH_MAX, QUIC_INBOX_COUNT_MAX, QUIC_SEGMENTS_MAX};
+use crate::limits::{QUIC_BATCHES_PER_FLUSH_MAX, QUIC_INBOX_COUNT_MAX};
 
 /// A connection of QUIC, of either side. It belongs to one task, which must do as the [module](self) says.
 ///
@@ -58,6 +58,8 @@ enum End {
 /// What has become of a connection since it was asked last.
 #[derive(Debug)]
 pub enum Event {
+    /// It is known which protocol is spoken, and what the client has asked for. The first event of all.
+    Agreed,
     /// The hand-shake is over, and each side is who it says. A client's streams may be used before if
     /// [`is_early`](Connection::is_early).
     Connected,
@@ -285,7 +287,7 @@ impl Connection {
                 }
             }
             return Some(match self.inner.poll()? {
-                quinn_proto::Event::HandshakeDataReady => continue,
+                quinn_proto::Event::HandshakeDataReady => Event::Agreed,
                 quinn_proto::Event::Connected => {
                     self.handshake = None;
                     self.endpoint.stats.quic_handshakes.add(1);
@@ -325,7 +327,7 @@ impl Connection {
         for _ in 0..QUIC_BATCHES_PER_FLUSH_MAX {
             let Some(mut datagram) = self.endpoint.spare_for(&self.inlet) else { return };
             let now = self.shard().now();
-            match self.inner.poll_transmit(now, QUIC_SEGMENTS_MAX, &mut datagram.data) {
+            match self.inner.poll_transmit(now, self.endpoint.batch_max(), &mut datagram.data) {
                 Some(transmit) => self.endpoint.send(transmit, datagram),
                 None => return self.endpoint.keep(datagram),
             }

@@ -14,16 +14,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::BytesMut;
-use platform::{Datagram, Message, Socket};
+use platform::{Datagram, Message};
 use quinn_proto::{
     ConnectionEvent, ConnectionHandle, DatagramEvent, EcnCodepoint, EndpointEvent, Incoming, ServerConfig, Transmit,
     TransportConfig,
 };
 use rustls::ClientConfig;
-use shards::{Alarm, Shard};
+use shards::{Alarm, Listening, Shard, Stray};
 
 use super::config::{Config, client};
 use super::connection::{Connection, Inlet};
+use super::neighbours::{Label, Neighbours};
 use crate::limits::{
     QUIC_ARRIVALS_MAX, QUIC_BLOCK_BYTES, QUIC_RECEIVE_PAUSE, QUIC_RECEIVES_PER_POLL_MAX, TLS_STEPS_PER_TURN_MAX,
 };
@@ -57,6 +58,10 @@ pub(super) struct Shared {
     pub(super) stats: Arc<NetStats>,
     transport: Arc<TransportConfig>,
     socket: RefCell<Rc<UdpSocket>>,
+    /// More sockets of the same address that another process has left. They are received from.
+    others: Vec<UdpSocket>,
+    /// Of a server's: where what has come to the wrong place belongs.
+    neighbours: Option<Neighbours>,
     state: RefCell<State>,
     handshakes: Cell<usize>,
     /// Connections that wait for room to send, in the order of asking.
@@ -92,6 +97,8 @@ struct Driver<'e> {
     begun: u32,
     alarm: Alarm,
     is_pausing: bool,
+    /// When the drain's grace is over, once it has begun.
+    grace: Option<Alarm>,
 }
 
 impl Endpoint {
@@ -100,18 +107,34 @@ impl Endpoint {
     /// Errors: the address is in use or not of this machine, no descriptor.
     pub fn bind(shard: &Shard, address: SocketAddr, config: Config, stats: Arc<NetStats>) -> Result<Self> {
         let socket = UdpSocket::bind(shard, address, Arc::clone(&stats))?;
-        Ok(Self::new(shard, socket, config, stats))
+        Ok(Self::new(shard, socket, Vec::new(), None, config, stats))
     }
 
-    /// Takes over a socket that was opened elsewhere.
+    /// Takes over the sockets of an address that all shards receive at ([`shards::listen_datagrams`]). Shards and processes pass on
+    /// to each other what belongs to another.
     ///
-    /// Errors: the shard has as many handles as it admits; the socket is closed.
-    pub fn adopt(shard: &Shard, socket: Socket, config: Config, stats: Arc<NetStats>) -> Result<Self> {
-        let socket = UdpSocket::adopt(shard, socket, Arc::clone(&stats))?;
-        Ok(Self::new(shard, socket, config, stats))
+    /// Errors: the shard has as many handles as it admits; the sockets are closed.
+    pub fn adopt(shard: &Shard, listening: Listening, config: Config, stats: Arc<NetStats>) -> Result<Self> {
+        let Listening { sockets, number, strays, kept, .. } = listening;
+        let mut sockets = sockets.into_iter().map(|socket| UdpSocket::adopt(shard, socket, Arc::clone(&stats)));
+        let socket = sockets.next().ok_or(Error::Io(platform::Error::Closed))??;
+        let others = sockets.collect::<Result<Vec<_>>>()?;
+        let neighbours = Neighbours::new(shard, number, strays, kept);
+        let endpoint = Self::new(shard, socket, others, Some(neighbours), config, stats);
+        if let Some(neighbours) = &endpoint.0.neighbours {
+            neighbours.enter(&endpoint.0);
+        }
+        Ok(endpoint)
     }
 
-    fn new(shard: &Shard, socket: UdpSocket, config: Config, stats: Arc<NetStats>) -> Self {
+    fn new(
+        shard: &Shard,
+        socket: UdpSocket,
+        others: Vec<UdpSocket>,
+        neighbours: Option<Neighbours>,
+        config: Config,
+        stats: Arc<NetStats>,
+    ) -> Self {
         let state = State {
             // Only then are paths tried with larger packets.
             inner: quinn_proto::Endpoint::new(Arc::new(config.endpoint(shard)), None, socket.never_fragments(), None),
@@ -126,6 +149,8 @@ impl Endpoint {
             config,
             stats,
             socket: RefCell::new(Rc::new(socket)),
+            others,
+            neighbours,
             state: RefCell::new(state),
             handshakes: Cell::default(),
             waiting: RefCell::default(),
@@ -212,42 +237,81 @@ impl Endpoint {
 impl<'e> Driver<'e> {
     fn new(shared: &'e Rc<Shared>, configs: Option<&'e dyn Fn() -> Arc<rustls::ServerConfig>>) -> Self {
         let alarm = shared.shard.alarm(shared.shard.now());
-        Driver { shared, configs, made: None, turn: 0, begun: 0, alarm, is_pausing: false }
+        Driver { shared, configs, made: None, turn: 0, begun: 0, alarm, is_pausing: false, grace: None }
     }
 
-    /// Ready when the shard drains and no connection is left.
+    /// Ready when the shard drains, has taken those who did not know, and no connection is left.
     fn poll(&mut self, cx: &mut Context<'_>, on_connection: &mut dyn FnMut(Connection)) -> Poll<()> {
         let shared = self.shared;
         shared.attend(cx.waker());
+        let is_over = self.poll_grace(cx).is_ready();
+        if let Some(neighbours) = &shared.neighbours {
+            for _ in 0..QUIC_RECEIVES_PER_POLL_MAX {
+                let Poll::Ready(stray) = neighbours.poll_next(cx) else { break };
+                shared.receive_stray(&stray);
+            }
+        }
         self.receive(cx);
-        self.accept(cx, on_connection);
+        self.accept(cx, on_connection, is_over);
         shared.give_room(cx);
-        match shared.shard.is_draining() && shared.state.borrow().inner.open_connections() == 0 {
+        match is_over && shared.state.borrow().inner.open_connections() == 0 {
             true => Poll::Ready(()),
             false => Poll::Pending,
         }
     }
 
+    /// Ready when no more connections are taken: the shard drains, and a while has passed since, or another process takes them.
+    fn poll_grace(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let shared = self.shared;
+        if !shared.shard.is_draining() {
+            return Poll::Pending;
+        }
+        if shared.neighbours.as_ref().is_some_and(Neighbours::has_successor) {
+            // What the kernel has taken already is still looked at.
+            shared.sockets(|socket| socket.stop());
+            return Poll::Ready(());
+        }
+        let begins = || shared.shard.alarm(shared.shard.now() + shared.config.drain_time_min);
+        self.grace.get_or_insert_with(begins).poll_rung(cx)
+    }
+
     fn receive(&mut self, cx: &mut Context<'_>) {
-        let socket = Rc::clone(&self.shared.socket.borrow());
-        for _ in 0..QUIC_RECEIVES_PER_POLL_MAX {
-            if self.is_pausing {
-                if self.alarm.poll_rung(cx).is_pending() {
-                    return;
-                }
-                self.is_pausing = false;
+        let shared = self.shared;
+        if self.is_pausing {
+            if self.alarm.poll_rung(cx).is_pending() {
+                return;
             }
-            match socket.poll_receive(cx) {
-                Poll::Ready(Ok(message)) => self.shared.route(&message),
-                Poll::Ready(Err(error)) => {
-                    tracing::warn!("receiving of datagrams pauses: {error}");
-                    self.is_pausing = true;
-                    self.alarm.set(self.shared.shard.now() + QUIC_RECEIVE_PAUSE);
+            self.is_pausing = false;
+        }
+        if shared.neighbours.as_ref().is_some_and(|neighbours| neighbours.poll_begin(cx).is_pending()) {
+            return;
+        }
+        let first = Rc::clone(&shared.socket.borrow());
+        for socket in std::iter::once(&*first).chain(&shared.others) {
+            let mut left = QUIC_RECEIVES_PER_POLL_MAX;
+            while let Poll::Ready(received) = socket.poll_receive(cx) {
+                match received {
+                    Ok(message) => shared.route(&message),
+                    Err(error) => {
+                        tracing::warn!("receiving of datagrams pauses: {error}");
+                        self.is_pausing = true;
+                        self.alarm.set(shared.shard.now() + QUIC_RECEIVE_PAUSE);
+                        let _ = self.alarm.poll_rung(cx);
+                        return;
+                    }
                 }
-                Poll::Pending => return,
+                left -= 1;
+                if left == 0 {
+                    cx.waker().wake_by_ref();
+                    break;
+                }
             }
         }
-        cx.waker().wake_by_ref();
+        if let Some(neighbours) = &shared.neighbours
+            && shared.has_stopped()
+        {
+            neighbours.stop();
+        }
     }
 
     /// What the next hand-shake is made with. What cannot be used is as if it had not come.
@@ -262,7 +326,7 @@ impl<'e> Driver<'e> {
     }
 
     /// Decides on the clients that have come, as many of them as a turn has time for.
-    fn accept(&mut self, cx: &mut Context<'_>, on_connection: &mut dyn FnMut(Connection)) {
+    fn accept(&mut self, cx: &mut Context<'_>, on_connection: &mut dyn FnMut(Connection), is_over: bool) {
         let shared = self.shared;
         if self.turn != shared.shard.turn_number() {
             (self.turn, self.begun) = (shared.shard.turn_number(), 0);
@@ -273,7 +337,7 @@ impl<'e> Driver<'e> {
             let handshakes = shared.handshakes.get();
             let is_full = handshakes >= config.handshakes_max
                 || shared.state.borrow().inner.open_connections() >= config.connections_max;
-            if is_full || shared.shard.is_draining() {
+            if is_full || is_over {
                 shared.stats.quic_refused.add(1);
                 shared.answer(|state| Some(state.inner.refuse(incoming, &mut state.answer)));
             } else if handshakes >= config.unproved_handshakes_max && !incoming.remote_address_validated() {
@@ -296,6 +360,16 @@ impl<'e> Driver<'e> {
 impl Shared {
     pub(super) fn local_address(&self) -> Result<SocketAddr> {
         self.socket.borrow().local_address()
+    }
+
+    fn sockets(&self, see: impl Fn(&UdpSocket)) {
+        see(&self.socket.borrow());
+        self.others.iter().for_each(see);
+    }
+
+    /// Whether nothing more is received.
+    fn has_stopped(&self) -> bool {
+        self.socket.borrow().has_stopped() && self.others.iter().all(UdpSocket::has_stopped)
     }
 
     fn attend(&self, waker: &Waker) {
@@ -323,16 +397,34 @@ impl Shared {
         if message.truncated {
             return stats.datagrams_cut.add(1);
         }
-        let (now, ecn) = (self.shard.now(), EcnCodepoint::from_bits(message.ecn));
+        let label = Label { peer: message.peer, local: message.local, ecn: message.ecn };
+        self.take(&message.data, size, label, self.neighbours.as_ref());
+    }
+
+    /// The same for one datagram that somebody has passed on.
+    pub(super) fn receive_stray(self: &Rc<Self>, stray: &Stray) {
+        let Stray { data, peer, local, ecn } = stray;
+        let label = Label { peer: *peer, local: *local, ecn: *ecn };
+        self.take(data, data.len().max(1), label, None);
+        // It may be a client's that begins.
+        self.wake_driver();
+    }
+
+    fn take(self: &Rc<Self>, bytes: &[u8], size: usize, label: Label, neighbours: Option<&Neighbours>) {
+        let stats = &self.stats;
+        let (now, ecn) = (self.shard.now(), EcnCodepoint::from_bits(label.ecn));
         let mut state = self.state.borrow_mut();
         let state = &mut *state;
-        state.block.reserve(message.data.len());
-        state.block.extend_from_slice(&message.data);
+        state.block.reserve(bytes.len());
+        state.block.extend_from_slice(bytes);
         let mut batch = state.block.split();
         let mut woken: Option<Rc<Inlet>> = None;
         while !batch.is_empty() {
             let data = batch.split_to(size.min(batch.len()));
-            match state.inner.handle(now, message.peer, message.local, ecn, data, &mut state.answer) {
+            if neighbours.is_some_and(|neighbours| neighbours.pass_on(self, &data, label)) {
+                continue;
+            }
+            match state.inner.handle(now, label.peer, label.local, ecn, data, &mut state.answer) {
                 Some(DatagramEvent::ConnectionEvent(handle, event)) => {
                     let Some(Some(inlet)) = state.inlets.get(handle.0) else { continue };
                     if !inlet.put(event) {
@@ -425,6 +517,11 @@ impl Shared {
             self.wake_driver();
         }
         spare
+    }
+
+    /// Datagrams that a batch may have.
+    pub(super) fn batch_max(&self) -> usize {
+        self.socket.borrow().batch_max()
     }
 
     pub(super) fn keep(&self, datagram: Box<Datagram>) {

@@ -7,12 +7,15 @@
 //! The protocol itself is `quinn-proto`, which knows neither sockets nor clocks. Its names do not leave this directory but for
 //! [`StreamId`] and [`Dir`], so that another can take its place.
 
+mod cid;
 mod config;
 mod connection;
 mod endpoint;
-mod ids;
+mod neighbours;
 mod secrets;
+mod steer;
 
+pub(crate) use cid::NUMBERED_AT;
 pub use config::{Config, Congestion};
 pub use connection::{Closed, Connection, DatagramRefused, Event, Read, Unwritable};
 pub use endpoint::{ConnectError, Endpoint};

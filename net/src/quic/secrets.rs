@@ -1,10 +1,10 @@
-//! What every shard, and every process of a line of hot restarts, must have in common: the keys of stateless resets and of
-//! tokens. Both are made of one secret that the shards keep together.
+//! What every shard, and every process of a line of hot restarts, must have in common: the keys of ids, of stateless resets
+//! and of tokens. All are made of one secret that the shards keep together.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use aws_lc_rs::hkdf::{self, HKDF_SHA256, Prk, Salt};
+use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
 use aws_lc_rs::hmac;
 use quinn_proto::TimeSource;
 use quinn_proto::crypto::{HandshakeTokenKey, HmacKey};
@@ -15,11 +15,12 @@ const SECRET: &str = "quic-secret";
 
 /// By what a peer is told that its connection is not known here.
 pub(super) fn reset_key(shard: &Shard) -> Arc<dyn HmacKey> {
-    let mut key = [0; 32];
-    let okm = secret(shard);
-    let okm = okm.expand(&[b"reset"], HKDF_SHA256).expect("a key is short");
-    okm.fill(&mut key).expect("it has the length of what it fills");
-    Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &key))
+    Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &key(shard, b"reset")))
+}
+
+/// By what an id of a connection shows that one of the shards has made it.
+pub(super) fn id_key(shard: &Shard) -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA256, &key(shard, b"id"))
 }
 
 /// By what a client shows that it has received a Retry.
@@ -27,8 +28,14 @@ pub(super) fn token_key(shard: &Shard) -> Arc<dyn HandshakeTokenKey> {
     Arc::new(Salt::new(HKDF_SHA256, b"token").extract(&shared(shard)))
 }
 
-fn secret(shard: &Shard) -> Prk {
-    Salt::new(hkdf::HKDF_SHA256, b"reset").extract(&shared(shard))
+/// The key for a purpose.
+fn key(shard: &Shard, purpose: &[u8]) -> [u8; 32] {
+    let mut key = [0; 32];
+    let secret = Salt::new(HKDF_SHA256, b"key").extract(&shared(shard));
+    let purpose = [purpose];
+    let okm = secret.expand(&purpose, HKDF_SHA256).expect("a key is short");
+    okm.fill(&mut key).expect("it has the length of what it fills");
+    key
 }
 
 fn shared(shard: &Shard) -> Arc<[u8]> {

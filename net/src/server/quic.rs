@@ -10,43 +10,42 @@ use std::task::Poll;
 
 use platform::DatagramOptions;
 use rustls::ServerConfig;
-use shards::{Kept, Listening, Shard, SpawnError};
+use shards::{Listening, Pass, Shard, SpawnError};
 
-use crate::conn::{Config, Context, Counted, h3};
-use crate::quic::Endpoint;
+use crate::conn::{Config, Context, Counted, h3, hq};
+use crate::quic::{self, Endpoint};
 use crate::stats::NetStats;
 use crate::{Error, Result, Service};
 
 /// One shard's part in serving an address by QUIC.
 pub struct QuicServer {
     shard: Shard,
-    /// One, unless another process has left more.
-    sockets: Vec<platform::Socket>,
-    /// What a successor gets of them.
-    kept: Kept,
-    address: SocketAddr,
-    is_speaker: bool,
+    listening: Listening,
 }
 
 impl QuicServer {
     /// Waits until every shard has come to the same call, then opens its socket: see [`shards::listen_datagrams`].
     ///
     /// Errors: the address cannot be had, or the shards do not agree.
-    pub async fn bind(shard: &Shard, address: SocketAddr, location: &'static Location<'static>) -> Result<Self> {
-        let options = DatagramOptions::default();
+    pub async fn bind(
+        shard: &Shard,
+        address: SocketAddr,
+        config: &quic::Config,
+        location: &'static Location<'static>,
+    ) -> Result<Self> {
+        let options = DatagramOptions { numbered_at: config.is_steered.then_some(quic::NUMBERED_AT) };
         let listening = shards::listen_datagrams(shard, address, &options, location).await?;
-        let Listening { sockets, address, is_speaker, kept, .. } = listening;
-        Ok(QuicServer { shard: shard.clone(), sockets, kept, address, is_speaker })
+        Ok(QuicServer { shard: shard.clone(), listening })
     }
 
     /// The address, with the port that the kernel chose for port zero.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.listening.address
     }
 
     /// Whether this shard is the one to speak of it for all.
     pub fn is_speaker(&self) -> bool {
-        self.is_speaker
+        self.listening.is_speaker
     }
 
     /// Serves HTTP/3 until the drain begins, then until the last connection has ended. Each that begins asks what with.
@@ -59,39 +58,51 @@ impl QuicServer {
         with: impl Fn() -> Arc<ServerConfig>,
         stats: Arc<NetStats>,
     ) -> Result<()> {
-        let QuicServer { shard, sockets, kept, .. } = self;
+        let QuicServer { shard, listening } = self;
         let quic = config.for_quic();
         let context = Context::new(service, config, None, Arc::clone(&stats), shard.pool().clone(), shard.now());
         let connections = shard.scope().child("connections").map_err(|_| Error::Spawn(SpawnError::Full))?;
         shard.serves();
-        let endpoints = sockets.into_iter().map(|socket| Endpoint::adopt(&shard, socket, quic.clone(), stats.clone()));
-        let endpoints = endpoints.collect::<Result<Vec<_>>>()?;
+        let endpoint = Endpoint::adopt(&shard, listening, quic, stats)?;
         let mut number = 0;
-        let begin = |connection: crate::quic::Connection| {
+        let begin = |connection: quic::Connection| {
             let mut context = Counted::new(&context);
             if context.admit(|| Some(connection.peer_address().ip())) {
                 number = u32::wrapping_add(number, 1);
-                let work = h3::serve(context, connection, connections.pass(), number);
+                let work = speak(context, connection, connections.pass(), number);
                 if let Err(error) = shard.spawn(work).map(|task| task.detach()) {
                     tracing::warn!("a connection was closed: {error}");
                 }
             }
         };
-        let begin = std::cell::RefCell::new(begin);
-        let serve = |endpoint: &Endpoint| {
-            let (endpoint, with, begin) = (endpoint.clone(), &with, &begin);
-            async move { endpoint.serve(with, |connection| begin.borrow_mut()(connection)).await }
-        };
-        all(endpoints.iter().map(serve)).await?;
+        endpoint.serve(with, begin).await?;
         connections.gate().await;
-        drop(kept);
         Ok(())
+    }
+}
+
+/// Serves a connection by the protocol that is agreed on.
+async fn speak<S: Service + 'static>(context: Counted<S>, mut connection: quic::Connection, pass: Pass, number: u32) {
+    let first = poll_fn(|cx| match connection.poll(cx) {
+        Poll::Ready(event) => Poll::Ready(event),
+        Poll::Pending => {
+            connection.flush(cx);
+            Poll::Pending
+        }
+    });
+    if let quic::Event::Closed(_) = first.await {
+        return poll_fn(|cx| connection.poll_drained(cx)).await;
+    }
+    if connection.protocol().as_deref() == Some(hq::PROTOCOL) {
+        hq::serve(context, connection, pass).await;
+    } else {
+        h3::serve(context, connection, pass, number).await;
     }
 }
 
 impl fmt::Debug for QuicServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("QuicServer").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("QuicServer").field("address", &self.listening.address).finish_non_exhaustive()
     }
 }
 

@@ -136,11 +136,9 @@ fn what_is_no_quic_is_not_answered() {
         for packet in [vec![], vec![0; 1], b"GET / HTTP/1.1\r\n\r\n".to_vec(), vec![0xff; 1200], vec![0xc0; 1400]] {
             assert_eq!(world.answer_to(packet).await, None);
         }
-        // A packet of a connection that is not there: an answer that is shorter, so that two who answer each other end.
+        // A packet of a connection by an id that nobody here has made: who makes ids up gets no resets for them.
         for bytes in [30, 60, 1200] {
-            let answer = world.answer_to(vec![0x40; bytes]).await.expect("a stateless reset");
-            assert!(answer.len() < bytes, "{} bytes for {bytes}", answer.len());
-            world.sleep(Duration::from_millis(30)).await;
+            assert_eq!(world.answer_to(vec![0x40; bytes]).await, None);
         }
         world.connected().await.close().await;
     });

@@ -67,11 +67,19 @@ pub(crate) struct Setup {
     pub(crate) server: Config,
     pub(crate) client: Config,
     pub(crate) early: bool,
+    /// Shards of the server; each has a port of its own, the first that of [`ADDRESS`].
+    pub(crate) shards: usize,
 }
 
 impl Setup {
     pub(crate) fn new() -> Self {
-        Setup { identity: Identity::new(), server: Config::default(), client: Config::default(), early: false }
+        Setup {
+            identity: Identity::new(),
+            server: Config::default(),
+            client: Config::default(),
+            early: false,
+            shards: 1,
+        }
     }
 }
 
@@ -94,15 +102,14 @@ pub(crate) fn run(seed: u64, plan: Plan, setup: Setup, client: impl AsyncFnOnce(
     let mut simulation = Simulation::with_plan(seed, plan, platform::Config::default());
     let (served, asked) = (Arc::<NetStats>::default(), Arc::<NetStats>::default());
     let (counted, for_server) = (Arc::clone(&served), setup.clone());
-    let program = simulation.start(1, async move |shard: Shard| {
+    let program = simulation.start(setup.shards, async move |shard: Shard| {
         let Setup { identity, server, early, .. } = for_server.clone();
         let mut tls = identity.server(&shard);
         if early {
             (tls.max_early_data_size, tls.send_half_rtt_data) = (1, true);
         }
         let tls = Arc::new(tls);
-        let address = ADDRESS.parse().expect("an address");
-        let endpoint = bind(&shard, address, server, &counted).await;
+        let endpoint = bind(&shard, address(shard.number()), server, &counted).await;
         let tasks = shard.clone();
         let begin = move |connection: Connection| {
             tasks.spawn(echo(connection)).expect("room for a task").detach();
@@ -132,8 +139,17 @@ pub(crate) fn run(seed: u64, plan: Plan, setup: Setup, client: impl AsyncFnOnce(
     });
     program.drain();
     assert!(simulation.run_until(WAIT_MAX, || program.has_ended()), "the drain ends");
-    assert_eq!(program.results(), [Some(Ok(()))], "seed {seed}");
+    for result in program.results() {
+        assert_eq!(result, Some(Ok(())), "seed {seed}");
+    }
     simulation.machine().trace_hash()
+}
+
+/// Where a shard of the server is.
+fn address(number: usize) -> SocketAddr {
+    let mut address: SocketAddr = ADDRESS.parse().expect("an address");
+    address.set_port(address.port() + number as u16);
+    address
 }
 
 /// Descriptors may be scarce.
@@ -250,8 +266,7 @@ struct Asked<'d> {
 
 impl World {
     pub(crate) fn connect(&self) -> Client {
-        let peer = ADDRESS.parse().expect("an address");
-        Client(self.endpoint.connect(peer, "localhost", &self.tls).expect("a connection"))
+        Client(self.endpoint.connect(address(0), "localhost", &self.tls).expect("a connection"))
     }
 
     pub(crate) async fn connected(&self) -> Client {
@@ -273,7 +288,7 @@ impl World {
     /// What the server says to this packet of nobody's.
     pub(crate) async fn answer_to(&self, packet: Vec<u8>) -> Option<Vec<u8>> {
         let mut socket = Raw::bind(&self.shard, "10.0.0.4:0");
-        socket.send(ADDRESS.parse().expect("an address"), packet).await;
+        socket.send(address(0), packet).await;
         let answer = self.shard.timeout(Duration::from_secs(1), poll_fn(|cx| socket.poll_receive(cx))).await;
         answer.ok().map(|message| message.data.to_vec())
     }
@@ -463,13 +478,16 @@ pub(crate) struct Relay {
     pub(crate) is_deaf: Rc<Cell<bool>>,
     /// After so many packets to the server, they come from another address.
     moves_after: Rc<Cell<u32>>,
+    /// The shard of the server that the packets go to.
+    pub(crate) shard: Rc<Cell<usize>>,
     task: JoinHandle<()>,
 }
 
 impl Relay {
     pub(crate) fn start(world: &World) -> Self {
         let shard = world.shard.clone();
-        let server: SocketAddr = ADDRESS.parse().expect("an address");
+        let server = Rc::new(Cell::new(0));
+        let to_shard = Rc::clone(&server);
         let [to_server, from_server, exceeded] = [(); 3].map(|()| Rc::new(Cell::new(0)));
         let [is_cut, is_deaf] = [(); 2].map(|()| Rc::new(Cell::new(false)));
         let moves_after = Rc::new(Cell::new(u32::MAX));
@@ -497,7 +515,7 @@ impl Relay {
                         outside = Raw::bind(&shard, "10.0.0.3:0");
                     }
                     to.set(to.get() + data.len());
-                    outside.send(server, data).await;
+                    outside.send(self::address(to_shard.get()), data).await;
                     continue;
                 }
                 from.set(from.get() + data.len());
@@ -510,7 +528,7 @@ impl Relay {
         };
         let task = world.shard.spawn(work).expect("room for a task");
         let address = address.parse().expect("an address");
-        Relay { address, to_server, from_server, exceeded, is_cut, is_deaf, moves_after, task }
+        Relay { address, to_server, from_server, exceeded, is_cut, is_deaf, moves_after, shard: server, task }
     }
 
     pub(crate) fn moves_next(&self) {

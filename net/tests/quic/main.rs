@@ -4,5 +4,7 @@
 mod endings;
 mod exchanges;
 mod kit;
+mod others;
 mod paths;
+mod real;
 mod sessions;

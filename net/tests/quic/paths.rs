@@ -5,10 +5,10 @@ use std::time::Duration;
 use platform::sim::Plan;
 use shardwise_net::quic::Closed;
 
-use crate::kit::{Relay, Setup, check, pattern};
+use crate::kit::{Relay, Setup, World, check, pattern, rough};
 
 #[test]
-fn a_client_shows_where_it_is_if_there_are_many() {
+fn a_client_shows_where_it_is_if_asked() {
     let mut setup = Setup::new();
     setup.server.unproved_handshakes_max = 0;
     for seed in 1..=4 {
@@ -34,6 +34,39 @@ fn what_it_has_shown_holds_for_its_address_only() {
         assert_eq!(client.closed().await, Closed::ByPeerTransport(0xb, b""[..].into()));
         client.close().await;
         relay.end().await;
+    });
+}
+
+#[test]
+fn what_it_has_shown_one_shard_it_has_shown_all() {
+    let mut setup = Setup::new();
+    (setup.server.unproved_handshakes_max, setup.shards) = (0, 2);
+    check(1, Plan::CALM, setup, async |world| {
+        let relay = Relay::start(&world);
+        let mut client = world.connect_by(&relay);
+        // The packet with the token comes to another shard than the first.
+        client.rest(Duration::from_micros(1)).await;
+        relay.shard.set(1);
+        client.ask(b"hello").await.expect("an answer");
+        assert_eq!(world.served.quic_retries.get(), 1);
+        client.close().await;
+        relay.end().await;
+    });
+}
+
+#[test]
+fn what_one_shard_does_not_know_any_of_them_may_say() {
+    let mut setup = Setup::new();
+    setup.shards = 2;
+    check(1, Plan::CALM, setup, async |world| {
+        let relay = Relay::start(&world);
+        let mut client = world.connected_by(&relay).await;
+        client.ask(b"hello").await.expect("an answer");
+        relay.shard.set(1);
+        assert_eq!(client.ask(b"hello").await, Err(Closed::Reset));
+        client.close().await;
+        relay.end().await;
+        world.sleep(Duration::from_secs(60)).await;
     });
 }
 
@@ -105,4 +138,28 @@ fn a_server_that_does_not_want_to_loses_a_client_that_moves() {
         assert_eq!(client.ask(b"there").await, Err(Closed::TimedOut));
         client.close().await;
     });
+}
+
+/// More than are admitted without a Retry, and more than a turn has time for.
+#[test]
+fn many_clients_at_once_all_come_through() {
+    let mut setup = Setup::new();
+    setup.server.unproved_handshakes_max = 8;
+    for (seed, plan) in [(1, Plan::CALM), (2, Plan::LATE), (3, rough(0.02))] {
+        check(seed, plan, setup.clone(), async |world| {
+            let data = pattern(20_000);
+            let ask = |world: World, data: Vec<u8>| async move {
+                let mut client = world.connect();
+                let answer = client.ask(&data).await.expect("an answer");
+                client.close().await;
+                answer == data
+            };
+            let spawn = |_| world.shard.spawn(ask(world.clone(), data.clone())).expect("room for a task");
+            for client in (0..200).map(spawn).collect::<Vec<_>>() {
+                assert!(client.await.expect("it ends"));
+            }
+            assert!(world.served.quic_retries.get() > 0);
+            assert_eq!(world.served.quic_handshakes_open.get(), 0);
+        });
+    }
 }

@@ -6,6 +6,8 @@ mod cord;
 #[cfg(not(target_os = "linux"))]
 mod elsewhere;
 #[cfg(target_os = "linux")]
+mod ferry;
+#[cfg(target_os = "linux")]
 mod linux;
 mod message;
 #[cfg(unix)]
@@ -41,7 +43,9 @@ pub use cord::Cord;
 #[cfg(not(target_os = "linux"))]
 pub(crate) use elsewhere::*;
 #[cfg(not(target_os = "linux"))]
-pub use elsewhere::{Cord, Manager, keep_from, service_sockets};
+pub use elsewhere::{Cord, Ferry, Manager, keep_from, service_sockets};
+#[cfg(target_os = "linux")]
+pub use ferry::Ferry;
 #[cfg(target_os = "linux")]
 pub(crate) use linux::*;
 pub(crate) use message::{Received, Told, receive_from};

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use super::CallError;
 use super::link::{Link, run_one_way};
-use super::message::{Name, Put, Request, take};
+use super::message::{Name, Put, Request, Run, take};
 use crate::models::Footing;
 use crate::sync::{Acquire, Closed};
 use crate::task::with_footing;
@@ -148,6 +148,23 @@ pub(super) fn try_post(shard: &Shard, to: usize, request: &mut Option<Request>) 
         return Err(error);
     }
     send_one_way(shard, to, &link, request)
+}
+
+/// Sends what may be dropped, and counts it if it is.
+pub(super) fn cast(shard: &Shard, to: usize, cast: &mut Option<Run>) -> Result<(), CallError> {
+    let link = shard.mesh().link(to)?;
+    if to == shard.number() {
+        if let Some(cast) = cast.take() {
+            with_footing(Footing::Between, || run_one_way(cast, &link.visit(shard)));
+        }
+        return Ok(());
+    }
+    let sent = link.cast(cast);
+    match sent {
+        Ok(()) => shard.stats().mesh_casts_sent.add(1),
+        Err(_) => shard.stats().mesh_casts_dropped.add(1),
+    }
+    sent
 }
 
 #[inline]

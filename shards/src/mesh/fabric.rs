@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use platform::spsc::{Consumer, Producer, ring};
 
 use super::CallError;
-use super::message::{Answer, Request};
-use crate::limits::{MESH_ANSWERS, MESH_REQUESTS, PER_SHARDS_MAX};
+use super::message::{Answer, Request, Run};
+use crate::limits::{MESH_ANSWERS, MESH_CASTS, MESH_REQUESTS, PER_SHARDS_MAX};
 use crate::world::World;
 
 /// Where the shards of one runtime find each other.
@@ -43,12 +43,14 @@ struct State {
     wholes: Vec<Whole>,
 }
 
-/// One side of a link: its ends of four rings.
+/// One side of a link: its ends of six rings.
 pub(super) struct Ends {
     pub(super) requests_out: Producer<Request>,
     pub(super) answers_out: Producer<Answer>,
+    pub(super) casts_out: Producer<Run>,
     pub(super) requests_in: Consumer<Request>,
     pub(super) answers_in: Consumer<Answer>,
+    pub(super) casts_in: Consumer<Run>,
 }
 
 /// One value on each shard, as far as all must agree on it.
@@ -225,17 +227,23 @@ impl Ends {
         let (here_requests, there_requests_in) = ring(MESH_REQUESTS);
         let (there_answers, here_answers_in) = ring(MESH_ANSWERS);
         let (here_answers, there_answers_in) = ring(MESH_ANSWERS);
+        let (there_casts, here_casts_in) = ring(MESH_CASTS);
+        let (here_casts, there_casts_in) = ring(MESH_CASTS);
         let here = Ends {
             requests_out: here_requests,
             answers_out: here_answers,
+            casts_out: here_casts,
             requests_in: here_requests_in,
             answers_in: here_answers_in,
+            casts_in: here_casts_in,
         };
         let there = Ends {
             requests_out: there_requests,
             answers_out: there_answers,
+            casts_out: there_casts,
             requests_in: there_requests_in,
             answers_in: there_answers_in,
+            casts_in: there_casts_in,
         };
         (here, there)
     }

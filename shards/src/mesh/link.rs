@@ -19,6 +19,11 @@
 //! A lane of [`MESH_ANSWERS`](crate::limits::MESH_ANSWERS), which is at least three times the credits, is therefore never full.
 //! Two shards that flood each other wait for credits as tasks, and both go on answering.
 //!
+//! # Casts
+//!
+//! A third lane in each direction has closures that may be dropped: neither answered nor paid for by a credit, and not sent
+//! when the lane is full. A peer that floods us makes nobody wait for a credit, and we send it nothing back.
+//!
 //! # What a name means
 //!
 //! A call's slot is kept until its answer has come, whoever waits for it, so an answer finds its call and a name means one
@@ -32,7 +37,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
 
-use platform::spsc::{Consumer, Producer};
+use platform::spsc::{Consumer, Full, Producer};
 
 use super::calls::{Calls, Left, Settled};
 use super::fabric::{Ends, Fabric};
@@ -52,6 +57,7 @@ pub(super) struct Link {
     out: RefCell<Option<Out>>,
     requests_in: RefCell<Option<Consumer<Request>>>,
     answers_in: RefCell<Option<Consumer<Answer>>>,
+    casts_in: RefCell<Option<Consumer<Run>>>,
     credits: Semaphore,
     calls: RefCell<Calls>,
     served: RefCell<Vec<Served>>,
@@ -65,6 +71,7 @@ pub(super) struct Link {
 struct Out {
     requests: Producer<Request>,
     answers: Producer<Answer>,
+    casts: Producer<Run>,
 }
 
 /// What is known of the peer's calls under one slot.
@@ -82,12 +89,13 @@ const _: () = assert!(MESH_REQUESTS >= 2 * MESH_CREDITS && MESH_ANSWERS >= 3 * M
 
 impl Link {
     pub(super) fn new(peer: usize, ends: Ends, fabric: &Arc<Fabric>, has_unpublished: &Rc<Cell<bool>>) -> Rc<Link> {
-        let Ends { requests_out, answers_out, requests_in, answers_in } = ends;
+        let Ends { requests_out, answers_out, casts_out, requests_in, answers_in, casts_in } = ends;
         Rc::new(Link {
             is_to_oneself: false,
-            out: RefCell::new(Some(Out { requests: requests_out, answers: answers_out })),
+            out: RefCell::new(Some(Out { requests: requests_out, answers: answers_out, casts: casts_out })),
             requests_in: RefCell::new(Some(requests_in)),
             answers_in: RefCell::new(Some(answers_in)),
+            casts_in: RefCell::new(Some(casts_in)),
             ..Link::without_lanes(peer, fabric, has_unpublished)
         })
     }
@@ -104,6 +112,7 @@ impl Link {
             out: RefCell::new(None),
             requests_in: RefCell::new(None),
             answers_in: RefCell::new(None),
+            casts_in: RefCell::new(None),
             credits: Semaphore::new(MESH_CREDITS),
             calls: RefCell::default(),
             served: RefCell::default(),
@@ -164,9 +173,25 @@ impl Link {
         }
     }
 
+    /// Sends what may be dropped, if there is a place.
+    ///
+    /// Errors: there is none; one of the two shards has ended. The closure is where it was.
+    pub(super) fn cast(&self, cast: &mut Option<Run>) -> Result<(), CallError> {
+        let mut out = self.out.borrow_mut();
+        let Some(out) = out.as_mut() else { return Err(CallError::Stopped) };
+        let pushed = out.casts.push_from(cast).map_err(|Full| CallError::Overloaded);
+        if pushed.is_err() {
+            // The ring has shown what is in it.
+            self.is_untold.set(true);
+        }
+        self.sent(out);
+        pushed
+    }
+
     #[inline]
     fn sent(&self, out: &mut Out) {
-        if out.requests.unpublished() + out.answers.unpublished() >= MESH_PUBLISH_BATCH {
+        let unpublished = out.requests.unpublished() + out.answers.unpublished() + out.casts.unpublished();
+        if unpublished >= MESH_PUBLISH_BATCH {
             self.show(out);
         }
         self.has_unpublished.set(true);
@@ -175,7 +200,7 @@ impl Link {
     /// Shows the peer what was sent. Answers first: a cancel shall not come after the next request under its slot.
     #[inline]
     fn show(&self, out: &mut Out) {
-        if out.answers.publish() | out.requests.publish() {
+        if out.answers.publish() | out.requests.publish() | out.casts.publish() {
             self.is_untold.set(true);
         }
     }
@@ -195,7 +220,7 @@ impl Link {
         fn has_any<T>(lane: &RefCell<Option<Consumer<T>>>) -> bool {
             lane.borrow().as_ref().is_some_and(|lane| !lane.is_empty() || lane.is_closed())
         }
-        has_any(&self.answers_in) || has_any(&self.requests_in)
+        has_any(&self.answers_in) || has_any(&self.requests_in) || has_any(&self.casts_in)
     }
 
     /// Takes everything from the lane of answers.
@@ -245,6 +270,26 @@ impl Link {
         }
         if has_ended {
             self.requests_in.take();
+        }
+        count
+    }
+
+    /// Runs casts, `max` at the most. Gives how many.
+    pub(super) fn receive_casts(self: &Rc<Self>, shard: &Shard, max: usize) -> usize {
+        let mut count = 0;
+        let has_ended = {
+            let mut lane = self.casts_in.borrow_mut();
+            let Some(lane) = lane.as_mut() else { return 0 };
+            let is_closed = lane.is_closed();
+            let visit = self.visit(shard);
+            for cast in lane.drain().take(max) {
+                count += 1;
+                run_one_way(cast, &visit);
+            }
+            is_closed && lane.is_empty()
+        };
+        if has_ended {
+            self.casts_in.take();
         }
         count
     }
@@ -406,8 +451,9 @@ impl Link {
     /// itself.
     pub(super) fn close(&self) {
         self.end_calls();
-        let (requests, answers) = (self.requests_in.take(), self.answers_in.take());
+        let (requests, answers, casts) = (self.requests_in.take(), self.answers_in.take(), self.casts_in.take());
         contain(|| drop(requests));
+        contain(|| drop(casts));
         contain(|| drop(answers));
         self.fabric.notify(self.peer);
     }

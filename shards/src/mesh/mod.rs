@@ -52,7 +52,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::Shard;
-use crate::limits::MESH_REQUESTS_PER_TURN_MAX;
+use crate::limits::{MESH_CASTS_PER_TURN_MAX, MESH_REQUESTS_PER_TURN_MAX};
 use crate::scope::{Cancelled, ScopeHandle, Travelling};
 use crate::shard::panic_text;
 use crate::sync::Semaphore;
@@ -60,7 +60,7 @@ use crate::task::bury;
 use crate::world::World;
 use fabric::{Fabric, News, Standing};
 use link::Link;
-use message::{Name, Put, Request, Visit, put};
+use message::{Name, Put, Request, Run, Visit, put};
 
 /// Why a call has no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,7 +133,8 @@ impl Mesh {
         self.fabric.has_news(self.number) || self.links.borrow().iter().flatten().any(|link| link.has_arrivals())
     }
 
-    /// Adopts what others have sent: all answers, then requests, as many as a turn may run, each peer first in its turn.
+    /// Adopts what others have sent: all answers, then requests and casts, as many as a turn may run, each peer first in its
+    /// turn.
     /// True if there were any.
     pub(crate) fn receive(&self, shard: &Shard) -> bool {
         if self.fabric.has_news(self.number) {
@@ -155,6 +156,13 @@ impl Mesh {
             }
         }
         shard.stats().mesh_run.add((MESH_REQUESTS_PER_TURN_MAX - left) as u64);
+        let mut left = MESH_CASTS_PER_TURN_MAX;
+        for step in 0..count {
+            if let Some(link) = self.busy((first + step) % count) {
+                left -= link.receive_casts(shard, left);
+            }
+        }
+        shard.stats().mesh_casts_run.add((MESH_CASTS_PER_TURN_MAX - left) as u64);
         self.publish();
         has_any
     }
@@ -329,6 +337,31 @@ impl Shard {
         // Not moved from here on, but into its message.
         let mut request = Some(one_way(closure));
         call::try_post(self, number, &mut request)
+    }
+
+    /// Sends `closure` to run on the shard of this number, between its tasks, or drops it if as many are on the way as may be
+    /// ([`MESH_CASTS`](crate::limits::MESH_CASTS)): the way of a datagram, which may be lost on any other. It takes no credit, so
+    /// a flood of casts holds up nobody's calls. A panic of it is logged there.
+    ///
+    /// Casts from one shard to another run in the order sent, in no order with calls. One that captures more than
+    /// [`MESSAGE_INLINE_BYTES`] is boxed.
+    ///
+    /// Errors: [`Overloaded`](CallError::Overloaded) when it is dropped; there is no such shard, or it has ended.
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    ///
+    /// shardwise_shards::Simulation::new(1).run(async |shard| {
+    ///     shard.cast(0, |here| here.local(|| Cell::new(0)).set(7)).unwrap();
+    ///     assert_eq!(shard.local(|| Cell::new(0)).get(), 7);
+    /// });
+    /// ```
+    pub fn cast<F>(&self, number: usize, closure: F) -> Result<(), CallError>
+    where
+        F: FnOnce(&Shard) + Send + 'static,
+    {
+        let mut cast = Some(Run::new(move |visit: &Visit| closure(&visit.shard)));
+        call::cast(self, number, &mut cast)
     }
 
     /// Calls of this shard that have not been answered, or whose answer was not taken yet.

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use platform::Socket;
 
+use super::strays::Ferries;
 use crate::Shard;
 use crate::limits::{KEEPSAKE_BYTES_MAX, KEEPSAKE_NAME_BYTES_MAX, KEEPSAKES_MAX};
 
@@ -24,6 +25,9 @@ pub(crate) type Keepsakes = BTreeMap<String, Arc<[u8]>>;
 pub(crate) struct Heritage {
     /// Whether it keeps anything for a successor.
     keeps: bool,
+    /// How many processes there were before it in a line of hot restarts.
+    generation: u64,
+    ferries: Arc<Ferries>,
     state: Mutex<State>,
 }
 
@@ -84,8 +88,12 @@ struct Place {
 }
 
 impl Heritage {
-    pub(crate) fn new(keeps: bool, left: Vec<Left>, keepsakes: Keepsakes) -> Arc<Self> {
-        Arc::new(Heritage { keeps, state: Mutex::new(State { left, keepsakes, ..State::default() }) })
+    pub(crate) fn new(keeps: bool, left: Vec<Left>, mut keepsakes: Keepsakes) -> Arc<Self> {
+        let generation =
+            keepsakes.remove(GENERATION).and_then(|value| Some(u64::from_be_bytes(value[..].try_into().ok()?)));
+        let state = State { left, keepsakes, ..State::default() };
+        let generation = generation.unwrap_or(0);
+        Arc::new(Heritage { keeps, generation, ferries: Arc::default(), state: Mutex::new(state) })
     }
 
     // ---- what this process was left ----------------------------------------------------------------------------------
@@ -93,6 +101,11 @@ impl Heritage {
     /// The sockets that were left for an address: the first that were declared with it, and else those of a dual-stack socket
     /// that covers it.
     pub(crate) fn claim(&self, purpose: Purpose, address: SocketAddr) -> Vec<Socket> {
+        self.claim_left(purpose, address).map_or_else(Vec::new, |left| left.sockets)
+    }
+
+    /// The same with the number by which they were left.
+    pub(crate) fn claim_left(&self, purpose: Purpose, address: SocketAddr) -> Option<Left> {
         let mut state = self.lock();
         let fits = |left: &Left| match left.purpose {
             Some(of) => of == purpose,
@@ -106,10 +119,10 @@ impl Heritage {
                 && left.address.is_ipv6()
                 && left.address.ip().is_unspecified()
         };
-        let Some(index) = same.or_else(|| state.left.iter().position(covers)) else { return Vec::new() };
+        let index = same.or_else(|| state.left.iter().position(covers))?;
         let left = state.left.remove(index);
         state.claimed.push(left.number);
-        left.sockets
+        Some(left)
     }
 
     pub(crate) fn is_claimed(&self) -> bool {
@@ -125,8 +138,13 @@ impl Heritage {
 
     // ---- what it keeps for a successor -------------------------------------------------------------------------------
 
-    /// Keeps the sockets of an address: what each is kept by.
-    pub(crate) fn hold(self: &Arc<Self>, purpose: Purpose, address: SocketAddr, sockets: &[Socket]) -> Vec<Kept> {
+    /// Keeps the sockets of an address: by which number, and what each is kept by.
+    pub(crate) fn hold(
+        self: &Arc<Self>,
+        purpose: Purpose,
+        address: SocketAddr,
+        sockets: &[Socket],
+    ) -> (usize, Vec<Kept>) {
         let mut state = self.lock();
         let is_taken = Arc::new(AtomicBool::new(false));
         // One that has no second name (a simulated one; no descriptor is left) closes with its shard's.
@@ -135,7 +153,7 @@ impl Heritage {
         let held = state.held.len();
         state.held.push(Held { purpose, address, sockets: names, is_taken: Arc::clone(&is_taken) });
         let place = |index| Place { heritage: Arc::clone(self), held, index, is_taken: Arc::clone(&is_taken) };
-        (0..sockets.len()).map(|index| Kept(vec![place(index)])).collect()
+        (held, (0..sockets.len()).map(|index| Kept(vec![place(index)])).collect())
     }
 
     /// Second names of all that can be left at this moment.
@@ -174,14 +192,25 @@ impl Heritage {
         value
     }
 
+    /// The ways of datagrams to the processes beside this one.
+    pub(crate) fn ferries(&self) -> &Arc<Ferries> {
+        &self.ferries
+    }
+
+    /// What a successor has in common with this process, and which generation it is.
     pub(crate) fn keepsakes(&self) -> Keepsakes {
-        self.lock().keepsakes.clone()
+        let mut keepsakes = self.lock().keepsakes.clone();
+        keepsakes.insert(GENERATION.to_owned(), Arc::from(self.generation.wrapping_add(1).to_be_bytes()));
+        keepsakes
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// The keepsake that counts processes, beside those that are asked for.
+const GENERATION: &str = "shardwise-generation";
 
 /// Whether this may be a keepsake: a name without spaces, and a value that goes through a cord.
 pub(crate) fn fits(name: &str, value: &[u8]) -> bool {
@@ -208,6 +237,13 @@ impl Shard {
     /// ```
     pub fn keepsake(&self, name: &str, make: impl FnOnce() -> Vec<u8>) -> Arc<[u8]> {
         self.start_state().heritage().keepsake(name, make)
+    }
+
+    /// How many processes there were before this one in a line of hot restarts: zero unless another has started it to take its
+    /// place. Of two that run at the same time the one has one more than the other, but for a successor that has failed, which
+    /// the next one takes the number of.
+    pub fn generation(&self) -> u64 {
+        self.start_state().heritage().generation
     }
 }
 

@@ -13,6 +13,7 @@ mod restart;
 mod signals;
 pub mod simulation;
 pub(crate) mod start;
+pub(crate) mod strays;
 
 use std::any::Any;
 use std::fmt;
@@ -26,7 +27,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use platform::topology::{CpuId, Placement, Topology};
-use platform::{BackendKind, Choice, Config, Features, Reactor, Selection, Unparker};
+use platform::{BackendKind, Choice, Config, Features, Ferry, Reactor, Selection, Socket, Unparker};
 
 use crate::inbox::Remote;
 use crate::limits::{CLAIM_TIME_MAX, DRAIN_TIME_MAX, OFFLOAD_LOOK_EVERY, SPIN_TIME_MAX, START_TIME_MAX, STOP_TIME_MAX};
@@ -37,8 +38,9 @@ use crate::stats::ShardStats;
 use crate::{JoinHandle, Shard};
 use heritage::{Heritage, Kept, Left, Purpose};
 use manager::Managed;
-use restart::{Predecessor, Program, Successor};
+use restart::{Bequest, Predecessor, Program, Successor};
 use start::Start;
+use strays::Neighbour;
 
 /// A set of shards that run one program. See [`Runtime::builder`].
 #[derive(Debug)]
@@ -156,7 +158,7 @@ impl Fleet {
             Some(socket) => socket,
             None => TcpListener::bind(address)?.into(),
         };
-        let _kept = self.heritage.hold(Purpose::Outside, address, std::slice::from_ref(&socket));
+        let (_, _kept) = self.heritage.hold(Purpose::Outside, address, std::slice::from_ref(&socket));
         let listener = socket.into_listener().map_err(std::io::Error::other)?;
         Ok(Outside { listener, _kept })
     }
@@ -403,12 +405,16 @@ impl Builder {
         let placement = topology.place(self.shards, self.oversubscribe).map_err(|error| error.to_string())?;
         let (selection, config) = self.select()?;
         let count = placement.shards.len();
-        let (mut left, keepsakes) = match predecessor {
+        let (mut left, keepsakes, ferry) = match predecessor {
             Some(predecessor) => predecessor.leaves(selection.kind)?,
             None => Default::default(),
         };
         left.extend(of_service_manager()?);
         let heritage = Heritage::new(self.handle_signals, left, keepsakes);
+        if let Some(ferry) = ferry {
+            let tied = heritage.ferries().tie_to_predecessor(ferry);
+            tied.map_err(|error| format!("no thread for datagrams of the process before this one: {error}"))?;
+        }
         Ok(Plan {
             why: Arc::from(selection.why.as_str()),
             start: Start::with(count, Arc::clone(&heritage)),
@@ -681,8 +687,8 @@ impl<E: Send + 'static, W> Coordinator<'_, E, W> {
             Ok(program) => {
                 self.managed.reloading();
                 let left = self.plan.heritage.bequeath();
-                let keepsakes = self.plan.heritage.keepsakes();
-                Successor::start(program, left, keepsakes, self.plan.selection.kind, self.events.clone())
+                let bequest = Bequest { left, keepsakes: self.plan.heritage.keepsakes(), ferry: self.ferry() };
+                Successor::start(program, bequest, self.plan.selection.kind, self.events.clone())
             }
             Err(error) => Err(std::io::Error::new(error.kind(), error.to_string())),
         };
@@ -696,6 +702,18 @@ impl<E: Send + 'static, W> Coordinator<'_, E, W> {
                 self.managed.ready();
             }
         }
+    }
+
+    /// The other end of the way of datagrams to a successor, if any come here.
+    fn ferry(&self) -> Option<Socket> {
+        let ferries = self.plan.heritage.ferries();
+        let tie = || {
+            let (here, there) = Ferry::pair().map_err(|error| std::io::Error::other(error.to_string()))?;
+            ferries.tie(Neighbour::Successor, here).map(|()| there)
+        };
+        let tied = ferries.is_needed().then(tie)?;
+        tied.inspect_err(|error| tracing::warn!("connections over datagrams will be lost to the successor: {error}"))
+            .ok()
     }
 
     fn hear_of_successor(&mut self, told: Result<Vec<usize>, String>) {

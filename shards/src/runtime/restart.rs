@@ -4,7 +4,8 @@
 //! is given up before the successor has said that it is ready: if it fails, this process has only started a child.
 //!
 //! What the two say to each other, over a [`Cord`]: the predecessor begins with `shardwise 1 BACKEND`, one `left NUMBER PURPOSE
-//! ADDRESS` for every address with its sockets, and `all`; the successor answers `ready NUMBERS`, with what it has claimed,
+//! ADDRESS` for every address with its sockets, one `keep NAME VALUE` for every keepsake, `ferry` with the way of datagrams
+//! between the two if any come, and `all`; the successor answers `ready NUMBERS`, with what it has claimed,
 //! or `failed WHY`; and the predecessor ends with `go`, or with `stop` if it was told to end meanwhile.
 
 use std::env;
@@ -18,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 
 use platform::limits::{CORD_BYTES_MAX, CORD_SOCKETS_MAX, CORD_TIME_MAX};
-use platform::{BackendKind, Cord};
+use platform::{BackendKind, Cord, Socket};
 
 use super::heritage::{Keepsakes, Left, Purpose, fits};
 use super::{Event, now};
@@ -50,6 +51,14 @@ impl Program {
 
 // ---- in the process that goes ------------------------------------------------------------------------------------------
 
+/// All that a successor is left.
+pub(super) struct Bequest {
+    pub(super) left: Vec<Left>,
+    pub(super) keepsakes: Keepsakes,
+    /// See [`Ferry`](platform::Ferry).
+    pub(super) ferry: Option<Socket>,
+}
+
 /// A successor that was started.
 pub(super) struct Successor {
     cord: Arc<Cord>,
@@ -61,8 +70,7 @@ impl Successor {
     /// wherever the calling thread may.
     pub(super) fn start<E: Send + 'static>(
         program: &Program,
-        left: Vec<Left>,
-        keepsakes: Keepsakes,
+        bequest: Bequest,
         backend: BackendKind,
         events: Sender<Event<E>>,
     ) -> std::io::Result<Self> {
@@ -75,10 +83,10 @@ impl Successor {
         drop(command);
         let successor = Successor { cord: Arc::clone(&cord), id: child.id() };
         let see_through = move || {
-            let passed = pass_on(&cord, &left, &keepsakes, backend);
+            let passed = pass_on(&cord, &bequest, backend);
             // One that does not take it may have said why, or has ended.
             let outcome = answer(&cord).and_then(|claimed| passed.map(|()| claimed));
-            drop(left);
+            drop(bequest);
             let has_failed = outcome.is_err();
             // Without a coordinator this process ends.
             let _ = events.send(Event::Successor(outcome));
@@ -103,17 +111,20 @@ impl Successor {
     }
 }
 
-fn pass_on(cord: &Cord, left: &[Left], keepsakes: &Keepsakes, backend: BackendKind) -> Result<(), String> {
+fn pass_on(cord: &Cord, bequest: &Bequest, backend: BackendKind) -> Result<(), String> {
     let pass = || {
         cord.send(&format!("shardwise {VERSION} {backend}"), &[])?;
-        for Left { number, purpose, address, sockets } in left {
+        for Left { number, purpose, address, sockets } in &bequest.left {
             let purpose = purpose.unwrap_or(Purpose::Serve).name();
             for sockets in sockets.chunks(CORD_SOCKETS_MAX) {
                 cord.send(&format!("left {number} {purpose} {address}"), sockets)?;
             }
         }
-        for (name, value) in keepsakes {
+        for (name, value) in &bequest.keepsakes {
             cord.send(&format!("keep {name} {}", hexadecimal(value)), &[])?;
+        }
+        if let Some(ferry) = &bequest.ferry {
+            cord.send("ferry", std::slice::from_ref(ferry))?;
         }
         cord.send("all", &[])
     };
@@ -160,7 +171,7 @@ impl Predecessor {
     }
 
     /// What it leaves.
-    pub(super) fn leaves(&self, backend: BackendKind) -> Result<(Vec<Left>, Keepsakes), String> {
+    pub(super) fn leaves(&self, backend: BackendKind) -> Result<(Vec<Left>, Keepsakes, Option<Socket>), String> {
         let next = || match self.cord.receive(Some(CORD_TIME_MAX)) {
             Ok(Some(message)) => Ok(message),
             Ok(None) => Err("the process before this one has gone".to_owned()),
@@ -182,13 +193,17 @@ impl Predecessor {
                  sockets. Give both the same by SHARDWISE_BACKEND or in code, or stop the one and start the other."
             ));
         }
-        let (mut all, mut count, mut keepsakes) = (Vec::<Left>::new(), 0, Keepsakes::new());
+        let (mut all, mut count, mut keepsakes, mut ferry) = (Vec::<Left>::new(), 0, Keepsakes::new(), None);
         loop {
             let (text, mut sockets) = next()?;
             if text == "all" {
-                return Ok((all, keepsakes));
+                return Ok((all, keepsakes, ferry));
             }
-            if let Some((name, value)) = keepsake(&text).filter(|_| keepsakes.len() < KEEPSAKES_MAX) {
+            if text == "ferry" {
+                ferry = sockets.pop();
+                continue;
+            }
+            if let Some((name, value)) = keepsake(&text).filter(|_| keepsakes.len() <= KEEPSAKES_MAX) {
                 keepsakes.insert(name.to_owned(), value.into());
                 continue;
             }

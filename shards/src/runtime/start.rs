@@ -16,6 +16,7 @@ use std::task::{Poll, Waker};
 use platform::{DatagramOptions, ListenError, ListenOptions, Reactor, Socket};
 
 use super::heritage::{Heritage, Kept, Purpose};
+use super::strays::Strays;
 use crate::mesh::fabric::Fabric;
 use crate::{Counter, Shard};
 
@@ -38,6 +39,8 @@ pub struct Listening {
     pub tallies: Arc<[Tally]>,
     /// What a successor gets of this shard's sockets; to be dropped with them.
     pub kept: Kept,
+    /// How datagrams go to and come from a process that has the same sockets; `None` of listeners.
+    pub strays: Option<Strays>,
 }
 
 /// What one shard tells the others of an address that one of them accepts for, in memory that it alone writes and all read.
@@ -144,8 +147,16 @@ struct Opened {
     tallies: Arc<[Tally]>,
     address: SocketAddr,
     on_one: bool,
-    /// Of each shard, until it takes them.
-    dealt: Vec<(Vec<Socket>, Kept)>,
+    /// Of each shard, until it takes it.
+    dealt: Vec<Dealt>,
+}
+
+/// What one shard is handed.
+#[derive(Debug, Default)]
+struct Dealt {
+    sockets: Vec<Socket>,
+    kept: Kept,
+    strays: Option<Strays>,
 }
 
 impl Start {
@@ -234,7 +245,7 @@ impl Start {
             }
             Some(Err(error)) => Poll::Ready(Err(error.clone())),
             Some(Ok(opened)) => {
-                let (sockets, kept) = std::mem::take(&mut opened.dealt[shard]);
+                let Dealt { sockets, kept, strays } = std::mem::take(&mut opened.dealt[shard]);
                 Poll::Ready(Ok(Listening {
                     sockets,
                     on_one: opened.on_one,
@@ -243,6 +254,7 @@ impl Start {
                     number: ordinal,
                     tallies: Arc::clone(&opened.tallies),
                     kept,
+                    strays,
                 }))
             }
         }
@@ -254,7 +266,9 @@ impl Start {
         let mut on_one = declaration.kind == Kind::ConnectionsOnOne;
         let wanted = if on_one { 1 } else { self.count };
         let purpose = opening.purpose();
-        let mut sockets = self.heritage.claim(purpose, address);
+        let left = self.heritage.claim_left(purpose, address);
+        let left_as = left.as_ref().map(|left| left.number);
+        let mut sockets = left.map_or_else(Vec::new, |left| left.sockets);
         match sockets.first() {
             None => sockets = shard.with_reactor(|reactor| opening.open(reactor, address, wanted))?,
             // All are taken, however many: closing one would lose what waits in its queue, and change the numbers of others.
@@ -274,13 +288,17 @@ impl Start {
                 }
             },
         }
-        let kept = self.heritage.hold(purpose, address, &sockets);
+        let (number, kept) = self.heritage.hold(purpose, address, &sockets);
         let local = sockets.first().map(Socket::local_address).and_then(Result::ok).unwrap_or(address);
-        let mut dealt: Vec<(Vec<Socket>, Kept)> = (0..self.count).map(|_| Default::default()).collect();
+        let mut dealt: Vec<Dealt> = (0..self.count).map(|_| Dealt::default()).collect();
         for (place, (socket, kept)) in sockets.into_iter().zip(kept).enumerate() {
-            let (sockets, all_kept) = &mut dealt[if on_one { 0 } else { place % self.count }];
-            sockets.push(socket);
-            all_kept.join(kept);
+            let dealt = &mut dealt[if on_one { 0 } else { place % self.count }];
+            dealt.sockets.push(socket);
+            dealt.kept.join(kept);
+        }
+        if purpose == Purpose::Datagrams {
+            let all = self.heritage.ferries().cross(number, left_as, self.count);
+            dealt.iter_mut().zip(all).for_each(|(dealt, strays)| dealt.strays = Some(strays));
         }
         let tallies = (0..self.count).map(|_| Tally::default()).collect();
         Ok(Opened { tallies, address: local, on_one, dealt })

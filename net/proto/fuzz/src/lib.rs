@@ -1,4 +1,4 @@
-//! What is asked of the engines of HTTP/1.1, HTTP/2 and WebSocket, and of what comes before them, for any input: no panic, one verdict
+//! What is asked of the engines of HTTP/1.1, HTTP/2, HTTP/3 and WebSocket, and of what comes before them, for any input: no panic, one verdict
 //! whatever the cuts, and agreement with peers that others wrote.
 //!
 //! The one idea: a target is a plain function of bytes that panics when something is wrong. `cargo test` here replays what
@@ -13,6 +13,7 @@
 //! - [`h2_server_vs_h2`], [`h2_client_vs_h2`]: conversations in order with the crate `h2` at the other end, each as the input
 //!   says: requests, bodies, trailers, resets, settings, windows, pings. What one has sent the other has received.
 //!   [`h2_bytes_vs_h2`]: what a client sends, mutated, before both servers.
+//! - [`h3_server`], [`h3_client`], [`h3_frames`]: the same of HTTP/3, on streams that come in any order.
 //! - [`hpack_decoder`], [`hpack_round_trip`]: field compression, beside a decoder written as the RFC is.
 //! - [`qpack_decoder`], [`qpack_encoder`], [`qpack_round_trip`]: that of HTTP/3, either end beside one that does as the RFC
 //!   says, and both with their streams in any order.
@@ -23,6 +24,7 @@ mod chunked;
 mod client;
 mod cut;
 mod h2;
+mod h3;
 mod heads;
 mod hpack;
 mod peer;
@@ -48,6 +50,7 @@ mod wire;
 pub use chunked::h1_chunked;
 pub use client::h1_client;
 pub use h2::{h2_bytes_vs_h2, h2_client, h2_client_vs_h2, h2_frames, h2_server, h2_server_vs_h2};
+pub use h3::{h3_client, h3_frames, h3_server};
 pub use heads::h1_head_vs_httparse;
 pub use hpack::{hpack_decoder, hpack_round_trip};
 pub use peer::h1_server_vs_hyper;
@@ -61,7 +64,7 @@ pub use ws::ws;
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 18] = [
+pub const TARGETS: [(&str, Target); 21] = [
     ("h1_server", h1_server),
     ("h1_client", h1_client),
     ("h1_chunked", h1_chunked),
@@ -73,6 +76,9 @@ pub const TARGETS: [(&str, Target); 18] = [
     ("h2_server_vs_h2", h2_server_vs_h2),
     ("h2_client_vs_h2", h2_client_vs_h2),
     ("h2_bytes_vs_h2", h2_bytes_vs_h2),
+    ("h3_server", h3_server),
+    ("h3_client", h3_client),
+    ("h3_frames", h3_frames),
     ("hpack_decoder", hpack_decoder),
     ("hpack_round_trip", hpack_round_trip),
     ("qpack_decoder", qpack_decoder),

@@ -20,7 +20,9 @@ pub fn of(name: &str) -> Vec<Vec<u8>> {
         "ws" => ws_frames(),
         "h2_server" => h2_bytes(Role::Server),
         "h2_client" => h2_bytes(Role::Client),
-        "h2_frames" | "h2_server_vs_h2" | "h2_client_vs_h2" | "hpack_round_trip" | "qpack_encoder"
+        "h3_server" => h3_records(proto::h3::Role::Server),
+        "h3_client" => h3_records(proto::h3::Role::Client),
+        "h2_frames" | "h3_frames" | "h2_server_vs_h2" | "h2_client_vs_h2" | "hpack_round_trip" | "qpack_encoder"
         | "qpack_round_trip" => choices(),
         "h2_bytes_vs_h2" => h2_conversations(),
         "hpack_decoder" => hpack_blocks(),
@@ -73,6 +75,11 @@ const WS_FRAMES: [&[(u8, &[u8])]; 5] = [
 fn h2_bytes(role: Role) -> Vec<Vec<u8>> {
     let sent = |seed: u64| crate::h2::sent(Random(seed), role);
     (0..60).map(|seed| [&[0, (seed % 7) as u8], &sent(seed)[..]].concat()).collect()
+}
+
+/// What a peer of HTTP/3 might send, on which streams.
+fn h3_records(role: proto::h3::Role) -> Vec<Vec<u8>> {
+    (0..80).map(|seed| crate::h3::sent(Random(seed), role)).collect()
 }
 
 /// What a client has sent: one of the crate `h2`, and one that makes mistakes.
@@ -196,6 +203,11 @@ const FOUND: &[(&str, &[u8])] = &[
     (
         "h2_server",
         b"\0\0PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x10\x01\x05\0\0\0\x01\x82\x84\x86\x41\x04here\x60\x03a=b\x60\0",
+    ),
+    // A section that waited, and required something else when it was shown again.
+    (
+        "qpack_decoder",
+        b"2\x02\x03\x0f\x00\x00\x00Q\x0b'index.html\x03\x04\x04\x03\x81\x10\x11\x00\x22?\xbd\x01\xc0\x0fwsampl\xe5/p\x02\x00\x0fx\x00\x00\x00\x00\x00\x00\x00\x00\x00@\x00\x00\x80\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff-alue2\x03\x06\x0c\x06\x00\x80\x81\x82\x83",
     ),
 ];
 

@@ -93,6 +93,21 @@ fn h2_bytes_vs_h2() {
 }
 
 #[test]
+fn h3_server() {
+    check("h3_server");
+}
+
+#[test]
+fn h3_client() {
+    check("h3_client");
+}
+
+#[test]
+fn h3_frames() {
+    check("h3_frames");
+}
+
+#[test]
 fn hpack_decoder() {
     check("hpack_decoder");
 }

@@ -31,14 +31,12 @@ fn read_up_to(number_max: u64, shift_max: u32, input: &[u8], bits: u32) -> Resul
     loop {
         let (next, after) = rest.split_first().ok_or(Malformed::Truncated)?;
         rest = after;
-        if shift > shift_max {
-            return Err(Malformed::Number);
-        }
         number += u64::from(next & 0x7f) << shift;
-        if number > number_max {
+        let ends = next & 0x80 == 0;
+        if number > number_max || shift == shift_max && !ends {
             return Err(Malformed::Number);
         }
-        if next & 0x80 == 0 {
+        if ends {
             return Ok((number, rest));
         }
         shift += 7;

@@ -90,6 +90,12 @@ pub trait Sink {
 
     /// The next field has no room in the arena.
     fn overflow(&mut self);
+
+    /// Whether it makes no difference what else comes. Where nothing depends on it but this head, as in QPACK, the rest is not
+    /// decoded: a byte may stand for a field as large as the table.
+    fn has_enough(&self) -> bool {
+        false
+    }
 }
 
 /// Room for one head, filled from its beginning. At most 65,535 bytes, since [`Span`]s are that short.

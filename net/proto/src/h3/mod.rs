@@ -26,6 +26,34 @@
 //!   [`Own::Encoder`] should leave before what was written of messages, so that nobody waits for it.
 //! - When [`Engine::can_send`] has become false after a head, data or trailers were written, the stream is finished.
 //! - After an error the connection is closed with its code. [`Engine::failure`] has it, too.
+//!
+//! ```
+//! use http::{Method, StatusCode};
+//! use shardwise_proto::h3::{Engine, Event, Limits, Pseudo, Role, Scratch, Standing};
+//! use shardwise_proto::head::HeadTable;
+//! use shardwise_proto::message::BodyLength;
+//! use std::time::Duration;
+//!
+//! let (limits, now, mut out) = (Limits::default(), Duration::ZERO, [0; 1024]);
+//! let (mut scratch, mut table) = (Scratch::new(limits.head_bytes_max), HeadTable::new());
+//! let (mut client, mut server) = (Engine::new(Role::Client, &limits), Engine::new(Role::Server, &limits));
+//!
+//! // Stream 0 is the first that QUIC opens for a client.
+//! let hello = Pseudo { method: &Method::GET, is_secure: true, authority: b"localhost", path: b"/hello", protocol: None };
+//! let (_, count) = client.request(0, hello, [("x-from", "ada")], BodyLength::None, &limits, &mut out).unwrap();
+//!
+//! let step = server.receive(0, &out[..count], true, &mut scratch, &mut table, now, &limits).unwrap();
+//! let Event::Head { key, head } = step.event else { panic!("a request") };
+//! assert!(head.end);
+//! assert_eq!(table.path(scratch.block()), b"/hello");
+//!
+//! let fields = [("content-type", "text/plain")];
+//! let mut count = server.respond(key, StatusCode::OK, fields, Standing::default(), BodyLength::Known(2), &mut out).unwrap();
+//! count += server.data(key, 2, true, &mut out[count..]).unwrap();
+//! // The body follows, and then the stream is finished.
+//! assert!(!server.can_send(key));
+//! assert_eq!(server.release(key).reset, None);
+//! ```
 
 mod control;
 mod engine;
@@ -140,3 +168,6 @@ pub enum Own {
     /// What we tell the peer of the table that we decode with.
     Decoder,
 }
+
+#[cfg(test)]
+mod tests;

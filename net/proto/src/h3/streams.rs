@@ -50,7 +50,6 @@ pub(super) struct Stream {
     /// The client has said it in a frame, and that holds, whatever the request says (RFC 9218 section 7).
     pub(super) has_said_priority: bool,
     /// The owner knows of it.
-    /// The owner knows of it.
     pub(super) is_out: bool,
     /// The field section that is held is whole, and waits for the table.
     pub(super) is_blocked: bool,

@@ -355,4 +355,8 @@ impl Sink for Filling<'_> {
     fn overflow(&mut self) {
         self.verdict = Some(Verdict::TooLarge);
     }
+
+    fn has_enough(&self) -> bool {
+        self.verdict.is_some()
+    }
 }

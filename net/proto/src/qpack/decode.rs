@@ -14,11 +14,20 @@ pub struct Decoder {
     inserted: u64,
     /// So many of them the peer knows, or will when it has read what waits.
     told: u64,
-    /// Streams that wait, and for how many inserts.
-    blocked: Vec<(u64, u64)>,
+    /// Sections that wait, or have waited and have not been shown again.
+    blocked: Vec<Blocked>,
     blocked_max: usize,
     /// For the decoder stream, but for the insert count's increment, which is what was inserted and not told.
     waiting: Vec<u8>,
+}
+
+/// A field section that waits. What it requires is said modulo what the table holds, so it is kept from when that was clear.
+#[derive(Clone, Copy, Debug)]
+struct Blocked {
+    stream: u64,
+    required: u64,
+    /// Whether [`Decoder::unblocked`] has said that it waits no longer.
+    is_free: bool,
 }
 
 /// What became of a field section.
@@ -26,8 +35,8 @@ pub struct Decoder {
 pub enum Outcome {
     /// The sink has its fields.
     Decoded,
-    /// It refers to what has not been inserted yet. Nothing was given to the sink; the section is to be shown again when
-    /// [`Decoder::unblocked`] says its stream.
+    /// It refers to what has not been inserted yet. Nothing was given to the sink; the same section is to be shown again when
+    /// [`Decoder::unblocked`] says its stream, before any other of that stream.
     Blocked,
 }
 
@@ -72,8 +81,8 @@ impl Decoder {
         Ok(input.len() - left.len())
     }
 
-    /// Decodes a whole field section of a stream. What has no room in the arena goes to [`Sink::overflow`]. After an error the
-    /// decoder is of no use.
+    /// Decodes a whole field section of a stream, or as much of it as the sink [wants](Sink::has_enough). What has no room in the
+    /// arena goes to [`Sink::overflow`]. After an error the decoder is of no use.
     pub fn decode(
         &mut self,
         stream: u64,
@@ -81,12 +90,16 @@ impl Decoder {
         arena: &mut Arena<'_>,
         sink: &mut impl Sink,
     ) -> Result<Outcome, Error> {
-        let (required, base, mut rest) = self.prefix(section)?;
-        if required > self.inserted {
-            return self.block(stream, required).map(|()| Outcome::Blocked);
+        let waited = self.blocked.iter().position(|blocked| blocked.stream == stream);
+        let known = waited.map(|place| self.blocked[place].required);
+        let (required, base, mut rest) = self.prefix(section, known)?;
+        match waited {
+            _ if required > self.inserted => return self.block(stream, required, waited).map(|()| Outcome::Blocked),
+            Some(place) => drop(self.blocked.swap_remove(place)),
+            None => {}
         }
         let lines = Lines { table: &self.table, inserted: self.inserted, required, base };
-        while !rest.is_empty() {
+        while !rest.is_empty() && !sink.has_enough() {
             let mark = arena.len();
             let (field, after) = lines.line(rest, arena).map_err(|stop| Error::Decompression(stop.in_section()))?;
             rest = after;
@@ -110,14 +123,16 @@ impl Decoder {
 
     /// A stream whose field section waited and need not wait any longer; each is said once.
     pub fn unblocked(&mut self) -> Option<u64> {
-        let place = self.blocked.iter().position(|&(_, required)| required <= self.inserted)?;
-        Some(self.blocked.remove(place).0)
+        let inserted = self.inserted;
+        let blocked = self.blocked.iter_mut().find(|blocked| !blocked.is_free && blocked.required <= inserted)?;
+        blocked.is_free = true;
+        Some(blocked.stream)
     }
 
     /// A stream was reset, or nobody reads it any more: the field sections that it may still have had are not decoded
     /// (RFC 9204 section 2.2.2.2).
     pub fn cancel(&mut self, stream: u64) -> Result<(), Error> {
-        self.blocked.retain(|&(blocked, _)| blocked != stream);
+        self.blocked.retain(|blocked| blocked.stream != stream);
         if self.capacity_max == 0 {
             return Ok(());
         }
@@ -205,14 +220,14 @@ impl Decoder {
         if bytes + ENTRY_OVERHEAD_BYTES > self.table.size_max() { Err(TOO_LARGE) } else { Ok(()) }
     }
 
-    /// The required insert count and the base (RFC 9204 section 4.5.1), and the field lines.
+    /// The required insert count, unless it is known, and the base (RFC 9204 section 4.5.1), and the field lines.
     #[inline]
-    fn prefix<'b>(&self, section: &'b [u8]) -> Result<(u64, u64, &'b [u8]), Error> {
+    fn prefix<'b>(&self, section: &'b [u8], known: Option<u64>) -> Result<(u64, u64, &'b [u8]), Error> {
         let read = |input, bits| {
             integer::read(input, bits).map_err(|malformed| Error::Decompression(Stop::from(malformed).in_section()))
         };
         let (encoded, rest) = read(section, 8)?;
-        let required = self.required(encoded as u64)?;
+        let required = known.map_or_else(|| self.required(encoded as u64), Ok)?;
         let (delta, after) = read(rest, 7)?;
         let base = match rest[0] {
             0x80.. => required.checked_sub(delta as u64 + 1),
@@ -246,16 +261,15 @@ impl Decoder {
         self.table.size()
     }
 
-    /// Notes that a stream waits.
-    fn block(&mut self, stream: u64, required: u64) -> Result<(), Error> {
-        if let Some(known) = self.blocked.iter_mut().find(|known| known.0 == stream) {
-            known.1 = required;
+    /// Notes that a stream waits, if it is not known.
+    fn block(&mut self, stream: u64, required: u64, known: Option<usize>) -> Result<(), Error> {
+        if known.is_some() {
             return Ok(());
         }
-        if self.blocked.len() == self.blocked_max {
+        if self.blocked.iter().filter(|blocked| !blocked.is_free).count() >= self.blocked_max {
             return Err(Error::Decompression("more streams wait for the table than may"));
         }
-        self.blocked.push((stream, required));
+        self.blocked.push(Blocked { stream, required, is_free: false });
         Ok(())
     }
 }

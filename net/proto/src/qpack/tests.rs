@@ -1,5 +1,12 @@
-//! The RFC's examples, and what its clauses say of each end by itself.
+//! The RFC's examples, and what both ends have in common.
 //!
+//! - [`clauses`]: what a peer does wrong, and the code it is told.
+//! - [`encoding`]: what the encoder inserts and refers to.
+//! - [`pairs`]: both ends, whose streams come in any order.
+
+mod clauses;
+mod encoding;
+mod pairs;
 
 use super::limits::*;
 use super::*;

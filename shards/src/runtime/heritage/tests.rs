@@ -59,7 +59,8 @@ fn what_a_shard_has_stopped_accepting_from_is_left_to_nobody() {
     let heritage = Heritage::new(true, Vec::new(), Keepsakes::new());
     let address = "127.0.0.1:0".parse().unwrap();
     let sockets = [socket(), socket()];
-    let mut kept = heritage.hold(Purpose::Serve, address, &sockets);
+    let (number, mut kept) = heritage.hold(Purpose::Serve, address, &sockets);
+    assert_eq!(number, 0);
     let count = || heritage.bequeath().iter().map(|left| left.sockets.len()).collect::<Vec<_>>();
     assert_eq!(count(), [2]);
     assert!(!kept[1].is_taken());
@@ -78,6 +79,17 @@ fn a_keepsake_is_made_once_and_what_was_left_is_not_made() {
     assert_eq!(*heritage.keepsake("left", || unreachable!()), [1, 2]);
     assert_eq!(*heritage.keepsake("new", || vec![3]), [3]);
     assert_eq!(*heritage.keepsake("new", || unreachable!()), [3]);
-    let all: Vec<_> = heritage.keepsakes().into_iter().map(|(name, value)| (name, value.to_vec())).collect();
+    let mut all = heritage.keepsakes();
+    assert!(all.remove(GENERATION).is_some());
+    let all: Vec<_> = all.into_iter().map(|(name, value)| (name, value.to_vec())).collect();
     assert_eq!(all, [("left".to_owned(), vec![1, 2]), ("new".to_owned(), vec![3])]);
+}
+
+#[test]
+fn each_process_of_a_line_is_one_generation_on() {
+    let mut heritage = Heritage::new(true, Vec::new(), Keepsakes::new());
+    for generation in 0..3 {
+        assert_eq!(heritage.generation, generation);
+        heritage = Heritage::new(true, Vec::new(), heritage.keepsakes());
+    }
 }

@@ -99,10 +99,14 @@ impl Decoder {
         self.evicted = evicted;
     }
 
-    /// All fields of a section, and how many inserts it required; nothing if these have not all come.
-    pub(crate) fn decode(&self, section: &[u8]) -> Result<Option<(Vec<Field>, usize)>, Malformed> {
-        let (required, rest) = integer(section, 8)?;
-        let required = self.required(required)?;
+    /// How many inserts a section requires that comes now.
+    pub(crate) fn requires(&self, section: &[u8]) -> Result<usize, Malformed> {
+        self.required(integer(section, 8)?.0)
+    }
+
+    /// All fields of a section that requires so many inserts; nothing if these have not all come.
+    pub(crate) fn decode(&self, section: &[u8], required: usize) -> Result<Option<Vec<Field>>, Malformed> {
+        let (_, rest) = integer(section, 8)?;
         let (delta, mut left) = integer(rest, 7)?;
         let base = match rest[0] {
             0x80.. => (required as u64).checked_sub(delta as u64 + 1).ok_or(Malformed::Wrong)?,
@@ -149,7 +153,7 @@ impl Decoder {
             fields.push((name, value));
             left = rest;
         }
-        Ok(Some((fields, required)))
+        Ok(Some(fields))
     }
 
     /// Section 4.5.1.1, as its pseudocode has it.

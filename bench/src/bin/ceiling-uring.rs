@@ -8,16 +8,14 @@
 
 #![allow(unsafe_code)]
 
-mod buffers;
-
 use std::convert::Infallible;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::process::ExitCode;
 
 use bench::answer::{Answers, Outbox};
+use bench::buffers::{self, Buffers};
 use bench::scan::Heads;
 use bench::{Result, listen};
-use buffers::Buffers;
 use io_uring::{CompletionQueue, IoUring, SubmissionQueue, Submitter, cqueue, opcode, squeue, types};
 use rustix::io::Errno;
 use rustix::net::{SendFlags, Shutdown, SocketFlags, shutdown};
@@ -31,6 +29,12 @@ const SUBMISSIONS: u32 = 1024;
 /// Entries of the completion queue: a receive and a send for each of two thousand connections in one turn. What does
 /// not fit, the kernel keeps until there is room.
 const COMPLETIONS: u32 = 4096;
+
+/// Every connection of a figure may hold one within a turn, a few times over.
+const BUFFERS: u16 = 512;
+
+/// Sixteen pipelined requests of usual size.
+const BUFFER_BYTES: usize = 4096;
 
 fn main() -> ExitCode {
     bench::run(|| {
@@ -98,7 +102,7 @@ impl Server {
     fn new(listener: RawFd, ring: &'static mut IoUring, answers: Answers) -> Result<Self> {
         let (mut submitter, submissions, completions) = ring.split();
         submitter.register_ring_fd()?;
-        let buffers = Buffers::register(&submitter)?;
+        let buffers = Buffers::register(&submitter, BUFFERS, BUFFER_BYTES)?;
         Ok(Self {
             listener,
             queue: Queue { submitter, submissions },
