@@ -179,8 +179,8 @@ impl Carrier {
             return;
         }
         let mut rest = bytes;
+        // Only what it takes nothing of will it say that it takes again.
         while !rest.is_empty() {
-            // Whoever was given less than all has to be given nothing before it is told of room.
             match self.quic.write(id, rest) {
                 Ok(0) => break,
                 Ok(count) => rest = &rest[count..],
@@ -390,15 +390,13 @@ impl Wire for Carrier {
             return Ok(());
         }
         let mut bytes = [into_bytes(std::mem::take(buf))];
-        // As in `put`.
-        let is_wanted = loop {
+        let mut is_wanted = true;
+        while is_wanted && !bytes[0].is_empty() {
             match self.quic.write_chunks(id, &mut bytes) {
-                Ok(0) => break true,
-                Ok(_) if bytes[0].is_empty() => break true,
-                Ok(_) => {}
-                Err(_) => break false,
+                Ok(0) => break,
+                written => is_wanted = written.is_ok(),
             }
-        };
+        }
         let [rest] = bytes;
         if !is_wanted || rest.is_empty() {
             self.flow_mut(key).frame_bytes_left = 0;
