@@ -58,12 +58,7 @@ type Answer = (StatusCode, Bytes);
 
 impl Client {
     async fn connect(address: SocketAddr) -> Client {
-        let crypto = QuicClientConfig::try_from(config(&["h3"])).expect("suites for QUIC");
-        let any = "127.0.0.1:0".parse().expect("an address");
-        let mut endpoint = quinn::Endpoint::client(any).expect("a socket");
-        endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(crypto)));
-        let connecting = endpoint.connect(address, "localhost").expect("a sound configuration");
-        let connection = tokio::time::timeout(WAIT_MAX, connecting).await.expect("in time").expect("a hand-shake");
+        let (endpoint, connection) = connect(address, "h3").await;
         let (mut driver, asks) = h3::client::new(h3_quinn::Connection::new(connection)).await.expect("a connection");
         tokio::spawn(async move { poll_fn(|cx| driver.poll_close(cx)).await });
         Client { asks, _endpoint: endpoint }
@@ -113,6 +108,17 @@ impl Client {
         assert_eq!(status, 200, "{path}");
         String::from_utf8(content.to_vec()).expect("text")
     }
+}
+
+/// A connection of this protocol.
+async fn connect(address: SocketAddr, alpn: &str) -> (quinn::Endpoint, quinn::Connection) {
+    let crypto = QuicClientConfig::try_from(config(&[alpn])).expect("suites for QUIC");
+    let any = "127.0.0.1:0".parse().expect("an address");
+    let mut endpoint = quinn::Endpoint::client(any).expect("a socket");
+    endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(crypto)));
+    let connecting = endpoint.connect(address, "localhost").expect("a sound configuration");
+    let connection = tokio::time::timeout(WAIT_MAX, connecting).await.expect("in time").expect("a hand-shake");
+    (endpoint, connection)
 }
 
 /// Runs what tokio is needed for.
@@ -173,6 +179,29 @@ pub(crate) fn much_goes_both_ways(backend: &'static str) {
         for one in all {
             one.await.expect("the right answer");
         }
+    });
+    lineage.end();
+}
+
+pub(crate) fn http_0_9_is_spoken_to_be_tried(backend: &'static str) {
+    let (lineage, address) = start(backend);
+    with_tokio(async {
+        let (_endpoint, connection) = connect(address, "hq-interop").await;
+        let ask = async |line: &[u8]| {
+            let (mut send, mut receive) = connection.open_bi().await.expect("a stream");
+            send.write_all(line).await.expect("it is taken");
+            send.finish().expect("it ends");
+            receive.read_to_end(4_000_000).await
+        };
+        assert_eq!(ask(b"GET /plaintext\r\n").await.expect("an answer"), b"Hello, World!");
+        assert_eq!(ask(b"GET /plaintext").await.expect("an answer"), b"Hello, World!", "as some do");
+        assert_eq!(ask(b"GET /bytes/3000000\r\n").await.expect("an answer").len(), 3_000_000);
+        assert_eq!(ask(b"GET /stream/3\n").await.expect("an answer").len(), 3 * 16 * 1024);
+        for wrong in [&b"GET /nowhere\r\n"[..], b"POST /echo\r\n", b"\r\n", b"", &[b'x'; 5000]] {
+            assert!(ask(wrong).await.is_err(), "{wrong:?}");
+        }
+        assert_eq!(ask(b"GET /plaintext\r\n").await.expect("an answer"), b"Hello, World!", "and goes on");
+        connection.close(0u32.into(), b"");
     });
     lineage.end();
 }

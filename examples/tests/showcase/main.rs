@@ -80,6 +80,7 @@ on_each_backend! {
     tls::certificates_change_while_it_serves,
     http3::every_route_is_served,
     http3::much_goes_both_ways,
+    http3::http_0_9_is_spoken_to_be_tried,
     http3::restarts_lose_no_request,
     http3::a_drain_finishes_what_has_begun,
     web_sockets::messages_of_all_sizes_come_back,
