@@ -25,7 +25,8 @@ use super::endpoint::{Handshake, Shared};
 use crate::limits::{QUIC_BATCHES_PER_FLUSH_MAX, QUIC_INBOX_COUNT_MAX};
 use crate::tls::{Failure, Secured};
 
-/// A connection of QUIC, of either side. It belongs to one task, which must do as the [module](self) says.
+/// A connection of QUIC, of either side. It belongs to one task, which in each of its polls asks [`poll`](Connection::poll) for
+/// events until there are none, reads and writes streams as they say, and calls [`flush`](Connection::flush) last.
 ///
 /// Dropping it ends it: the peer is told, once. Who wants to be sure that the peer learns of the end waits for
 /// [`poll_drained`](Connection::poll_drained) first.
