@@ -12,7 +12,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::Method;
+use http::{HeaderValue, Method};
 use net::tls::Tls;
 use net::{Config, QuicServer, Server, Spread};
 use platform::{BackendKind, ListenOptions};
@@ -21,7 +21,7 @@ use shards::Shard;
 use crate::Error;
 use crate::extract::States;
 use crate::handler::Handler;
-use crate::limits::BODY_BYTES_MAX;
+use crate::limits::{ALTERNATIVE_TIME, BODY_BYTES_MAX};
 use crate::metrics::{HttpMetrics, ShardMetrics};
 use crate::middleware::Middleware;
 use crate::mount::{Problem, SetupError, mount};
@@ -137,7 +137,8 @@ impl App {
         self
     }
 
-    /// An address to serve the app at by TLS, beside others: HTTP/2 or HTTP/1.1, as the client likes.
+    /// An address to serve the app at by TLS, beside others: HTTP/2 or HTTP/1.1, as the client likes; and by QUIC under the same
+    /// port, of which `Alt-Svc` tells those who come over TCP: HTTP/3.
     ///
     /// ```
     /// use shardwise::Tls;
@@ -202,33 +203,36 @@ impl App {
         let mut quic_servers = Vec::new();
         for ((address, declared), credentials) in parsed.into_iter().zip(&addresses).zip(credentials) {
             let options = ListenOptions::default();
+            let mut config = config.clone();
             let (server, quic) = match credentials.is_some() && config.accepts_h3 {
                 true => {
                     let how = (&options, spread);
                     let both = QuicServer::bind_both(&shard, address, how, &config.quic, declared.location).await?;
+                    config.alternative.get_or_insert_with(|| alternative(both.0.address().port()));
                     (both.0, Some(both.1))
                 }
                 false => (Server::bind_spread(&shard, address, &options, spread, declared.location).await?, None),
             };
-            servers.push(match credentials {
+            let (scheme, server) = match credentials {
                 Some(credentials) => {
                     let credentials = Rc::new(credentials);
                     quic_servers.extend(quic.map(|quic| (quic, Rc::clone(&credentials))));
                     ("https", server.secured(move || credentials.config()))
                 }
                 None => ("http", server),
-            });
+            };
+            servers.push((scheme, server, config));
         }
         // A simulated server has nobody on the real standard output.
         if shard.backend() != BackendKind::Sim {
-            for (scheme, server) in servers.iter().filter(|(_, server)| server.is_speaker()) {
+            for (scheme, server, _) in servers.iter().filter(|(_, server, _)| server.is_speaker()) {
                 announce(scheme, server.address());
             }
         }
         let _serving = metrics.serving();
         let mut serving: Vec<Pin<Box<dyn Future<Output = net::Result<()>>>>> = Vec::new();
-        for (_, server) in servers {
-            serving.push(Box::pin(server.serve(Rc::clone(&service), config.clone(), Arc::clone(&metrics.net))));
+        for (_, server, config) in servers {
+            serving.push(Box::pin(server.serve(Rc::clone(&service), config, Arc::clone(&metrics.net))));
         }
         for (server, credentials) in quic_servers {
             let with = move || credentials.config();
@@ -257,6 +261,12 @@ impl Address {
             ))
         })
     }
+}
+
+/// What clients over TCP are told of an address that is served by QUIC, too, under the same port (RFC 9114 section 3.1.1).
+fn alternative(port: u16) -> HeaderValue {
+    let value = format!("h3=\":{port}\"; ma={}", ALTERNATIVE_TIME.as_secs());
+    HeaderValue::try_from(value).expect("digits and the like")
 }
 
 /// The line that scripts wait for. Whoever closed standard output does not want it.

@@ -9,6 +9,9 @@ use platform::limits::CHUNK_BYTES_MAX;
 /// document is far smaller, and a thousand clients that send as much at once cost two gigabytes and not the machine.
 pub const BODY_BYTES_MAX: u64 = 2 * 1024 * 1024;
 
+/// How long clients may go on by what `Alt-Svc` tells them: RFC 7838's own default, a day.
+pub const ALTERNATIVE_TIME: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Parameters in one route's path. They are kept as positions inside the request, so that matching needs no heap.
 pub const PATH_PARAMETERS_MAX: usize = 8;
 

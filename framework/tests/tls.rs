@@ -7,6 +7,9 @@ use std::time::Duration;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use net::tls::{ShardTime, provider};
+use proto::h2;
+use proto::head::HeadTable;
+use proto::message::BodyLength;
 use rcgen::{CertificateParams, KeyPair, PKCS_ED25519};
 use rustls::client::{ClientConfig, ClientConnection, Resumption};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -104,9 +107,16 @@ impl Secure {
     /// Asks for a path, and gives the body of what is answered, which says that the connection closes.
     async fn ask(&mut self, path: &str) -> Result<String, String> {
         let request = format!("GET {path} HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n");
+        let answer = String::from_utf8(self.say(request.as_bytes(), |_| false).await?).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").ok_or(format!("no whole head: {answer:?}"))?;
+        Ok(format!("{} {body}", &head["HTTP/1.1 ".len()..][..3]))
+    }
+
+    /// Sends something, and gives what comes until that is enough, or the server has closed.
+    async fn say(&mut self, bytes: &[u8], is_enough: impl Fn(&[u8]) -> bool) -> Result<Vec<u8>, String> {
         match self.tls.early_data() {
-            Some(mut early) => std::io::Write::write_all(&mut early, request.as_bytes()).unwrap(),
-            None => std::io::Write::write_all(&mut self.tls.writer(), request.as_bytes()).unwrap(),
+            Some(mut early) => std::io::Write::write_all(&mut early, bytes).unwrap(),
+            None => std::io::Write::write_all(&mut self.tls.writer(), bytes).unwrap(),
         }
         let mut answer = Vec::new();
         loop {
@@ -120,10 +130,11 @@ impl Secure {
                 answer.resize(begin + state.plaintext_bytes_to_read(), 0);
                 std::io::Read::read_exact(&mut self.tls.reader(), &mut answer[begin..]).unwrap();
             }
+            if is_enough(&answer) {
+                break;
+            }
         }
-        let answer = String::from_utf8(answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").ok_or(format!("no whole head: {answer:?}"))?;
-        Ok(format!("{} {body}", &head["HTTP/1.1 ".len()..][..3]))
+        Ok(answer)
     }
 
     fn kind(&self) -> HandshakeKind {
@@ -281,4 +292,62 @@ fn a_file_that_cannot_be_read_is_a_failed_start() {
     let failed = std::panic::catch_unwind(|| builder().wait_max(Duration::from_secs(5)).program(ADDRESS, main));
     let text = failed.err().and_then(|panic| panic.downcast::<String>().ok()).expect("it does not start");
     assert!(text.contains("/tls/cert.pem cannot be read"), "{text}");
+}
+
+const QUIC: &str = "h3=\":443\"; ma=86400";
+
+/// By the first answer of each connection, and by no other.
+#[test]
+fn clients_over_tcp_are_told_of_quic() {
+    let server = serve(1, 1, Plan::CALM, || Pair::first().tls());
+    server.run(async |client| {
+        let mut secure = Secure::open(&client, &config(client.shard(), None), "a.example").await;
+        let [first, last] =
+            ["", "Connection: close\r\n"].map(|line| format!("GET / HTTP/1.1\r\nHost: a\r\n{line}\r\n"));
+        let answers = secure.say([first, last].concat().as_bytes(), |_| false).await.unwrap();
+        let answers = String::from_utf8(answers).unwrap().to_lowercase();
+        let (first, second) = answers.split_once("hello").unwrap();
+        assert!(first.contains(&format!("\r\nalt-svc: {QUIC}\r\n")), "{first}");
+        assert!(second.ends_with("hello") && !second.contains("alt-svc"), "{second}");
+    });
+}
+
+#[test]
+fn clients_of_http_2_are_told_of_quic() {
+    let server = serve(1, 1, Plan::CALM, || Pair::first().tls());
+    server.run(async |client| {
+        let mut config = ClientConfig::clone(&config(client.shard(), None));
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let mut secure = Secure::open(&client, &Arc::new(config), "a.example").await;
+        let limits = h2::Limits::default();
+        let (mut engine, mut table) = (h2::Engine::new(h2::Role::Client, &limits), HeadTable::new());
+        let mut scratch = h2::Scratch::new(limits.head_bytes_max);
+        let path = b"/";
+        let mut answers = Vec::new();
+        for _ in 0..2 {
+            let pseudo =
+                h2::Pseudo { method: &Method::GET, is_secure: true, authority: b"a.example", path, protocol: None };
+            let mut room = [0; 1024];
+            let fields = std::iter::empty::<(&str, &str)>();
+            let (_, count) = engine.request(pseudo, fields, BodyLength::None, &limits, &mut room).unwrap();
+            let mut out = Vec::new();
+            while engine.has_control() {
+                let mut room = [0; h2::CONTROL_BYTES_MIN];
+                let count = engine.control(&limits, &mut room);
+                out.extend_from_slice(&room[..count]);
+            }
+            out.extend_from_slice(&room[..count]);
+            let mut input = secure.say(&out, |bytes| bytes.ends_with(b"hello")).await.unwrap();
+            while !input.is_empty() {
+                let step = engine.receive(&input, &mut scratch, &mut table, Duration::ZERO, &limits).unwrap();
+                if let h2::Event::Head { .. } = step.event {
+                    let mut fields = table.fields().iter(scratch.block());
+                    let value = fields.find(|(name, _)| *name == b"alt-svc").map(|(_, value)| value.to_vec());
+                    answers.push(value);
+                }
+                input.drain(..step.consumed);
+            }
+        }
+        assert_eq!(answers, [Some(QUIC.as_bytes().to_vec()), None]);
+    });
 }

@@ -23,6 +23,7 @@ use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
+use http::header::ALT_SVC;
 use http::{HeaderName, HeaderValue, StatusCode};
 use platform::limits::CHUNK_BYTES_MAX;
 use platform::{Buf, Group, Pipe, SocketOption};
@@ -793,6 +794,12 @@ impl<S: Service + 'static> Connection<S> {
     /// Writes the head, and the content if it is there as a whole. What is still to come is given back.
     fn respond(&mut self, mut response: Response) -> Result<Option<Content>, End> {
         self.prepare(&response.content)?;
+        if self.requests == 1
+            && self.stream.is_secure()
+            && let Some(value) = &self.context.config.alternative
+        {
+            response.headers.append_missing(ALT_SVC, value);
+        }
         let written = match &response.content {
             Content::Empty | Content::Tunnel(_) => {
                 self.write_whole(response.status, &response.headers, &[]).map(|()| None)

@@ -56,6 +56,9 @@ pub(super) fn serve<S: Service + 'static>(handed: Handed<S>) -> impl Future<Outp
     let engine = Engine::new(Role::Server, &context.config.h2);
     let peer = stream.peer(named);
     let shared = Rc::new(Shared::new(Frames::new(engine), context, peer, number, pass));
+    if stream.is_secure() {
+        shared.alternative.set(shared.context.config.alternative.clone());
+    }
     let since = shard.now();
     let mut connection = Connection {
         stream,

@@ -107,6 +107,9 @@ pub struct Config {
     pub proxy_protocol: bool,
     /// The `Server` header of every response that does not bring its own; `None` sends none.
     pub server: Option<HeaderValue>,
+    /// What the first answer of each connection over TLS and TCP says in `Alt-Svc`, unless it brings its own (RFC 7838): where
+    /// else the server is found. An app says so of each address that it serves by QUIC, too.
+    pub alternative: Option<HeaderValue>,
 }
 
 impl Default for Config {
@@ -136,6 +139,7 @@ impl Default for Config {
             gather_bytes_max: GATHER_BYTES_MAX,
             proxy_protocol: false,
             server: Some(HeaderValue::from_static("shardwise")),
+            alternative: None,
         }
     }
 }

@@ -157,6 +157,13 @@ impl Headers {
         self.lines.push((name, value));
     }
 
+    /// Adds a line, unless there is one of this name.
+    pub(crate) fn append_missing(&mut self, name: HeaderName, value: &HeaderValue) {
+        if self.get(&name).is_none() {
+            self.append(name, value.clone());
+        }
+    }
+
     /// Sets the only line of this name.
     pub fn set(&mut self, name: HeaderName, value: HeaderValue) {
         self.made = self.made.filter(|made| made.line.0 != name);

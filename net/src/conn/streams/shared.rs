@@ -1,10 +1,11 @@
 //! What a connection's task and those of its exchanges share. Every borrow is short, and none is held while code of a user's
 //! runs.
 
-use std::cell::{RefCell, RefMut};
+use std::cell::{Cell, RefCell, RefMut};
 use std::task::Waker;
 
-use http::StatusCode;
+use http::header::ALT_SVC;
+use http::{HeaderValue, StatusCode};
 use platform::Buf;
 use proto::message::{BodyLength, WriteError};
 use shards::{Pass, Shard};
@@ -21,11 +22,14 @@ pub(in crate::conn) struct Shared<S: Service + 'static, W: Wire> {
     pub(in crate::conn) number: u32,
     /// Holds the drain until all exchanges have ended. The scopes of the requests lie where it does.
     pub(in crate::conn) pass: Pass,
+    /// What the first answer is still to say of where else the server is.
+    pub(in crate::conn) alternative: Cell<Option<HeaderValue>>,
 }
 
 impl<S: Service + 'static, W: Wire> Shared<S, W> {
     pub(in crate::conn) fn new(wire: W, context: Counted<S>, peer: Peer, number: u32, pass: Pass) -> Self {
-        Shared { state: RefCell::new(Streams::new(wire)), context, peer, number, pass }
+        let (state, alternative) = (RefCell::new(Streams::new(wire)), Cell::default());
+        Shared { state, context, peer, number, pass, alternative }
     }
 
     pub(in crate::conn) fn shard(&self) -> &Shard {
@@ -67,7 +71,10 @@ impl<S: Service + 'static, W: Wire> Shared<S, W> {
     /// Writes an answer's head, and of what is there of its content as much as one frame takes and windows admit. Gives what
     /// is left. The outbox must have room.
     pub(in crate::conn) fn respond(&self, key: W::Key, response: Response) -> Result<Option<Content>, Exhausted> {
-        let Response { status, headers, mut content, .. } = response;
+        let Response { status, mut headers, mut content, .. } = response;
+        if let Some(value) = self.alternative.take() {
+            headers.append_missing(ALT_SVC, &value);
+        }
         let length = match &content {
             Content::Empty => BodyLength::None,
             Content::Tunnel(_) => BodyLength::Unknown,
