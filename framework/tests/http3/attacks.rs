@@ -263,7 +263,7 @@ fn a_bomb_of_fields() {
             loop {
                 assert!(client.turn().await, "{:?}", client.closed);
                 match client.quic.read(id, usize::MAX) {
-                    net::quic::Read::Chunk(bytes) => {
+                    net::quic::Read::Chunk(bytes, _) => {
                         // `:status` without a row of its own, and 431.
                         assert!(bytes.windows(3).any(|part| part == b"431") || bytes.len() > 10, "{bytes:?}");
                         break;

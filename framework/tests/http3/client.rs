@@ -11,7 +11,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use net::NetStats;
-use net::quic::{Closed, Config as QuicConfig, Connection, Dir, Endpoint, Event as QuicEvent, Read, StreamId};
+use net::quic::{Behind, Closed, Config as QuicConfig, Connection, Dir, Endpoint, Event as QuicEvent, Read, StreamId};
 use net::tls::{ShardTime, provider};
 use proto::h3::{CONTROL_BYTES_MIN, Code, Engine, Event, Key, Limits, Own, Pseudo, Role, Scratch};
 use proto::head::HeadTable;
@@ -527,9 +527,10 @@ impl Client {
         // The end comes by itself: nothing is read beyond what waits.
         while !self.blocked.contains_key(&id) {
             match self.quic.read(id, usize::MAX) {
-                Read::Chunk(bytes) => self.take(id, &bytes, false),
+                Read::Chunk(bytes, Behind::End) => return self.take(id, &bytes, true),
+                Read::Chunk(bytes, _) => self.take(id, &bytes, false),
                 Read::End => return self.take(id, b"", true),
-                Read::Pending => return,
+                Read::Pending | Read::Closed => return,
                 Read::Reset(code) => {
                     let (now, code) = (Duration::ZERO, Code(code));
                     self.engine.peer_reset(id.into(), code, now, &self.limits).expect("the server keeps the rules");

@@ -29,7 +29,7 @@ use super::streams::shared::Shared;
 use super::streams::{Wire, take_block};
 use super::{Counted, Exhausted};
 use crate::limits::{H3_READ_BYTES_MAX, LINGER_TIME_MAX};
-use crate::quic::{self, Closed, Read, StreamId};
+use crate::quic::{self, Behind, Closed, Read, StreamId};
 use crate::{Head, Incoming, Peer, Response, Service, Trailers};
 
 /// Serves a connection until it ends. Exchanges may go on for a moment, to see it. `number` tells it from the server's others.
@@ -340,8 +340,7 @@ impl<S: Service + 'static> Connection<S> {
         Ok(has_read)
     }
 
-    /// Reads a stream as far as it goes. One more piece is asked for before one is shown: whether it is the last makes a
-    /// difference.
+    /// Reads a stream as far as it goes.
     fn read_stream(&mut self, cx: &mut TaskContext<'_>, id: StreamId) -> Result<(), Exhausted> {
         let is_blocked = self.blocked.iter().any(|blocked| blocked.id == u64::from(id));
         // What waits is not read, only whether it has come to its end.
@@ -349,7 +348,8 @@ impl<S: Service + 'static> Connection<S> {
         let read = |this: &Self| this.with_quic(|quic| quic.read(id, if waits { 0 } else { H3_READ_BYTES_MAX }));
         let mut next = read(self);
         match next {
-            Read::Chunk(_) | Read::Pending if waits => return Ok(()),
+            Read::Closed => return Ok(()),
+            Read::Chunk(..) | Read::Pending if waits => return Ok(()),
             Read::End if is_blocked => {
                 self.block(id.into(), Bytes::new(), true);
                 return Ok(());
@@ -360,21 +360,12 @@ impl<S: Service + 'static> Connection<S> {
         }
         loop {
             match next {
-                Read::Chunk(bytes) => {
-                    next = read(self);
-                    let end = matches!(next, Read::End);
-                    match (self.show(cx, id.into(), bytes, end)?, next) {
-                        (Goes::On, ahead) if !end => next = ahead,
-                        (Goes::Blocked, Read::Chunk(ahead)) => {
-                            self.block(id.into(), ahead, false);
-                            return Ok(());
-                        }
-                        // It was read, and so it is shown: a reader that is behind has this much more.
-                        (Goes::Paused, Read::Chunk(ahead)) => {
-                            return self.show(cx, id.into(), ahead, false).map(drop);
-                        }
-                        _ => return Ok(()),
+                Read::Chunk(bytes, behind) => {
+                    let goes = self.show(cx, id.into(), bytes, behind == Behind::End)?;
+                    if goes != Goes::On || behind != Behind::More {
+                        return Ok(());
                     }
+                    next = read(self);
                 }
                 Read::End => return self.show(cx, id.into(), Bytes::new(), true).map(drop),
                 Read::Reset(code) => {
@@ -384,7 +375,7 @@ impl<S: Service + 'static> Connection<S> {
                     self.see_end(event);
                     return Ok(());
                 }
-                Read::Pending => return Ok(()),
+                Read::Pending | Read::Closed => return Ok(()),
             }
         }
     }

@@ -17,7 +17,7 @@ use shards::{Alarm, Leased, Pass};
 use super::Counted;
 use super::h3::peer;
 use crate::limits::{H3_READ_BYTES_MAX, HQ_LINE_BYTES_MAX, LINGER_TIME_MAX};
-use crate::quic::{self, Dir, Read, StreamId};
+use crate::quic::{self, Behind, Dir, Read, StreamId};
 use crate::{Body, Content, Head, Reply, Request, Response, Service};
 
 /// As ALPN has it.
@@ -116,25 +116,26 @@ impl<S: Service + 'static> Connection<S> {
             let exchange = &mut self.exchanges[at];
             match &mut exchange.stage {
                 Stage::Line(line) => match self.quic.read(exchange.id, H3_READ_BYTES_MAX) {
-                    Read::Chunk(bytes) => {
+                    Read::Chunk(bytes, behind) => {
                         line.extend_from_slice(&bytes);
+                        // As many clients end with the line as without one.
+                        let is_whole = behind == Behind::End;
                         if let Some(end) = line.iter().position(|&byte| byte == b'\n') {
                             line.truncate(end + 1);
                         } else if line.len() > HQ_LINE_BYTES_MAX {
                             return Poll::Ready(Err(()));
-                        } else {
+                        } else if !is_whole {
                             continue;
                         }
                         let line = std::mem::take(line);
                         self.quic.stop(self.exchanges[at].id, 0);
                         self.exchanges[at].stage = self.ask(&line).ok_or(())?;
                     }
-                    // As many clients end with the line as without one.
                     Read::End if !line.is_empty() => {
                         let line = std::mem::take(line);
                         self.exchanges[at].stage = self.ask(&line).ok_or(())?;
                     }
-                    Read::End | Read::Reset(_) => return Poll::Ready(Err(())),
+                    Read::End | Read::Closed | Read::Reset(_) => return Poll::Ready(Err(())),
                     Read::Pending => return Poll::Pending,
                 },
                 Stage::Handler(future) => match Pin::new(future).poll(cx) {

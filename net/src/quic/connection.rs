@@ -113,14 +113,27 @@ pub enum Closed {
 /// What can be read of a stream at this moment.
 #[derive(Debug)]
 pub enum Read {
-    /// Bytes, the next ones.
-    Chunk(Bytes),
+    /// Bytes, the next ones, and what comes behind them.
+    Chunk(Bytes, Behind),
     /// Nothing; [`Event::Readable`] will say when.
     Pending,
-    /// All was read, or it was stopped here.
+    /// All was read. It is said once.
     End,
+    /// Nothing is left of it: its end, or its being reset, has been told, or it was stopped here. Events may still name it.
+    Closed,
     /// The peer has reset it, for this reason.
     Reset(u64),
+}
+
+/// What comes behind bytes that were read: for those to whom it makes a difference whether these are the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Behind {
+    /// More bytes, which are there.
+    More,
+    /// Nothing yet.
+    Pending,
+    /// Nothing: all was read, and [`Read::End`] will not be said.
+    End,
 }
 
 /// Why nothing can be written to a stream any more.
@@ -224,11 +237,12 @@ impl Connection {
         if self.end != End::NotYet {
             return Poll::Pending;
         }
-        self.take_in();
-        match self.next_event() {
-            Some(event) => Poll::Ready(event),
-            None => Poll::Pending,
-        }
+        // What has come is taken in when all is told that came before.
+        let event = self.next_event().or_else(|| {
+            self.take_in();
+            self.next_event()
+        });
+        event.map_or(Poll::Pending, Poll::Ready)
     }
 
     /// Sends what there is to send, as far as the path and the socket take it, and sees to it that the task is woken when
@@ -402,14 +416,20 @@ impl Connection {
         let mut stream = self.inner.recv_stream(id);
         let mut chunks = match stream.read(true) {
             Ok(chunks) => chunks,
-            Err(ReadableError::ClosedStream) => return Read::End,
+            Err(ReadableError::ClosedStream) => return Read::Closed,
             Err(ReadableError::IllegalOrderedRead) => unreachable!("streams are read in order only"),
         };
         // Whether windows are to be opened is found out by the flush that follows.
         match chunks.next(bytes_max) {
             Ok(Some(chunk)) => {
                 self.had_early_data |= is_early;
-                Read::Chunk(chunk.bytes)
+                // Asked for nothing, it says whether there is something.
+                let behind = match chunks.next(0) {
+                    Ok(Some(_)) => Behind::More,
+                    Ok(None) => Behind::End,
+                    Err(_) => Behind::Pending,
+                };
+                Read::Chunk(chunk.bytes, behind)
             }
             Ok(None) => Read::End,
             Err(ReadError::Blocked) => Read::Pending,

@@ -18,7 +18,7 @@ mod steer;
 
 pub(crate) use cid::NUMBERED_AT;
 pub use config::{Config, Congestion};
-pub use connection::{Closed, Connection, DatagramRefused, Event, Read, Unwritable};
+pub use connection::{Behind, Closed, Connection, DatagramRefused, Event, Read, Unwritable};
 pub use endpoint::{ConnectError, Endpoint};
 pub use quinn_proto::{Dir, StreamId};
 

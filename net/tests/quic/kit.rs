@@ -19,7 +19,7 @@ use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use shards::{JoinHandle, Operation, Shard, Simulation};
 use shardwise_net::NetStats;
-use shardwise_net::quic::{Closed, Config, Connection, Dir, Endpoint, Event, Read, StreamId};
+use shardwise_net::quic::{Behind, Closed, Config, Connection, Dir, Endpoint, Event, Read, StreamId};
 use shardwise_net::tls::{ShardTime, provider};
 
 pub(crate) const ADDRESS: &str = "10.0.0.1:443";
@@ -230,21 +230,30 @@ fn echo_stream(connection: &mut Connection, id: StreamId, stream: &mut Echo, for
             let _ = connection.finish(id);
             return true;
         }
-        match connection.read(id, usize::MAX) {
-            Read::Chunk(chunk) if chunk == b"early?"[..] => {
+        let read = connection.read(id, usize::MAX);
+        if let Read::Chunk(_, Behind::End) = read {
+            stream.has_ended = true;
+            assert!(matches!(connection.read(id, 1), Read::Closed), "what is behind it was told");
+        }
+        match read {
+            Read::Chunk(chunk, _) if chunk == b"early?"[..] => {
                 let answer = if connection.is_early() { "yes" } else { "no" };
                 stream.pending.push_back(answer.into());
             }
-            Read::Chunk(chunk) if chunk == b"new keys"[..] => {
+            Read::Chunk(chunk, _) if chunk == b"new keys"[..] => {
                 connection.update_keys();
                 stream.pending.push_back(chunk);
             }
-            Read::Chunk(chunk) => {
+            Read::Chunk(chunk, _) => {
                 *forgets |= chunk == b"forget me"[..];
                 stream.pending.push_back(chunk);
             }
             Read::Pending => return false,
-            Read::End => stream.has_ended = true,
+            Read::End => {
+                stream.has_ended = true;
+                assert!(matches!(connection.read(id, 1), Read::Closed), "its end is told once");
+            }
+            Read::Closed => unreachable!("its end was told"),
             Read::Reset(code) => {
                 connection.reset(id, code);
                 return true;
@@ -382,8 +391,13 @@ impl Client {
         }
         loop {
             match self.0.read(id, usize::MAX) {
-                Read::Chunk(chunk) => asked.answer.extend_from_slice(&chunk),
-                Read::Pending => return,
+                Read::Chunk(chunk, behind) => {
+                    asked.answer.extend_from_slice(&chunk);
+                    if behind == Behind::End {
+                        return asked.has_ended = true;
+                    }
+                }
+                Read::Pending | Read::Closed => return,
                 Read::End => return asked.has_ended = true,
                 Read::Reset(code) => panic!("reset with {code}"),
             }

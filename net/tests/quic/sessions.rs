@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use platform::sim::Plan;
 use rustls::ClientConfig;
-use shardwise_net::quic::{Closed, Dir, Event, Read};
+use shardwise_net::quic::{Behind, Closed, Dir, Event, Read};
 
 use crate::kit::{ADDRESS, Client, Setup, World, check, pattern, rough};
 
@@ -42,11 +42,16 @@ async fn ask_early(world: &World) -> (bool, String) {
     let mut answer = Vec::new();
     loop {
         match client.0.read(id, 100) {
-            Read::Chunk(chunk) => answer.extend_from_slice(&chunk),
+            Read::Chunk(chunk, behind) => {
+                answer.extend_from_slice(&chunk);
+                if behind == Behind::End {
+                    break;
+                }
+            }
             Read::Pending => {
                 client.until(|event| matches!(event, Event::Readable(_))).await.expect("an answer");
             }
-            Read::End => break,
+            Read::End | Read::Closed => break,
             Read::Reset(code) => panic!("reset with {code}"),
         }
     }
