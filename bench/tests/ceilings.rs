@@ -37,6 +37,7 @@ fn plan() -> Plan {
         rate: None,
         streams: None,
         tls: false,
+        http3: false,
     }
 }
 
