@@ -290,7 +290,10 @@ impl Client {
                 })?,
                 Ok(None) => break true,
                 Err(quinn_proto::ReadError::Blocked) => break false,
-                Err(error) => return Err(error.into()),
+                Err(quinn_proto::ReadError::Reset(_)) => {
+                    exchange.answer.is_good = false;
+                    break true;
+                }
             }
         };
         let _ = chunks.finalize(); // everything is sent at the end of the turn

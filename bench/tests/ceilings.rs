@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bench::h3load::{self, Http3Load};
 use bench::load::{Load, Plan, ask};
 use bench::server::Server;
 
@@ -37,6 +38,7 @@ fn plan() -> Plan {
         rate: None,
         streams: None,
         tls: false,
+        http3: false,
     }
 }
 
@@ -59,5 +61,24 @@ fn posts() {
         check(&format!("--body {body}"), &posts, &"x".repeat(body));
         check(&format!("--body {body}"), &Plan { pipeline: 4, ..posts.clone() }, &"x".repeat(body));
         check(&format!("--body {body} --close"), &Plan { close: true, ..posts }, &"x".repeat(body));
+    }
+}
+
+#[test]
+fn http3() {
+    if io_uring::IoUring::new(2).is_err() {
+        return; // there is no such loop without
+    }
+    let cpu = core_affinity::get_core_ids().unwrap()[0].id;
+    for (bytes, path, body) in
+        [(0, "/plaintext", "Hello, World!".to_owned()), (300_000, "/bytes/300000", "x".repeat(300_000))]
+    {
+        let command = format!("{} --bytes {bytes}", env!("CARGO_BIN_EXE_ceiling-quic"));
+        let server = Server::start(&command, true, cpu, cpu).unwrap();
+        let plan = Plan { path: path.into(), streams: Some(10), http3: true, ..plan() };
+        assert_eq!(h3load::ask(server.addr, &plan).unwrap(), body.as_bytes());
+        let report = Http3Load::connect(server.addr, &plan).unwrap().run(Duration::from_millis(100)).unwrap();
+        assert!(report.requests >= 8, "{path}: {} requests", report.requests);
+        assert_eq!(report.errors, 0, "{path}");
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bench::args::Args;
 use bench::compare::Run;
 use bench::h3load::open_idle;
+use bench::machine;
 use bench::server::Server;
-use bench::{Result, machine};
 
 const USAGE: &str = "\
 usage: idle --server 'COMMAND' [--idle 1000] [--path /plaintext] [--server-cpu 0] [--load-cpu 1]

@@ -86,7 +86,7 @@ where
     T: OpenStreams<Bytes>,
     T::BidiStream: h3::quic::BidiStream<Bytes>,
 {
-    let body: Bytes = (0..ECHO_BYTES).map(|at| (at * 31 >> 3) as u8).collect::<Vec<_>>().into();
+    let body: Bytes = (0..ECHO_BYTES).map(|at| ((at * 31) >> 3) as u8).collect::<Vec<_>>().into();
     let request = Request::builder().method(Method::POST).uri(format!("https://{addr}/echo")).body(())?;
     let (mut there, mut back) = send.send_request(request).await?.split();
     let sending = async {

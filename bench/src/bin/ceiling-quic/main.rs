@@ -92,7 +92,8 @@ struct Server {
     completions: CompletionQueue<'static>,
     buffers: Buffers,
     receive: Receive,
-    sends: Vec<Box<Send>>,
+    /// It never grows, so that none of them moves.
+    sends: Vec<Send>,
     free: Vec<usize>,
     endpoint: Endpoint,
     config: Arc<ServerConfig>,
@@ -292,8 +293,8 @@ impl Server {
     fn push(&mut self, entry: squeue::Entry, data: u64) -> Result<()> {
         let entry = entry.user_data(data);
         // SAFETY: a receive points to its header, which stays in the server's box, and the provided buffers, which live as long
-        // as the process. A send points into its own box, whose place is out of `free`, so that nobody touches it, until the
-        // kernel's one completion for it. The server with all of them is leaked.
+        // as the process. A send points into itself; its place is out of `free`, so that nobody touches it, until the
+        // kernel's one completion for it, and `sends` never grows, so that it does not move. The server with all of them is leaked.
         while unsafe { self.submissions.push(&entry) }.is_err() {
             self.submissions.sync();
             self.submitter.submit()?;

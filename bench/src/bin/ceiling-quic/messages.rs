@@ -37,7 +37,7 @@ pub(crate) struct Received<'b> {
     pub(crate) bytes: &'b [u8],
 }
 
-/// One send and everything it points to. It stays in its box for as long as the kernel has it.
+/// One send and everything it points to. It must not move for as long as the kernel has it.
 pub(crate) struct Send {
     header: libc::msghdr,
     vector: libc::iovec,
@@ -67,7 +67,7 @@ impl Receive {
         let message = types::RecvMsgOut::parse(buffer, &self.0).ok()?;
         let name = message.name_data();
         let port = u16::from_be_bytes(name.get(2..4)?.try_into().ok()?);
-        let ip = Ipv4Addr::from_octets(name.get(4..8)?.try_into().ok()?);
+        let ip = Ipv4Addr::from(<[u8; 4]>::try_from(name.get(4..8)?).ok()?);
         let bytes = &buffer[RECEIVED_HEAD_BYTES..];
         let bytes = bytes.get(..message.payload_data().len())?;
         let mut received =
@@ -91,18 +91,18 @@ impl Receive {
 }
 
 impl Send {
-    pub(crate) fn new() -> Box<Self> {
-        Box::new(Self {
+    pub(crate) fn new() -> Self {
+        Self {
             // SAFETY: null pointers and zeros are a valid header, of a message that has no parts.
             header: unsafe { std::mem::zeroed() },
             vector: libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 },
             name: [0; NAME_BYTES],
             control: Control([0; CONTROL_BYTES]),
             bytes: Vec::new(),
-        })
+        }
     }
 
-    /// The entry that sends so many of the bytes, cut into segments of that size. It points into this box.
+    /// The entry that sends so many of the bytes, cut into segments of that size. It points into this.
     pub(crate) fn entry(
         &mut self,
         socket: RawFd,
