@@ -118,7 +118,7 @@ impl Http3Load {
                 errors += due as u64;
                 break;
             }
-            wait(&mut self.connections, now)?;
+            wait(&mut self.connections, now, limits::IDLE_WAIT)?;
             now = Instant::now();
         }
         let answer_bytes = self.answer_bytes;
@@ -139,7 +139,7 @@ pub fn ask(addr: SocketAddr, plan: &Plan) -> Result<Vec<u8>> {
             return Err("the server does not answer".into());
         }
         if found.ended.is_empty() {
-            wait(&mut client, now)?;
+            wait(&mut client, now, limits::IDLE_WAIT)?;
         }
         now = Instant::now();
     }
@@ -164,7 +164,7 @@ pub fn open_idle(addr: SocketAddr, plan: &Plan, count: usize) -> Result<Http3Loa
         while now < until {
             client[0].turn(now, &mut all.batch, streams, &mut found)?;
             streams = usize::from(client[0].exchanges.is_empty() && found.ended.is_empty());
-            wait(&mut client, now)?;
+            wait(&mut client, now, until.saturating_duration_since(now))?;
             now = Instant::now();
             if !found.ended.is_empty() {
                 until = until.min(now + Duration::from_millis(2));
@@ -193,10 +193,10 @@ impl Http3Load {
     }
 }
 
-/// Until a datagram has come or a timer is due.
-fn wait(connections: &mut [Client], now: Instant) -> Result<()> {
+/// Until a datagram has come or a timer is due, and no longer than that.
+fn wait(connections: &mut [Client], now: Instant, longest: Duration) -> Result<()> {
     let due = connections.iter_mut().filter_map(|client| client.connection.poll_timeout()).min();
-    let wait = due.map_or(limits::IDLE_WAIT, |due| due.saturating_duration_since(now).min(limits::IDLE_WAIT));
+    let wait = due.map_or(longest, |due| due.saturating_duration_since(now).min(longest));
     let mut sockets: Vec<_> = connections.iter().map(|client| PollFd::new(&client.socket, PollFlags::IN)).collect();
     match poll(&mut sockets, Some(&Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: wait.subsec_nanos().into() })) {
         Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),

@@ -203,16 +203,20 @@ impl App {
         let mut quic_servers = Vec::new();
         for ((address, declared), credentials) in parsed.into_iter().zip(&addresses).zip(credentials) {
             let options = ListenOptions::default();
-            let server = Server::bind_spread(&shard, address, &options, spread, declared.location).await?;
             let mut config = config.clone();
+            let (server, quic) = match credentials.is_some() && config.accepts_h3 {
+                true => {
+                    let how = (&options, spread);
+                    let both = QuicServer::bind_both(&shard, address, how, &config.quic, declared.location).await?;
+                    config.alternative.get_or_insert_with(|| alternative(both.0.address().port()));
+                    (both.0, Some(both.1))
+                }
+                false => (Server::bind_spread(&shard, address, &options, spread, declared.location).await?, None),
+            };
             let (scheme, server) = match credentials {
                 Some(credentials) => {
                     let credentials = Rc::new(credentials);
-                    if config.accepts_h3 {
-                        config.alternative.get_or_insert_with(|| alternative(server.address().port()));
-                        let quic = QuicServer::bind(&shard, server.address(), &config.quic, declared.location).await?;
-                        quic_servers.push((quic, Rc::clone(&credentials)));
-                    }
+                    quic_servers.extend(quic.map(|quic| (quic, Rc::clone(&credentials))));
                     ("https", server.secured(move || credentials.config()))
                 }
                 None => ("http", server),

@@ -111,6 +111,7 @@ pub use macros::{main, test};
 pub use middleware::{Middleware, Next};
 pub use mount::SetupError;
 pub use net::client;
+pub use net::quic;
 pub use net::tls::Tls;
 pub use net::{
     Body, BodyError, Client, Config, Content, Headers, Response, Spread, TcpStream, Trailers, Transport, Tunnel,

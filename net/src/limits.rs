@@ -365,3 +365,6 @@ pub const H3_READ_BYTES_MAX: usize = 64 * 1024;
 
 /// HTTP/0.9 over QUIC: bytes of a line that names a path.
 pub const HQ_LINE_BYTES_MAX: usize = 2048;
+
+/// Ports of the kernel's choice that are tried for an address of TCP and UDP. It chooses for the one without a look at the other.
+pub const PORTS_TRIED_MAX: usize = 8;

@@ -24,7 +24,8 @@ tls-bulk tls-h2, over HTTP/3 h3-1x100 h3-10x10 h3-bulk; those over HTTP/2 and un
 Builds the showcase and the ceilings, but no peer: those that are missing are named, with the command that builds them.";
 
 /// Written in Rust, in `peers/`.
-const PEERS: [&str; 9] = ["hyper", "axum", "actix-web", "ntex", "may_minihttp", "monoio", "glommio", "compio", "quinn"];
+const PEERS: [&str; 10] =
+    ["hyper", "axum", "actix-web", "ntex", "may_minihttp", "monoio", "glommio", "compio", "quinn", "s2n-quic"];
 
 /// Not written in Rust, with the Debian package that has it; `peers/NAME.sh` starts it.
 const OTHERS: [(&str, &str); 2] = [("nginx", "nginx-light"), ("h2o", "h2o")];

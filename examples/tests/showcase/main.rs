@@ -11,6 +11,7 @@ mod bad_input;
 mod crowd;
 mod drain;
 mod flood;
+mod http3;
 mod lineage;
 mod malformed;
 mod managed;
@@ -77,6 +78,11 @@ on_each_backend! {
     tls::a_session_is_resumed_by_any_shard,
     tls::a_session_is_resumed_by_the_successor,
     tls::certificates_change_while_it_serves,
+    http3::every_route_is_served,
+    http3::much_goes_both_ways,
+    http3::http_0_9_is_spoken_to_be_tried,
+    http3::restarts_lose_no_request,
+    http3::a_drain_finishes_what_has_begun,
     web_sockets::messages_of_all_sizes_come_back,
     web_sockets::fragments_and_pings_come_in_any_order,
     web_sockets::closes_are_answered_with_their_code,

@@ -104,7 +104,7 @@ fn config_of(
     Arc::new(config)
 }
 
-fn config(alpn: &[&str]) -> Arc<ClientConfig> {
+pub(crate) fn config(alpn: &[&str]) -> Arc<ClientConfig> {
     config_of(&[&version::TLS13, &version::TLS12], None, alpn)
 }
 

@@ -404,6 +404,60 @@ const STATS: &[Stat] = &[
         "Connections of HTTP/2 whose peers were told to calm down.",
         |entry| entry.net.h2_calmed.get() as f64,
     ),
+    ("shardwise_h3_connections_total", Kind::Counter, "Connections that spoke HTTP/3.", |entry| {
+        entry.net.h3_connections.get() as f64
+    }),
+    ("shardwise_h3_streams", Kind::Gauge, "Streams of HTTP/3 in hand that were not answered on the spot.", |entry| {
+        entry.net.h3_streams_open.get() as f64
+    }),
+    (
+        "shardwise_h3_streams_reset_total",
+        Kind::Counter,
+        "Streams of HTTP/3 that came to their end before their time, by their peers or by what these did.",
+        |entry| entry.net.h3_resets.get() as f64,
+    ),
+    (
+        "shardwise_h3_streams_refused_total",
+        Kind::Counter,
+        "Streams of HTTP/3 refused because as many were open as may be.",
+        |entry| entry.net.h3_refused.get() as f64,
+    ),
+    (
+        "shardwise_h3_connections_drained_total",
+        Kind::Counter,
+        "Connections of HTTP/3 whose peers were told to open no more streams.",
+        |entry| entry.net.h3_drained.get() as f64,
+    ),
+    (
+        "shardwise_h3_connections_failed_total",
+        Kind::Counter,
+        "Connections of HTTP/3 ended by what their peers did wrong.",
+        |entry| entry.net.h3_failed.get() as f64,
+    ),
+    (
+        "shardwise_h3_connections_calmed_total",
+        Kind::Counter,
+        "Connections of HTTP/3 ended since their peers made too much work of too little.",
+        |entry| entry.net.h3_calmed.get() as f64,
+    ),
+    (
+        "shardwise_quic_passed_on_total",
+        Kind::Counter,
+        "Datagrams of QUIC passed on to the shard that has their connection.",
+        |entry| entry.net.quic_passed_on.get() as f64,
+    ),
+    (
+        "shardwise_quic_ferried_total",
+        Kind::Counter,
+        "Datagrams of QUIC passed on to another process, which has their connection.",
+        |entry| entry.net.quic_ferried.get() as f64,
+    ),
+    (
+        "shardwise_quic_lost_on_the_way_total",
+        Kind::Counter,
+        "Datagrams of QUIC that were to be passed on, and dropped.",
+        |entry| entry.net.quic_lost_on_the_way.get() as f64,
+    ),
     ("shardwise_received_bytes_total", Kind::Counter, "Bytes received.", |entry| entry.net.bytes_received.get() as f64),
     ("shardwise_sent_bytes_total", Kind::Counter, "Bytes sent.", |entry| entry.net.bytes_sent.get() as f64),
     ("shardwise_requests_refused_total", Kind::Counter, "Requests that were not HTTP, or too large for it.", |entry| {

@@ -28,9 +28,8 @@ use super::streams::exchange::CLIENT_LEFT;
 use super::streams::shared::Shared;
 use super::streams::{Wire, take_block};
 use super::{Counted, Exhausted};
-use crate::limits::H3_READ_BYTES_MAX;
+use crate::limits::{H3_READ_BYTES_MAX, LINGER_TIME_MAX};
 use crate::quic::{self, Closed, Read, StreamId};
-use crate::tls::Secured;
 use crate::{Head, Incoming, Peer, Response, Service, Trailers};
 
 /// Serves a connection until it ends. Exchanges may go on for a moment, to see it. `number` tells it from the server's others.
@@ -160,6 +159,7 @@ impl<S: Service + 'static> Connection<S> {
                         self.close(Code::REQUEST_INCOMPLETE, "the rest of a head does not come");
                         return Poll::Ready(Ok("its connection has failed"));
                     }
+                    Waits::Linger if !self.is_over() && self.was_heard_since(LINGER_TIME_MAX) => continue,
                     Waits::Linger => {
                         self.close(Code::NO_ERROR, "");
                         return Poll::Ready(Ok("its connection has ended"));
@@ -191,6 +191,11 @@ impl<S: Service + 'static> Connection<S> {
         self.with_quic(|quic| quic.close(code.0, reason.as_bytes()));
     }
 
+    /// Whether the peer has been heard in this last time.
+    fn was_heard_since(&self, time: Duration) -> bool {
+        self.with_quic(|quic| quic.heard()) + time > self.shard().now()
+    }
+
     /// What the connection itself waits for; its exchanges have waits of their own, and QUIC has some.
     fn waits(&self) -> Waits {
         let is_over = self.is_over();
@@ -200,6 +205,8 @@ impl<S: Service + 'static> Connection<S> {
             // What closes a connection overtakes the last word, by which its peer knows what has been looked at: that has time
             // to arrive, and most peers close then.
             () if is_over => Waits::Linger,
+            // Nor is it closed while its peer takes the last of what it was sent.
+            () if engine.is_drained() => Waits::Linger,
             () if engine.is_draining() && engine.takes_streams() => Waits::LastRequest,
             () if state.open_count() > 0 => Waits::Nothing,
             () if engine.stream_count() > 0 => Waits::Head,
@@ -598,6 +605,5 @@ fn finish(incoming: &Incoming) {
 pub(super) fn peer(shard: &Shard, quic: &quic::Connection) -> Peer {
     let source = quic.peer_address();
     let destination = quic.local_address().unwrap_or(source);
-    let secured = Secured::by_quic(quic.protocol(), quic.server_name(), quic.certificates(), quic.is_early());
-    Peer::at(shard, Ends { source, destination }, secured)
+    Peer::at(shard, Ends { source, destination }, quic.secured())
 }

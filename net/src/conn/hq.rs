@@ -12,11 +12,11 @@ use std::task::{Context as TaskContext, Poll};
 use bytes::Bytes;
 use platform::Buf;
 use proto::h1::{self, Server as Lines};
-use shards::{Leased, Pass};
+use shards::{Alarm, Leased, Pass};
 
 use super::Counted;
 use super::h3::peer;
-use crate::limits::{H3_READ_BYTES_MAX, HQ_LINE_BYTES_MAX};
+use crate::limits::{H3_READ_BYTES_MAX, HQ_LINE_BYTES_MAX, LINGER_TIME_MAX};
 use crate::quic::{self, Dir, Read, StreamId};
 use crate::{Body, Content, Head, Reply, Request, Response, Service};
 
@@ -32,7 +32,7 @@ pub(crate) fn serve<S: Service + 'static>(
     quic: quic::Connection,
     pass: Pass,
 ) -> impl Future<Output = ()> + use<S> {
-    let mut connection = Connection { context, quic, exchanges: Vec::new(), _pass: pass };
+    let mut connection = Connection { context, quic, exchanges: Vec::new(), linger: None, _pass: pass };
     async move {
         poll_fn(|cx| connection.poll(cx)).await;
         connection.exchanges.clear();
@@ -44,6 +44,8 @@ struct Connection<S: Service + 'static> {
     context: Counted<S>,
     quic: quic::Connection,
     exchanges: Vec<Exchange>,
+    /// Once the drain has begun and nothing is in hand.
+    linger: Option<Alarm>,
     /// Holds the drain until it has ended.
     _pass: Pass,
 }
@@ -94,10 +96,15 @@ impl<S: Service + 'static> Connection<S> {
                 }
             }
         }
-        let is_over = self.exchanges.is_empty() && self.quic.unacknowledged_streams() == 0;
-        if is_over && self.quic.shard().is_draining() {
-            self.quic.close(0, b"");
-            return Poll::Ready(());
+        if self.exchanges.is_empty() && self.quic.shard().is_draining() {
+            // The client takes the last of what it was sent, or is not heard any more.
+            let at = self.quic.heard() + LINGER_TIME_MAX;
+            let linger = self.linger.get_or_insert_with(|| self.quic.shard().alarm(at));
+            linger.set(at);
+            if self.quic.unacknowledged_streams() == 0 || linger.poll_rung(cx).is_ready() {
+                self.quic.close(0, b"");
+                return Poll::Ready(());
+            }
         }
         self.quic.flush(cx);
         Poll::Pending
@@ -145,7 +152,8 @@ impl<S: Service + 'static> Connection<S> {
                         continue;
                     }
                     let next = match content {
-                        Content::Full(buf) => Some(Ok(std::mem::take(buf))).filter(|_| !buf.is_empty()),
+                        Content::Full(buf) if buf.is_empty() => None,
+                        Content::Full(buf) => Some(Ok(std::mem::take(buf))),
                         content => match content.poll_buf(cx) {
                             Poll::Ready(next) => next,
                             Poll::Pending => return Poll::Pending,

@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn_proto::congestion::{BbrConfig, CubicConfig};
-use quinn_proto::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn_proto::crypto::rustls::QuicClientConfig;
 use quinn_proto::{AckFrequencyConfig, EndpointConfig, IdleTimeout, NoneTokenStore, TransportConfig, VarInt};
 use quinn_proto::{ClientConfig, ServerConfig};
 use shards::Shard;
 
 use super::cid::{Ids, first_destination};
 use super::secrets;
+use super::session::{Crypto, VERSION};
+use crate::NetStats;
 use crate::limits::{
     CONNECTIONS_MAX, QUIC_ARRIVAL_BYTES_MAX, QUIC_ARRIVALS_MAX, QUIC_DATAGRAM_BYTES_MAX, QUIC_FIRST_ROUND_TRIP,
     QUIC_IDLE_TIME_MAX, QUIC_PAYLOAD_BYTES_MAX, QUIC_RESET_PAUSE, QUIC_RETRY_TIME_MAX, QUIC_SEND_WINDOW_BYTES,
@@ -105,6 +107,7 @@ impl Config {
         let ids = Ids::of(shard);
         config.cid_generator(move || Box::new(ids.clone()));
         config.rng_seed(Some(secrets::seed(shard)));
+        config.supported_versions(vec![VERSION]);
         config.min_reset_interval(QUIC_RESET_PAUSE);
         config.max_udp_payload_size(QUIC_PAYLOAD_BYTES_MAX).expect("a packet of Ethernet is long enough");
         config
@@ -141,6 +144,7 @@ impl Config {
         shard: &Shard,
         transport: &Arc<TransportConfig>,
         tls: &rustls::ServerConfig,
+        stats: Arc<NetStats>,
     ) -> Option<Arc<ServerConfig>> {
         let mut tls = tls.clone();
         tls.alpn_protocols.clone_from(&self.protocols);
@@ -148,7 +152,7 @@ impl Config {
             // There is no other number (RFC 9001 section 4.6.1): the windows bound what comes early.
             tls.max_early_data_size = u32::MAX;
         }
-        let crypto = QuicServerConfig::try_from(tls).ok()?;
+        let crypto = Crypto::new(tls, stats)?;
         let mut config = ServerConfig::new(Arc::new(crypto), secrets::token_key(shard));
         config
             .transport_config(Arc::clone(transport))

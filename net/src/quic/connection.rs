@@ -18,13 +18,15 @@ use quinn_proto::{
     ConnectionError, ConnectionEvent, ConnectionHandle, Dir, EndpointEvent, FinishError, ReadError, ReadableError,
     SendDatagramError, StreamEvent, StreamId, VarInt, WriteError,
 };
-use rustls::pki_types::CertificateDer;
+use rustls::AlertDescription;
 use shards::{Alarm, Shard};
 
 use super::endpoint::{Handshake, Shared};
 use crate::limits::{QUIC_BATCHES_PER_FLUSH_MAX, QUIC_INBOX_COUNT_MAX};
+use crate::tls::{Failure, Secured};
 
-/// A connection of QUIC, of either side. It belongs to one task, which must do as the [module](self) says.
+/// A connection of QUIC, of either side. It belongs to one task, which in each of its polls asks [`poll`](Connection::poll) for
+/// events until there are none, reads and writes streams as they say, and calls [`flush`](Connection::flush) last.
 ///
 /// Dropping it ends it: the peer is told, once. Who wants to be sure that the peer learns of the end waits for
 /// [`poll_drained`](Connection::poll_drained) first.
@@ -40,6 +42,10 @@ pub struct Connection {
     has_opened: [bool; 2],
     peer: SocketAddr,
     packets_lost: u64,
+    /// When something of the peer's last came.
+    heard: Instant,
+    /// Something was read before the hand-shake was over.
+    had_early_data: bool,
     /// Why it was closed here, if nobody has been told.
     untold: Option<Closed>,
     end: End,
@@ -202,6 +208,8 @@ impl Connection {
             handshake: Some((handshake, shard.now() + endpoint.config.handshake_time_max)),
             has_opened: [false; 2],
             packets_lost: 0,
+            heard: shard.now(),
+            had_early_data: false,
             untold: None,
             end: End::NotYet,
         };
@@ -254,6 +262,7 @@ impl Connection {
             self.inner.local_address_changed();
         }
         while let Some(event) = self.inlet.take() {
+            self.heard = now;
             self.inner.handle_event(event);
         }
         if self.inner.poll_timeout().is_some_and(|at| at <= now) {
@@ -291,6 +300,9 @@ impl Connection {
                 quinn_proto::Event::Connected => {
                     self.handshake = None;
                     self.endpoint.stats.quic_handshakes.add(1);
+                    if self.inner.side().is_server() {
+                        self.endpoint.stats.tls_agreed(&self.secured());
+                    }
                     Event::Connected
                 }
                 quinn_proto::Event::ConnectionLost { reason } => self.closed(reason.into()),
@@ -313,7 +325,12 @@ impl Connection {
 
     fn closed(&mut self, closed: Closed) -> Event {
         let stats = &self.endpoint.stats;
-        match closed {
+        match &closed {
+            // An alert of TLS (RFC 9001 section 4.8).
+            &Closed::ByPeerTransport(code @ 0x100..0x200, _) if self.inner.side().is_server() => {
+                let alert = AlertDescription::from(code as u8);
+                stats.tls_failed(&Failure::from(rustls::Error::AlertReceived(alert)));
+            }
             Closed::TimedOut => stats.quic_timed_out.add(1),
             Closed::Broken(..) => stats.quic_failed.add(1),
             _ => {}
@@ -381,6 +398,7 @@ impl Connection {
     /// The next bytes of a stream, so many at the most. What has come lies in memory shared with other packets, and should not
     /// be kept for long.
     pub fn read(&mut self, id: StreamId, bytes_max: usize) -> Read {
+        let is_early = self.is_early();
         let mut stream = self.inner.recv_stream(id);
         let mut chunks = match stream.read(true) {
             Ok(chunks) => chunks,
@@ -389,7 +407,10 @@ impl Connection {
         };
         // Whether windows are to be opened is found out by the flush that follows.
         match chunks.next(bytes_max) {
-            Ok(Some(chunk)) => Read::Chunk(chunk.bytes),
+            Ok(Some(chunk)) => {
+                self.had_early_data |= is_early;
+                Read::Chunk(chunk.bytes)
+            }
             Ok(None) => Read::End,
             Err(ReadError::Blocked) => Read::Pending,
             Err(ReadError::Reset(code)) => Read::Reset(code.into_inner()),
@@ -499,22 +520,27 @@ impl Connection {
 
     /// The protocol that was agreed on (ALPN), once it was.
     pub fn protocol(&self) -> Option<Vec<u8>> {
-        self.handshake_data()?.protocol
+        self.secured().protocol().map(<[u8]>::to_vec)
     }
 
-    /// The name that a client has asked for (SNI).
-    pub fn server_name(&self) -> Option<String> {
-        self.handshake_data()?.server_name
+    /// What TLS has agreed on so far. Of a client's, only the protocol and whom the server has shown itself to be.
+    pub fn secured(&self) -> Secured {
+        let session = self.inner.crypto_session();
+        let secured = match session.handshake_data().map(|data| data.downcast::<Secured>()) {
+            Some(Ok(secured)) => *secured,
+            Some(Err(data)) => {
+                let chain = session.peer_identity().and_then(|chain| chain.downcast().ok());
+                let protocol = data.downcast::<HandshakeData>().ok().and_then(|data| data.protocol);
+                Secured::by_quic(protocol, chain.map(|chain| *chain).unwrap_or_default())
+            }
+            None => Secured::by_quic(None, Vec::new()),
+        };
+        secured.early(self.had_early_data || self.is_early())
     }
 
-    fn handshake_data(&self) -> Option<Box<HandshakeData>> {
-        self.inner.crypto_session().handshake_data()?.downcast().ok()
-    }
-
-    /// The chain by which the peer has proved who it is, its own certificate first; empty if it has not.
-    pub fn certificates(&self) -> Vec<CertificateDer<'static>> {
-        let chain = self.inner.crypto_session().peer_identity().and_then(|chain| chain.downcast().ok());
-        chain.map(|chain| *chain).unwrap_or_default()
+    /// When something of the peer's last came.
+    pub fn heard(&self) -> Instant {
+        self.heard
     }
 
     /// Streams of which not all that was written has been acknowledged, or that are not finished.

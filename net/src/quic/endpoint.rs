@@ -314,11 +314,16 @@ impl<'e> Driver<'e> {
         }
     }
 
+    fn make(&self, tls: &rustls::ServerConfig) -> Option<Arc<ServerConfig>> {
+        let Shared { shard, config, stats, transport, .. } = &**self.shared;
+        config.server(shard, transport, tls, Arc::clone(stats))
+    }
+
     /// What the next hand-shake is made with. What cannot be used is as if it had not come.
     fn config(&mut self) -> Option<Arc<ServerConfig>> {
         let tls = (self.configs?)();
         if self.made.as_ref().is_none_or(|(of, _)| !Arc::ptr_eq(of, &tls))
-            && let Some(made) = self.shared.config.server(&self.shared.shard, &self.shared.transport, &tls)
+            && let Some(made) = self.make(&tls)
         {
             self.made = Some((tls, made));
         }

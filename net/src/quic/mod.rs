@@ -13,6 +13,7 @@ mod connection;
 mod endpoint;
 mod neighbours;
 mod secrets;
+mod session;
 mod steer;
 
 pub(crate) use cid::NUMBERED_AT;

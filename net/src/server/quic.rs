@@ -8,14 +8,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use platform::DatagramOptions;
+use platform::{DatagramOptions, ListenOptions};
 use rustls::ServerConfig;
-use shards::{Listening, Pass, Shard, SpawnError};
+use shards::{Listening, Pass, Shard, SpawnError, StartError};
 
+use super::Server;
 use crate::conn::{Config, Context, Counted, h3, hq};
+use crate::limits::PORTS_TRIED_MAX;
 use crate::quic::{self, Endpoint};
 use crate::stats::NetStats;
-use crate::{Error, Result, Service};
+use crate::{Error, Result, Service, Spread};
 
 /// One shard's part in serving an address by QUIC.
 pub struct QuicServer {
@@ -36,6 +38,30 @@ impl QuicServer {
         let options = DatagramOptions { numbered_at: config.is_steered.then_some(quic::NUMBERED_AT) };
         let listening = shards::listen_datagrams(shard, address, &options, location).await?;
         Ok(QuicServer { shard: shard.clone(), listening })
+    }
+
+    /// Listens for connections and opens the sockets of QUIC at one address. Where the kernel is to choose the port, it must be free
+    /// for both, and so it is asked again, a few times, if what it has chosen for the one is taken for the other.
+    ///
+    /// Errors: as [`bind`](QuicServer::bind), for either.
+    pub async fn bind_both(
+        shard: &Shard,
+        address: SocketAddr,
+        (options, spread): (&ListenOptions, Spread),
+        config: &quic::Config,
+        location: &'static Location<'static>,
+    ) -> Result<(Server, Self)> {
+        let mut left = PORTS_TRIED_MAX;
+        loop {
+            left -= 1;
+            let server = Server::bind_spread(shard, address, options, spread, location).await?;
+            match QuicServer::bind(shard, server.address(), config, location).await {
+                // It is the same for all shards.
+                Err(Error::Start(StartError::Listen(error)))
+                    if error.error == platform::Error::AddressInUse && address.port() == 0 && left > 0 => {}
+                bound => return bound.map(|quic| (server, quic)),
+            }
+        }
     }
 
     /// The address, with the port that the kernel chose for port zero.

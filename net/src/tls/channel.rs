@@ -123,7 +123,11 @@ impl Channel {
             }
         }
         self.handshake = None;
-        self.secured = Some(Rc::new(Secured::of(&self.session)));
+        self.secured = Some(Rc::new(Secured::of(
+            self.session.agreed(),
+            self.session.server_name(),
+            self.session.is_handshaking(),
+        )));
         Poll::Ready(Ok(()))
     }
 

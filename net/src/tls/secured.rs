@@ -1,9 +1,7 @@
 //! [`Secured`]: what a connection's two ends have agreed on.
 
 use rustls::pki_types::CertificateDer;
-use rustls::{CipherSuite, HandshakeKind, ProtocolVersion};
-
-use super::session::Session;
+use rustls::{CipherSuite, CommonState, HandshakeKind, ProtocolVersion};
 
 /// What TLS has agreed on for a connection. The same for all its requests.
 #[derive(Debug)]
@@ -18,36 +16,34 @@ pub struct Secured {
 }
 
 impl Secured {
-    /// Of a session that has come so far that data may be received.
-    pub(super) fn of(session: &Session) -> Self {
-        let agreed = session.agreed();
+    /// Of what two ends have come so far with that data may be received; early, if the hand-shake is not over.
+    pub(crate) fn of(agreed: &CommonState, server_name: Option<&str>, is_early: bool) -> Self {
         Secured {
             version: agreed.protocol_version().unwrap_or(ProtocolVersion::Unknown(0)),
             suite: agreed.negotiated_cipher_suite().map_or(CipherSuite::Unknown(0), |suite| suite.suite()),
             is_resumed: agreed.handshake_kind() == Some(HandshakeKind::Resumed),
             protocol: agreed.alpn_protocol().map(Into::into),
-            server_name: session.server_name().map(Into::into),
+            server_name: server_name.map(Into::into),
             certificates: agreed.peer_certificates().map(Into::into).unwrap_or_default(),
-            is_early: session.is_handshaking(),
+            is_early,
         }
     }
 
-    /// Of a connection of QUIC, which does not say which suite it is.
-    pub(crate) fn by_quic(
-        protocol: Option<Vec<u8>>,
-        server_name: Option<String>,
-        certificates: Vec<CertificateDer<'static>>,
-        is_early: bool,
-    ) -> Self {
+    /// Of a client's connection of QUIC, of which it is not known what else was agreed on.
+    pub(crate) fn by_quic(protocol: Option<Vec<u8>>, certificates: Vec<CertificateDer<'static>>) -> Self {
         Secured {
             version: ProtocolVersion::TLSv1_3,
             suite: CipherSuite::Unknown(0),
             is_resumed: false,
             protocol: protocol.map(Into::into),
-            server_name: server_name.map(Into::into),
+            server_name: None,
             certificates: certificates.into(),
-            is_early,
+            is_early: false,
         }
+    }
+
+    pub(crate) fn early(self, is_early: bool) -> Self {
+        Secured { is_early, ..self }
     }
 
     /// The version of TLS.

@@ -55,22 +55,6 @@ fn what_it_has_shown_one_shard_it_has_shown_all() {
 }
 
 #[test]
-fn what_one_shard_does_not_know_any_of_them_may_say() {
-    let mut setup = Setup::new();
-    setup.shards = 2;
-    check(1, Plan::CALM, setup, async |world| {
-        let relay = Relay::start(&world);
-        let mut client = world.connected_by(&relay).await;
-        client.ask(b"hello").await.expect("an answer");
-        relay.shard.set(1);
-        assert_eq!(client.ask(b"hello").await, Err(Closed::Reset));
-        client.close().await;
-        relay.end().await;
-        world.sleep(Duration::from_secs(60)).await;
-    });
-}
-
-#[test]
 fn a_client_goes_on_from_another_address() {
     for seed in 1..=4 {
         check(seed, if seed == 1 { Plan::CALM } else { Plan::HOSTILE }, Setup::new(), async |world| {

@@ -1,11 +1,13 @@
 //! Keys: new ones, those of an earlier connection, and what is said before there are any.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use platform::sim::Plan;
-use shardwise_net::quic::{Dir, Event, Read};
+use rustls::ClientConfig;
+use shardwise_net::quic::{Closed, Dir, Event, Read};
 
-use crate::kit::{Setup, World, check, pattern, rough};
+use crate::kit::{ADDRESS, Client, Setup, World, check, pattern, rough};
 
 #[test]
 fn keys_change_while_much_is_said() {
@@ -63,6 +65,9 @@ fn who_comes_back_may_ask_before_the_hand_shake_is_over() {
         assert_eq!(ask_early(&world).await, (false, "no".to_owned()));
         assert_eq!(ask_early(&world).await, (true, "yes".to_owned()));
         assert_eq!(ask_early(&world).await, (true, "yes".to_owned()));
+        let served = &world.served;
+        let counts = (served.tls13_full.get(), served.tls13_resumed.get(), served.tls_early.get());
+        assert_eq!(counts, (1, 2, 2));
     });
 }
 
@@ -72,5 +77,27 @@ fn nobody_does_unless_the_server_admits_it() {
         for _ in 0..3 {
             assert_eq!(ask_early(&world).await, (false, "no".to_owned()));
         }
+    });
+}
+
+#[test]
+fn what_does_not_come_to_be_is_counted_by_its_cause() {
+    check(1, Plan::CALM, Setup::new(), async |world| {
+        let peer = ADDRESS.parse().expect("an address");
+        // The certificate is for another name.
+        let mut client = Client(world.endpoint.connect(peer, "elsewhere", &world.tls).expect("a connection"));
+        assert!(matches!(client.closed().await, Closed::Broken(0x100..0x200, _)));
+        client.close().await;
+        assert_eq!(world.served.tls_distrusted.get(), 1);
+        // Nothing in common is spoken.
+        let mut tls = ClientConfig::clone(&world.tls);
+        tls.alpn_protocols = vec![b"nothing".to_vec()];
+        let mut client = Client(world.endpoint.connect(peer, "localhost", &Arc::new(tls)).expect("a connection"));
+        // no_application_protocol, RFC 7301 section 3.2.
+        assert!(matches!(client.closed().await, Closed::ByPeerTransport(0x178, _)));
+        client.close().await;
+        assert_eq!(world.served.tls_nothing_shared.get(), 1);
+        assert_eq!(world.served.quic_handshakes.get(), 0);
+        assert_eq!(world.served.quic_handshakes_failed.get(), 2);
     });
 }

@@ -9,13 +9,17 @@ use shardwise::http::HeaderValue;
 use shardwise::http::header::CONTENT_TYPE;
 use shardwise::prelude::*;
 use shardwise::ws::{Compression, Limits, WebSocketUpgrade};
-use shardwise::{CallError, Files, FromRequest, Rejection, Stream};
+use shardwise::{CallError, Config, Files, FromRequest, Rejection, Stream};
 
 /// The app of one shard. All shards have the counts in common, each those of the keys that it owns. Files are served if there
 /// is a root to serve them from.
 pub(crate) fn app(shard: &Shard, root: Option<&std::path::Path>) -> App {
     let counts = PerShard::new(shard, Counts::default);
+    // Those who try implementations of QUIC against each other ask by this.
+    let mut config = Config::default();
+    config.quic.protocols.push(b"hq-interop".to_vec());
     let app = App::new()
+        .config(config)
         .state(counts)
         .get("/plaintext", plaintext)
         .get("/json", json)
