@@ -184,7 +184,7 @@ pub(crate) struct Client {
     keys: BTreeMap<StreamId, Key>,
     readable: Vec<StreamId>,
     /// What was read of streams that wait for the table of fields.
-    blocked: BTreeMap<StreamId, Vec<u8>>,
+    blocked: BTreeMap<StreamId, (Vec<u8>, bool)>,
     pub(crate) answers: BTreeMap<StreamId, Answer>,
     /// Whether streams are read as soon as something has come; those that are not are held up by their windows.
     pub(crate) reads_at_once: bool,
@@ -464,8 +464,8 @@ impl Client {
         self.readable.append(&mut readable);
         while let Some(id) = self.engine.unblocked() {
             let id = *self.answers.keys().find(|at| u64::from(**at) == id).expect("it was asked");
-            let rest = self.blocked.remove(&id).expect("it waits");
-            self.take(id, &rest, false);
+            let (rest, end) = self.blocked.remove(&id).expect("it waits");
+            self.take(id, &rest, end);
             self.read(id);
         }
         self.say();
@@ -587,7 +587,7 @@ impl Client {
                     answer.has_ended = true;
                 }
                 Event::Ended { .. } => answer.has_ended = true,
-                Event::Blocked { .. } => return drop(self.blocked.insert(id, input.to_vec())),
+                Event::Blocked { .. } => return drop(self.blocked.insert(id, (input.to_vec(), end))),
                 event => panic!("{event:?}"),
             }
             if answer.has_ended {

@@ -222,7 +222,8 @@ fn echo_stream(connection: &mut Connection, id: StreamId, stream: &mut Echo, for
         while let Some(front) = stream.pending.front_mut() {
             match connection.write_chunks(id, std::slice::from_mut(front)) {
                 Ok(_) if front.is_empty() => drop(stream.pending.pop_front()),
-                Ok(_) => return false,
+                Ok(0) => return false,
+                Ok(_) => {}
                 Err(_) => return true,
             }
         }
@@ -253,7 +254,7 @@ fn echo_stream(connection: &mut Connection, id: StreamId, stream: &mut Echo, for
                 stream.has_ended = true;
                 assert!(matches!(connection.read(id, 1), Read::Closed), "its end is told once");
             }
-            Read::Closed => unreachable!("its end was told"),
+            Read::Closed => return true,
             Read::Reset(code) => {
                 connection.reset(id, code);
                 return true;
