@@ -24,7 +24,7 @@ use rcgen::{CertificateParams, KeyPair, PKCS_ED25519};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use shards::{Remote, Runtime, Shard};
-use shardwise_net::quic::{self, Connection, Dir, Endpoint, Event as QuicEvent, Read};
+use shardwise_net::quic::{self, Behind, Connection, Dir, Endpoint, Event as QuicEvent, Read};
 use shardwise_net::tls::{ShardTime, provider};
 use shardwise_net::{Config, Content, QuicServer, Reply, Request, Response, Service};
 
@@ -74,7 +74,7 @@ async fn bare(mut connection: Connection) {
                 }
             };
             let mut asked = 0;
-            while let Read::Chunk(bytes) = connection.read(id, usize::MAX) {
+            while let Read::Chunk(bytes, _) = connection.read(id, usize::MAX) {
                 asked = bytes[0];
             }
             let text = match asked {
@@ -149,9 +149,9 @@ impl Client {
                 };
                 loop {
                     let (bytes, end) = match quic.read(id, usize::MAX) {
-                        Read::Chunk(bytes) => (bytes, false),
+                        Read::Chunk(bytes, behind) => (bytes, behind == Behind::End),
                         Read::End => (bytes::Bytes::new(), true),
-                        Read::Pending => break,
+                        Read::Pending | Read::Closed => break,
                         Read::Reset(code) => panic!("reset by {code}"),
                     };
                     match h3 {
