@@ -163,7 +163,12 @@ impl Client {
                                 let step = step.expect("the server keeps the rules");
                                 match step.event {
                                     Event::NeedMore => break,
-                                    Event::Data { range, .. } => answer.extend_from_slice(&input[range]),
+                                    Event::Data { key, range, end } => {
+                                        answer.extend_from_slice(&input[range]);
+                                        if end {
+                                            let _ = engine.release(key);
+                                        }
+                                    }
                                     Event::Ended { key } => drop(engine.release(key)),
                                     _ => {}
                                 }
