@@ -50,10 +50,16 @@ fn pem(kind: &str, bytes: &[u8]) -> Vec<u8> {
 /// Serves an app by TLS, over TCP and QUIC.
 #[track_caller]
 pub(crate) fn serve(seed: u64, plan: Plan, app: impl Fn() -> App + 'static) -> Server {
+    serve_on(1, seed, plan, app)
+}
+
+/// The same on so many shards.
+#[track_caller]
+pub(crate) fn serve_on(shards: usize, seed: u64, plan: Plan, app: impl Fn() -> App + 'static) -> Server {
     let Identity { certificate, key } = identity();
     let tls = Tls::new(pem("CERTIFICATE", certificate), pem("PRIVATE KEY", key)).early_data(16 * 1024);
     let program = async move |_| app().listen_tls(ADDRESS, tls.clone()).serve_all().await;
-    test::builder().seed(seed).plan(plan).program(ADDRESS, program)
+    test::builder().shards(shards).seed(seed).plan(plan).program(ADDRESS, program)
 }
 
 /// Runs a client against an app.
@@ -111,6 +117,11 @@ impl Host {
         drop(kit.spawn(async move { driven.drive().await }));
         let limits = Limits::default();
         Host { kit: kit.clone(), endpoint, tls: Arc::new(tls), limits, bears_faults: false }
+    }
+
+    /// All connections go on from another port.
+    pub(crate) fn moves(&self) {
+        self.endpoint.rebind("10.0.0.2:0".parse().unwrap()).expect("a socket");
     }
 
     /// Begins a connection.

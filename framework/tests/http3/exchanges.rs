@@ -6,9 +6,10 @@ use net::quic::{Closed, Config as QuicConfig};
 use proto::h3::Code;
 use shardwise::Config;
 use shardwise::http::Method;
+use shardwise::prelude::*;
 use shardwise::test::Plan;
 
-use super::client::{Answer, Client, Host, run, serve};
+use super::client::{Answer, Client, Host, run, serve, serve_on};
 use super::{app, pattern};
 
 fn get(target: &'static str) -> Answer {
@@ -473,4 +474,27 @@ fn an_answer_that_is_not_wanted_any_more_ends_at_once() {
         assert!(host.kit.now() - begun < Duration::from_secs(5));
         client.close().await;
     });
+}
+
+/// The simulated network gives a datagram to a shard by the addresses at both ends, and knows no ids: so most that come from a new
+/// port come to a shard that has not the connection, and are passed on.
+#[test]
+fn a_client_that_moves_keeps_its_connection_whatever_shard_it_comes_to() {
+    for seed in 1..=6 {
+        println!("seed {seed}");
+        let plan = if seed % 2 == 1 { Plan::CALM } else { Plan::LATE };
+        let server = serve_on(4, seed, plan, || App::new().get("/", |shard: Shard| shard.number().to_string()));
+        server.run(async move |kit| {
+            let host = Host::new(&kit).await;
+            let mut client = host.connected().await;
+            let id = client.get("/").await;
+            let first = client.answer(id).await.text().to_owned();
+            for _ in 0..8 {
+                host.moves();
+                let id = client.get("/").await;
+                assert_eq!(client.answer(id).await.text(), first, "it has the same connection");
+            }
+            client.close().await;
+        });
+    }
 }
