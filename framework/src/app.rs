@@ -4,13 +4,14 @@
 //! not a panic where it stands but an error of [`serve`](App::serve), which lists them all with their lines.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 
 use http::{HeaderValue, Method};
 use net::tls::Tls;
@@ -230,7 +231,7 @@ impl App {
             }
         }
         let _serving = metrics.serving();
-        let mut serving: Vec<Pin<Box<dyn Future<Output = net::Result<()>>>>> = Vec::new();
+        let mut serving: Vec<Serving> = Vec::new();
         for (_, server, config) in servers {
             serving.push(Box::pin(server.serve(Rc::clone(&service), config, Arc::clone(&metrics.net))));
         }
@@ -238,7 +239,7 @@ impl App {
             let with = move || credentials.config();
             serving.push(Box::pin(server.serve(Rc::clone(&service), config.clone(), with, Arc::clone(&metrics.net))));
         }
-        net::all(serving.into_iter()).await?;
+        all(serving).await?;
         Ok(())
     }
 
@@ -267,6 +268,30 @@ impl Address {
 fn alternative(port: u16) -> HeaderValue {
     let value = format!("h3=\":{port}\"; ma={}", ALTERNATIVE_TIME.as_secs());
     HeaderValue::try_from(value).expect("digits and the like")
+}
+
+/// One address, being served.
+type Serving = Pin<Box<dyn Future<Output = net::Result<()>>>>;
+
+/// Serves at all addresses, until all have ended or one has failed. There are few, so that each may be looked at when
+/// something comes at one.
+async fn all(mut serving: Vec<Serving>) -> net::Result<()> {
+    poll_fn(|cx| {
+        let mut failed = None;
+        serving.retain_mut(|server| match server.as_mut().poll(cx) {
+            Poll::Pending => true,
+            Poll::Ready(outcome) => {
+                failed = failed.take().or(outcome.err());
+                false
+            }
+        });
+        match failed {
+            Some(error) => Poll::Ready(Err(error)),
+            None if serving.is_empty() => Poll::Ready(Ok(())),
+            None => Poll::Pending,
+        }
+    })
+    .await
 }
 
 /// The line that scripts wait for. Whoever closed standard output does not want it.

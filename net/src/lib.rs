@@ -38,7 +38,7 @@ pub use exchange::{
     Body, BodyError, BodyStream, Content, Head, HeadSpares, Headers, Incoming, Made, Peer, Piece, Reply, Request,
     Response, Service, Trailers, Tunnel, Upgraded,
 };
-pub use server::{QuicServer, Server, all, serve};
+pub use server::{QuicServer, Server, serve};
 pub use spread::Spread;
 pub use stats::NetStats;
 pub use tcp::{Listener, Receiving, Sending, TcpStream};

@@ -22,7 +22,7 @@ use crate::spread::{Arrivals, Seat, Seated, Spread, Spreader};
 use crate::stats::NetStats;
 use crate::{Error, Listener, Result, Service, TcpStream, tls};
 
-pub use self::quic::{QuicServer, all};
+pub use self::quic::QuicServer;
 
 /// One shard's part in serving an address.
 pub struct Server {

@@ -1,10 +1,9 @@
 //! Serving an address by QUIC: each shard has a socket of its own there, and runs one task for each of its connections.
 
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::panic::Location;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -130,25 +129,4 @@ impl fmt::Debug for QuicServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("QuicServer").field("address", &self.listening.address).finish_non_exhaustive()
     }
-}
-
-/// Waits until all have ended, or one has failed. There are few.
-pub async fn all(serving: impl Iterator<Item = impl Future<Output = Result<()>>>) -> Result<()> {
-    let mut serving: Vec<Pin<Box<_>>> = serving.map(Box::pin).collect();
-    poll_fn(|cx| {
-        let mut failed = None;
-        serving.retain_mut(|server| match server.as_mut().poll(cx) {
-            Poll::Pending => true,
-            Poll::Ready(outcome) => {
-                failed = failed.take().or(outcome.err());
-                false
-            }
-        });
-        match failed {
-            Some(error) => Poll::Ready(Err(error)),
-            None if serving.is_empty() => Poll::Ready(Ok(())),
-            None => Poll::Pending,
-        }
-    })
-    .await
 }
