@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::StatusCode;
-use proto::h3::{self, Code, Engine, Event, Key, Role};
+use proto::h3::{self, Code, Engine, Event, Key, Priority, Role};
 use proto::head::HeadTable;
 use proto::proxy::Ends;
 use shards::{Pass, Shard};
@@ -266,10 +266,9 @@ impl<S: Service + 'static> Connection<S> {
                     (event, _) => self.see_end(event),
                 }
             }
-            quic::Event::Migrated(_) => {
-                self.peer = peer(self.shared.shard(), &state.wire.quic);
+            quic::Event::Migrated(_) | quic::Event::Connected => {
+                self.peer = peer(self.shared.shard(), &state.wire.quic)
             }
-            quic::Event::Connected => self.peer = peer(self.shared.shard(), &state.wire.quic),
             quic::Event::Datagrams => while state.wire.quic.receive_datagram().is_some() {},
             quic::Event::Agreed | quic::Event::Finished(_) | quic::Event::Available(_) | quic::Event::DatagramRoom => {}
             quic::Event::Closed(why) => {
@@ -442,9 +441,8 @@ impl<S: Service + 'static> Connection<S> {
                 Event::NeedMore => return Ok(goes),
                 Event::Closed => return Ok(Goes::Over),
                 Event::Head { key, head } => {
-                    let urgency = state.wire.engine.priority(key).urgency;
-                    if urgency != 3 {
-                        state.wire.quic.set_priority(number(key), 3 - i32::from(urgency));
+                    if state.wire.engine.priority(key) != Priority::default() {
+                        state.wire.prioritize(key);
                     }
                     drop(state);
                     let block = self.head(block);
@@ -515,10 +513,7 @@ impl<S: Service + 'static> Connection<S> {
                     self.was_refused(id, code);
                     return Ok(Goes::Over);
                 }
-                Event::Priority { key } => {
-                    let urgency = state.wire.engine.priority(key).urgency;
-                    state.wire.quic.set_priority(number(key), 3 - i32::from(urgency));
-                }
+                Event::Priority { key } => state.wire.prioritize(key),
                 Event::GoAway { .. } => {}
             }
         }

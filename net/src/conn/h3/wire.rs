@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use platform::limits::CHUNK_BYTES_MAX;
 use platform::{Buf, ChunkMut};
-use proto::h3::{CONTROL_BYTES_MIN, Code, Engine, Key, Limits, Own, Rest, Standing};
+use proto::h3::{CONTROL_BYTES_MIN, Code, Engine, Key, Limits, Own, Priority, Rest, Standing};
 use proto::message::{Checked, WriteError};
 use shards::Counter;
 
@@ -32,7 +32,7 @@ pub(super) struct Carrier {
     unwritten: Vec<(StreamId, Vec<u8>, bool)>,
     /// Streams that have pieces to be written, and may take some.
     offered: VecDeque<Key>,
-    /// Streams that have something to be read, each once.
+    /// Streams that may have something to be read. QUIC knows those that have not any more.
     readable: VecDeque<StreamId>,
     /// Streams of which no more is read until somebody has taken of what was.
     paused: Vec<StreamId>,
@@ -94,10 +94,7 @@ impl Carrier {
 
     /// A stream has something to be read.
     pub(super) fn readable(&mut self, id: StreamId) {
-        // What has been read to its end must not be looked at again, as if it were new.
-        if !self.readable.contains(&id) {
-            self.readable.push_back(id);
-        }
+        self.readable.push_back(id);
     }
 
     pub(super) fn has_readable(&self) -> bool {
@@ -121,6 +118,13 @@ impl Carrier {
 
     pub(super) fn is_paused(&self, id: StreamId) -> bool {
         self.paused.contains(&id)
+    }
+
+    /// Has QUIC send a stream as urgently as its client wants it.
+    pub(super) fn prioritize(&mut self, key: Key) {
+        let usual = Priority::default().urgency;
+        let priority = i32::from(usual) - i32::from(self.engine.priority(key).urgency);
+        self.quic.set_priority(number(key), priority);
     }
 
     // ---- sending -----------------------------------------------------------------------------------------------------
@@ -218,7 +222,6 @@ impl Carrier {
     /// Ends a stream as the engine says.
     pub(super) fn end_stream(&mut self, id: StreamId, rest: Rest) {
         if let Some(code) = rest.stop {
-            self.readable.retain(|at| *at != id);
             self.quic.stop(id, code.0);
         }
         if let Some(code) = rest.reset {
