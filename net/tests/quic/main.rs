@@ -6,5 +6,6 @@ mod exchanges;
 mod kit;
 mod others;
 mod paths;
+mod ports;
 mod real;
 mod sessions;
