@@ -40,4 +40,5 @@ pub mod message;
 pub mod proxy;
 pub mod qpack;
 mod scan;
+mod slots;
 pub mod ws;

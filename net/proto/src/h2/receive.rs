@@ -350,7 +350,7 @@ impl Engine {
         if id > NUMBER_MAX - 1024 {
             self.drain();
         }
-        let key = self.streams.open(id, (self.peer.stream_window as i32, with.limits.stream_window), with.limits);
+        let key = self.streams.open(id, (self.peer.stream_window as i32, with.limits.stream_window));
         let stream = self.streams.get_mut(key).expect("it was opened");
         stream.received = if end { Side::Ended } else { Side::Body };
         let Ok(head) = verdict else { return Ok(Some(Event::HeadTooLarge { key })) };

@@ -132,7 +132,7 @@ impl Engine {
         let id = self.next_id;
         let count = writing.finish(id, ends, self.peer.frame_bytes_max as usize);
         self.next_id += 2;
-        let key = self.streams.open(id, (self.peer.stream_window as i32, limits.stream_window), limits);
+        let key = self.streams.open(id, (self.peer.stream_window as i32, limits.stream_window));
         let stream = self.streams.get_mut(key).expect("it was opened");
         (stream.is_head, stream.is_connect) = (*method == Method::HEAD, is_connect);
         self.sent_head(key, ends);

@@ -1,8 +1,8 @@
 //! The streams of a connection: found by their number, kept in slots that are used again; and the order in which those that
 //! have something to send may.
 
-use super::limits::Limits;
 use crate::message::priority::{Priority, URGENCIES};
+use crate::slots::{NONE, Numbered, Slots};
 
 /// Names a stream of one connection. A stale one names nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -68,16 +68,9 @@ pub(super) struct Stream {
     after: u16,
 }
 
-/// No slot.
-const NONE: u16 = u16::MAX;
-
 #[derive(Debug, Default)]
 pub(super) struct Streams {
-    slots: Vec<Stream>,
-    free: Vec<u16>,
-    /// Slots by stream number: open addressing, at most half full. Numbers come one after the other, so few collide.
-    index: Vec<u16>,
-    count: usize,
+    slots: Slots<Stream>,
     ready: [List; URGENCIES],
 }
 
@@ -93,60 +86,59 @@ impl Default for List {
     }
 }
 
-impl Streams {
-    pub(super) fn len(&self) -> usize {
-        self.count
+impl Numbered for Stream {
+    type Number = u32;
+
+    const FREE: u32 = 0;
+
+    #[inline]
+    fn number(&self) -> u32 {
+        self.id
     }
 
     #[inline]
-    fn home(&self, id: u32) -> usize {
-        (id >> 1) as usize & (self.index.len() - 1)
+    fn order(id: u32) -> usize {
+        (id >> 1) as usize
+    }
+
+    fn clear(&mut self) {
+        self.id = Stream::FREE;
+    }
+}
+
+impl Streams {
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
     }
 
     /// The slot of this stream, if it has one.
     #[inline]
     pub(super) fn find(&self, id: u32) -> Option<Key> {
-        if self.index.is_empty() {
-            return None;
-        }
-        let mut at = self.home(id);
-        loop {
-            match self.index[at] {
-                NONE => return None,
-                slot if self.slots[usize::from(slot)].id == id => return Some(Key { slot, id }),
-                _ => at = (at + 1) & (self.index.len() - 1),
-            }
-        }
+        self.slots.find(id).map(|slot| Key { slot, id })
     }
 
     #[inline]
     pub(super) fn get(&self, key: Key) -> Option<&Stream> {
-        self.slots.get(usize::from(key.slot)).filter(|stream| stream.id == key.id)
+        self.slots.get(key.slot, key.id)
     }
 
     #[inline]
     pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Stream> {
-        self.slots.get_mut(usize::from(key.slot)).filter(|stream| stream.id == key.id)
+        self.slots.get_mut(key.slot, key.id)
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Stream> {
-        self.slots.iter_mut().filter(|stream| stream.id != 0)
+        self.slots.iter_mut()
     }
 
     /// Who wants to send and may.
     pub(super) fn waiting(&self) -> impl Iterator<Item = Key> {
-        let slots = self.slots.iter().enumerate();
-        slots
-            .filter(|(_, stream)| stream.id != 0 && stream.wants && stream.send_window > 0)
-            .map(|(slot, stream)| Key { slot: slot as u16, id: stream.id })
+        let waiting = self.slots.iter().filter(|(_, stream)| stream.wants && stream.send_window > 0);
+        waiting.map(|(slot, stream)| Key { slot, id: stream.id })
     }
 
     /// Adds a stream, whose number is new. `windows` are what we may send, and what the peer may.
-    pub(super) fn open(&mut self, id: u32, (send_window, window): (i32, u32), limits: &Limits) -> Key {
-        if self.index.is_empty() {
-            // One more than may be open, for the one that is told that its head is too large; twice that, and a power of two.
-            self.index = vec![NONE; (2 * (usize::from(limits.streams_max) + 1)).next_power_of_two()];
-        }
+    pub(super) fn open(&mut self, id: u32, (send_window, window): (i32, u32)) -> Key {
         let stream = Stream {
             id,
             send_window,
@@ -168,51 +160,13 @@ impl Streams {
             before: NONE,
             after: NONE,
         };
-        let slot = match self.free.pop() {
-            Some(slot) => {
-                self.slots[usize::from(slot)] = stream;
-                slot
-            }
-            None => {
-                self.slots.push(stream);
-                (self.slots.len() - 1) as u16
-            }
-        };
-        let mut at = self.home(id);
-        while self.index[at] != NONE {
-            at = (at + 1) & (self.index.len() - 1);
-        }
-        self.index[at] = slot;
-        self.count += 1;
-        Key { slot, id }
+        Key { slot: self.slots.open(stream), id }
     }
 
     /// Forgets a stream.
     pub(super) fn close(&mut self, key: Key) {
         self.unlist(key);
-        let mask = self.index.len() - 1;
-        let mut hole = self.home(key.id);
-        while self.index[hole] != key.slot {
-            hole = (hole + 1) & mask;
-        }
-        // Whoever comes after and would rather stand here moves up.
-        let mut at = hole;
-        loop {
-            at = (at + 1) & mask;
-            let slot = self.index[at];
-            if slot == NONE {
-                break;
-            }
-            let home = self.home(self.slots[usize::from(slot)].id);
-            if (at.wrapping_sub(home) & mask) >= (at.wrapping_sub(hole) & mask) {
-                self.index[hole] = slot;
-                hole = at;
-            }
-        }
-        self.index[hole] = NONE;
-        self.slots[usize::from(key.slot)].id = 0;
-        self.free.push(key.slot);
-        self.count -= 1;
+        self.slots.close(key.slot);
     }
 
     // ---- who may send ------------------------------------------------------------------------------------------------
@@ -221,7 +175,7 @@ impl Streams {
     /// until it is done, unless it is of use in pieces: then it goes behind the others (RFC 9218 section 10).
     pub(super) fn list(&mut self, key: Key) {
         let slot = key.slot;
-        let stream = &mut self.slots[usize::from(slot)];
+        let stream = &mut self.slots[slot];
         if stream.is_listed {
             return;
         }
@@ -233,48 +187,48 @@ impl Streams {
             let next = std::mem::replace(&mut list.first, slot);
             match next {
                 NONE => list.last = slot,
-                next => self.slots[usize::from(next)].before = slot,
+                next => self.slots[next].before = slot,
             }
         } else {
             (stream.before, stream.after) = (list.last, NONE);
             let last = std::mem::replace(&mut list.last, slot);
             match last {
                 NONE => list.first = slot,
-                last => self.slots[usize::from(last)].after = slot,
+                last => self.slots[last].after = slot,
             }
         }
     }
 
     pub(super) fn unlist(&mut self, key: Key) {
-        let stream = &mut self.slots[usize::from(key.slot)];
+        let stream = &mut self.slots[key.slot];
         if !std::mem::take(&mut stream.is_listed) {
             return;
         }
         let (before, after, urgency) = (stream.before, stream.after, usize::from(stream.priority.urgency));
         match before {
             NONE => self.ready[urgency].first = after,
-            before => self.slots[usize::from(before)].after = after,
+            before => self.slots[before].after = after,
         }
         match after {
             NONE => self.ready[urgency].last = before,
-            after => self.slots[usize::from(after)].before = before,
+            after => self.slots[after].before = before,
         }
     }
 
     /// Who is next. It leaves the list.
     pub(super) fn pick(&mut self) -> Option<Key> {
         let slot = self.ready.iter().map(|list| list.first).find(|&slot| slot != NONE)?;
-        let key = Key { slot, id: self.slots[usize::from(slot)].id };
+        let key = Key { slot, id: self.slots[slot].id };
         self.unlist(key);
-        self.slots[usize::from(slot)].is_begun = true;
+        self.slots[slot].is_begun = true;
         Some(key)
     }
 
     /// Changes a stream's place, which it keeps if it is listed.
     pub(super) fn set_priority(&mut self, key: Key, priority: Priority) {
-        let was_listed = self.slots[usize::from(key.slot)].is_listed;
+        let was_listed = self.slots[key.slot].is_listed;
         self.unlist(key);
-        let stream = &mut self.slots[usize::from(key.slot)];
+        let stream = &mut self.slots[key.slot];
         stream.priority = priority;
         if was_listed {
             self.list(key);

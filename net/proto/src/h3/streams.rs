@@ -2,6 +2,7 @@
 
 use super::frame::At;
 use crate::message::Priority;
+use crate::slots::{Numbered, Slots};
 
 /// Names a stream of one connection. A stale one names nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,7 +37,6 @@ pub(super) enum Side {
 
 #[derive(Debug)]
 pub(super) struct Stream {
-    /// [`FREE`] if the slot is.
     pub(super) id: u64,
     /// Where its frames are read.
     pub(super) at: At,
@@ -63,62 +63,52 @@ pub(super) struct Stream {
     pub(super) is_reset: bool,
 }
 
-/// No slot.
-const NONE: u16 = u16::MAX;
-
-/// No stream.
-pub(super) const FREE: u64 = u64::MAX;
-
 #[derive(Debug, Default)]
-pub(super) struct Streams {
-    slots: Vec<Stream>,
-    free: Vec<u16>,
-    /// Slots by stream number: open addressing, at most half full. Numbers come one after the other, so few collide.
-    index: Vec<u16>,
-    count: usize,
+pub(super) struct Streams(Slots<Stream>);
+
+impl Numbered for Stream {
+    type Number = u64;
+
+    const FREE: u64 = u64::MAX;
+
+    #[inline]
+    fn number(&self) -> u64 {
+        self.id
+    }
+
+    #[inline]
+    fn order(id: u64) -> usize {
+        (id >> 2) as usize
+    }
+
+    fn clear(&mut self) {
+        self.id = Stream::FREE;
+        self.held = Vec::new();
+    }
 }
 
 impl Streams {
     pub(super) fn len(&self) -> usize {
-        self.count
+        self.0.len()
     }
 
-    #[inline]
-    fn home(&self, id: u64) -> usize {
-        (id >> 2) as usize & (self.index.len() - 1)
-    }
-
-    /// The slot of this stream, if it has one.
     #[inline]
     pub(super) fn find(&self, id: u64) -> Option<Key> {
-        if self.index.is_empty() {
-            return None;
-        }
-        let mut at = self.home(id);
-        loop {
-            match self.index[at] {
-                NONE => return None,
-                slot if self.slots[usize::from(slot)].id == id => return Some(Key { slot, id }),
-                _ => at = (at + 1) & (self.index.len() - 1),
-            }
-        }
+        self.0.find(id).map(|slot| Key { slot, id })
     }
 
     #[inline]
     pub(super) fn get(&self, key: Key) -> Option<&Stream> {
-        self.slots.get(usize::from(key.slot)).filter(|stream| stream.id == key.id)
+        self.0.get(key.slot, key.id)
     }
 
     #[inline]
     pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Stream> {
-        self.slots.get_mut(usize::from(key.slot)).filter(|stream| stream.id == key.id)
+        self.0.get_mut(key.slot, key.id)
     }
 
     /// Adds a stream, whose number is new.
     pub(super) fn open(&mut self, id: u64) -> Key {
-        if 2 * (self.count + 1) > self.index.len() {
-            self.grow();
-        }
         let stream = Stream {
             id,
             at: At::default(),
@@ -135,68 +125,12 @@ impl Streams {
             is_lost: false,
             is_reset: false,
         };
-        let slot = match self.free.pop() {
-            Some(slot) => {
-                self.slots[usize::from(slot)] = stream;
-                slot
-            }
-            None => {
-                self.slots.push(stream);
-                (self.slots.len() - 1) as u16
-            }
-        };
-        self.place(slot, id);
-        self.count += 1;
-        Key { slot, id }
-    }
-
-    fn place(&mut self, slot: u16, id: u64) {
-        let mut at = self.home(id);
-        while self.index[at] != NONE {
-            at = (at + 1) & (self.index.len() - 1);
-        }
-        self.index[at] = slot;
-    }
-
-    /// As many streams as are open at once are few in most connections.
-    #[cold]
-    fn grow(&mut self) {
-        self.index = vec![NONE; (4 * (self.count + 1)).next_power_of_two()];
-        for slot in 0..self.slots.len() {
-            let id = self.slots[slot].id;
-            if id != FREE {
-                self.place(slot as u16, id);
-            }
-        }
+        Key { slot: self.0.open(stream), id }
     }
 
     /// Forgets a stream.
     pub(super) fn close(&mut self, key: Key) {
-        let mask = self.index.len() - 1;
-        let mut hole = self.home(key.id);
-        while self.index[hole] != key.slot {
-            hole = (hole + 1) & mask;
-        }
-        // Whoever comes after and would rather stand here moves up.
-        let mut at = hole;
-        loop {
-            at = (at + 1) & mask;
-            let slot = self.index[at];
-            if slot == NONE {
-                break;
-            }
-            let home = self.home(self.slots[usize::from(slot)].id);
-            if (at.wrapping_sub(home) & mask) >= (at.wrapping_sub(hole) & mask) {
-                self.index[hole] = slot;
-                hole = at;
-            }
-        }
-        self.index[hole] = NONE;
-        let stream = &mut self.slots[usize::from(key.slot)];
-        stream.id = FREE;
-        stream.held = Vec::new();
-        self.free.push(key.slot);
-        self.count -= 1;
+        self.0.close(key.slot);
     }
 }
 
