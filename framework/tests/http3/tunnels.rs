@@ -1,86 +1,16 @@
 //! Tunnels over streams of HTTP/3 (RFC 9220): handlers that were written for HTTP/1.1 work as they are, and WebSocket does. What is
 //! left of them is looked at by the test kit after each.
 
-use std::cell::RefCell;
-use std::rc::Rc;
 use std::time::Duration;
 
 use net::quic::StreamId;
 use proto::h3::Code;
-use shardwise::http::HeaderValue;
-use shardwise::http::header::UPGRADE;
-use shardwise::prelude::*;
 use shardwise::test::Plan;
-use shardwise::ws::{WebSocket, WebSocketUpgrade};
-use shardwise::{Content, Tunnel, Upgraded};
 
 use super::client::{Answer, Client, Host, serve};
 use super::pattern;
-
-type Log = Rc<RefCell<Vec<String>>>;
-
-fn app(log: &Log) -> App {
-    App::new()
-        .state(log.clone())
-        .get("/hello", || "hello")
-        .get("/echo", |State(log): State<Log>| switched(echo(log)))
-        .get("/forbidden", || (StatusCode::FORBIDDEN, switched(echo(Log::default()))))
-        .get("/pours", || {
-            switched(Tunnel::new(
-                async |Upgraded { mut stream, .. }| {
-                    while stream.send(vec![7; 50_000]).await.is_ok() {}
-                },
-            ))
-        })
-        .get("/silent", |shard: Shard| {
-            switched(Tunnel::new(async move |Upgraded { mut stream, .. }| {
-                shard.sleep(Duration::from_secs(60)).await;
-                let mut bytes = 0;
-                while let Ok(Some(chunk)) = stream.recv().await {
-                    bytes += chunk.len();
-                }
-                let _ = stream.send(bytes.to_string()).await;
-            }))
-        })
-        .get("/panics", || switched(Tunnel::new(async |_| panic!("a tunnel's"))))
-        .get("/ws", |State(log): State<Log>, upgrade: WebSocketUpgrade| {
-            upgrade.on_upgrade(async move |socket| talk(socket, log).await)
-        })
-        .fallback(|State(log): State<Log>| Response::new(StatusCode::OK).with_content(Content::Tunnel(echo(log))))
-}
-
-fn switched(tunnel: Tunnel) -> Response {
-    Response::new(StatusCode::SWITCHING_PROTOCOLS)
-        .with_header(UPGRADE, HeaderValue::from_static("echo"))
-        .with_content(Content::Tunnel(tunnel))
-}
-
-/// Sends back what comes, and says how it ended.
-fn echo(log: Log) -> Tunnel {
-    Tunnel::new(async move |Upgraded { mut stream, .. }| {
-        let end = loop {
-            match stream.recv().await {
-                Ok(Some(chunk)) => match stream.send(chunk).await {
-                    Ok(()) => {}
-                    Err(error) => break error.to_string(),
-                },
-                Ok(None) => break "the end".into(),
-                Err(error) => break error.to_string(),
-            }
-        };
-        log.borrow_mut().push(end);
-    })
-}
-
-async fn talk(mut socket: WebSocket, log: Log) {
-    loop {
-        match socket.recv().await {
-            Some(Ok(message)) => drop(socket.send(message).await),
-            Some(Err(error)) => return log.borrow_mut().push(error.to_string()),
-            None => return log.borrow_mut().push(format!("{:?}", socket.peer_close().and_then(|close| close.code))),
-        }
-    }
-}
+use super::streams::leaving::Log;
+use super::streams::tunnels::{app, frame};
 
 /// Runs a client against the app, and gives what was said until the server has ended.
 #[track_caller]
@@ -100,11 +30,6 @@ fn said(work: impl AsyncFnOnce(&mut Client, &Host) + 'static) -> Vec<String> {
 
 async fn web_socket(client: &mut Client) -> StreamId {
     client.connect("/ws", Some("websocket"), &[("sec-websocket-version", "13")]).await
-}
-
-/// A client's frame, whose key changes nothing.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    [&[first, 0x80 | payload.len() as u8, 0, 0, 0, 0][..], payload].concat()
 }
 
 fn has(answer: &Answer, count: usize) -> bool {
