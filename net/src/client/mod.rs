@@ -10,6 +10,7 @@ mod request;
 mod resolve;
 mod response;
 mod trust;
+mod upgrade;
 mod url;
 
 use std::borrow::Cow;
