@@ -12,6 +12,7 @@ mod conn;
 
 mod error;
 mod exchange;
+mod files;
 pub mod limits;
 pub mod quic;
 mod server;

@@ -211,12 +211,12 @@ pub const CLIENT_ADDRESSES_MAX: usize = 8;
 /// How often files of certificates and keys are looked at. They are small, and nobody renews one that ends sooner.
 pub const TLS_LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// Bytes of a file of certificates or keys: some hundred certificates.
-pub const TLS_FILE_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of a file of certificates, of keys or of endpoints: some hundred certificates.
+pub const FILE_BYTES_MAX: usize = 1024 * 1024;
 
 /// How much of such a file is read at a time; most are shorter.
-pub const TLS_FILE_PIECE_BYTES: usize = 16 * 1024;
-const _: () = assert!(TLS_FILE_PIECE_BYTES <= CHUNK_BYTES_MAX);
+pub const FILE_PIECE_BYTES: usize = 16 * 1024;
+const _: () = assert!(FILE_PIECE_BYTES <= CHUNK_BYTES_MAX);
 
 /// Bytes of the secret that session tickets are sealed by: as strong as the keys that are made of it.
 pub const TICKET_SECRET_BYTES_MIN: usize = 32;

@@ -1,16 +1,20 @@
 //! The client: requests to other servers, over connections that are kept for the next.
 //!
 //! Three parts, each without the others. A connection (`conn/client.rs`) serves one exchange at a time, driven by whoever
-//! waits for it, or many, driven by a task (`conn/h2/client.rs`). The pool (`pool.rs`) keeps those that are idle, a few for each server. [`Request`] and [`Response`] are what
-//! code sees. What chooses among several servers, watches their health and gives up on them is to stand on top.
+//! waits for it, or many, driven by a task (`conn/h2/client.rs`). The pool (`pool.rs`) keeps those that are idle, a few for
+//! each server. [`Request`] and [`Response`] are what code sees. Between them, `ask.rs` sends one request to one
+//! [target](target::Target): what chooses among several servers, watches their health and gives up on them is to stand on top
+//! of that.
 
+mod ask;
 mod error;
 mod pool;
 mod request;
 mod resolve;
 mod response;
+mod target;
 mod trust;
-mod upgrade;
+pub(crate) mod upgrade;
 mod url;
 
 use std::borrow::Cow;

@@ -1,8 +1,7 @@
-//! A request as it is put together, and the exchange that it begins.
+//! A request as it is put together.
 
 use std::borrow::Cow;
 use std::fmt;
-use std::future::poll_fn;
 use std::rc::Rc;
 
 use http::header::{CONTENT_TYPE, EXPECT, HOST, UPGRADE};
@@ -11,13 +10,13 @@ use proto::head::Known;
 use serde::Serialize;
 
 use super::Error;
+use super::ask::ask;
 use super::pool::Pool;
-use super::resolve::connect;
-use super::response::{Response, Source};
+use super::response::Response;
+use super::target::{Protocols, Target};
 use super::upgrade::Upgrade;
 use super::url::Url;
-use crate::conn::client::{Connection, Outline};
-use crate::limits::CLIENT_TURNS_MAX;
+use crate::conn::client::Outline;
 use crate::{Content, Headers};
 
 /// A request that has not been sent. What is wrong with it is said by [`send`](Request::send).
@@ -142,54 +141,13 @@ impl<'u> Request<'u> {
             upgrade.write(&mut headers, &content, || pool.shared.shard.random())?;
         }
         let url = Url::parse(&url)?;
-        let host = headers.get(&HOST).map_or(url.authority.as_bytes(), HeaderValue::as_bytes);
-        let outline = Outline { method: &method, target: url.target.as_bytes(), host, headers: &headers, expects };
-        if is_h2 && upgrade.is_none() {
-            return ask_h2(&pool, &url, outline, content).await;
-        }
-        let place = pool.place(url.origin).await.ok_or(Error::Busy)?;
-        let kept = place.take().await;
-        let is_kept = kept.is_some();
-        let mut connection = match kept {
-            Some(connection) => connection,
-            None => open(&pool, &url).await?,
-        };
-        let is_at_hand = connection.begin(outline, &mut content)?;
-        let head = match poll_fn(|cx| connection.poll_head(cx)).await {
-            Err(Error::Closed) if is_kept && is_at_hand && method.is_idempotent() => {
-                connection = open(&pool, &url).await?;
-                connection.begin(outline, &mut content)?;
-                poll_fn(|cx| connection.poll_head(cx)).await
-            }
-            head => head,
-        }?;
-        match upgrade {
-            Some(upgrade) if connection.is_switched() => upgrade.switch(head, *connection, place),
-            _ => Ok(Response::new(head, Source::Connection(connection, place))),
-        }
+        let target = Target::of(&url, if is_h2 { Protocols::Http2 } else { Protocols::Usual });
+        let upgrade = upgrade.as_ref();
+        let host = headers.get(&HOST).map_or(target.authority.as_bytes(), HeaderValue::as_bytes);
+        let outline =
+            Outline { method: &method, target: url.target.as_bytes(), host, headers: &headers, expects, upgrade };
+        ask(&pool, &target, outline, &mut content).await
     }
-}
-
-/// Over HTTP/2: a request that was not looked at, or that met the end of a kept connection, is sent once more.
-async fn ask_h2(pool: &Rc<Pool>, url: &Url<'_>, outline: Outline<'_>, mut content: Content) -> Result<Response, Error> {
-    let mut is_first = true;
-    for _ in 0..CLIENT_TURNS_MAX {
-        let (trunk, is_kept) = pool.trunk(url).await?;
-        // A connection that ends while others are before us is none that we have asked.
-        let Some((mut exchange, is_at_hand)) = trunk.begin(outline, &mut content).await? else { continue };
-        match poll_fn(|cx| exchange.poll_head(cx)).await {
-            Err(Error::Unprocessed) if is_first && is_at_hand => {}
-            Err(Error::Closed) if is_first && is_at_hand && is_kept && outline.method.is_idempotent() => {}
-            head => return Ok(Response::new(head?, Source::Stream(Box::new(exchange)))),
-        }
-        is_first = false;
-    }
-    Err(Error::Unprocessed)
-}
-
-async fn open(pool: &Pool, url: &Url<'_>) -> Result<Box<Connection>, Error> {
-    let stream = connect(pool, url, false).await?;
-    Ok(Connection::new(&pool.shared, stream))
 }
 
 /// Header lines without those that were for one connection: the known ones, and what `Connection` names (RFC 9110 section

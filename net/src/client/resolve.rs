@@ -11,7 +11,7 @@ use shards::Shard;
 use smallvec::{SmallVec, smallvec};
 
 use super::pool::Pool;
-use super::url::Url;
+use super::target::{Place, Protocols, Target};
 use super::{Config, Error, Step};
 use crate::conn::client::Shared;
 use crate::limits::CLIENT_ADDRESSES_MAX;
@@ -45,16 +45,16 @@ impl fmt::Debug for Resolver {
     }
 }
 
-/// Connects to a URL's server, over TLS if it is of `https`. The addresses are tried one after the other, each for its share of
+/// Connects to a server, over TLS if it is of `https`. The addresses are tried one after the other, each for its share of
 /// the time that is left, so that one that swallows everything does not hide the others.
-pub(super) async fn connect(pool: &Pool, url: &Url<'_>, is_h2: bool) -> Result<Transport, Error> {
+pub(super) async fn connect(pool: &Pool, target: &Target<'_>, protocols: Protocols) -> Result<Transport, Error> {
     let Shared { shard, config, .. } = &*pool.shared;
     let deadline = shard.clock() + config.connect_time_max;
-    let secured = match url.is_secure {
-        true => Some(pool.trust.expects(shard, config, url, is_h2).await?),
+    let secured = match target.is_secure {
+        true => Some(pool.trust.expects(shard, config, target, protocols == Protocols::Http2).await?),
         false => None,
     };
-    let addresses = addresses(shard, config, url, deadline).await?;
+    let addresses = addresses(shard, config, &target.place, deadline).await?;
     let mut failure = Error::TimedOut(Step::Connect);
     for (tried, &address) in addresses.iter().enumerate() {
         let time = deadline.saturating_duration_since(shard.clock()) / (addresses.len() - tried) as u32;
@@ -76,12 +76,13 @@ pub(super) async fn connect(pool: &Pool, url: &Url<'_>, is_h2: bool) -> Result<T
     Err(failure)
 }
 
-async fn addresses(shard: &Shard, config: &Config, url: &Url<'_>, deadline: Instant) -> Result<Addresses, Error> {
-    if let Some(ip) = url.ip() {
-        return Ok(smallvec![SocketAddr::new(ip, url.port)]);
-    }
-    let failure = |why: String| Error::Resolve { host: url.host.into(), why: why.into() };
-    let (host, port, Resolver(lookup)) = (url.host.to_owned(), url.port, config.resolver.clone());
+async fn addresses(shard: &Shard, config: &Config, place: &Place<'_>, deadline: Instant) -> Result<Addresses, Error> {
+    let (name, port) = match place {
+        Place::Name(name, port) => (name, *port),
+        Place::Fixed(address) => return Ok(smallvec![*address]),
+    };
+    let failure = |why: String| Error::Resolve { host: (&**name).into(), why: why.into() };
+    let (host, Resolver(lookup)) = (name.to_string(), config.resolver.clone());
     let found = shard.deadline(deadline, shard.offload(move || lookup(&host, port))).await;
     let mut found = match found.map_err(|_| Error::TimedOut(Step::Connect))? {
         Ok(found) => found.map_err(|error| failure(error.to_string()))?,
