@@ -5,8 +5,8 @@ use std::future::poll_fn;
 use std::rc::Rc;
 
 use super::Error;
+use super::connect::connect;
 use super::pool::Pool;
-use super::resolve::connect;
 use super::response::{Response, Source};
 use super::target::{Protocols, Target};
 use crate::Content;

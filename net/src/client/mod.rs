@@ -7,6 +7,7 @@
 //! of that.
 
 mod ask;
+mod connect;
 mod error;
 mod pool;
 mod request;

@@ -16,7 +16,7 @@ use shards::sync::{Permit, Semaphore};
 use shards::{Scope, Shard};
 
 use super::Error;
-use super::resolve::connect;
+use super::connect::connect;
 use super::target::{Protocols, Target};
 use super::trust::Trust;
 use crate::conn::client::{Connection, Shared};
