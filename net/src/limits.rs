@@ -140,6 +140,10 @@ const _: () = assert!(READ_AHEAD_BYTES_MAX + HEAD_BUFFER_BYTES as usize <= CHUNK
 /// for those that clean up. A connection that has waited so long goes on, and the drain waits for them.
 pub const REQUEST_TASKS_TIME_MAX: Duration = Duration::from_secs(5);
 
+/// How long two connections that are passed on to each other may both be silent, unless said. Whoever keeps a connection that
+/// it seldom uses asks for a sign of life within the hour; a peer that is gone without a word is found out so.
+pub const TUNNEL_SILENCE_MAX: Duration = Duration::from_secs(3600);
+
 /// WebSocket: messages that were received and that nobody has asked for yet. A few, so that a code on another task need not
 /// be woken for each; then the peer waits.
 pub const WEB_SOCKET_INBOX_COUNT_MAX: usize = 16;

@@ -9,22 +9,25 @@ use super::pool::Pool;
 use super::resolve::connect;
 use super::response::{Response, Source};
 use super::target::{Protocols, Target};
+use super::upgrade::Upgrade;
 use crate::Content;
 use crate::conn::client::{Connection, Outline};
 use crate::limits::CLIENT_TURNS_MAX;
 
 /// Asks, and waits for the head of the response.
 ///
-/// Content that is short stays with the caller, who may send it again; any other is taken, and nothing is left in its place.
+/// Content that is short stays with the caller, who may send it again; any other is taken, and nothing is left in its place. An
+/// upgrade is offered over HTTP/1.1 alone.
 pub(crate) async fn ask(
     pool: &Rc<Pool>,
     target: &Target<'_>,
     outline: Outline<'_>,
     content: &mut Content,
+    upgrade: Option<Upgrade>,
 ) -> Result<Response, Error> {
     match target.protocols {
-        Protocols::Usual => ask_alone(pool, target, outline, content).await,
         Protocols::Http2 => ask_among(pool, target, outline, content).await,
+        Protocols::Usual => ask_alone(pool, target, outline, content, upgrade).await,
     }
 }
 
@@ -35,6 +38,7 @@ async fn ask_alone(
     target: &Target<'_>,
     outline: Outline<'_>,
     content: &mut Content,
+    upgrade: Option<Upgrade>,
 ) -> Result<Response, Error> {
     let place = pool.place(&target.key).await.ok_or(Error::Busy)?;
     let kept = place.take().await;
@@ -52,7 +56,10 @@ async fn ask_alone(
         }
         head => head,
     }?;
-    Ok(Response::new(head, Source::Connection(connection, place)))
+    match upgrade {
+        Some(upgrade) if connection.is_switched() => upgrade.switch(head, *connection, place),
+        _ => Ok(Response::new(head, Source::Connection(connection, place))),
+    }
 }
 
 /// Over a connection of many: a request that was not looked at, or that met the end of a kept connection, is sent once more.

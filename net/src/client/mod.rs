@@ -14,6 +14,7 @@ mod resolve;
 mod response;
 mod target;
 mod trust;
+mod upgrade;
 mod url;
 
 use std::borrow::Cow;

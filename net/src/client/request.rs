@@ -14,6 +14,7 @@ use super::ask::ask;
 use super::pool::Pool;
 use super::response::Response;
 use super::target::{Protocols, Target};
+use super::upgrade::Upgrade;
 use super::url::Url;
 use crate::conn::client::Outline;
 use crate::{Content, Headers};
@@ -28,6 +29,7 @@ pub struct Request<'u> {
     content: Content,
     expects: bool,
     is_h2: bool,
+    upgrade: Option<Upgrade>,
     fault: Option<Error>,
 }
 
@@ -35,7 +37,7 @@ impl<'u> Request<'u> {
     pub(super) fn new(pool: Rc<Pool>, method: Method, url: Cow<'u, str>) -> Self {
         let (headers, content) = Default::default();
         let is_h2 = pool.shared.config.http2;
-        Request { pool, method, url, headers, content, expects: false, is_h2, fault: None }
+        Request { pool, method, url, headers, content, expects: false, is_h2, upgrade: None, fault: None }
     }
 
     /// Adds a header. `Host` takes the place of the URL's. The framing of the body is the connection's to say, and what is
@@ -47,7 +49,7 @@ impl<'u> Request<'u> {
     {
         match (HeaderName::try_from(name), HeaderValue::try_from(value)) {
             (Ok(EXPECT), _) => self.refuse(EXPECT.as_str(), "call `expect_continue`"),
-            (Ok(UPGRADE), _) => self.refuse(UPGRADE.as_str(), "the client speaks nothing but HTTP"),
+            (Ok(UPGRADE), _) => self.refuse(UPGRADE.as_str(), "call `upgrade`"),
             (Ok(name), Ok(value)) => self.headers.append(name, value),
             (Ok(name), Err(_)) => self.refuse(name.as_str(), "its value holds a control character"),
             (Err(_), _) => self.refuse("a header", "its name holds a character that is not allowed, or is empty"),
@@ -87,6 +89,20 @@ impl<'u> Request<'u> {
         self
     }
 
+    /// Offers to speak this protocol instead, over HTTP/1.1 whatever else is said (RFC 9110 section 7.8). A server that agrees
+    /// answers 101, and [`upgraded`](Response::upgraded) gives the connection; any other answers as ever. Such a request has no
+    /// body.
+    ///
+    /// A WebSocket that is passed on is asked for by `websocket`; its other fields are among the headers. One that has come over
+    /// HTTP/2 or HTTP/3 has no key (RFC 8441 section 5), and is given one.
+    pub fn upgrade(mut self, protocol: &str) -> Self {
+        match Upgrade::offer(protocol) {
+            Ok(upgrade) => self.upgrade = Some(upgrade),
+            Err(what) => self.refuse(UPGRADE.as_str(), what),
+        }
+        self
+    }
+
     /// Passes on what came in a request: its headers, but for those that were for the connection or for us (RFC 9110 section
     /// 7.6.1), and its body, as it comes.
     pub fn pass_on(mut self, received: &mut crate::Request) -> Self {
@@ -114,18 +130,22 @@ impl<'u> Request<'u> {
     ///
     /// Errors: see [`Error`].
     pub async fn send(self) -> Result<Response, Error> {
-        let Request { pool, method, url, headers, mut content, expects, is_h2, fault } = self;
+        let Request { pool, method, url, mut headers, mut content, expects, is_h2, mut upgrade, fault } = self;
         if let Some(fault) = fault {
             return Err(fault);
         }
         if method == Method::CONNECT || matches!(content, Content::Tunnel(_)) {
             return Err(Error::Header { name: method.as_str().into(), what: "the client speaks nothing but HTTP" });
         }
+        if let Some(upgrade) = &mut upgrade {
+            upgrade.write(&mut headers, &content, || pool.shared.shard.random())?;
+        }
         let url = Url::parse(&url)?;
-        let target = Target::of(&url, if is_h2 { Protocols::Http2 } else { Protocols::Usual });
+        let protocols = if is_h2 && upgrade.is_none() { Protocols::Http2 } else { Protocols::Usual };
+        let target = Target::of(&url, protocols);
         let host = headers.get(&HOST).map_or(target.authority.as_bytes(), HeaderValue::as_bytes);
         let outline = Outline { method: &method, target: url.target.as_bytes(), host, headers: &headers, expects };
-        ask(&pool, &target, outline, &mut content).await
+        ask(&pool, &target, outline, &mut content, upgrade).await
     }
 }
 
