@@ -205,6 +205,10 @@ pub const CLIENT_TURNS_MAX: u32 = 16;
 /// Bytes of a response's body that are gathered in memory unless a limit is said.
 pub const CLIENT_BODY_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
+/// How long an address is tried before the next is tried beside it, unless it fails sooner: RFC 8305 section 8 recommends that
+/// much. Nearly all that will ever answer have done so by then.
+pub const CLIENT_HEAD_START: Duration = Duration::from_millis(250);
+
 /// Addresses of one name that are tried.
 pub const CLIENT_ADDRESSES_MAX: usize = 8;
 

@@ -5,29 +5,26 @@ use std::future::poll_fn;
 use std::rc::Rc;
 
 use super::Error;
+use super::connect::connect;
 use super::pool::Pool;
-use super::resolve::connect;
 use super::response::{Response, Source};
 use super::target::{Protocols, Target};
-use super::upgrade::Upgrade;
 use crate::Content;
 use crate::conn::client::{Connection, Outline};
 use crate::limits::CLIENT_TURNS_MAX;
 
 /// Asks, and waits for the head of the response.
 ///
-/// Content that is short stays with the caller, who may send it again; any other is taken, and nothing is left in its place. An
-/// upgrade is offered over HTTP/1.1 alone.
+/// Content that is short stays with the caller, who may send it again; any other is taken, and nothing is left in its place.
 pub(crate) async fn ask(
     pool: &Rc<Pool>,
     target: &Target<'_>,
     outline: Outline<'_>,
     content: &mut Content,
-    upgrade: Option<Upgrade>,
 ) -> Result<Response, Error> {
     match target.protocols {
+        Protocols::Usual => ask_alone(pool, target, outline, content).await,
         Protocols::Http2 => ask_among(pool, target, outline, content).await,
-        Protocols::Usual => ask_alone(pool, target, outline, content, upgrade).await,
     }
 }
 
@@ -38,7 +35,6 @@ async fn ask_alone(
     target: &Target<'_>,
     outline: Outline<'_>,
     content: &mut Content,
-    upgrade: Option<Upgrade>,
 ) -> Result<Response, Error> {
     let place = pool.place(&target.key).await.ok_or(Error::Busy)?;
     let kept = place.take().await;
@@ -56,7 +52,7 @@ async fn ask_alone(
         }
         head => head,
     }?;
-    match upgrade {
+    match outline.upgrade {
         Some(upgrade) if connection.is_switched() => upgrade.switch(head, *connection, place),
         _ => Ok(Response::new(head, Source::Connection(connection, place))),
     }
@@ -85,6 +81,6 @@ async fn ask_among(
 }
 
 async fn open(pool: &Pool, target: &Target<'_>) -> Result<Box<Connection>, Error> {
-    let stream = connect(pool, target).await?;
+    let stream = connect(pool, target, Protocols::Usual).await?;
     Ok(Connection::new(&pool.shared, stream))
 }

@@ -7,6 +7,7 @@
 //! of that.
 
 mod ask;
+mod connect;
 mod error;
 mod pool;
 mod request;
@@ -14,7 +15,7 @@ mod resolve;
 mod response;
 mod target;
 mod trust;
-mod upgrade;
+pub(crate) mod upgrade;
 mod url;
 
 use std::borrow::Cow;

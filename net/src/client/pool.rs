@@ -16,8 +16,8 @@ use shards::sync::{Permit, Semaphore};
 use shards::{Scope, Shard};
 
 use super::Error;
-use super::resolve::connect;
-use super::target::Target;
+use super::connect::connect;
+use super::target::{Protocols, Target};
 use super::trust::Trust;
 use crate::conn::client::{Connection, Shared};
 use crate::conn::h2::client::Trunk;
@@ -94,7 +94,7 @@ impl Pool {
         if let Some(trunk) = place.origin.trunk() {
             return Ok((trunk, true));
         }
-        let stream = connect(self, target).await?;
+        let stream = connect(self, target, Protocols::Http2).await?;
         let (pool, origin) = (Rc::downgrade(self), Rc::downgrade(&place.origin));
         let over = move || {
             if let (Some(pool), Some(origin)) = (pool.upgrade(), origin.upgrade())

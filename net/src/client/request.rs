@@ -141,11 +141,14 @@ impl<'u> Request<'u> {
             upgrade.write(&mut headers, &content, || pool.shared.shard.random())?;
         }
         let url = Url::parse(&url)?;
+        // Another protocol takes the place of HTTP/1.1 only.
         let protocols = if is_h2 && upgrade.is_none() { Protocols::Http2 } else { Protocols::Usual };
         let target = Target::of(&url, protocols);
+        let upgrade = upgrade.as_ref();
         let host = headers.get(&HOST).map_or(target.authority.as_bytes(), HeaderValue::as_bytes);
-        let outline = Outline { method: &method, target: url.target.as_bytes(), host, headers: &headers, expects };
-        ask(&pool, &target, outline, &mut content, upgrade).await
+        let outline =
+            Outline { method: &method, target: url.target.as_bytes(), host, headers: &headers, expects, upgrade };
+        ask(&pool, &target, outline, &mut content).await
     }
 }
 

@@ -1,4 +1,4 @@
-//! From a name to a connection: the addresses of a host, and a connection to the first that accepts one.
+//! From a name to addresses.
 
 use std::fmt;
 use std::io;
@@ -6,16 +6,11 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Instant;
 
-use platform::SocketOption;
 use shards::Shard;
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
-use super::pool::Pool;
-use super::target::{Place, Protocols, Target};
 use super::{Config, Error, Step};
-use crate::conn::client::Shared;
 use crate::limits::CLIENT_ADDRESSES_MAX;
-use crate::{TcpStream, Transport};
 
 /// What gives the addresses of a name: the system, unless said. It may block: it runs on the runtime's pool of threads.
 #[derive(Clone)]
@@ -23,7 +18,8 @@ pub struct Resolver(Arc<Lookup>);
 
 type Lookup = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
 
-type Addresses = SmallVec<[SocketAddr; 1]>;
+/// Addresses of one server.
+pub(super) type Addresses = SmallVec<[SocketAddr; 1]>;
 
 impl Resolver {
     /// A resolver by a function of name and port: a table, say, or a test's. The addresses are tried in their order.
@@ -45,44 +41,16 @@ impl fmt::Debug for Resolver {
     }
 }
 
-/// Connects to a server, over TLS if it is of `https`. The addresses are tried one after the other, each for its share of
-/// the time that is left, so that one that swallows everything does not hide the others.
-pub(super) async fn connect(pool: &Pool, target: &Target<'_>) -> Result<Transport, Error> {
-    let Shared { shard, config, .. } = &*pool.shared;
-    let deadline = shard.clock() + config.connect_time_max;
-    let secured = match target.is_secure {
-        true => Some(pool.trust.expects(shard, config, target, target.protocols == Protocols::Http2).await?),
-        false => None,
-    };
-    let addresses = addresses(shard, config, &target.place, deadline).await?;
-    let mut failure = Error::TimedOut(Step::Connect);
-    for (tried, &address) in addresses.iter().enumerate() {
-        let time = deadline.saturating_duration_since(shard.clock()) / (addresses.len() - tried) as u32;
-        let opened = async {
-            let stream = Transport::from(TcpStream::connect(shard, address).await?);
-            // What is gathered leaves as one; nothing is gained by waiting for more.
-            let _ = stream.set_option(SocketOption::NoDelay(true));
-            match &secured {
-                None => Ok(stream),
-                Some(expects) => expects.secure(stream).await,
-            }
-        };
-        failure = match shard.timeout(time, opened).await {
-            Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(error)) => Error::Connect { address, error: Box::new(error) },
-            Err(_) => Error::TimedOut(Step::Connect),
-        };
-    }
-    Err(failure)
-}
-
-async fn addresses(shard: &Shard, config: &Config, place: &Place<'_>, deadline: Instant) -> Result<Addresses, Error> {
-    let (name, port) = match place {
-        Place::Name(name, port) => (name, *port),
-        Place::Fixed(address) => return Ok(smallvec![*address]),
-    };
-    let failure = |why: String| Error::Resolve { host: (&**name).into(), why: why.into() };
-    let (host, Resolver(lookup)) = (name.to_string(), config.resolver.clone());
+/// The addresses of a name, in the order that its resolver prefers.
+pub(super) async fn addresses(
+    shard: &Shard,
+    config: &Config,
+    name: &str,
+    port: u16,
+    deadline: Instant,
+) -> Result<Addresses, Error> {
+    let failure = |why: String| Error::Resolve { host: name.into(), why: why.into() };
+    let (host, Resolver(lookup)) = (name.to_owned(), config.resolver.clone());
     let found = shard.deadline(deadline, shard.offload(move || lookup(&host, port))).await;
     let mut found = match found.map_err(|_| Error::TimedOut(Step::Connect))? {
         Ok(found) => found.map_err(|error| failure(error.to_string()))?,

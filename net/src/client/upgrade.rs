@@ -13,7 +13,7 @@ use crate::conn::client::Connection;
 use crate::{Content, Head, Headers, Upgraded};
 
 /// What is offered.
-pub(super) struct Upgrade {
+pub(crate) struct Upgrade {
     protocol: HeaderValue,
     /// What the server must answer to a key that is ours.
     accept: Option<[u8; ws::ACCEPT_BYTES]>,
@@ -57,7 +57,7 @@ impl Upgrade {
     /// The answer to a request with it, which has ended HTTP.
     ///
     /// Errors: the server speaks something that it was not offered, or had not heard the request.
-    pub(super) fn switch(self, head: Head, connection: Connection, place: Place) -> Result<Response, Error> {
+    pub(super) fn switch(&self, head: Head, connection: Connection, place: Place) -> Result<Response, Error> {
         let only = |name| {
             let mut values = head.table().fields().all(head.block(), name);
             values.next().filter(|_| values.next().is_none())

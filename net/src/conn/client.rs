@@ -23,6 +23,7 @@ use shards::{Alarm, Shard};
 use super::Exhausted;
 use super::input::{Input, Unfilled};
 use super::outbox::{Outbox, Supplies};
+use crate::client::upgrade::Upgrade;
 use crate::client::{Config, Error, Step};
 use crate::limits::{COPY_BODY_BYTES_MAX, GATHER_BYTES_MAX};
 use crate::tcp::Outgoing;
@@ -104,6 +105,8 @@ pub(crate) struct Outline<'a> {
     pub(crate) headers: &'a Headers,
     /// The body waits to be asked for.
     pub(crate) expects: bool,
+    /// What is offered to be spoken instead; it is among the headers.
+    pub(crate) upgrade: Option<&'a Upgrade>,
 }
 
 impl Shared {
