@@ -31,6 +31,7 @@ use shards::Shard;
 
 pub use error::{Error, Step};
 pub use request::Request;
+pub(crate) use request::end_to_end;
 pub use resolve::Resolver;
 pub use response::Response;
 

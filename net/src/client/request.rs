@@ -154,7 +154,7 @@ impl<'u> Request<'u> {
 
 /// Header lines without those that were for one connection: the known ones, and what `Connection` names (RFC 9110 section
 /// 7.6.1).
-pub(super) fn end_to_end<'h>(
+pub(crate) fn end_to_end<'h>(
     lines: impl Iterator<Item = (&'h [u8], &'h [u8])> + Clone,
 ) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
     let options = lines.clone().filter(|(name, _)| Known::of(name) == Known::Connection);
