@@ -6,14 +6,14 @@
 //! [target](target::Target): what chooses among several servers, watches their health and gives up on them is to stand on top
 //! of that.
 
-mod ask;
+pub(crate) mod ask;
 mod connect;
 mod error;
 mod pool;
 mod request;
 mod resolve;
 mod response;
-mod target;
+pub(crate) mod target;
 mod trust;
 pub(crate) mod upgrade;
 mod url;
@@ -32,7 +32,7 @@ use shards::Shard;
 pub use error::{Error, Step};
 pub use request::Request;
 pub(crate) use request::end_to_end;
-pub use resolve::Resolver;
+pub use resolve::{Lookup, Resolver};
 pub use response::Response;
 
 use crate::conn::client::Shared;
@@ -150,6 +150,14 @@ impl Client {
     /// The same, set up otherwise.
     pub fn with(shard: &Shard, config: Config) -> Self {
         Client(Pool::new(Shared::new(shard, config)))
+    }
+
+    pub(crate) fn pool(&self) -> &Rc<Pool> {
+        &self.0
+    }
+
+    pub(crate) fn shard(&self) -> &Shard {
+        &self.0.shared.shard
     }
 
     /// Begins a request. `url` is a whole one: `http://10.0.0.7:8080/items?by=name`.

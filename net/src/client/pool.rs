@@ -109,6 +109,18 @@ impl Pool {
         Ok((trunk, false))
     }
 
+    /// Closes the connections to a server that wait; those in use end with their exchanges.
+    pub(crate) fn forget(&self, key: &str) {
+        let Some(origin) = self.origins.borrow().get(key).cloned() else { return };
+        let closed = std::mem::take(&mut *origin.idle.borrow_mut());
+        self.idle.set(self.idle.get() - closed.len());
+        let trunk = origin.trunk.take();
+        if Rc::strong_count(&origin) == 2 {
+            self.origins.borrow_mut().remove(key);
+        }
+        drop((closed, trunk));
+    }
+
     pub(super) fn idle(&self) -> usize {
         self.idle.get()
     }

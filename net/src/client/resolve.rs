@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use shards::Shard;
 use smallvec::SmallVec;
@@ -14,9 +14,18 @@ use crate::limits::CLIENT_ADDRESSES_MAX;
 
 /// What gives the addresses of a name: the system, unless said. It may block: it runs on the runtime's pool of threads.
 #[derive(Clone)]
-pub struct Resolver(Arc<Lookup>);
+pub struct Resolver(Arc<Find>);
 
-type Lookup = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
+/// The addresses of a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lookup {
+    /// The addresses, in the order that its resolver prefers.
+    pub addresses: Vec<SocketAddr>,
+    /// How long they hold, if that is known.
+    pub time: Option<Duration>,
+}
+
+type Find = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
 
 /// Addresses of one server.
 pub(super) type Addresses = SmallVec<[SocketAddr; 1]>;
@@ -25,6 +34,16 @@ impl Resolver {
     /// A resolver by a function of name and port: a table, say, or a test's. The addresses are tried in their order.
     pub fn new(lookup: impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static) -> Self {
         Resolver(Arc::new(lookup))
+    }
+
+    /// Looks a name up, as long as that takes.
+    ///
+    /// Errors: it has no address, or nobody can say; what the resolver says.
+    pub(crate) async fn look_up(&self, shard: &Shard, host: &str, port: u16) -> Result<Lookup, String> {
+        let (name, Resolver(find)) = (host.to_owned(), self.clone());
+        let found = shard.offload(move || find(&name, port)).await;
+        let found = found.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        Ok(Lookup { addresses: found, time: None })
     }
 }
 
@@ -50,12 +69,8 @@ pub(super) async fn addresses(
     deadline: Instant,
 ) -> Result<Addresses, Error> {
     let failure = |why: String| Error::Resolve { host: name.into(), why: why.into() };
-    let (host, Resolver(lookup)) = (name.to_owned(), config.resolver.clone());
-    let found = shard.deadline(deadline, shard.offload(move || lookup(&host, port))).await;
-    let mut found = match found.map_err(|_| Error::TimedOut(Step::Connect))? {
-        Ok(found) => found.map_err(|error| failure(error.to_string()))?,
-        Err(error) => return Err(failure(error.to_string())),
-    };
+    let found = shard.deadline(deadline, config.resolver.look_up(shard, name, port)).await;
+    let Lookup { addresses: mut found, .. } = found.map_err(|_| Error::TimedOut(Step::Connect))?.map_err(failure)?;
     found.truncate(CLIENT_ADDRESSES_MAX);
     if found.is_empty() {
         return Err(failure("there is none".to_owned()));

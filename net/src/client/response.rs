@@ -18,7 +18,8 @@ use super::request::end_to_end;
 use crate::conn::client::Connection;
 use crate::conn::h2::client::Exchange;
 use crate::limits::TUNNEL_SILENCE_MAX;
-use crate::{BodyStream, Content, Head, Headers, Trailers, Tunnel, Upgraded};
+use crate::upstream::Held;
+use crate::{BodyStream, Content, Fault, Head, Headers, Trailers, Tunnel, Upgraded};
 
 /// A response. Its body is received only as it is read, so a slow reader slows its server and nobody else.
 ///
@@ -33,6 +34,8 @@ pub struct Response {
     bytes_max: Option<u64>,
     gathered_max: u64,
     trailers: Option<Trailers>,
+    /// What an upstream counts of it, until its body has ended.
+    held: Option<Held>,
     /// The key that the server has answered was the client's, and nobody behind it has asked.
     has_own_key: bool,
 }
@@ -100,6 +103,7 @@ impl Response {
             bytes_max: None,
             gathered_max,
             trailers: None,
+            held: None,
             has_own_key: false,
         };
         if length == Some(0) {
@@ -113,7 +117,7 @@ impl Response {
     pub(super) fn switched(head: Head, upgraded: Upgraded, has_own_key: bool) -> Self {
         let (bytes, bytes_max, trailers) = Default::default();
         let body = Body::Switched(Box::new(upgraded));
-        Response { head, body, length: Some(0), bytes, bytes_max, gathered_max: 0, trailers, has_own_key }
+        Response { head, body, length: Some(0), bytes, bytes_max, gathered_max: 0, trailers, held: None, has_own_key }
     }
 
     /// The connection of a request that has [offered](super::Request::upgrade) to speak something else, once the server agrees:
@@ -128,6 +132,16 @@ impl Response {
                 None
             }
         }
+    }
+
+    /// Holds on to this until the body has ended.
+    pub(crate) fn held(mut self, held: Held) -> Self {
+        match &mut self.body {
+            Body::Comes(_) => self.held = Some(held),
+            Body::Switched(upgraded) => upgraded._held = Some(Box::new((upgraded._held.take(), held))),
+            Body::Ended | Body::Failed => {}
+        }
+        self
     }
 
     /// The status.
@@ -213,8 +227,13 @@ impl Response {
         if self.bytes > max {
             read = Err(Error::TooLarge { max });
         }
-        if read.is_err() {
+        if let Err(error) = &read {
             self.body = Body::Failed;
+            if let Some(mut held) = self.held.take()
+                && error.fault() == Fault::Upstream
+            {
+                held.fail();
+            }
         }
         Poll::Ready(read)
     }
@@ -223,6 +242,7 @@ impl Response {
     fn end(&mut self) {
         if let Body::Comes(source) = std::mem::replace(&mut self.body, Body::Ended) {
             self.trailers = source.end();
+            self.held = None;
         }
     }
 

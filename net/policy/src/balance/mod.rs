@@ -278,6 +278,14 @@ impl Balancer {
         }
     }
 
+    /// A member has begun to answer after `latency`, though the call is still under way, as when the body is to come.
+    #[inline]
+    pub fn observe(&mut self, place: Place, latency: Duration, now: Instant) {
+        if let Some(at) = self.find(place) {
+            self.members[at].latency.observe(latency, now);
+        }
+    }
+
     /// Changes what speaks against a member, of whom nothing is known if it has left. It costs a look at every member.
     pub fn judge(&mut self, id: u64, now: Instant, change: impl FnOnce(&mut Health)) {
         if let Some(member) = self.members.iter_mut().find(|member| member.id() == id) {
