@@ -365,7 +365,7 @@ impl Breaker {
         }
         let least = self.config.open_first.saturating_mul(1 << self.openings.min(31));
         let least = least.min(self.config.open_max);
-        let open = (least + jitter::up_to(least, random)).min(self.config.open_max);
+        let open = least.saturating_add(jitter::up_to(least, random)).min(self.config.open_max);
         self.openings = self.openings.saturating_add(1);
         self.last_open = open;
         // Who is open for longer than the clock can name stays so until somebody decides.

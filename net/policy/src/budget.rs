@@ -5,8 +5,8 @@
 //! a quiet hour does not pay for a storm (Finagle's user guide, "Clients", "Retries": `RetryBudget`; Oliver, "Retry Budgets",
 //! Finagle's blog, 2016).
 //!
-//! It holds for the time that savings are kept, and so for any multiple of it: no more is granted than the share of the calls made
-//! in that time and the rate times that time.
+//! So in any span of time there are no more retries than the share of the calls made in it and in the time before for which savings
+//! are kept, and what the rate gives for the span and once that time.
 
 use std::time::{Duration, Instant};
 
