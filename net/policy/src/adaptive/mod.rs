@@ -7,7 +7,7 @@
 //!
 //! Both need to know how long an answer takes that is not kept waiting, and a server that is always busy never shows it. Netflix's
 //! algorithms then take the queue for normal, sooner or later, and the limit creeps up for as long as there is demand. Here the limit
-//! is halved once a minute, until some answers have come that had at most half as much before them; what they took is the new
+//! is halved once a minute, until calls that had at most half as much before them have been answered; what they took is the new
 //! measure, up or down. (Envoy's adaptive concurrency does the same with a fixed low limit.) In between, windows in which the
 //! limit was not reached count for it, slowly; one in which it was shows, in part, the queue that the limit has let grow.
 
@@ -21,6 +21,7 @@ use crate::limits::{
     ADAPTIVE_FIRST, ADAPTIVE_MAX, ADAPTIVE_MIN, ADAPTIVE_PROBE_EVERY, ADAPTIVE_PROBE_MAX, ADAPTIVE_PROBE_TIMES,
     ADAPTIVE_SAMPLES_MIN, ADAPTIVE_UNLEARN, ADAPTIVE_WINDOW, ADAPTIVE_WINDOWS,
 };
+
 /// What a limit is learned by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Algorithm {
@@ -75,7 +76,7 @@ pub struct Sample {
     pub dropped: bool,
 }
 
-/// A limit for the calls under way at a time, which learns. Some two hundred bytes; a sample costs some ten nanoseconds.
+/// A limit for the calls under way at a time, which learns. Some 150 bytes; a sample costs a few nanoseconds.
 ///
 /// It only says the number; a [`Bulkhead`](crate::bulkhead::Bulkhead) of that size keeps it.
 ///
