@@ -114,8 +114,8 @@ pub use net::client;
 pub use net::quic;
 pub use net::tls::Tls;
 pub use net::{
-    Body, BodyError, BodyStream, Client, Config, Content, Headers, Response, Spread, TcpStream, Trailers, Transport,
-    Tunnel, Upgraded,
+    Body, BodyError, BodyStream, Client, Config, Content, Headers, Joined, Response, Spread, TcpStream, Trailers,
+    Transport, Tunnel, Upgraded,
 };
 pub use offload::{Offloaded, offload};
 pub use platform::{BackendKind, Bell, Buf, Choice, Chunk, Config as BackendConfig, Features, PoolSize};

@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use proto::h1;
 use proto::h2::{self, Code};
@@ -51,6 +52,20 @@ pub enum Error {
     },
     /// As many connections to this server are in use as may be, and none came free in time.
     Busy,
+    /// None of an upstream's endpoints may be asked.
+    NoEndpoint {
+        /// The upstream's name.
+        upstream: Box<str>,
+        /// Why not.
+        why: &'static str,
+    },
+    /// An upstream is called as often, or by as many at a time, as was declared or as it bears.
+    Limited {
+        /// The upstream's name.
+        upstream: Box<str>,
+        /// How long until it may be called again, if that is known.
+        after: Option<Duration>,
+    },
     /// The server took too long.
     TimedOut(Step),
     /// The server closed the connection before it answered.
@@ -100,7 +115,9 @@ impl Error {
     pub fn fault(&self) -> Fault {
         match self {
             Error::Url { .. } | Error::Header { .. } | Error::Request(_) | Error::Body(_) => Fault::Us,
-            Error::Trust { .. } | Error::Busy | Error::Exhausted | Error::Full => Fault::Operator,
+            Error::Trust { .. } | Error::Busy | Error::Limited { .. } | Error::Exhausted | Error::Full => {
+                Fault::Operator
+            }
             Error::Connect { error, .. } if error.fault() != Fault::Peer => error.fault(),
             _ => Fault::Upstream,
         }
@@ -119,7 +136,9 @@ impl Error {
     pub fn can_retry(&self) -> bool {
         let was_not_sent =
             matches!(self, Error::Resolve { .. } | Error::Connect { .. } | Error::TimedOut(Step::Connect));
-        was_not_sent || matches!(self, Error::Busy | Error::Full | Error::Unprocessed)
+        let was_held_back =
+            matches!(self, Error::NoEndpoint { .. } | Error::Limited { .. } | Error::Busy | Error::Full);
+        was_not_sent || was_held_back || matches!(self, Error::Unprocessed)
     }
 }
 
@@ -143,6 +162,13 @@ impl fmt::Display for Error {
             Error::Busy => f.write_str(
                 "all connections to this server are in use: raise `connections_per_origin_max`, or ask less at a time",
             ),
+            Error::NoEndpoint { upstream, why } => write!(f, "no endpoint of {upstream:?} can be asked: {why}"),
+            Error::Limited { upstream, after: Some(after) } => {
+                write!(f, "{upstream:?} is called as often as it may be: try again after {after:?}")
+            }
+            Error::Limited { upstream, after: None } => {
+                write!(f, "as many calls of {upstream:?} as may be are under way, and as many wait")
+            }
             Error::TimedOut(Step::Connect) => f.write_str("the server did not accept a connection in time"),
             Error::TimedOut(Step::Write) => f.write_str("the server did not take the request in time"),
             Error::TimedOut(Step::Head) => f.write_str("the server did not answer in time"),

@@ -138,6 +138,23 @@ impl Request {
         Upgrade::judge(self.table(), &self.head.block)
     }
 
+    /// What the client wishes to speak instead of HTTP on this connection, or over HTTP/2 and HTTP/3 on this stream, as it was
+    /// sent; `None` if it does not ask.
+    pub fn asks_for(&self) -> Option<&[u8]> {
+        match self.version() {
+            http::Version::HTTP_2 | http::Version::HTTP_3 => self.table().protocol(&self.head.block),
+            http::Version::HTTP_11 if self.names_upgrade() => self.known(Known::Upgrade),
+            _ => None,
+        }
+    }
+
+    /// RFC 9110 section 7.8: `Upgrade` by itself says nothing.
+    fn names_upgrade(&self) -> bool {
+        let lines = self.table().all(&self.head.block, Known::Connection);
+        let mut options = lines.flat_map(|value| value.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+        options.any(|option| option.eq_ignore_ascii_case(b"upgrade"))
+    }
+
     /// The body, to be read.
     pub fn body_mut(&mut self) -> &mut Body {
         &mut self.body

@@ -172,7 +172,7 @@ fn headers_keep_their_order_and_set_replaces_all_lines_of_a_name() {
     headers.append(ACCEPT, HeaderValue::from_static("e"));
     headers.remove(&ACCEPT);
     let lines: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
-    assert_eq!(lines, [("content-type", b"d")]);
+    assert_eq!(lines, [("content-type", &b"d"[..])]);
     static TYPE: Made = Made::new(CONTENT_TYPE, HeaderValue::from_static("made"), "content-type: made\r\n");
     let mut headers = Headers::of(&TYPE);
     headers.remove(&CONTENT_TYPE);

@@ -14,7 +14,6 @@ mod development;
 mod early;
 mod error;
 mod failure;
-mod files;
 mod handshakes;
 mod hello;
 mod provider;
