@@ -68,7 +68,8 @@ fn names_are_looked_up_again() {
 
 #[test]
 fn whatever_finds_them() {
-    struct Sets(Rc<RefCell<Vec<Result<Vec<u8>, &'static str>>>>);
+    type Set = Result<Vec<u8>, &'static str>;
+    struct Sets(Rc<RefCell<Vec<Set>>>);
     impl Discover for Sets {
         fn next<'a>(&'a mut self, shard: &'a Shard) -> News<'a> {
             Box::pin(async move {
