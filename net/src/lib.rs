@@ -23,6 +23,7 @@ mod tcp;
 pub mod tls;
 mod transport;
 mod udp;
+pub mod upstream;
 
 /// WebSocket: what an upgraded connection speaks.
 pub mod ws {
@@ -44,3 +45,4 @@ pub use spread::Spread;
 pub use stats::NetStats;
 pub use tcp::{Listener, Receiving, Sending, TcpStream};
 pub use transport::Transport;
+pub use upstream::Upstream;

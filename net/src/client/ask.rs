@@ -23,9 +23,8 @@ pub(crate) async fn ask(
     content: &mut Content,
 ) -> Result<Response, Error> {
     match target.protocols {
-        // Another protocol takes the place of HTTP/1.1 only.
-        Protocols::Http2 if outline.upgrade.is_none() => ask_among(pool, target, outline, content).await,
-        _ => ask_alone(pool, target, outline, content).await,
+        Protocols::Usual => ask_alone(pool, target, outline, content).await,
+        Protocols::Http2 => ask_among(pool, target, outline, content).await,
     }
 }
 
@@ -79,6 +78,11 @@ async fn ask_among(
         is_first = false;
     }
     Err(Error::Unprocessed)
+}
+
+/// Connects, and no more: whether anybody is there.
+pub(crate) async fn reach(pool: &Pool, target: &Target<'_>) -> Result<(), Error> {
+    connect(pool, target, target.protocols).await.map(drop)
 }
 
 async fn open(pool: &Pool, target: &Target<'_>) -> Result<Box<Connection>, Error> {

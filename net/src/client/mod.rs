@@ -6,7 +6,7 @@
 //! [target](target::Target): what chooses among several servers, watches their health and gives up on them is to stand on top
 //! of that.
 
-mod ask;
+pub(crate) mod ask;
 mod connect;
 pub mod dns;
 mod error;
@@ -14,7 +14,7 @@ mod pool;
 mod request;
 mod resolve;
 mod response;
-mod target;
+pub(crate) mod target;
 mod trust;
 pub(crate) mod upgrade;
 mod url;
@@ -23,7 +23,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::Method;
 use proto::{h1::Limits, h2::Limits as StreamLimits};
@@ -32,6 +32,7 @@ use shards::Shard;
 
 pub use error::{Error, Step};
 pub use request::Request;
+pub(crate) use request::end_to_end;
 pub use resolve::{Lookup, Resolver};
 pub use response::Response;
 
@@ -152,6 +153,14 @@ impl Client {
         Client(Pool::new(Shared::new(shard, config)))
     }
 
+    pub(crate) fn pool(&self) -> &Rc<Pool> {
+        &self.0
+    }
+
+    pub(crate) fn shard(&self) -> &Shard {
+        &self.0.shared.shard
+    }
+
     /// Begins a request. `url` is a whole one: `http://10.0.0.7:8080/items?by=name`.
     pub fn request<'u>(&self, method: Method, url: impl Into<Cow<'u, str>>) -> Request<'u> {
         Request::new(Rc::clone(&self.0), method, url.into())
@@ -182,24 +191,22 @@ impl Client {
         self.request(Method::DELETE, url)
     }
 
-    /// The addresses of a name, as the client's [`Resolver`] gives them, and until when they hold.
+    /// The addresses of a name, as the client's [`Resolver`] gives them, and how long they hold.
     ///
     /// Errors: there is none, nobody could say, or not [in time](Config::connect_time_max).
     pub async fn lookup(&self, name: &str, port: u16) -> Result<Lookup, Error> {
         let Shared { shard, config, .. } = &*self.0.shared;
-        resolve::lookup(&self.0, name, port, shard.clock() + config.connect_time_max).await
+        resolve::look_up(shard, config, name, port, shard.clock() + config.connect_time_max).await
     }
 
-    /// Where a service is, by its name `_service._proto.domain` (RFC 2782), and until when that holds.
+    /// Where a service is, by its name `_service._proto.domain` (RFC 2782), and how long that holds.
     ///
     /// Errors: as [`lookup`](Client::lookup); and only a resolver of our own can say ([`Resolver::dns`]).
-    pub async fn services(&self, name: &str) -> Result<(Vec<dns::Service>, Instant), Error> {
+    pub async fn services(&self, name: &str) -> Result<(Vec<dns::Service>, Duration), Error> {
         let Shared { shard, config, .. } = &*self.0.shared;
-        let failure = |why: &str| Error::Resolve { host: name.into(), why: why.into() };
-        let names =
-            self.0.names.as_ref().ok_or_else(|| failure("services are found by a resolver of our own alone"))?;
-        let found = shard.timeout(config.connect_time_max, names.services(name)).await;
-        found.map_err(|_| Error::TimedOut(Step::Connect))?.map_err(|why| failure(&why))
+        let found = shard.timeout(config.connect_time_max, config.resolver.services(shard, name)).await;
+        let found = found.map_err(|_| Error::TimedOut(Step::Connect))?;
+        found.map_err(|why| Error::Resolve { host: name.into(), why: why.into() })
     }
 
     /// How many connections of HTTP/1.1 wait for their next request.

@@ -17,8 +17,6 @@ use shards::{Scope, Shard};
 
 use super::Error;
 use super::connect::connect;
-use super::dns::Names;
-use super::resolve::Source;
 use super::target::{Protocols, Target};
 use super::trust::Trust;
 use crate::conn::client::{Connection, Shared};
@@ -28,8 +26,6 @@ use crate::conn::h2::client::Trunk;
 pub(crate) struct Pool {
     pub(super) shared: Rc<Shared>,
     pub(super) trust: Trust,
-    /// What is known of names, if we find out ourselves.
-    pub(super) names: Option<Names>,
     /// By the keys of targets. An entry stays while one of its connections is idle or in use.
     origins: RefCell<BTreeMap<Box<str>, Rc<Origin>>>,
     /// How many connections are idle.
@@ -60,11 +56,7 @@ pub(super) struct Place {
 impl Pool {
     pub(super) fn new(shared: Rc<Shared>) -> Rc<Self> {
         let (trust, origins, idle, sweeper) = Default::default();
-        let names = match &shared.config.resolver.0 {
-            Source::Own(config) => Some(Names::new(&shared.shard, config.as_ref().clone())),
-            Source::Function(_) => None,
-        };
-        Rc::new(Pool { shared, trust, names, origins, idle, sweeper })
+        Rc::new(Pool { shared, trust, origins, idle, sweeper })
     }
 
     /// A place, once one is free; `None` if that takes as long as a connection may.
@@ -115,6 +107,18 @@ impl Pool {
         let trunk = Trunk::start(&self.shared, stream, over)?;
         *place.origin.trunk.borrow_mut() = Some(Rc::clone(&trunk));
         Ok((trunk, false))
+    }
+
+    /// Closes the connections to a server that wait; those in use end with their exchanges.
+    pub(crate) fn forget(&self, key: &str) {
+        let Some(origin) = self.origins.borrow().get(key).cloned() else { return };
+        let closed = std::mem::take(&mut *origin.idle.borrow_mut());
+        self.idle.set(self.idle.get() - closed.len());
+        let trunk = origin.trunk.take();
+        if Rc::strong_count(&origin) == 2 {
+            self.origins.borrow_mut().remove(key);
+        }
+        drop((closed, trunk));
     }
 
     pub(super) fn idle(&self) -> usize {

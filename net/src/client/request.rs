@@ -17,12 +17,17 @@ use super::target::{Protocols, Target};
 use super::upgrade::Upgrade;
 use super::url::Url;
 use crate::conn::client::Outline;
+use crate::upstream::{Ask, Upstream};
 use crate::{Content, Headers};
 
 /// A request that has not been sent. What is wrong with it is said by [`send`](Request::send).
 #[must_use = "a request goes nowhere until it is sent"]
 pub struct Request<'u> {
     pool: Rc<Pool>,
+    /// Which has the pool, and says whom to ask.
+    upstream: Option<Upstream>,
+    /// By which an upstream chooses an endpoint.
+    key: Option<u64>,
     method: Method,
     url: Cow<'u, str>,
     headers: Headers,
@@ -37,7 +42,30 @@ impl<'u> Request<'u> {
     pub(super) fn new(pool: Rc<Pool>, method: Method, url: Cow<'u, str>) -> Self {
         let (headers, content) = Default::default();
         let is_h2 = pool.shared.config.http2;
-        Request { pool, method, url, headers, content, expects: false, is_h2, upgrade: None, fault: None }
+        let (upstream, key) = Default::default();
+        Request {
+            pool,
+            upstream,
+            key,
+            method,
+            url,
+            headers,
+            content,
+            expects: false,
+            is_h2,
+            upgrade: None,
+            fault: None,
+        }
+    }
+
+    /// Asks an upstream for a path.
+    pub(crate) fn of(upstream: &Upstream, method: Method, path: Cow<'u, str>) -> Self {
+        let pool = Rc::clone(upstream.client().pool());
+        let fault = (!path.starts_with('/')).then(|| Error::Url {
+            url: (*path).into(),
+            what: "of an upstream, a path is asked for, such as /items?by=name",
+        });
+        Request { upstream: Some(upstream.clone()), fault, ..Request::new(pool, method, path) }
     }
 
     /// Adds a header. `Host` takes the place of the URL's. The framing of the body is the connection's to say, and what is
@@ -119,6 +147,13 @@ impl<'u> Request<'u> {
         self.fault.get_or_insert_with(|| Error::Header { name: name.into(), what });
     }
 
+    /// Asks the endpoint of an upstream that has all requests with this, where it is balanced by a ring or a table: a hash of a
+    /// name, a session, a path.
+    pub fn key(mut self, key: u64) -> Self {
+        self.key = Some(key);
+        self
+    }
+
     /// Sends it, and waits for the head of the response. The body is received as it is read.
     ///
     /// A request that a server may be asked twice (RFC 9110 section 9.2.2) is sent once more, over a new connection, if a kept
@@ -128,9 +163,21 @@ impl<'u> Request<'u> {
     /// Cancel safe in that nothing is left behind: dropping the future closes the connection, of HTTP/2 the stream. What the server has done of the
     /// request by then, nobody knows.
     ///
+    /// It ends with the [current scope](shards::Shard::current_scope): when the client whose request it is for goes away, or when
+    /// the deadline passes; so does the reading of the answer's body.
+    ///
     /// Errors: see [`Error`].
     pub async fn send(self) -> Result<Response, Error> {
-        let Request { pool, method, url, mut headers, mut content, expects, is_h2, mut upgrade, fault } = self;
+        let scope = self.pool.shared.shard.current_scope().map_err(|_| Error::Full)?;
+        match scope.run(self.ask()).await {
+            Ok(response) => Ok(response?.within(scope)),
+            Err(cancelled) => Err(Error::Cancelled(cancelled)),
+        }
+    }
+
+    async fn ask(self) -> Result<Response, Error> {
+        let Request { pool, upstream, key, method, url, mut headers, mut content, expects, is_h2, mut upgrade, fault } =
+            self;
         if let Some(fault) = fault {
             return Err(fault);
         }
@@ -140,8 +187,15 @@ impl<'u> Request<'u> {
         if let Some(upgrade) = &mut upgrade {
             upgrade.write(&mut headers, &content, || pool.shared.shard.random())?;
         }
+        if let Some(Upstream(shared)) = upstream {
+            let upgrade = upgrade.as_ref();
+            let ask = Ask { method: &method, target: url.as_bytes(), headers: &headers, expects, upgrade, key };
+            return shared.call(ask, content).await;
+        }
         let url = Url::parse(&url)?;
-        let target = Target::of(&url, if is_h2 { Protocols::Http2 } else { Protocols::Usual });
+        // Another protocol takes the place of HTTP/1.1 only.
+        let protocols = if is_h2 && upgrade.is_none() { Protocols::Http2 } else { Protocols::Usual };
+        let target = Target::of(&url, protocols);
         let upgrade = upgrade.as_ref();
         let host = headers.get(&HOST).map_or(target.authority.as_bytes(), HeaderValue::as_bytes);
         let outline =
@@ -152,7 +206,7 @@ impl<'u> Request<'u> {
 
 /// Header lines without those that were for one connection: the known ones, and what `Connection` names (RFC 9110 section
 /// 7.6.1).
-pub(super) fn end_to_end<'h>(
+pub(crate) fn end_to_end<'h>(
     lines: impl Iterator<Item = (&'h [u8], &'h [u8])> + Clone,
 ) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
     let options = lines.clone().filter(|(name, _)| Known::of(name) == Known::Connection);

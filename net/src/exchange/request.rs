@@ -12,7 +12,8 @@ use proto::proxy::Ends;
 use proto::ws::{Refusal, Upgrade};
 use shards::{Shard, TraceContext};
 
-use super::Body;
+use super::{Body, Headers};
+use crate::client::end_to_end;
 use crate::tls::Secured;
 
 /// One request. Its strings lie in the received bytes; whoever wants to keep one copies it.
@@ -108,6 +109,14 @@ impl Request {
     /// All headers in the order received: name as sent, value.
     pub fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
         self.table().iter(&self.head.block)
+    }
+
+    /// The headers for whoever is behind us: without those that were for this connection (RFC 9110 section 7.6.1). `Host` and
+    /// `Expect` are among them.
+    pub fn end_to_end(&self) -> Headers {
+        let mut headers = Headers::default();
+        end_to_end(self.headers()).for_each(|(name, value)| headers.append(name, value));
+        headers
     }
 
     /// The trace that the client says this belongs to, by `traceparent`. One that is not well formed, or comes twice, is as
