@@ -255,3 +255,12 @@ pub(crate) async fn who(upstream: &Upstream) -> u8 {
     let text = text(upstream.get("/")).await.expect("an answer");
     text.split(' ').next().unwrap().parse().unwrap_or_else(|_| panic!("{text:?} is no answer of a server that is well"))
 }
+
+/// So many seeds, unless `SHARDWISE_SEEDS` asks for more, or `SHARDWISE_SEED` for one.
+pub(crate) fn seeds(count: u64) -> std::ops::RangeInclusive<u64> {
+    let asked = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
+    match asked("SHARDWISE_SEED") {
+        Some(seed) => seed..=seed,
+        None => 1..=asked("SHARDWISE_SEEDS").unwrap_or(count),
+    }
+}
