@@ -97,6 +97,13 @@ fn slow_calls_open_it_whatever_comes_of_them() {
     let trial = breaker.admit(now).unwrap();
     breaker.record(trial, Outcome::Success, now + SECOND, 0);
     assert_eq!((breaker.state(), whys(&mut breaker)), (State::Open, vec![Why::TimePassed, Why::TrialFailed]));
+
+    // Where slow calls do not count, neither do slow trials.
+    let mut breaker = two_failures();
+    fail(&mut breaker, 2, start);
+    let trial = breaker.admit(now).unwrap();
+    breaker.record(trial, Outcome::Success, now + 60 * SECOND, 0);
+    assert_eq!(breaker.state(), State::Closed);
 }
 
 #[test]
@@ -259,6 +266,9 @@ fn odd_configurations_do_no_harm() {
     check(Config { error_share: Some(f64::NAN), ..none }, State::Closed);
     check(Config { error_share: Some(1.5), ..none }, State::Closed);
     check(Config { error_share: Some(0.0), calls_min: 0, ..none }, State::Open);
+    let mut breaker = Breaker::new(Config { error_share: Some(0.0), calls_min: 0, ..none });
+    call(&mut breaker, Outcome::Success, now);
+    assert_eq!(breaker.state(), State::Closed, "a success opens nothing");
     check(Config { window: Duration::ZERO, error_share: Some(0.5), calls_min: 1, ..none }, State::Open);
     let forever = Config { failures_in_a_row: Some(1), open_first: Duration::MAX, open_max: Duration::MAX, ..none };
     check(forever, State::Open);
