@@ -12,6 +12,7 @@ mod conn;
 
 mod error;
 mod exchange;
+mod files;
 pub mod limits;
 pub mod quic;
 mod server;
@@ -22,6 +23,7 @@ mod tcp;
 pub mod tls;
 mod transport;
 mod udp;
+pub mod upstream;
 
 /// WebSocket: what an upgraded connection speaks.
 pub mod ws {
@@ -35,11 +37,12 @@ pub use client::Client;
 pub use conn::Config;
 pub use error::{Error, Fault, Result};
 pub use exchange::{
-    Body, BodyError, BodyStream, Content, Head, HeadSpares, Headers, Incoming, Made, Peer, Piece, Reply, Request,
-    Response, Service, Trailers, Tunnel, Upgraded,
+    Body, BodyError, BodyStream, Content, Head, HeadSpares, Headers, Incoming, Joined, Made, Peer, Piece, Reply,
+    Request, Response, Service, Trailers, Tunnel, Upgraded,
 };
 pub use server::{QuicServer, Server, serve};
 pub use spread::Spread;
 pub use stats::NetStats;
 pub use tcp::{Listener, Receiving, Sending, TcpStream};
 pub use transport::Transport;
+pub use upstream::Upstream;

@@ -140,6 +140,10 @@ const _: () = assert!(READ_AHEAD_BYTES_MAX + HEAD_BUFFER_BYTES as usize <= CHUNK
 /// for those that clean up. A connection that has waited so long goes on, and the drain waits for them.
 pub const REQUEST_TASKS_TIME_MAX: Duration = Duration::from_secs(5);
 
+/// How long two connections that are passed on to each other may both be silent, unless said. Whoever keeps a connection that
+/// it seldom uses asks for a sign of life within the hour; a peer that is gone without a word is found out so.
+pub const TUNNEL_SILENCE_MAX: Duration = Duration::from_secs(3600);
+
 /// WebSocket: messages that were received and that nobody has asked for yet. A few, so that a code on another task need not
 /// be woken for each; then the peer waits.
 pub const WEB_SOCKET_INBOX_COUNT_MAX: usize = 16;
@@ -201,18 +205,22 @@ pub const CLIENT_TURNS_MAX: u32 = 16;
 /// Bytes of a response's body that are gathered in memory unless a limit is said.
 pub const CLIENT_BODY_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
+/// How long an address is tried before the next is tried beside it, unless it fails sooner: RFC 8305 section 8 recommends that
+/// much. Nearly all that will ever answer have done so by then.
+pub const CLIENT_HEAD_START: Duration = Duration::from_millis(250);
+
 /// Addresses of one name that are tried.
 pub const CLIENT_ADDRESSES_MAX: usize = 8;
 
 /// How often files of certificates and keys are looked at. They are small, and nobody renews one that ends sooner.
 pub const TLS_LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// Bytes of a file of certificates or keys: some hundred certificates.
-pub const TLS_FILE_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of a file of certificates, of keys or of endpoints: some hundred certificates.
+pub const FILE_BYTES_MAX: usize = 1024 * 1024;
 
 /// How much of such a file is read at a time; most are shorter.
-pub const TLS_FILE_PIECE_BYTES: usize = 16 * 1024;
-const _: () = assert!(TLS_FILE_PIECE_BYTES <= CHUNK_BYTES_MAX);
+pub const FILE_PIECE_BYTES: usize = 16 * 1024;
+const _: () = assert!(FILE_PIECE_BYTES <= CHUNK_BYTES_MAX);
 
 /// Bytes of the secret that session tickets are sealed by: as strong as the keys that are made of it.
 pub const TICKET_SECRET_BYTES_MIN: usize = 32;
@@ -368,3 +376,45 @@ pub const HQ_LINE_BYTES_MAX: usize = 2048;
 
 /// Ports of the kernel's choice that are tried for an address of TCP and UDP. It chooses for the one without a look at the other.
 pub const PORTS_TRIED_MAX: usize = 8;
+
+/// Upstreams: endpoints of one; those beyond are left out, with a line in the log. A shard that knows so many wants a subset of them.
+pub const UPSTREAM_ENDPOINTS_MAX: usize = 4096;
+
+/// Upstreams: the weight of an endpoint.
+pub const UPSTREAM_WEIGHT_MAX: u32 = 65_536;
+
+/// Upstreams that a shard has a part of: names and versions. What is counted of each is told to whoever scrapes.
+pub const UPSTREAMS_MAX: usize = 1024;
+
+/// Upstreams: calls under way on one shard, as Envoy's `max_requests`.
+pub const UPSTREAM_CALLS_MAX: u32 = policy::limits::REQUESTS_MAX;
+
+/// Upstreams: calls that wait for one of these to end, as Envoy's `max_pending_requests`.
+pub const UPSTREAM_WAITING_MAX: u32 = policy::limits::WAITING_MAX;
+
+/// Upstreams: how long a call may wait for that, and for the first endpoints to be known: as long as for a connection.
+pub const UPSTREAM_WAIT_MAX: Duration = CLIENT_CONNECT_TIME_MAX;
+
+/// Upstreams: how often shards tell each other what they have under way. A twentieth of a second is short beside what an
+/// endpoint's state lasts, and costs a shard of 32 some six hundred short messages a second when all are busy.
+pub const UPSTREAM_SHARE_TIME: Duration = Duration::from_millis(50);
+
+/// Upstreams: endpoints that one call has tried; it goes to others first.
+pub const UPSTREAM_TRIED_MAX: usize = 8;
+const _: () = assert!(UPSTREAM_TRIED_MAX <= policy::limits::TRIED_MAX);
+
+/// Upstreams: how often names are looked up whose resolver does not say how long they hold: Envoy's `dns_refresh_rate`. What their
+/// records say is heard down to a fifth of it.
+pub const UPSTREAM_NAMES_LOOK_TIME: Duration = Duration::from_secs(5);
+
+/// Upstreams: how often a file of endpoints is looked at.
+pub const UPSTREAM_FILE_LOOK_TIME: Duration = Duration::from_secs(1);
+
+/// Upstreams: how long after a failure endpoints are looked for again.
+pub const UPSTREAM_LOOK_PAUSE: Duration = Duration::from_secs(1);
+
+/// Upstreams: bytes of the answer to a probe.
+pub const UPSTREAM_PROBE_BYTES_MAX: u64 = 64 * 1024;
+
+/// Upstreams: bytes that are read of an answer which is not good enough, so that its connection can be kept.
+pub const UPSTREAM_DRAIN_BYTES_MAX: u64 = 16 * 1024;

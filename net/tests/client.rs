@@ -20,7 +20,7 @@ use platform::sim::Plan;
 use platform::{BackendKind, Buf, Choice, ListenOptions, SocketOption, select};
 use shards::{Runtime, Shard, Simulation};
 use shardwise_net::client::{Config, Error, Resolver, Response, Step};
-use shardwise_net::{BodyStream, Client, Content, Fault, Headers, Listener, TcpStream};
+use shardwise_net::{BodyStream, Client, Content, Fault, Headers, Listener, TcpStream, Upgraded};
 
 use Do::{End, Hear, Reset, Say, Wait};
 
@@ -430,7 +430,7 @@ fn requests_are_written_as_they_were_meant() {
 
 #[test]
 fn what_would_break_a_request_never_leaves() {
-    let (refused, heard) = play_with(1, Plan::CALM, Config::default(), vec![vec![]; 12], async |client: Client| {
+    let (refused, heard) = play_with(1, Plan::CALM, Config::default(), vec![vec![]; 15], async |client: Client| {
         let url = "http://10.0.0.1/";
         let mut refused = Vec::new();
         for request in [
@@ -439,6 +439,9 @@ fn what_would_break_a_request_never_leaves() {
             client.get(url).header("", "a"),
             client.get(url).header("expect", "100-continue"),
             client.get(url).header("upgrade", "websocket"),
+            client.get(url).upgrade("h2c"),
+            client.get(url).upgrade("a, b"),
+            client.post(url).upgrade("websocket").body("body"),
             client.get("http://10.0.0.1/a b"),
             client.get("http://10.0.0.1/\r\nx: y"),
             client.get("http://10.0.0.1\r\nx: y/"),
@@ -458,7 +461,10 @@ fn what_would_break_a_request_never_leaves() {
         "\"a header\" cannot be sent: its name holds a character that is not allowed, or is empty",
         "\"a header\" cannot be sent: its name holds a character that is not allowed, or is empty",
         "\"expect\" cannot be sent: call `expect_continue`",
-        "\"upgrade\" cannot be sent: the client speaks nothing but HTTP",
+        "\"upgrade\" cannot be sent: call `upgrade`",
+        "\"upgrade\" cannot be sent: call `http2`",
+        "\"upgrade\" cannot be sent: it is not the name of one protocol",
+        "\"upgrade\" cannot be sent: a request that asks for another protocol has no body",
         "the URL holds a space or a character that must be percent-encoded",
         "the URL holds a space or a character that must be percent-encoded",
         "the URL \"http://10.0.0.1\\r\\nx: y/\" cannot be asked: the port is not a number",
@@ -652,6 +658,77 @@ fn dropped_anywhere_it_leaves_nothing_behind() {
         }
         assert!(polls < 1000, "it comes to its end");
     }
+}
+
+const SWITCHED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: echo\r\nConnection: upgrade\r\n\r\n";
+
+#[test]
+fn a_server_that_agrees_to_speak_something_else_has_the_connection() {
+    check(
+        vec![vec![Hear(ASKED_END), say(format!("{SWITCHED}first, ")), Hear("more"), say("last"), End]],
+        async |client: Client| {
+            let mut response = client.get("http://10.0.0.1/a").upgrade("echo").send().await.unwrap();
+            assert_eq!(
+                (response.status(), response.text().await.unwrap()),
+                (StatusCode::SWITCHING_PROTOCOLS, "".into())
+            );
+            let Upgraded { mut stream, received, .. } = response.upgraded().expect("it speaks something else");
+            assert!(response.upgraded().is_none());
+            let mut said = received.map(|chunk| chunk.to_vec()).unwrap_or_default();
+            while said.len() < 7 {
+                said.extend_from_slice(&stream.recv().await.unwrap().unwrap());
+            }
+            stream.send("more").await.unwrap();
+            while let Some(chunk) = stream.recv().await.unwrap() {
+                said.extend_from_slice(&chunk);
+            }
+            (String::from_utf8(said).unwrap(), client.idle())
+        },
+        ("first, last".to_owned(), 0),
+        &["GET /a HTTP/1.1\r\nHost: 10.0.0.1\r\nupgrade: echo\r\nConnection: upgrade\r\n\r\nmore"],
+    );
+}
+
+/// What comes of an offer to speak `protocol` that is answered so.
+#[track_caller]
+fn check_offer(protocol: &'static str, answer: &str, expect: &str) {
+    let script = vec![vec![Hear(ASKED_END), say(answer), End]];
+    let (given, _) = play_with(1, Plan::CALM, Config::default(), script, async move |client: Client| {
+        of(&client, client.get("http://10.0.0.1/a").upgrade(protocol).send().await).await
+    });
+    assert_eq!(given, expect, "{answer}");
+}
+
+#[test]
+fn what_was_not_offered_is_not_spoken() {
+    let unasked = "the server's answer is not HTTP as it must be: the server answers what it was not asked";
+    check_offer("ECHO", SWITCHED, "101 \"\"");
+    check_offer("other", SWITCHED, unasked);
+    check_offer("echo", &SWITCHED.replace("Upgrade: echo", "X: y"), unasked);
+    check_offer("echo", &SWITCHED.replace("Upgrade: echo", "Upgrade: echo, other"), unasked);
+    check_offer("echo", &SWITCHED.replace("Upgrade: echo", "Upgrade: echo\r\nUpgrade: echo"), unasked);
+    check_offer("websocket", &SWITCHED.replace("echo", "websocket"), unasked);
+    let wrong = "websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+    check_offer("websocket", &SWITCHED.replace("echo", wrong), unasked);
+    check_offer("echo", &format!("{OK}Content-Length: 2\r\n\r\nhi"), "200 \"hi\", kept");
+    check_offer("echo", "HTTP/1.1 426 Upgrade Required\r\nUpgrade: x\r\nContent-Length: 0\r\n\r\n", "426 \"\", kept");
+}
+
+/// It counts as in use until it goes.
+#[test]
+fn a_connection_that_speaks_something_else_has_its_place() {
+    let config =
+        Config { connections_per_origin_max: 1, connect_time_max: Duration::from_millis(100), ..Config::default() };
+    let script = vec![vec![Hear(ASKED_END), say(SWITCHED), End], vec![Hear(ASKED_END), say(OK), say("\r\nhi")]];
+    let (given, _) = play_with(1, Plan::CALM, config, script, async |client: Client| {
+        let mut response = client.get("http://10.0.0.1/a").upgrade("echo").send().await.unwrap();
+        let upgraded = response.upgraded().unwrap();
+        drop(response);
+        let busy = got(client.clone()).await;
+        drop(upgraded);
+        (busy.contains("raise `connections_per_origin_max`"), got(client.clone()).await)
+    });
+    assert_eq!(given, (true, "200 \"hi\"".to_owned()));
 }
 
 /// Ask by a name with these addresses, on a calm network; gives the answer and after how many tenths of a second.

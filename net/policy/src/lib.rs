@@ -5,14 +5,25 @@
 //! of simulated traffic in a moment. What ties them to connections is `shardwise-net`'s.
 
 pub mod adaptive;
+pub mod balance;
 pub mod breaker;
 pub mod budget;
 pub mod bulkhead;
+mod chance;
+pub mod ewma;
 pub mod hedge;
 mod jitter;
 pub mod limits;
+pub mod outlier;
+mod place;
+pub mod probe;
 pub mod rate;
 pub mod retry;
+pub mod shares;
+pub mod slow_start;
+pub mod subset;
 #[cfg(test)]
 mod testing;
 mod window;
+
+pub use place::Place;

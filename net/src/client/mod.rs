@@ -1,15 +1,21 @@
 //! The client: requests to other servers, over connections that are kept for the next.
 //!
 //! Three parts, each without the others. A connection (`conn/client.rs`) serves one exchange at a time, driven by whoever
-//! waits for it, or many, driven by a task (`conn/h2/client.rs`). The pool (`pool.rs`) keeps those that are idle, a few for each server. [`Request`] and [`Response`] are what
-//! code sees. What chooses among several servers, watches their health and gives up on them is to stand on top.
+//! waits for it, or many, driven by a task (`conn/h2/client.rs`). The pool (`pool.rs`) keeps those that are idle, a few for
+//! each server. [`Request`] and [`Response`] are what code sees. Between them, `ask.rs` sends one request to one
+//! [target](target::Target): what chooses among several servers, watches their health and gives up on them is to stand on top
+//! of that.
 
+pub(crate) mod ask;
+mod connect;
 mod error;
 mod pool;
 mod request;
 mod resolve;
 mod response;
+pub(crate) mod target;
 mod trust;
+pub(crate) mod upgrade;
 mod url;
 
 use std::borrow::Cow;
@@ -25,7 +31,8 @@ use shards::Shard;
 
 pub use error::{Error, Step};
 pub use request::Request;
-pub use resolve::Resolver;
+pub(crate) use request::end_to_end;
+pub use resolve::{Lookup, Resolver};
 pub use response::Response;
 
 use crate::conn::client::Shared;
@@ -143,6 +150,14 @@ impl Client {
     /// The same, set up otherwise.
     pub fn with(shard: &Shard, config: Config) -> Self {
         Client(Pool::new(Shared::new(shard, config)))
+    }
+
+    pub(crate) fn pool(&self) -> &Rc<Pool> {
+        &self.0
+    }
+
+    pub(crate) fn shard(&self) -> &Shard {
+        &self.0.shared.shard
     }
 
     /// Begins a request. `url` is a whole one: `http://10.0.0.7:8080/items?by=name`.

@@ -16,17 +16,17 @@ use shards::sync::{Permit, Semaphore};
 use shards::{Scope, Shard};
 
 use super::Error;
-use super::resolve::connect;
+use super::connect::connect;
+use super::target::{Protocols, Target};
 use super::trust::Trust;
-use super::url::Url;
 use crate::conn::client::{Connection, Shared};
 use crate::conn::h2::client::Trunk;
 
 /// The idle connections of a client.
-pub(super) struct Pool {
+pub(crate) struct Pool {
     pub(super) shared: Rc<Shared>,
     pub(super) trust: Trust,
-    /// By scheme, host and port as URLs write them. An entry stays while one of its connections is idle or in use.
+    /// By the keys of targets. An entry stays while one of its connections is idle or in use.
     origins: RefCell<BTreeMap<Box<str>, Rc<Origin>>>,
     /// How many connections are idle.
     idle: Cell<usize>,
@@ -82,10 +82,10 @@ impl Pool {
     }
 
     /// A connection of HTTP/2, made if there is none; and whether it was there.
-    pub(super) async fn trunk(self: &Rc<Self>, url: &Url<'_>) -> Result<(Rc<Trunk>, bool), Error> {
+    pub(super) async fn trunk(self: &Rc<Self>, target: &Target<'_>) -> Result<(Rc<Trunk>, bool), Error> {
         let Shared { shard, config, .. } = &*self.shared;
         // It is forgotten with this, unless there is something in it.
-        let place = Place { pool: Rc::clone(self), origin: self.origin(url.origin), permit: None };
+        let place = Place { pool: Rc::clone(self), origin: self.origin(&target.key), permit: None };
         if let Some(trunk) = place.origin.trunk() {
             return Ok((trunk, true));
         }
@@ -94,7 +94,7 @@ impl Pool {
         if let Some(trunk) = place.origin.trunk() {
             return Ok((trunk, true));
         }
-        let stream = connect(self, url, true).await?;
+        let stream = connect(self, target, Protocols::Http2).await?;
         let (pool, origin) = (Rc::downgrade(self), Rc::downgrade(&place.origin));
         let over = move || {
             if let (Some(pool), Some(origin)) = (pool.upgrade(), origin.upgrade())
@@ -107,6 +107,18 @@ impl Pool {
         let trunk = Trunk::start(&self.shared, stream, over)?;
         *place.origin.trunk.borrow_mut() = Some(Rc::clone(&trunk));
         Ok((trunk, false))
+    }
+
+    /// Closes the connections to a server that wait; those in use end with their exchanges.
+    pub(crate) fn forget(&self, key: &str) {
+        let Some(origin) = self.origins.borrow().get(key).cloned() else { return };
+        let closed = std::mem::take(&mut *origin.idle.borrow_mut());
+        self.idle.set(self.idle.get() - closed.len());
+        let trunk = origin.trunk.take();
+        if Rc::strong_count(&origin) == 2 {
+            self.origins.borrow_mut().remove(key);
+        }
+        drop((closed, trunk));
     }
 
     pub(super) fn idle(&self) -> usize {

@@ -1,8 +1,7 @@
-//! A request as it is put together, and the exchange that it begins.
+//! A request as it is put together.
 
 use std::borrow::Cow;
 use std::fmt;
-use std::future::poll_fn;
 use std::rc::Rc;
 
 use http::header::{CONTENT_TYPE, EXPECT, HOST, UPGRADE};
@@ -11,24 +10,31 @@ use proto::head::Known;
 use serde::Serialize;
 
 use super::Error;
+use super::ask::ask;
 use super::pool::Pool;
-use super::resolve::connect;
-use super::response::{Response, Source};
+use super::response::Response;
+use super::target::{Protocols, Target};
+use super::upgrade::Upgrade;
 use super::url::Url;
-use crate::conn::client::{Connection, Outline};
-use crate::limits::CLIENT_TURNS_MAX;
+use crate::conn::client::Outline;
+use crate::upstream::{Ask, Upstream};
 use crate::{Content, Headers};
 
 /// A request that has not been sent. What is wrong with it is said by [`send`](Request::send).
 #[must_use = "a request goes nowhere until it is sent"]
 pub struct Request<'u> {
     pool: Rc<Pool>,
+    /// Which has the pool, and says whom to ask.
+    upstream: Option<Upstream>,
+    /// By which an upstream chooses an endpoint.
+    key: Option<u64>,
     method: Method,
     url: Cow<'u, str>,
     headers: Headers,
     content: Content,
     expects: bool,
     is_h2: bool,
+    upgrade: Option<Upgrade>,
     fault: Option<Error>,
 }
 
@@ -36,7 +42,30 @@ impl<'u> Request<'u> {
     pub(super) fn new(pool: Rc<Pool>, method: Method, url: Cow<'u, str>) -> Self {
         let (headers, content) = Default::default();
         let is_h2 = pool.shared.config.http2;
-        Request { pool, method, url, headers, content, expects: false, is_h2, fault: None }
+        let (upstream, key) = Default::default();
+        Request {
+            pool,
+            upstream,
+            key,
+            method,
+            url,
+            headers,
+            content,
+            expects: false,
+            is_h2,
+            upgrade: None,
+            fault: None,
+        }
+    }
+
+    /// Asks an upstream for a path.
+    pub(crate) fn of(upstream: &Upstream, method: Method, path: Cow<'u, str>) -> Self {
+        let pool = Rc::clone(upstream.client().pool());
+        let fault = (!path.starts_with('/')).then(|| Error::Url {
+            url: (*path).into(),
+            what: "of an upstream, a path is asked for, such as /items?by=name",
+        });
+        Request { upstream: Some(upstream.clone()), fault, ..Request::new(pool, method, path) }
     }
 
     /// Adds a header. `Host` takes the place of the URL's. The framing of the body is the connection's to say, and what is
@@ -48,7 +77,7 @@ impl<'u> Request<'u> {
     {
         match (HeaderName::try_from(name), HeaderValue::try_from(value)) {
             (Ok(EXPECT), _) => self.refuse(EXPECT.as_str(), "call `expect_continue`"),
-            (Ok(UPGRADE), _) => self.refuse(UPGRADE.as_str(), "the client speaks nothing but HTTP"),
+            (Ok(UPGRADE), _) => self.refuse(UPGRADE.as_str(), "call `upgrade`"),
             (Ok(name), Ok(value)) => self.headers.append(name, value),
             (Ok(name), Err(_)) => self.refuse(name.as_str(), "its value holds a control character"),
             (Err(_), _) => self.refuse("a header", "its name holds a character that is not allowed, or is empty"),
@@ -88,6 +117,20 @@ impl<'u> Request<'u> {
         self
     }
 
+    /// Offers to speak this protocol instead, over HTTP/1.1 whatever else is said (RFC 9110 section 7.8). A server that agrees
+    /// answers 101, and [`upgraded`](Response::upgraded) gives the connection; any other answers as ever. Such a request has no
+    /// body.
+    ///
+    /// A WebSocket that is passed on is asked for by `websocket`; its other fields are among the headers. One that has come over
+    /// HTTP/2 or HTTP/3 has no key (RFC 8441 section 5), and is given one.
+    pub fn upgrade(mut self, protocol: &str) -> Self {
+        match Upgrade::offer(protocol) {
+            Ok(upgrade) => self.upgrade = Some(upgrade),
+            Err(what) => self.refuse(UPGRADE.as_str(), what),
+        }
+        self
+    }
+
     /// Passes on what came in a request: its headers, but for those that were for the connection or for us (RFC 9110 section
     /// 7.6.1), and its body, as it comes.
     pub fn pass_on(mut self, received: &mut crate::Request) -> Self {
@@ -104,6 +147,13 @@ impl<'u> Request<'u> {
         self.fault.get_or_insert_with(|| Error::Header { name: name.into(), what });
     }
 
+    /// Asks the endpoint of an upstream that has all requests with this, where it is balanced by a ring or a table: a hash of a
+    /// name, a session, a path.
+    pub fn key(mut self, key: u64) -> Self {
+        self.key = Some(key);
+        self
+    }
+
     /// Sends it, and waits for the head of the response. The body is received as it is read.
     ///
     /// A request that a server may be asked twice (RFC 9110 section 9.2.2) is sent once more, over a new connection, if a kept
@@ -113,66 +163,50 @@ impl<'u> Request<'u> {
     /// Cancel safe in that nothing is left behind: dropping the future closes the connection, of HTTP/2 the stream. What the server has done of the
     /// request by then, nobody knows.
     ///
+    /// It ends with the [current scope](shards::Shard::current_scope): when the client whose request it is for goes away, or when
+    /// the deadline passes; so does the reading of the answer's body.
+    ///
     /// Errors: see [`Error`].
     pub async fn send(self) -> Result<Response, Error> {
-        let Request { pool, method, url, headers, mut content, expects, is_h2, fault } = self;
+        let scope = self.pool.shared.shard.current_scope().map_err(|_| Error::Full)?;
+        match scope.run(self.ask()).await {
+            Ok(response) => Ok(response?.within(scope)),
+            Err(cancelled) => Err(Error::Cancelled(cancelled)),
+        }
+    }
+
+    async fn ask(self) -> Result<Response, Error> {
+        let Request { pool, upstream, key, method, url, mut headers, mut content, expects, is_h2, mut upgrade, fault } =
+            self;
         if let Some(fault) = fault {
             return Err(fault);
         }
         if method == Method::CONNECT || matches!(content, Content::Tunnel(_)) {
             return Err(Error::Header { name: method.as_str().into(), what: "the client speaks nothing but HTTP" });
         }
+        if let Some(upgrade) = &mut upgrade {
+            upgrade.write(&mut headers, &content, || pool.shared.shard.random())?;
+        }
+        if let Some(Upstream(shared)) = upstream {
+            let upgrade = upgrade.as_ref();
+            let ask = Ask { method: &method, target: url.as_bytes(), headers: &headers, expects, upgrade, key };
+            return shared.call(ask, content).await;
+        }
         let url = Url::parse(&url)?;
-        let host = headers.get(&HOST).map_or(url.authority.as_bytes(), HeaderValue::as_bytes);
-        let outline = Outline { method: &method, target: url.target.as_bytes(), host, headers: &headers, expects };
-        if is_h2 {
-            return ask_h2(&pool, &url, outline, content).await;
-        }
-        let place = pool.place(url.origin).await.ok_or(Error::Busy)?;
-        let kept = place.take().await;
-        let is_kept = kept.is_some();
-        let mut connection = match kept {
-            Some(connection) => connection,
-            None => open(&pool, &url).await?,
-        };
-        let is_at_hand = connection.begin(outline, &mut content)?;
-        let head = match poll_fn(|cx| connection.poll_head(cx)).await {
-            Err(Error::Closed) if is_kept && is_at_hand && method.is_idempotent() => {
-                connection = open(&pool, &url).await?;
-                connection.begin(outline, &mut content)?;
-                poll_fn(|cx| connection.poll_head(cx)).await
-            }
-            head => head,
-        }?;
-        Ok(Response::new(head, Source::Connection(connection, place)))
+        // Another protocol takes the place of HTTP/1.1 only.
+        let protocols = if is_h2 && upgrade.is_none() { Protocols::Http2 } else { Protocols::Usual };
+        let target = Target::of(&url, protocols);
+        let upgrade = upgrade.as_ref();
+        let host = headers.get(&HOST).map_or(target.authority.as_bytes(), HeaderValue::as_bytes);
+        let outline =
+            Outline { method: &method, target: url.target.as_bytes(), host, headers: &headers, expects, upgrade };
+        ask(&pool, &target, outline, &mut content).await
     }
-}
-
-/// Over HTTP/2: a request that was not looked at, or that met the end of a kept connection, is sent once more.
-async fn ask_h2(pool: &Rc<Pool>, url: &Url<'_>, outline: Outline<'_>, mut content: Content) -> Result<Response, Error> {
-    let mut is_first = true;
-    for _ in 0..CLIENT_TURNS_MAX {
-        let (trunk, is_kept) = pool.trunk(url).await?;
-        // A connection that ends while others are before us is none that we have asked.
-        let Some((mut exchange, is_at_hand)) = trunk.begin(outline, &mut content).await? else { continue };
-        match poll_fn(|cx| exchange.poll_head(cx)).await {
-            Err(Error::Unprocessed) if is_first && is_at_hand => {}
-            Err(Error::Closed) if is_first && is_at_hand && is_kept && outline.method.is_idempotent() => {}
-            head => return Ok(Response::new(head?, Source::Stream(Box::new(exchange)))),
-        }
-        is_first = false;
-    }
-    Err(Error::Unprocessed)
-}
-
-async fn open(pool: &Pool, url: &Url<'_>) -> Result<Box<Connection>, Error> {
-    let stream = connect(pool, url, false).await?;
-    Ok(Connection::new(&pool.shared, stream))
 }
 
 /// Header lines without those that were for one connection: the known ones, and what `Connection` names (RFC 9110 section
 /// 7.6.1).
-pub(super) fn end_to_end<'h>(
+pub(crate) fn end_to_end<'h>(
     lines: impl Iterator<Item = (&'h [u8], &'h [u8])> + Clone,
 ) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
     let options = lines.clone().filter(|(name, _)| Known::of(name) == Known::Connection);

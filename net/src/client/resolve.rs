@@ -1,34 +1,49 @@
-//! From a name to a connection: the addresses of a host, and a connection to the first that accepts one.
+//! From a name to addresses.
 
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use platform::SocketOption;
 use shards::Shard;
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
-use super::pool::Pool;
-use super::url::Url;
 use super::{Config, Error, Step};
-use crate::conn::client::Shared;
 use crate::limits::CLIENT_ADDRESSES_MAX;
-use crate::{TcpStream, Transport};
 
 /// What gives the addresses of a name: the system, unless said. It may block: it runs on the runtime's pool of threads.
 #[derive(Clone)]
-pub struct Resolver(Arc<Lookup>);
+pub struct Resolver(Arc<Find>);
 
-type Lookup = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
+/// The addresses of a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lookup {
+    /// The addresses, in the order that its resolver prefers.
+    pub addresses: Vec<SocketAddr>,
+    /// How long they hold, if that is known.
+    pub time: Option<Duration>,
+}
 
-type Addresses = SmallVec<[SocketAddr; 1]>;
+type Find = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
+
+/// Addresses of one server.
+pub(super) type Addresses = SmallVec<[SocketAddr; 1]>;
 
 impl Resolver {
     /// A resolver by a function of name and port: a table, say, or a test's. The addresses are tried in their order.
     pub fn new(lookup: impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static) -> Self {
         Resolver(Arc::new(lookup))
+    }
+
+    /// Looks a name up, as long as that takes.
+    ///
+    /// Errors: it has no address, or nobody can say; what the resolver says.
+    pub(crate) async fn look_up(&self, shard: &Shard, host: &str, port: u16) -> Result<Lookup, String> {
+        let (name, Resolver(find)) = (host.to_owned(), self.clone());
+        let found = shard.offload(move || find(&name, port)).await;
+        let found = found.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        Ok(Lookup { addresses: found, time: None })
     }
 }
 
@@ -45,48 +60,17 @@ impl fmt::Debug for Resolver {
     }
 }
 
-/// Connects to a URL's server, over TLS if it is of `https`. The addresses are tried one after the other, each for its share of
-/// the time that is left, so that one that swallows everything does not hide the others.
-pub(super) async fn connect(pool: &Pool, url: &Url<'_>, is_h2: bool) -> Result<Transport, Error> {
-    let Shared { shard, config, .. } = &*pool.shared;
-    let deadline = shard.clock() + config.connect_time_max;
-    let secured = match url.is_secure {
-        true => Some(pool.trust.expects(shard, config, url, is_h2).await?),
-        false => None,
-    };
-    let addresses = addresses(shard, config, url, deadline).await?;
-    let mut failure = Error::TimedOut(Step::Connect);
-    for (tried, &address) in addresses.iter().enumerate() {
-        let time = deadline.saturating_duration_since(shard.clock()) / (addresses.len() - tried) as u32;
-        let opened = async {
-            let stream = Transport::from(TcpStream::connect(shard, address).await?);
-            // What is gathered leaves as one; nothing is gained by waiting for more.
-            let _ = stream.set_option(SocketOption::NoDelay(true));
-            match &secured {
-                None => Ok(stream),
-                Some(expects) => expects.secure(stream).await,
-            }
-        };
-        failure = match shard.timeout(time, opened).await {
-            Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(error)) => Error::Connect { address, error: Box::new(error) },
-            Err(_) => Error::TimedOut(Step::Connect),
-        };
-    }
-    Err(failure)
-}
-
-async fn addresses(shard: &Shard, config: &Config, url: &Url<'_>, deadline: Instant) -> Result<Addresses, Error> {
-    if let Some(ip) = url.ip() {
-        return Ok(smallvec![SocketAddr::new(ip, url.port)]);
-    }
-    let failure = |why: String| Error::Resolve { host: url.host.into(), why: why.into() };
-    let (host, port, Resolver(lookup)) = (url.host.to_owned(), url.port, config.resolver.clone());
-    let found = shard.deadline(deadline, shard.offload(move || lookup(&host, port))).await;
-    let mut found = match found.map_err(|_| Error::TimedOut(Step::Connect))? {
-        Ok(found) => found.map_err(|error| failure(error.to_string()))?,
-        Err(error) => return Err(failure(error.to_string())),
-    };
+/// The addresses of a name, in the order that its resolver prefers.
+pub(super) async fn addresses(
+    shard: &Shard,
+    config: &Config,
+    name: &str,
+    port: u16,
+    deadline: Instant,
+) -> Result<Addresses, Error> {
+    let failure = |why: String| Error::Resolve { host: name.into(), why: why.into() };
+    let found = shard.deadline(deadline, config.resolver.look_up(shard, name, port)).await;
+    let Lookup { addresses: mut found, .. } = found.map_err(|_| Error::TimedOut(Step::Connect))?.map_err(failure)?;
     found.truncate(CLIENT_ADDRESSES_MAX);
     if found.is_empty() {
         return Err(failure("there is none".to_owned()));

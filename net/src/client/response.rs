@@ -2,21 +2,27 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{StatusCode, Version};
+use http::header::{SEC_WEBSOCKET_ACCEPT, UPGRADE};
+use http::{HeaderValue, StatusCode, Version};
 use platform::{Buf, Chunk};
 use proto::head::Known;
 use serde::de::DeserializeOwned;
+use shards::ScopeHandle;
 
 use super::Error;
 use super::pool::Place;
 use super::request::end_to_end;
 use crate::conn::client::Connection;
 use crate::conn::h2::client::Exchange;
-use crate::{BodyStream, Content, Head, Headers, Trailers};
+use crate::limits::TUNNEL_SILENCE_MAX;
+use crate::upstream::Held;
+use crate::{BodyStream, Content, Fault, Head, Headers, Trailers, Tunnel, Upgraded};
 
 /// A response. Its body is received only as it is read, so a slow reader slows its server and nobody else.
 ///
@@ -31,6 +37,13 @@ pub struct Response {
     bytes_max: Option<u64>,
     gathered_max: u64,
     trailers: Option<Trailers>,
+    /// What the request was sent in.
+    scope: Option<ScopeHandle>,
+    endpoint: Option<SocketAddr>,
+    /// What an upstream counts of it, until its body has ended.
+    held: Option<Held>,
+    /// The key that the server has answered was the client's, and nobody behind it has asked.
+    has_own_key: bool,
 }
 
 /// How far the body is.
@@ -38,6 +51,8 @@ enum Body {
     Comes(Source),
     Ended,
     Failed,
+    /// There is none: the connection speaks something else.
+    Switched(Box<Upgraded>),
 }
 
 /// What it comes from.
@@ -94,6 +109,10 @@ impl Response {
             bytes_max: None,
             gathered_max,
             trailers: None,
+            scope: None,
+            endpoint: None,
+            held: None,
+            has_own_key: false,
         };
         if length == Some(0) {
             // Nothing is waited for: whoever looks at the status alone keeps the connection all the same.
@@ -102,9 +121,64 @@ impl Response {
         response
     }
 
+    /// An answer that has ended HTTP.
+    pub(super) fn switched(head: Head, upgraded: Upgraded, has_own_key: bool) -> Self {
+        let (bytes, bytes_max, trailers) = Default::default();
+        let body = Body::Switched(Box::new(upgraded));
+        Response {
+            head,
+            body,
+            length: Some(0),
+            bytes,
+            bytes_max,
+            gathered_max: 0,
+            trailers,
+            scope: None,
+            endpoint: None,
+            held: None,
+            has_own_key,
+        }
+    }
+
+    /// The connection of a request that has [offered](super::Request::upgrade) to speak something else, once the server agrees:
+    /// after a 101, when it has not been taken yet. It counts as one that is in use until it is dropped.
+    ///
+    /// As [`Content`], such a response is the [`Tunnel`] that [joins](Upgraded::join) it to whoever is answered by it.
+    pub fn upgraded(&mut self) -> Option<Upgraded> {
+        match std::mem::replace(&mut self.body, Body::Ended) {
+            Body::Switched(upgraded) => Some(*upgraded),
+            other => {
+                self.body = other;
+                None
+            }
+        }
+    }
+
+    /// What reads its body ends with this.
+    pub(super) fn within(mut self, scope: ScopeHandle) -> Self {
+        self.scope = matches!(self.body, Body::Comes(_)).then_some(scope);
+        self
+    }
+
+    /// Holds on to this until the body has ended.
+    pub(crate) fn held(mut self, held: Held) -> Self {
+        self.endpoint = Some(held.endpoint());
+        match &mut self.body {
+            Body::Comes(_) => self.held = Some(held),
+            Body::Switched(upgraded) => upgraded._held = Some(Box::new((upgraded._held.take(), held))),
+            Body::Ended | Body::Failed => {}
+        }
+        self
+    }
+
     /// The status.
     pub fn status(&self) -> StatusCode {
         self.head.table().status()
+    }
+
+    /// The endpoint that has answered, of an upstream.
+    pub fn endpoint(&self) -> Option<SocketAddr> {
+        self.endpoint
     }
 
     /// The version of HTTP that the server speaks.
@@ -127,10 +201,17 @@ impl Response {
         self.head.table().iter(self.head.block())
     }
 
-    /// The headers for whoever is behind us: without those that were for this connection (RFC 9110 section 7.6.1).
+    /// The headers for whoever is behind us: without those that were for this connection (RFC 9110 section 7.6.1). Of a 101 the
+    /// protocol stays, which is spoken there too.
     pub fn end_to_end(&self) -> Headers {
         let mut headers = Headers::default();
-        end_to_end(self.headers()).for_each(|(name, value)| headers.append(name, value));
+        if self.status() == StatusCode::SWITCHING_PROTOCOLS
+            && let Some(Ok(protocol)) = self.known(Known::Upgrade).map(HeaderValue::from_bytes)
+        {
+            headers.append(UPGRADE, protocol);
+        }
+        let lines = end_to_end(self.headers()).filter(|(name, _)| !self.has_own_key || name != SEC_WEBSOCKET_ACCEPT);
+        lines.for_each(|(name, value)| headers.append(name, value));
         headers
     }
 
@@ -157,14 +238,16 @@ impl Response {
     ///
     /// Errors: the connection ended or broke its framing, the server was too slow, or the body is longer than the limit.
     pub async fn chunk(&mut self) -> Result<Option<Chunk>, Error> {
-        std::future::poll_fn(|cx| self.poll_chunk(cx)).await
+        let Some(scope) = self.scope.clone() else { return poll_fn(|cx| self.poll_chunk(cx)).await };
+        let chunk = scope.run(poll_fn(|cx| self.poll_chunk(cx))).await;
+        chunk.unwrap_or_else(|cancelled| Err(Error::Cancelled(cancelled)))
     }
 
     /// [`chunk`](Response::chunk) as a poll.
     pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>, Error>> {
         let source = match &mut self.body {
             Body::Comes(source) => source,
-            Body::Ended => return Poll::Ready(Ok(None)),
+            Body::Ended | Body::Switched(_) => return Poll::Ready(Ok(None)),
             Body::Failed => return Poll::Ready(Err(Error::Truncated)),
         };
         let max = self.bytes_max.unwrap_or(u64::MAX);
@@ -178,8 +261,13 @@ impl Response {
         if self.bytes > max {
             read = Err(Error::TooLarge { max });
         }
-        if read.is_err() {
+        if let Err(error) = &read {
             self.body = Body::Failed;
+            if let Some(mut held) = self.held.take()
+                && error.fault() == Fault::Upstream
+            {
+                held.fail();
+            }
         }
         Poll::Ready(read)
     }
@@ -188,6 +276,7 @@ impl Response {
     fn end(&mut self) {
         if let Body::Comes(source) = std::mem::replace(&mut self.body, Body::Ended) {
             self.trailers = source.end();
+            (self.held, self.scope) = (None, None);
         }
     }
 
@@ -252,10 +341,13 @@ impl BodyStream for Response {
     }
 }
 
-/// Its body, to be passed on.
+/// Its body, to be passed on; or the connection that no longer speaks HTTP.
 impl From<Response> for Content {
     fn from(response: Response) -> Self {
         match response.body {
+            Body::Switched(there) => Content::Tunnel(Tunnel::new(async move |here: Upgraded| {
+                here.join(*there, TUNNEL_SILENCE_MAX).await;
+            })),
             Body::Ended if response.stated().is_none_or(|bytes| bytes == 0) => Content::Empty,
             _ => Content::Stream(Box::pin(response)),
         }

@@ -11,7 +11,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use shards::Shard;
 
-use super::url::Url;
+use super::target::Target;
 use super::{Config, Error};
 use crate::Transport;
 use crate::limits::CLIENT_SESSIONS_MAX;
@@ -34,12 +34,12 @@ impl Trust {
         &self,
         shard: &Shard,
         config: &Config,
-        url: &Url<'_>,
+        target: &Target<'_>,
         is_h2: bool,
     ) -> Result<Expected, Error> {
         let what = "the host is neither a name nor an address, so nobody can vouch for it";
-        let name =
-            ServerName::try_from(url.host.to_owned()).map_err(|_| Error::Url { url: url.origin.into(), what })?;
+        let name = ServerName::try_from(target.name.to_string());
+        let name = name.map_err(|_| Error::Url { url: (&*target.key).into(), what })?;
         let known = self.0.borrow().as_ref().map(|configs| Arc::clone(&configs[usize::from(is_h2)]));
         if let Some(config) = known {
             return Ok(Expected { config, name, is_h2 });

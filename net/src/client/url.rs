@@ -7,7 +7,7 @@ use super::Error;
 
 /// An `http` or `https` URL.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Url<'u> {
+pub(crate) struct Url<'u> {
     /// Scheme, host and port as they are written: what connections are kept by.
     pub(super) origin: &'u str,
     pub(super) is_secure: bool,

@@ -17,7 +17,8 @@ use shards::Shard;
 use super::certificates::{ByName, Identity, chain_from_pem};
 use super::early::Sessions;
 use super::tickets::Tickets;
-use super::{SetupError, ShardTime, development, files, provider};
+use super::{SetupError, ShardTime, development, provider};
+use crate::files;
 use crate::limits::{EARLY_BYTES_MAX, TICKET_SECRET_BYTES_MIN, TLS_LOOK_EVERY};
 
 /// How an address is served by TLS: certificates with their keys, and what is admitted.

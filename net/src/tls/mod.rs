@@ -14,10 +14,10 @@ mod development;
 mod early;
 mod error;
 mod failure;
-mod files;
 mod handshakes;
 mod hello;
 mod provider;
+mod roots;
 mod secured;
 mod session;
 #[cfg(test)]
@@ -31,4 +31,5 @@ pub use error::SetupError;
 pub use failure::{Cause, Failure};
 pub(crate) use handshakes::{Configs, Handshakes};
 pub use provider::{ShardTime, provider};
+pub use roots::{Roots, check};
 pub use secured::Secured;

@@ -176,7 +176,7 @@ fn what_cannot_be_read_is_the_same_error_everywhere() {
     let error = served.error(0);
     assert!(error.to_string().contains("/key.pem cannot be read"), "{error}");
     assert!((0..SHARDS).all(|number| served.error(number) == error));
-    let large = vec![b'x'; crate::limits::TLS_FILE_BYTES_MAX + 1];
+    let large = vec![b'x'; crate::limits::FILE_BYTES_MAX + 1];
     let mut served = Served::start(|| Tls::new("/cert.pem", "/key.pem"), &[("/cert.pem", &large)]);
     served.pass(LOOK);
     assert!(served.error(2).to_string().contains("/cert.pem is too large"));

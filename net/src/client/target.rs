@@ -1,0 +1,54 @@
+//! Whom to ask, and how: all that concerns connections, and nothing of what is asked.
+//!
+//! A request's target borrows from its URL. Whoever asks the same server again and again may own one and lend it.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+
+use super::url::Url;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target<'t> {
+    /// What connections are kept by. Two targets of one key are the same in all else but their protocols.
+    pub(crate) key: Cow<'t, str>,
+    /// The `Host` field of a request that brings none.
+    pub(crate) authority: Cow<'t, str>,
+    /// Over TLS: who the server must show itself to be, a name or an address.
+    pub(crate) name: Cow<'t, str>,
+    pub(crate) is_secure: bool,
+    pub(crate) protocols: Protocols,
+    pub(crate) place: Place<'t>,
+}
+
+/// What is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocols {
+    /// HTTP/1.1.
+    Usual,
+    /// HTTP/2, which the server is known to speak.
+    Http2,
+}
+
+/// Where a server is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place<'t> {
+    /// At the addresses of this name, and this port.
+    Name(Cow<'t, str>, u16),
+    Fixed(SocketAddr),
+}
+
+impl<'t> Target<'t> {
+    pub(crate) fn of(url: &Url<'t>, protocols: Protocols) -> Self {
+        Target {
+            key: url.origin.into(),
+            authority: url.authority.into(),
+            name: url.host.into(),
+            is_secure: url.is_secure,
+            protocols,
+            place: match url.ip() {
+                Some(ip) => Place::Fixed(SocketAddr::new(ip, url.port)),
+                None => Place::Name(url.host.into(), url.port),
+            },
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! What admits calls on this shard: a rate, and so many at a time, declared or learned.
+//!
+//! There is one permit for each call that may ever be under way. While fewer are borne, those that are too many are kept here as they
+//! come back, so that who waits, waits for one queue.
+
+use std::time::Instant;
+
+use policy::adaptive::{Limiter, Sample};
+use policy::budget::Budget;
+use policy::hedge::Hedge;
+use policy::rate::Rate;
+use shards::Shard;
+use shards::sync::{Permit, Semaphore};
+
+use super::Config;
+
+pub(super) struct Limits {
+    pub(super) budget: Budget,
+    pub(super) hedge: Option<Hedge>,
+    pub(super) rate: Option<Rate>,
+    limiter: Option<Limiter>,
+    calls_max: u32,
+    /// As many as there are calls too many.
+    kept: Vec<Permit>,
+}
+
+impl Limits {
+    pub(super) fn new(config: &Config, shard: &Shard) -> Self {
+        Limits {
+            budget: Budget::new(config.budget),
+            hedge: config.hedge.map(Hedge::new),
+            rate: config.rate.map(|rate| Rate::new(rate.count, rate.per, rate.burst)),
+            limiter: config.adaptive.map(|adaptive| Limiter::new(adaptive, shard.random())),
+            calls_max: config.calls_max,
+            kept: Vec::new(),
+        }
+    }
+
+    /// How many calls may be under way.
+    pub(super) fn calls_max(&self) -> u32 {
+        self.limiter.as_ref().map_or(self.calls_max, |limiter| limiter.limit().clamp(1, self.calls_max))
+    }
+
+    /// A call has ended, and tells of the load.
+    pub(super) fn sample(&mut self, sample: Sample, now: Instant) {
+        if let Some(limiter) = &mut self.limiter {
+            limiter.sample(sample, now);
+        }
+    }
+
+    /// A call has ended. Gives permits that are to be dropped, once nothing here is borrowed: others go on with them.
+    pub(super) fn give_back(&mut self, permit: Option<Permit>, places: &Semaphore) -> Vec<Permit> {
+        if self.limiter.is_none() {
+            return permit.into_iter().collect();
+        }
+        let many = (self.calls_max - self.calls_max()) as usize;
+        self.kept.extend(permit);
+        while self.kept.len() < many
+            && let Ok(permit) = places.try_acquire(1)
+        {
+            self.kept.push(permit);
+        }
+        self.kept.split_off(many.min(self.kept.len()))
+    }
+}
