@@ -145,6 +145,31 @@ fn once_it_was_well_for_as_long_as_it_was_open_it_begins_anew() {
 }
 
 #[test]
+fn an_hour_without_an_answer_costs_few_calls_and_is_soon_forgotten() {
+    for_seeds(20, |random| {
+        let start = start();
+        let mut breaker = Breaker::new(Config::default());
+        let (mut calls, mut back) = (0, None);
+        for second in 0..3600 * 2 {
+            let now = start + SECOND * second;
+            let up = second >= 3600;
+            if let Ok(call) = breaker.admit(now) {
+                calls += u32::from(!up);
+                let outcome = if up { Outcome::Success } else { Outcome::Failure };
+                breaker.record(call, outcome, now, random.next());
+                if up {
+                    back.get_or_insert(second - 3600);
+                }
+            }
+        }
+        // Five that opened it, seven while its times grew to the longest, then one for each 150 to 300 seconds.
+        assert!((15..=35).contains(&calls), "{calls}");
+        assert!(back.unwrap() <= 300, "{back:?}");
+        assert_eq!(breaker.state(), State::Closed);
+    });
+}
+
+#[test]
 fn half_open_admits_no_more_trials_than_it_may_and_closes_after_enough() {
     let start = start();
     let mut breaker =
