@@ -187,7 +187,7 @@ fn begin<S: Service + 'static>(
     let work = h1::serve(context, stream.into(), connections.pass(), number);
     // Who drops a server, or ends the shard, is heard by all that go on; then they end.
     let over = connections.run(pending::<()>());
-    let work = race((work, async { drop(over.await) }));
+    let work = race((work, async { over.await.unwrap_or(()) }));
     let spawned = match seat {
         None => shard.spawn(work).map(|task| task.detach()),
         Some(seat) => shard.spawn(Seated::new(work, seat)).map(|task| task.detach()),

@@ -98,7 +98,7 @@ impl QuicServer {
                 let work = speak(context, connection, connections.pass(), number);
                 // As over TCP: who drops the server is heard.
                 let over = connections.run(pending::<()>());
-                let work = race((work, async { drop(over.await) }));
+                let work = race((work, async { over.await.unwrap_or(()) }));
                 if let Err(error) = shard.spawn(work).map(|task| task.detach()) {
                     tracing::warn!("a connection was closed: {error}");
                 }
