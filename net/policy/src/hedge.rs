@@ -94,7 +94,8 @@ impl Hedge {
         }
     }
 
-    /// The delay is over, and there is no answer. True if a second try is to be made; then it is paid for.
+    /// The delay is over, and there is no answer. True if a second try is to be made; then it is paid for. Whoever wants hedges and
+    /// retries to stay within one budget withdraws from that of the retries too, as Finagle does.
     pub fn send(&mut self, now: Instant) -> bool {
         self.budget.withdraw(now)
     }
@@ -133,10 +134,11 @@ impl Times {
         if self.recent.turn(now) {
             self.stale = STALE_MAX;
         }
-        let mut one = Buckets::NOTHING;
-        one.calls = 1;
-        one.counts[bucket(time)] = 1;
-        self.recent.add(&one);
+        let bucket = bucket(time);
+        self.recent.count(|buckets| {
+            buckets.calls += 1;
+            buckets.counts[bucket] += 1;
+        });
         self.stale = self.stale.saturating_add(1);
     }
 
@@ -174,13 +176,6 @@ struct Buckets {
 
 impl Tally for Buckets {
     const NOTHING: Buckets = Buckets { calls: 0, counts: [0; BUCKETS] };
-
-    fn add(&mut self, other: &Buckets) {
-        self.calls += other.calls;
-        for (count, other) in self.counts.iter_mut().zip(&other.counts) {
-            *count += other;
-        }
-    }
 
     fn subtract(&mut self, other: &Buckets) {
         self.calls -= other.calls;

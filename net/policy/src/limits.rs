@@ -135,14 +135,21 @@ pub const ADAPTIVE_SAMPLES_MIN: u32 = 10;
 /// How often is looked what an unhurried call takes: the interval in Envoy's example [HTTP filters, Adaptive Concurrency].
 pub const ADAPTIVE_PROBE_EVERY: Duration = Duration::from_secs(60);
 
-/// How long that may take before it is given up.
-pub const ADAPTIVE_PROBE_MAX: Duration = Duration::from_secs(1);
+/// How long that may take: a twelfth of the time.
+pub const ADAPTIVE_PROBE_MAX: Duration = Duration::from_secs(5);
 
-/// Answers that a probe waits for: `request_count` in the same example.
-pub const ADAPTIVE_PROBE_SAMPLES: u32 = 50;
+/// How many times as long as an answer a probe lasts: as calls count that begin in its first half, nearly all of them have ten times as
+/// long to end.
+pub const ADAPTIVE_PROBE_TIMES: f64 = 20.0;
 
 /// What a window with dropped calls leaves of the limit: `backoffRatio` of `AIMDLimit`.
 pub const ADAPTIVE_DROP: f64 = 0.9;
+
+/// Over how many windows the time of an answer that is not kept waiting is averaged: `longWindow` of `Gradient2Limit`.
+pub const ADAPTIVE_WINDOWS: f64 = 600.0;
+
+/// What a window that was twice as fast, or faster, leaves of that time: the factor of `Gradient2Limit`.
+pub const ADAPTIVE_UNLEARN: f64 = 0.9;
 
 /// How much of a new estimate is believed: `smoothing` of `Gradient2Limit`.
 pub const GRADIENT_SMOOTHING: f64 = 0.2;
@@ -155,9 +162,6 @@ pub const GRADIENT_SHRINK_MAX: f64 = 0.5;
 
 /// How many calls may queue at the server, which is what lets the limit grow: `queueSize` of `Gradient2Limit`.
 pub const GRADIENT_QUEUE: f64 = 4.0;
-
-/// Over how many windows the usual time is averaged: `longWindow` of `Gradient2Limit`.
-pub const GRADIENT_WINDOWS: f64 = 600.0;
 
 /// So many calls in the server's queue are few, times the logarithm of the limit to the base of 10: `alpha` of `VegasLimit`.
 pub const VEGAS_FEW: f64 = 3.0;

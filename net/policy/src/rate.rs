@@ -33,7 +33,8 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// `count` calls in `per`, and up to `burst` at once (at least one). A count of 0 admits nothing.
+    /// `count` calls in `per`, and up to `burst` at once (at least one). A count of 0 admits nothing. Where several have a part of one
+    /// rate each, `per` is as many times as long.
     pub fn new(count: u32, per: Duration, burst: u32) -> Rate {
         let each = match count {
             0 => None,

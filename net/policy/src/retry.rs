@@ -188,7 +188,7 @@ pub enum Why {
     Time,
 }
 
-/// The tries of one call. Some sixty bytes and a reference; a decision costs a few nanoseconds.
+/// The tries of one call. Thirty-two bytes; a decision costs a few nanoseconds.
 ///
 /// ```
 /// use std::time::{Duration, Instant};

@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -304,6 +305,10 @@ impl Drop for Try {
 }
 
 impl Held {
+    pub(crate) fn endpoint(&self) -> SocketAddr {
+        self.tried.picked.member.endpoint.address
+    }
+
     /// The body has broken off.
     pub(crate) fn fail(&mut self) {
         self.tried.judge(Outcome::GatewayError);
