@@ -135,8 +135,7 @@ fn by_a_name_server(kind: BackendKind) {
         let client = Client::with(&shard, Config { resolver: Resolver::dns(names), ..Config::default() });
         let found = client.lookup("a.example", 80).await.map_err(|error| error.to_string())?;
         assert_eq!(found.addresses, [([127, 0, 0, 1], 80).into()]);
-        // One question was lost, perhaps that for the other family.
-        assert!(found.time.is_some_and(|time| time > Duration::from_secs(5)));
+        assert!(found.until.is_some_and(|until| until > shard.now()));
         // Where nobody listens, that is told.
         let nobody = std::net::UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
         let names = dns::Config { servers: vec![nobody], resolv_conf: None, hosts: None, ..dns::Config::default() };

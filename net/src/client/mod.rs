@@ -23,7 +23,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::Method;
 use proto::{h1::Limits, h2::Limits as StreamLimits};
@@ -191,22 +191,24 @@ impl Client {
         self.request(Method::DELETE, url)
     }
 
-    /// The addresses of a name, as the client's [`Resolver`] gives them, and how long they hold.
+    /// The addresses of a name, as the client's [`Resolver`] gives them, and until when they hold.
     ///
     /// Errors: there is none, nobody could say, or not [in time](Config::connect_time_max).
     pub async fn lookup(&self, name: &str, port: u16) -> Result<Lookup, Error> {
         let Shared { shard, config, .. } = &*self.0.shared;
-        resolve::look_up(shard, config, name, port, shard.clock() + config.connect_time_max).await
+        resolve::lookup(&self.0, name, port, shard.clock() + config.connect_time_max).await
     }
 
-    /// Where a service is, by its name `_service._proto.domain` (RFC 2782), and how long that holds.
+    /// Where a service is, by its name `_service._proto.domain` (RFC 2782), and until when that holds.
     ///
     /// Errors: as [`lookup`](Client::lookup); and only a resolver of our own can say ([`Resolver::dns`]).
-    pub async fn services(&self, name: &str) -> Result<(Vec<dns::Service>, Duration), Error> {
+    pub async fn services(&self, name: &str) -> Result<(Vec<dns::Service>, Instant), Error> {
         let Shared { shard, config, .. } = &*self.0.shared;
-        let found = shard.timeout(config.connect_time_max, config.resolver.services(shard, name)).await;
-        let found = found.map_err(|_| Error::TimedOut(Step::Connect))?;
-        found.map_err(|why| Error::Resolve { host: name.into(), why: why.into() })
+        let failure = |why: &str| Error::Resolve { host: name.into(), why: why.into() };
+        let names =
+            self.0.names.as_ref().ok_or_else(|| failure("services are found by a resolver of our own alone"))?;
+        let found = shard.timeout(config.connect_time_max, names.services(name)).await;
+        found.map_err(|_| Error::TimedOut(Step::Connect))?.map_err(|why| failure(&why))
     }
 
     /// How many connections of HTTP/1.1 wait for their next request.

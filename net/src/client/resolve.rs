@@ -4,38 +4,39 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use shards::Shard;
 use smallvec::SmallVec;
 
-use super::dns::{self, Names};
-use super::{Config, Error, Step};
+use super::dns;
+use super::pool::Pool;
+use super::{Error, Step};
+use crate::conn::client::Shared;
 use crate::limits::CLIENT_ADDRESSES_MAX;
 
 /// What gives the addresses of a name: the system, unless said.
 #[derive(Clone)]
-pub struct Resolver(Source);
+pub struct Resolver(pub(super) Source);
 
 #[derive(Clone)]
-enum Source {
-    Function(Arc<Find>),
+pub(super) enum Source {
+    Function(Arc<Function>),
     Own(Arc<dns::Config>),
 }
+
+type Function = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
+
+/// Addresses of one server that are tried.
+pub(super) type Addresses = SmallVec<[SocketAddr; 1]>;
 
 /// The addresses of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lookup {
-    /// The addresses, in the order that its resolver prefers.
+    /// In the order that the resolver prefers.
     pub addresses: Vec<SocketAddr>,
-    /// How long they hold, if that is known.
-    pub time: Option<Duration>,
+    /// Until when they hold, if whoever gave them says; the next lookup after that finds what has changed.
+    pub until: Option<Instant>,
 }
-
-type Find = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
-
-/// Addresses of one server.
-pub(super) type Addresses = SmallVec<[SocketAddr; 1]>;
 
 impl Resolver {
     /// A resolver by a function of name and port: a table, say, or a test's. It may block: it runs on the runtime's pool of
@@ -45,38 +46,9 @@ impl Resolver {
     }
 
     /// A resolver of our own, that asks name servers from the shard and knows how long their answers hold. Of the system's
-    /// settings it reads the usual files, and nothing else that a system may have. All who have a clone of it on a shard share
-    /// what it knows.
+    /// settings it reads the usual files, and nothing else that a system may have.
     pub fn dns(config: dns::Config) -> Self {
         Resolver(Source::Own(Arc::new(config)))
-    }
-
-    /// Looks a name up, as long as that takes.
-    ///
-    /// Errors: it has no address, or nobody can say; what the resolver says.
-    pub(crate) async fn look_up(&self, shard: &Shard, host: &str, port: u16) -> Result<Lookup, String> {
-        match &self.0 {
-            Source::Function(find) => {
-                let (name, find) = (host.to_owned(), Arc::clone(find));
-                let found = shard.offload(move || find(&name, port)).await;
-                let found = found.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-                Ok(Lookup { addresses: found, time: None })
-            }
-            Source::Own(config) => {
-                let names = Names::of(shard, config);
-                let (found, time) = shard.lease(names.addresses(shard, host)).await?;
-                let addresses = found.into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
-                Ok(Lookup { addresses, time })
-            }
-        }
-    }
-
-    /// Where a service is, as long as that takes to find out.
-    pub(super) async fn services(&self, shard: &Shard, name: &str) -> Result<(Vec<dns::Service>, Duration), String> {
-        match &self.0 {
-            Source::Function(_) => Err("services are found by a resolver of our own alone".to_owned()),
-            Source::Own(config) => Names::of(shard, config).services(shard, name).await,
-        }
     }
 }
 
@@ -93,29 +65,35 @@ impl fmt::Debug for Resolver {
     }
 }
 
-/// The addresses of a name, in time. There is one at the least.
-pub(super) async fn look_up(
-    shard: &Shard,
-    config: &Config,
-    name: &str,
-    port: u16,
-    deadline: Instant,
-) -> Result<Lookup, Error> {
+/// The addresses of a name, in time.
+pub(super) async fn lookup(pool: &Pool, name: &str, port: u16, deadline: Instant) -> Result<Lookup, Error> {
+    let Shared { shard, config, .. } = &*pool.shared;
     let failure = |why: String| Error::Resolve { host: name.into(), why: why.into() };
-    let found = shard.deadline(deadline, config.resolver.look_up(shard, name, port)).await;
-    let found = found.map_err(|_| Error::TimedOut(Step::Connect))?.map_err(failure)?;
+    let found = async {
+        match (&config.resolver.0, &pool.names) {
+            (Source::Function(function), _) => {
+                let (host, function) = (name.to_owned(), Arc::clone(function));
+                match shard.offload(move || function(&host, port)).await {
+                    Ok(Ok(addresses)) => Ok(Lookup { addresses, until: None }),
+                    Ok(Err(error)) => Err(failure(error.to_string())),
+                    Err(error) => Err(failure(error.to_string())),
+                }
+            }
+            (Source::Own(_), names) => {
+                let names = names.as_ref().expect("made with the client");
+                let (addresses, until) = names.addresses(name).await.map_err(failure)?;
+                let addresses = addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
+                Ok(Lookup { addresses, until })
+            }
+        }
+    };
+    let found = shard.deadline(deadline, found).await.map_err(|_| Error::TimedOut(Step::Connect))??;
     if found.addresses.is_empty() { Err(failure("there is none".to_owned())) } else { Ok(found) }
 }
 
-/// Those of them that are tried, in the order that the resolver prefers.
-pub(super) async fn addresses(
-    shard: &Shard,
-    config: &Config,
-    name: &str,
-    port: u16,
-    deadline: Instant,
-) -> Result<Addresses, Error> {
-    let Lookup { mut addresses, .. } = look_up(shard, config, name, port, deadline).await?;
-    addresses.truncate(CLIENT_ADDRESSES_MAX);
-    Ok(addresses.into())
+/// Those of them that are tried.
+pub(super) async fn addresses(pool: &Pool, name: &str, port: u16, deadline: Instant) -> Result<Addresses, Error> {
+    let mut found = lookup(pool, name, port, deadline).await?.addresses;
+    found.truncate(CLIENT_ADDRESSES_MAX);
+    Ok(found.into())
 }

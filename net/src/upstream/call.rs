@@ -142,7 +142,10 @@ impl Shared {
                 Ok((response, _)) if !is_failure(response) => None,
                 Ok((response, _)) => {
                     let cause = Cause::Status(response.status().as_u16());
-                    Some(verdict(cause, false, retry_after(response, shard.wall_clock())))
+                    // What one endpoint asks for does not hold for the others.
+                    let is_last = !self.members.borrow().has_others(&tried);
+                    let after = is_last.then(|| retry_after(response, shard.wall_clock())).flatten();
+                    Some(verdict(cause, false, after))
                 }
                 Err(error) => Some(verdict(cause_of(error), error.can_retry(), None)),
             };

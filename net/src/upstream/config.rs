@@ -41,7 +41,7 @@ pub struct Config {
 
     /// When a request is sent again, and how long one try, and all of them, may take until the head of an answer.
     pub retry: retry::Policy,
-    /// How many requests may be sent again.
+    /// How many requests may be sent again: a share of this shard's, and so many a second on all shards together.
     pub budget: budget::Config,
     /// When a second endpoint is asked before the first has answered. `None`: never.
     pub hedge: Option<hedge::Policy>,

@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use policy::adaptive::{Limiter, Sample};
-use policy::budget::Budget;
+use policy::budget::{self, Budget};
 use policy::hedge::Hedge;
 use policy::rate::Rate;
 use shards::Shard;
@@ -26,8 +26,10 @@ pub(super) struct Limits {
 
 impl Limits {
     pub(super) fn new(config: &Config, shard: &Shard) -> Self {
+        // What is granted each second is granted to all shards together.
+        let per_second = config.budget.per_second / shard.count() as f64;
         Limits {
-            budget: Budget::new(config.budget),
+            budget: Budget::new(budget::Config { per_second, ..config.budget }),
             hedge: config.hedge.map(Hedge::new),
             rate: config.rate.map(|rate| Rate::new(rate.count, rate.per, rate.burst)),
             limiter: config.adaptive.map(|adaptive| Limiter::new(adaptive, shard.random())),

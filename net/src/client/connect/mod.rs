@@ -8,7 +8,7 @@ mod race;
 use std::time::Instant;
 
 use platform::SocketOption;
-use shards::{Leased, Shard};
+use shards::Shard;
 
 use super::pool::Pool;
 use super::resolve::{self, Addresses};
@@ -18,17 +18,8 @@ use super::{Error, Step};
 use crate::conn::client::Shared;
 use crate::{TcpStream, Transport};
 
-/// Connects to a server, over TLS if it is of `https`, within the time that the client gives it. In a slot of its own: few
-/// requests need it, and it is much beside what the others need.
-pub(super) fn connect<'a>(
-    pool: &'a Pool,
-    target: &'a Target<'_>,
-    protocols: Protocols,
-) -> Leased<'a, Result<Transport, Error>> {
-    pool.shared.shard.lease(reach(pool, target, protocols))
-}
-
-async fn reach(pool: &Pool, target: &Target<'_>, protocols: Protocols) -> Result<Transport, Error> {
+/// Connects to a server, over TLS if it is of `https`, within the time that the client gives it.
+pub(super) async fn connect(pool: &Pool, target: &Target<'_>, protocols: Protocols) -> Result<Transport, Error> {
     let Shared { shard, config, .. } = &*pool.shared;
     let deadline = shard.clock() + config.connect_time_max;
     let secured = match target.is_secure {
@@ -37,7 +28,7 @@ async fn reach(pool: &Pool, target: &Target<'_>, protocols: Protocols) -> Result
     };
     let addresses = match &target.place {
         Place::Fixed(address) => Addresses::from([*address]),
-        Place::Name(name, port) => resolve::addresses(shard, config, name, *port, deadline).await?,
+        Place::Name(name, port) => resolve::addresses(pool, name, *port, deadline).await?,
     };
     open(shard, addresses, secured.as_ref(), deadline).await
 }

@@ -17,7 +17,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -73,9 +72,10 @@ pub struct Service {
     pub port: u16,
 }
 
-/// What one shard knows of names. It holds no shard, which holds it.
+/// The names of a client.
 pub(super) struct Names {
-    config: Arc<Config>,
+    shard: Shard,
+    config: Config,
     files: RefCell<Option<Rc<Files>>>,
     known: RefCell<BTreeMap<Key, Rc<Entry>>>,
     /// One for each name that is asked for, so that it is so once at a time.
@@ -110,60 +110,50 @@ struct Part {
 }
 
 impl Names {
-    /// What a shard knows by a resolver that was set up so.
-    pub(super) fn of(shard: &Shard, config: &Arc<Config>) -> Rc<Self> {
-        let all: Rc<RefCell<Vec<Rc<Names>>>> = shard.local(RefCell::default);
-        let all = &mut *all.borrow_mut();
-        if let Some(names) = all.iter().find(|names| Arc::ptr_eq(&names.config, config)) {
-            return Rc::clone(names);
-        }
-        // What nobody can ask any more is forgotten.
-        all.retain(|names| Arc::strong_count(&names.config) > 1);
+    pub(super) fn new(shard: &Shard, config: Config) -> Self {
         let (files, known, turns) = Default::default();
-        let names = Rc::new(Names { config: Arc::clone(config), files, known, turns });
-        all.push(Rc::clone(&names));
-        names
+        Names { shard: shard.clone(), config, files, known, turns }
     }
 
-    /// The addresses of a host, those of IPv6 first, and how long they hold; `None` if that is not for a server to say.
+    /// The addresses of a host, those of IPv6 first, and until when they hold; `None` if that is not for a server to say.
     ///
     /// Errors: there is none, or nobody could say.
-    pub(super) async fn addresses(&self, shard: &Shard, host: &str) -> Result<(Vec<IpAddr>, Option<Duration>), String> {
-        let files = self.files(shard).await;
+    pub(super) async fn addresses(&self, host: &str) -> Result<(Vec<IpAddr>, Option<Instant>), String> {
+        let files = self.files().await;
         if let Some(addresses) = files.hosts.get(host) {
             return Ok((addresses.to_vec(), None));
         }
         if is_localhost(host) {
             return Ok((vec![Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()], None));
         }
-        let entry = self.find(shard, host, Wish::Addresses, &files.settings).await?;
+        let entry = self.find(host, Wish::Addresses, &files.settings).await?;
         let addresses = entry.data().iter().filter_map(|data| match data {
             Data::Address(address) => Some(*address),
             _ => None,
         });
-        Ok((addresses.collect(), Some(entry.time(shard))))
+        Ok((addresses.collect(), Some(entry.until)))
     }
 
-    /// Where a service is, and how long that holds.
+    /// Where a service is, and until when that holds.
     ///
     /// Errors: it is nowhere, or nobody could say.
-    pub(super) async fn services(&self, shard: &Shard, name: &str) -> Result<(Vec<Service>, Duration), String> {
-        let files = self.files(shard).await;
-        let entry = self.find(shard, name, Wish::Services, &files.settings).await?;
+    pub(super) async fn services(&self, name: &str) -> Result<(Vec<Service>, Instant), String> {
+        let files = self.files().await;
+        let entry = self.find(name, Wish::Services, &files.settings).await?;
         let services = entry.data().iter().filter_map(|data| match data {
             Data::Service { priority, weight, port, target } => {
                 Some(Service { priority: *priority, weight: *weight, host: target.to_string(), port: *port })
             }
             _ => None,
         });
-        Ok((services.collect(), entry.time(shard)))
+        Ok((services.collect(), entry.until))
     }
 
     /// The first of the names that are meant of which there is something.
-    async fn find(&self, shard: &Shard, text: &str, wish: Wish, settings: &Settings) -> Result<Rc<Entry>, String> {
+    async fn find(&self, text: &str, wish: Wish, settings: &Settings) -> Result<Rc<Entry>, String> {
         let names = settings.meant(text).ok_or("it is no name")?;
         for name in names {
-            let entry = self.entry(shard, (name, wish), settings).await;
+            let entry = self.entry((name, wish), settings).await;
             match &entry.found {
                 Ok(data) if data.is_empty() => {}
                 Ok(_) => return Ok(entry),
@@ -174,31 +164,31 @@ impl Names {
     }
 
     /// What is remembered of a name, or is found out now.
-    async fn entry(&self, shard: &Shard, key: Key, settings: &Settings) -> Rc<Entry> {
-        if let Some(entry) = self.known(shard, &key) {
+    async fn entry(&self, key: Key, settings: &Settings) -> Rc<Entry> {
+        if let Some(entry) = self.known(&key) {
             return entry;
         }
         let _turn = Turn::take(self, &key).await;
-        if let Some(entry) = self.known(shard, &key) {
+        if let Some(entry) = self.known(&key) {
             return entry;
         }
         let (found, time) = match key.1 {
-            Wish::Addresses => self.both(shard, &key.0, settings).await,
-            Wish::Services => lasting(self.follow(shard, &key.0, Kind::Service, settings).await),
+            Wish::Addresses => self.both(&key.0, settings).await,
+            Wish::Services => lasting(self.follow(&key.0, Kind::Service, settings).await),
         };
-        let entry = Rc::new(Entry { found, until: shard.clock() + time.min(self.config.ttl_max) });
-        self.remember(shard, key.clone(), Rc::clone(&entry));
+        let entry = Rc::new(Entry { found, until: self.shard.clock() + time.min(self.config.ttl_max) });
+        self.remember(key.clone(), Rc::clone(&entry));
         entry
     }
 
-    fn known(&self, shard: &Shard, key: &Key) -> Option<Rc<Entry>> {
-        self.known.borrow().get(key).filter(|entry| entry.until > shard.now()).cloned()
+    fn known(&self, key: &Key) -> Option<Rc<Entry>> {
+        self.known.borrow().get(key).filter(|entry| entry.until > self.shard.now()).cloned()
     }
 
-    fn remember(&self, shard: &Shard, key: Key, entry: Rc<Entry>) {
+    fn remember(&self, key: Key, entry: Rc<Entry>) {
         let known = &mut *self.known.borrow_mut();
         if known.len() >= self.config.names_max {
-            let now = shard.now();
+            let now = self.shard.now();
             known.retain(|_, entry| entry.until > now);
             while known.len() >= self.config.names_max.max(1)
                 && let Some(first) = known.iter().min_by_key(|(_, entry)| entry.until).map(|(key, _)| key.clone())
@@ -211,11 +201,10 @@ impl Names {
 
     /// The addresses of both families, asked for at once. When there are some of one, the other is not waited for long (RFC 8305
     /// section 3); then what there is does not hold long either.
-    async fn both(&self, shard: &Shard, name: &Name, settings: &Settings) -> (Result<Vec<Data>, String>, Duration) {
-        let mut asked =
-            [pin!(self.follow(shard, name, Kind::V6, settings)), pin!(self.follow(shard, name, Kind::V4, settings))];
+    async fn both(&self, name: &Name, settings: &Settings) -> (Result<Vec<Data>, String>, Duration) {
+        let mut asked = [pin!(self.follow(name, Kind::V6, settings)), pin!(self.follow(name, Kind::V4, settings))];
         let mut parts: [Option<Result<Part, String>>; 2] = [None, None];
-        let mut patience = shard.alarm(shard.now());
+        let mut patience = self.shard.alarm(self.shard.now());
         let mut is_half = false;
         poll_fn(|cx| {
             for (part, asked) in parts.iter_mut().zip(&mut asked) {
@@ -226,7 +215,7 @@ impl Names {
                     *part = Some(found);
                     if has_some {
                         is_half = true;
-                        patience.set(shard.clock() + DNS_OTHER_HALF_TIME);
+                        patience.set(self.shard.clock() + DNS_OTHER_HALF_TIME);
                     }
                 }
             }
@@ -257,10 +246,10 @@ impl Names {
     }
 
     /// What there is of one kind, by whichever other names it goes.
-    async fn follow(&self, shard: &Shard, name: &Name, kind: Kind, settings: &Settings) -> Result<Part, String> {
+    async fn follow(&self, name: &Name, kind: Kind, settings: &Settings) -> Result<Part, String> {
         let (mut name, mut held) = (name.clone(), u32::MAX);
         for _ in 0..ALIASES_MAX {
-            let answer = self.ask(shard, &name, kind, settings).await?;
+            let answer = self.ask(&name, kind, settings).await?;
             match answer.find(&name, kind) {
                 Found::Some(data, ttl) => return Ok(Part { data, ttl: held.min(ttl) }),
                 Found::Nothing(ttl) => return Ok(Part { data: Vec::new(), ttl: held.min(ttl.unwrap_or(0)) }),
@@ -271,13 +260,13 @@ impl Names {
     }
 
     /// One question, put to the servers in their order until one of them says something; and again, with more patience.
-    async fn ask(&self, shard: &Shard, name: &Name, kind: Kind, settings: &Settings) -> Result<Answer, String> {
+    async fn ask(&self, name: &Name, kind: Kind, settings: &Settings) -> Result<Answer, String> {
         let servers = if self.config.servers.is_empty() { &settings.servers } else { &self.config.servers };
         let mut why = "there is no name server".to_owned();
         let mut time = DNS_TRY_TIME;
         for _ in 0..settings.attempts {
             for server in servers {
-                why = match exchange::ask(shard, *server, name, kind, time.min(settings.timeout)).await {
+                why = match exchange::ask(&self.shard, *server, name, kind, time.min(settings.timeout)).await {
                     Ok(Answer { code: Code::Failed(code), .. }) => format!("{server} answers by the error {code}"),
                     Ok(Answer { code: Code::NotUnderstood, .. }) => {
                         format!("{server} does not understand the question")
@@ -291,12 +280,12 @@ impl Names {
         Err(why)
     }
 
-    async fn files(&self, shard: &Shard) -> Rc<Files> {
+    async fn files(&self) -> Rc<Files> {
         if let Some(files) = &*self.files.borrow() {
             return Rc::clone(files);
         }
-        let settings = files::read(shard, self.config.resolv_conf.as_deref()).await;
-        let hosts = files::read(shard, self.config.hosts.as_deref()).await;
+        let settings = files::read(&self.shard, self.config.resolv_conf.as_deref()).await;
+        let hosts = files::read(&self.shard, self.config.hosts.as_deref()).await;
         let files = Rc::new(Files { settings: Settings::parse(&settings), hosts: Hosts::parse(&hosts) });
         *self.files.borrow_mut() = Some(Rc::clone(&files));
         files
@@ -304,10 +293,6 @@ impl Names {
 }
 
 impl Entry {
-    fn time(&self, shard: &Shard) -> Duration {
-        self.until.saturating_duration_since(shard.now())
-    }
-
     fn data(&self) -> &[Data] {
         self.found.as_deref().unwrap_or_default()
     }

@@ -174,11 +174,11 @@ fn servers(count: u8) -> Config {
 }
 
 /// The addresses, and for how many seconds; or why there is none.
-async fn told(client: &Client, name: &str) -> String {
+async fn told(client: &Client, shard: &Shard, name: &str) -> String {
     match client.lookup(name, 80).await {
         Ok(found) => {
             let addresses: Vec<_> = found.addresses.iter().map(|address| address.ip().to_string()).collect();
-            let time = found.time.map(|time| time.as_millis().div_ceil(1000));
+            let time = found.until.map(|until| until.saturating_duration_since(shard.now()).as_millis().div_ceil(1000));
             format!("{} {}", addresses.join(" "), time.map_or("for ever".to_owned(), |time| time.to_string()))
         }
         Err(error) => error.to_string().split(": ").skip(1).collect::<Vec<_>>().join(": "),
@@ -189,7 +189,8 @@ async fn told(client: &Client, name: &str) -> String {
 #[track_caller]
 fn check(zone: &[(&'static str, &'static str)], name: &'static str, expect: &str, asks: &[&str]) {
     let zone: Zone = zone.iter().copied().collect();
-    let (given, heard) = with(1, Plan::CALM, servers(1), vec![zone], async |client, _| told(&client, name).await);
+    let (given, heard) =
+        with(1, Plan::CALM, servers(1), vec![zone], async |client, shard| told(&client, &shard, name).await);
     let mut heard: Vec<_> = heard.iter().map(String::as_str).collect();
     heard.sort();
     assert_eq!((given.as_str(), heard.as_slice()), (expect, asks), "{name}");
@@ -222,7 +223,7 @@ fn aliases_are_followed_so_far() {
         Plan::CALM,
         servers(1),
         vec![Zone::from([("a.example", "9 CNAME b.example"), ("b.example", "9 CNAME a.example")])],
-        async |client, _| told(&client, "a.example").await,
+        async |client, shard| told(&client, &shard, "a.example").await,
     );
     assert_eq!((given.as_str(), heard.len()), ("a.example is one alias too many", 16));
 }
@@ -240,7 +241,8 @@ fn why_there_is_none_is_said() {
     check(&[], "a..example", "it is no name", &[]);
     let nobody =
         Config { servers: vec![([10, 0, 0, 1], 9).into()], resolv_conf: None, hosts: None, ..Config::default() };
-    let (given, _) = with(1, Plan::CALM, nobody, vec![], async |client, _| told(&client, "a.example").await);
+    let (given, _) =
+        with(1, Plan::CALM, nobody, vec![], async |client, shard| told(&client, &shard, "a.example").await);
     assert_eq!(given, "10.0.0.1:9: the peer refused the connection");
     // One that answers something else is as good as silent.
     let asks = [BOTH, BOTH].concat().sorted();
@@ -265,7 +267,7 @@ fn what_one_server_does_not_say_the_next_does() {
         let bad = Zone::from([("a.example", bad)]);
         let (given, heard) = with(1, Plan::CALM, servers(2), vec![bad, good()], async |client, shard| {
             let begun = shard.now();
-            (told(&client, "a.example").await, (shard.now() - begun).as_secs())
+            (told(&client, &shard, "a.example").await, (shard.now() - begun).as_secs())
         });
         assert_eq!(given, ("192.0.2.1 60".to_owned(), time), "{heard:?}");
         assert!(heard.iter().any(|question| question.starts_with("2 ")));
@@ -285,17 +287,17 @@ fn what_is_known_is_not_asked_for_until_it_holds_no_more() {
         ("bad.example", "!2"),
     ]);
     let (_, heard) = with(1, Plan::CALM, servers(1), vec![zone], async |client, shard| {
-        assert_eq!(told(&client, "long.example").await, "192.0.2.1 3600");
-        assert_eq!(told(&client, "brief.example").await, "192.0.2.1 1");
+        assert_eq!(told(&client, &shard, "long.example").await, "192.0.2.1 3600");
+        assert_eq!(told(&client, &shard, "brief.example").await, "192.0.2.1 1");
         for second in 0..90 {
             let begun = shard.now();
             let rest = if second < 60 { 60 - second } else { 120 - second };
-            assert_eq!(told(&client, "a.example").await, format!("192.0.2.1 {rest}"));
-            assert_eq!(told(&client, "none.example").await, "there is none");
+            assert_eq!(told(&client, &shard, "a.example").await, format!("192.0.2.1 {rest}"));
+            assert_eq!(told(&client, &shard, "none.example").await, "there is none");
             shard.alarm(begun + Duration::from_secs(1)).await;
         }
         for _ in 0..3 {
-            assert_eq!(told(&client, "bad.example").await, "10.0.0.1:53 answers by the error 2");
+            assert_eq!(told(&client, &shard, "bad.example").await, "10.0.0.1:53 answers by the error 2");
         }
     });
     let count = |name: &str| heard.iter().filter(|question| question.contains(name)).count();
@@ -312,7 +314,7 @@ fn many_who_want_a_name_ask_once() {
             .map(|number| {
                 let (client, here) = (client.clone(), shard.clone());
                 let wants = async move {
-                    let wanted = told(&client, "a.example");
+                    let wanted = told(&client, &here, "a.example");
                     if number == 0 {
                         // Whoever asks may go, and another takes its place.
                         return here.timeout(Duration::from_micros(10), wanted).await.unwrap_or_default();
@@ -333,9 +335,9 @@ fn many_who_want_a_name_ask_once() {
 fn no_more_names_are_remembered_than_may_be() {
     let zone = Zone::from([("a A", "60 A 192.0.2.1"), ("b A", "90 A 192.0.2.2"), ("c A", "70 A 192.0.2.3")]);
     let config = Config { names_max: 2, ..servers(1) };
-    let (_, heard) = with(1, Plan::CALM, config, vec![zone], async |client, _| {
+    let (_, heard) = with(1, Plan::CALM, config, vec![zone], async |client, shard| {
         for name in ["a", "b", "c", "b", "c", "a"] {
-            told(&client, name).await;
+            told(&client, &shard, name).await;
         }
     });
     let asks: Vec<_> = heard.iter().filter(|question| question.ends_with(" A")).collect();
@@ -350,10 +352,10 @@ fn the_systems_files_are_heard() {
         ("_http._tcp.in.example SRV", "60 SRV host.in.example"),
     ]);
     let config = Config { resolv_conf: Some("/resolv.conf".into()), hosts: Some("/hosts".into()), ..Config::default() };
-    let (given, heard) = with(1, Plan::CALM, config, vec![zone], async |client, _| {
+    let (given, heard) = with(1, Plan::CALM, config, vec![zone], async |client, shard| {
         let mut given = Vec::new();
         for name in ["listed", "Localhost", "b.localhost.", "host", "a.b.c", "nobody"] {
-            given.push(told(&client, name).await);
+            given.push(told(&client, &shard, name).await);
         }
         let services = client.services("_http._tcp").await.unwrap();
         given.push(format!("{:?}", services.0));
