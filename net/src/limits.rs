@@ -215,6 +215,22 @@ pub const CLIENT_UNIX_PAUSE: Duration = Duration::from_millis(5);
 /// Bytes of what a proxy of SOCKS answers at a time: its longest answer has a name of 255.
 pub const SOCKS_ANSWER_BYTES_MAX: usize = 512;
 
+/// How much of a compressed body is made at a time: a buffer, which most answers fit.
+pub const DECODED_CHUNK_BYTES: usize = 16 * 1024;
+const _: () = assert!(DECODED_CHUNK_BYTES <= CHUNK_BYTES_MAX);
+
+/// How much of one is made before others have a turn: some hundred microseconds. A kilobyte may stand for a mebibyte.
+pub const DECODED_BYTES_MAX: usize = 128 * 1024;
+
+/// Bytes of what comes before the data of gzip: a name and a remark, which hardly any has.
+pub const GZIP_HEAD_BYTES_MAX: usize = 4096;
+
+/// Bytes of a redirect's own body that are read over so that its connection is kept, and how long that may take. What is said
+/// there is a line for people.
+pub const REDIRECT_BODY_BYTES_MAX: u64 = 16 * 1024;
+/// See [`REDIRECT_BODY_BYTES_MAX`].
+pub const REDIRECT_BODY_TIME_MAX: Duration = Duration::from_millis(100);
+
 /// Addresses of one name that are tried.
 pub const CLIENT_ADDRESSES_MAX: usize = 8;
 

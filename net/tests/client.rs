@@ -754,6 +754,70 @@ fn the_time_that_is_left_travels() {
     }
 }
 
+/// What comes of a request that follows two redirects, when the server answers so.
+#[track_caller]
+fn check_led(
+    request: impl AsyncFnOnce(&Client) -> Result<Response, Error> + Clone + 'static,
+    answers: &[(&'static str, &str)],
+    expect: &str,
+    hears: &str,
+) {
+    let steps = answers.iter().flat_map(|answer| [Hear(answer.0), say(answer.1)]).chain([End]).collect();
+    let ask = async move |client: Client| read(request(&client).await).await.unwrap_or_else(|error| error.to_string());
+    check(vec![steps], ask, expect.to_owned(), &[hears]);
+}
+
+const FOUND: &str = "HTTP/1.1 302 Found\r\nLocation: b?c\r\nContent-Length: 5\r\n\r\nthere";
+const HI: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+
+#[test]
+fn redirects_are_followed_where_that_is_asked_for() {
+    let get = async |client: &Client| client.get("http://10.0.0.1/a").header("cookie", "x").redirects(2).send().await;
+    let asks = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: 10.0.0.1\r\ncookie: x\r\n\r\n");
+    check_led(get, &[(ASKED_END, FOUND), (ASKED_END, HI)], "200 \"hi\"", &[asks("/a"), asks("/b?c")].concat());
+    check_led(
+        get,
+        &[(ASKED_END, FOUND), (ASKED_END, FOUND), (ASKED_END, HI)],
+        "200 \"hi\"",
+        &[asks("/a"), asks("/b?c"), asks("/b?c")].concat(),
+    );
+    let too_many = "the answer leads to \"http://10.0.0.1/b?c\", which is not asked: it is one redirect too many";
+    check_led(get, &[(ASKED_END, FOUND); 3], too_many, &[asks("/a"), asks("/b?c"), asks("/b?c")].concat());
+    let plain = async |client: &Client| client.get("http://10.0.0.1/a").send().await;
+    check_led(plain, &[(ASKED_END, FOUND)], "302 \"there\"", ASKED);
+    // Without a place to go to, or with two, it is an answer.
+    check_led(get, &[(ASKED_END, "HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n")], "302 \"\"", &asks("/a"));
+    let two = "HTTP/1.1 302 Found\r\nLocation: b\r\nLocation: c\r\nContent-Length: 0\r\n\r\n";
+    check_led(get, &[(ASKED_END, two)], "302 \"\"", &asks("/a"));
+}
+
+#[test]
+fn bodies_go_along_if_they_may_and_are_at_hand() {
+    const BODY: &str = "body\r\n\r\n";
+    let post = async |client: &Client| {
+        let request = client.post("http://10.0.0.1/a").header("content-type", "x").redirects(2);
+        request.body(BODY).send().await
+    };
+    let asked = "POST /a HTTP/1.1\r\nHost: 10.0.0.1\r\ncontent-type: x\r\nContent-Length: 8\r\n\r\nbody\r\n\r\n";
+    let got = "GET /b?c HTTP/1.1\r\nHost: 10.0.0.1\r\n\r\n";
+    check_led(post, &[(BODY, FOUND), (ASKED_END, HI)], "200 \"hi\"", &format!("{asked}{got}"));
+    let kept = FOUND.replace("302", "307");
+    check_led(post, &[(BODY, &kept), (BODY, HI)], "200 \"hi\"", &format!("{asked}{}", asked.replace("/a", "/b?c")));
+    let stream = async |client: &Client| {
+        let body = Content::Stream(Box::pin(Pieces::of(["\r\n\r\n"])));
+        client.post("http://10.0.0.1/a").redirects(2).body(body).send().await
+    };
+    let asked = "POST /a HTTP/1.1\r\nHost: 10.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n\r\n\r\n\r\n0\r\nx-sum: 2\r\n\r\n";
+    let expect = play_with(
+        1,
+        Plan::CALM,
+        Config::default(),
+        vec![vec![Hear("x-sum: 2\r\n\r\n"), say(kept), End]],
+        async move |client: Client| read(stream(&client).await).await.unwrap(),
+    );
+    assert_eq!(expect, ("307 \"there\"".to_owned(), vec![asked.to_owned()]));
+}
+
 /// Ask by a name with these addresses, on a calm network; gives the answer and after how many tenths of a second.
 #[track_caller]
 fn check_name(addresses: &'static [([u8; 4], u16)], expect: &str) {

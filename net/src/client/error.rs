@@ -65,6 +65,15 @@ pub enum Error {
         /// Why not.
         why: Box<str>,
     },
+    /// A redirect leads to where nobody goes.
+    Redirect {
+        /// Where to.
+        url: Box<str>,
+        /// Why not.
+        what: &'static str,
+    },
+    /// The response's body is not what its coding says.
+    Coding(&'static str),
     /// As many connections to this server are in use as may be, and none came free in time.
     Busy,
     /// None of an upstream's endpoints may be asked.
@@ -182,6 +191,10 @@ impl fmt::Display for Error {
             ),
             Error::Connect { address, error } => write!(f, "no connection to {address}: {error}"),
             Error::Unix { path, error } => write!(f, "no connection to {}: {error}", path.display()),
+            Error::Redirect { url, what } => {
+                write!(f, "the answer leads to {url:?}, which is not asked: {what}")
+            }
+            Error::Coding(what) => write!(f, "the answer's body cannot be decoded: {what}"),
             Error::Proxy { why } => write!(f, "the proxy does not lead to the server: {why}"),
             Error::Busy => f.write_str(
                 "all connections to this server are in use: raise `connections_per_origin_max`, or ask less at a time",

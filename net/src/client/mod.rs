@@ -8,10 +8,12 @@
 
 pub(crate) mod ask;
 mod connect;
+mod decode;
 pub mod dns;
 mod error;
 mod pool;
 mod proxy;
+mod redirect;
 mod request;
 mod resolve;
 mod response;
@@ -120,6 +122,14 @@ pub struct Config {
     pub resolver: Resolver,
     /// What all connections go through, but those to a socket of this machine ([`Request::proxy`] for one).
     pub proxy: Option<Proxy>,
+    /// How many redirects are followed for one request ([`Request::redirects`] for one). None unless said: a service passes
+    /// them on, or is not to be led where its client likes.
+    pub redirects_max: u32,
+    /// Whether a redirect may lead from `https` to `http`.
+    pub redirects_bare: bool,
+    /// Whether bodies are asked for compressed, and decoded ([`Request::decompress`] for one). Not unless said, since who passes
+    /// them on needs them as they are.
+    pub decompresses: bool,
     /// The field by which servers are told how much time is left, where the scope of a request has a deadline; as it stands
     /// when the request begins.
     pub deadline_field: Option<DeadlineField>,
@@ -146,6 +156,9 @@ impl Default for Config {
             body_bytes_max: CLIENT_BODY_BYTES_MAX,
             resolver: Resolver::default(),
             proxy: None,
+            redirects_max: 0,
+            redirects_bare: false,
+            decompresses: false,
             deadline_field: Some(DeadlineField::default()),
             tls: None,
         }

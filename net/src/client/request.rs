@@ -5,12 +5,12 @@ use std::fmt;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use http::header::{CONTENT_TYPE, EXPECT, HOST, UPGRADE};
+use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, EXPECT, HOST, UPGRADE};
 use http::{HeaderName, HeaderValue, Method};
 use proto::head::Known;
 use serde::Serialize;
+use shards::Shard;
 
-use super::Error;
 use super::ask::ask;
 use super::pool::Pool;
 use super::proxy::Proxy;
@@ -18,8 +18,10 @@ use super::response::Response;
 use super::target::{Protocols, Target};
 use super::upgrade::Upgrade;
 use super::url::Url;
+use super::{Config, Error, decode, redirect};
 use crate::conn::client::{Outline, Shared};
-use crate::upstream::{Ask, Upstream};
+use crate::limits::{REDIRECT_BODY_BYTES_MAX, REDIRECT_BODY_TIME_MAX};
+use crate::upstream::{Ask, Upstream, twin};
 use crate::{Content, Headers};
 
 /// A request that has not been sent. What is wrong with it is said by [`send`](Request::send).
@@ -39,6 +41,8 @@ pub struct Request<'u> {
     upgrade: Option<Upgrade>,
     path: Option<PathBuf>,
     proxy: Option<Proxy>,
+    redirects: u32,
+    decompresses: bool,
     fault: Option<Error>,
 }
 
@@ -47,6 +51,7 @@ impl<'u> Request<'u> {
         let (headers, content) = Default::default();
         let is_h2 = pool.shared.config.http2;
         let (upstream, key) = Default::default();
+        let Config { redirects_max: redirects, decompresses, .. } = pool.shared.config;
         Request {
             pool,
             upstream,
@@ -60,6 +65,8 @@ impl<'u> Request<'u> {
             upgrade: None,
             path: None,
             proxy: None,
+            redirects,
+            decompresses,
             fault: None,
         }
     }
@@ -126,6 +133,22 @@ impl<'u> Request<'u> {
     /// Asks at a socket of this machine, by its path (a Unix socket), whatever host the URL names.
     pub fn unix(mut self, path: impl Into<PathBuf>) -> Self {
         self.path = Some(path.into());
+        self
+    }
+
+    /// Follows redirects, so many and no more, instead of as many as the [client](super::Config::redirects_max) does. Methods change
+    /// as everywhere (RFC 9110 section 15.4): to `GET` after 303, and of `POST` after 301 and 302. Credentials do not go to
+    /// another origin; a body goes along if it is at hand, and if it is not the redirect is the answer. What is asked of an
+    /// [upstream](crate::upstream) is not led away from it.
+    pub fn redirects(mut self, max: u32) -> Self {
+        self.redirects = max;
+        self
+    }
+
+    /// Asks for the body compressed, by gzip or deflate, and decodes it as it is read. Unless `Accept-Encoding` was set, in
+    /// which case what comes so coded is decoded all the same. Limits are those of what is read.
+    pub fn decompress(mut self) -> Self {
+        self.decompresses = true;
         self
     }
 
@@ -211,6 +234,8 @@ impl<'u> Request<'u> {
             mut upgrade,
             path,
             proxy,
+            redirects,
+            decompresses,
             fault,
         } = self;
         if let Some(fault) = fault {
@@ -222,22 +247,55 @@ impl<'u> Request<'u> {
         if let Some(upgrade) = &mut upgrade {
             upgrade.write(&mut headers, &content, || pool.shared.shard.random())?;
         }
+        if decompresses && headers.get(&ACCEPT_ENCODING).is_none() {
+            headers.append(ACCEPT_ENCODING, HeaderValue::from_static(decode::OFFER));
+        }
         if let Some(Upstream(shared)) = upstream {
             let upgrade = upgrade.as_ref();
             let ask = Ask { method: &method, target: url.as_bytes(), headers: &headers, expects, upgrade, key };
-            return shared.call(ask, content).await;
+            let response = shared.call(ask, content).await?;
+            return Ok(if decompresses { response.decoded(pool.shared.shard.pool()) } else { response });
         }
-        let url = Url::parse(&url)?;
+        let Shared { shard, config, .. } = &*pool.shared;
         // Another protocol takes the place of HTTP/1.1 only.
         let protocols = if is_h2 && upgrade.is_none() { Protocols::Http2 } else { Protocols::Usual };
-        let target = Target::of(&url, protocols);
-        let target = if let Some(proxy) = &proxy { target.through(proxy) } else { target };
-        let target = if let Some(path) = &path { target.at(path) } else { target };
         let upgrade = upgrade.as_ref();
-        let host = headers.get(&HOST).map_or(target.authority.as_bytes(), HeaderValue::as_bytes);
-        let outline =
-            Outline { method: &method, target: url.target.as_bytes(), host, headers: &headers, expects, upgrade };
-        ask(&pool, &target, outline, &mut content).await
+        let (mut method, mut url, mut steps) = (method, url, 0);
+        loop {
+            let asked = Url::parse(&url)?;
+            let target = Target::of(&asked, protocols);
+            let target = if let Some(proxy) = &proxy { target.through(proxy) } else { target };
+            let target = if let Some(path) = &path { target.at(path) } else { target };
+            let host = headers.get(&HOST).map_or(target.authority.as_bytes(), HeaderValue::as_bytes);
+            let outline =
+                Outline { method: &method, target: asked.target.as_bytes(), host, headers: &headers, expects, upgrade };
+            let copy = if redirects > 0 { twin(&mut content) } else { None };
+            let response = ask(&pool, &target, outline, &mut content).await?;
+            let step = match redirects {
+                0 => None,
+                _ => redirect::step(&response, &asked, &method, config.redirects_bare)?,
+            };
+            // A body that has gone cannot go again, and a socket of this machine has the one server.
+            let step = step.filter(|step| !(step.has_body && copy.is_none() || step.is_elsewhere && path.is_some()));
+            let Some(step) = step else {
+                return Ok(if decompresses { response.decoded(shard.pool()) } else { response });
+            };
+            steps += 1;
+            if steps > redirects {
+                return Err(Error::Redirect { url: step.url.into(), what: "it is one redirect too many" });
+            }
+            read_over(shard, response).await;
+            content = copy.unwrap_or_default();
+            step.strip(&mut headers, &mut content);
+            (method, url) = (step.method, Cow::Owned(step.url));
+        }
+    }
+}
+
+/// A redirect's own body, if it is short: its connection is worth that.
+async fn read_over(shard: &Shard, mut response: Response) {
+    if response.length().is_some_and(|bytes| bytes <= REDIRECT_BODY_BYTES_MAX) {
+        let _ = shard.timeout(REDIRECT_BODY_TIME_MAX, response.bytes()).await;
     }
 }
 

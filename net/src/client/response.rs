@@ -2,7 +2,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -10,12 +10,13 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::header::{SEC_WEBSOCKET_ACCEPT, UPGRADE};
 use http::{HeaderValue, StatusCode, Version};
-use platform::{Buf, Chunk};
+use platform::{Buf, Chunk, Pool};
 use proto::head::Known;
 use serde::de::DeserializeOwned;
-use shards::ScopeHandle;
+use shards::{Cancelled, ScopeHandle};
 
 use super::Error;
+use super::decode::Decoder;
 use super::pool::Place;
 use super::request::end_to_end;
 use crate::conn::client::Connection;
@@ -42,6 +43,10 @@ pub struct Response {
     endpoint: Option<SocketAddr>,
     /// What an upstream counts of it, until its body has ended.
     held: Option<Held>,
+    /// What its body goes through.
+    decoder: Option<Box<Decoder>>,
+    /// What ends it while it is passed on.
+    ends: Option<Pin<Box<dyn Future<Output = Cancelled>>>>,
     /// The key that the server has answered was the client's, and nobody behind it has asked.
     has_own_key: bool,
 }
@@ -112,6 +117,8 @@ impl Response {
             scope: None,
             endpoint: None,
             held: None,
+            decoder: None,
+            ends: None,
             has_own_key: false,
         };
         if length == Some(0) {
@@ -136,6 +143,8 @@ impl Response {
             scope: None,
             endpoint: None,
             held: None,
+            decoder: None,
+            ends: None,
             has_own_key,
         }
     }
@@ -152,6 +161,16 @@ impl Response {
                 None
             }
         }
+    }
+
+    /// Its body as it was before it was compressed, if it was in a way that is known; of the coding and of the length that it
+    /// came in nothing is said any more.
+    pub(super) fn decoded(mut self, pool: &Pool) -> Self {
+        let coding = self.known(Known::ContentEncoding);
+        if let (Body::Comes(_), Some(decoder)) = (&self.body, coding.and_then(|coding| Decoder::of(coding, pool))) {
+            (self.decoder, self.length) = (Some(Box::new(decoder)), None);
+        }
+        self
     }
 
     /// What reads its body ends with this.
@@ -188,17 +207,23 @@ impl Response {
 
     /// The first value of a well-known header.
     pub fn known(&self, name: Known) -> Option<&[u8]> {
-        self.head.table().get(self.head.block(), name)
+        let is_hidden = self.decoder.is_some() && matches!(name, Known::ContentEncoding | Known::ContentLength);
+        self.head.table().get(self.head.block(), name).filter(|_| !is_hidden)
     }
 
     /// The first value of a header, by its name in any case.
     pub fn header(&self, name: &str) -> Option<&[u8]> {
-        self.head.table().find(self.head.block(), name)
+        self.head.table().find(self.head.block(), name).filter(|_| !self.hides(name.as_bytes()))
     }
 
     /// All headers in the order received: name as sent, value.
     pub fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
-        self.head.table().iter(self.head.block())
+        self.head.table().iter(self.head.block()).filter(|(name, _)| !self.hides(name))
+    }
+
+    /// What was true of a body before it was decoded.
+    fn hides(&self, name: &[u8]) -> bool {
+        self.decoder.is_some() && matches!(Known::of(name), Known::ContentEncoding | Known::ContentLength)
     }
 
     /// The headers for whoever is behind us: without those that were for this connection (RFC 9110 section 7.6.1). Of a 101 the
@@ -251,8 +276,11 @@ impl Response {
             Body::Failed => return Poll::Ready(Err(Error::Truncated)),
         };
         let max = self.bytes_max.unwrap_or(u64::MAX);
-        let mut read =
-            if self.length > Some(max) { Err(Error::TooLarge { max }) } else { ready!(source.poll_chunk(cx)) };
+        let mut read = match &mut self.decoder {
+            _ if self.length > Some(max) => Err(Error::TooLarge { max }),
+            Some(decoder) => ready!(decoder.poll_chunk(cx, |cx| source.poll_chunk(cx))),
+            None => ready!(source.poll_chunk(cx)),
+        };
         match &read {
             Ok(Some(chunk)) => self.bytes += chunk.len() as u64,
             Ok(None) => self.end(),
@@ -323,6 +351,11 @@ impl Response {
 /// Passed on to another, piece by piece: the server is read from only as that one takes what came.
 impl BodyStream for Response {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Buf, Box<dyn StdError>>>> {
+        if let Some(ends) = &mut self.ends
+            && let Poll::Ready(cancelled) = ends.as_mut().poll(cx)
+        {
+            return Poll::Ready(Some(Err(Error::Cancelled(cancelled).into())));
+        }
         match ready!(self.poll_chunk(cx)) {
             Ok(chunk) => Poll::Ready(chunk.map(|chunk| Ok(Buf::Chunk(chunk)))),
             Err(error) => Poll::Ready(Some(Err(error.into()))),
@@ -343,13 +376,21 @@ impl BodyStream for Response {
 
 /// Its body, to be passed on; or the connection that no longer speaks HTTP.
 impl From<Response> for Content {
-    fn from(response: Response) -> Self {
+    fn from(mut response: Response) -> Self {
         match response.body {
             Body::Switched(there) => Content::Tunnel(Tunnel::new(async move |here: Upgraded| {
                 here.join(*there, TUNNEL_SILENCE_MAX).await;
             })),
             Body::Ended if response.stated().is_none_or(|bytes| bytes == 0) => Content::Empty,
-            _ => Content::Stream(Box::pin(response)),
+            _ => {
+                // Whoever polls it does not look at that.
+                response.ends = response.scope.take().filter(|scope| scope.deadline().is_some()).map(|scope| {
+                    let ends: Pin<Box<dyn Future<Output = Cancelled>>> =
+                        Box::pin(async move { scope.cancelled().await });
+                    ends
+                });
+                Content::Stream(Box::pin(response))
+            }
         }
     }
 }

@@ -176,6 +176,12 @@ impl Headers {
         self.lines.retain(|(present, _)| present != name);
     }
 
+    /// Keeps the lines of these names alone.
+    pub fn retain(&mut self, mut is_kept: impl FnMut(&HeaderName) -> bool) {
+        self.made = self.made.filter(|made| is_kept(&made.line.0));
+        self.lines.retain(|(name, _)| is_kept(name));
+    }
+
     /// Takes over the lines of names that are not here yet.
     pub fn add_missing(&mut self, others: Headers) {
         let is_missing = |headers: &Headers, name: &HeaderName| headers.get(name).is_none();

@@ -387,7 +387,7 @@ fn retry_after(response: &Response, wall_clock: std::time::SystemTime) -> Option
 }
 
 /// The same content again, if that costs next to nothing. What lies in a buffer of the pool is shared from then on.
-fn twin(content: &mut Content) -> Option<Content> {
+pub(crate) fn twin(content: &mut Content) -> Option<Content> {
     match content {
         Content::Empty => Some(Content::Empty),
         Content::Full(buf) => {

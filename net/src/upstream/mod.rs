@@ -39,7 +39,7 @@ pub use policy;
 pub use probe::{Expect, Probe};
 pub use survey::{EndpointSurvey, Survey, survey};
 
-pub(crate) use call::{Ask, Held};
+pub(crate) use call::{Ask, Held, twin};
 
 use crate::client::{self, Client};
 use discover::Source;
