@@ -194,34 +194,45 @@ impl Shared {
         let delay = self.limits.borrow_mut().hedge.as_mut().and_then(|hedge| hedge.begin(now));
         let can_hedge = ask.method.is_idempotent() && ask.upgrade.is_none() && !ask.expects;
         let second = delay.filter(|_| can_hedge).and_then(|delay| Some((delay, twin(content)?)));
-        let Some((delay, mut other)) = second else {
-            let picked = self.pick(ask, tried)?;
-            let result = self.one(ask, content, time, picked).await;
-            self.learn(now, &result);
-            return result;
-        };
         let picked = self.pick(ask, tried)?;
+        let result = match second {
+            None => self.one(ask, content, time, picked).await,
+            // In a slot of its own, so that a call which is not hedged has no room for a second try.
+            Some((delay, other)) => {
+                shard.lease(self.two(ask, [content, &mut { other }], time, tried, picked, delay)).await
+            }
+        };
+        self.learn(now, &result);
+        result
+    }
+
+    /// A try, and a second beside it after a while.
+    async fn two(
+        self: &Rc<Self>,
+        ask: &Ask<'_>,
+        [content, other]: [&mut Content; 2],
+        time: Option<Duration>,
+        tried: &mut Tried,
+        picked: Try,
+        delay: Duration,
+    ) -> Result<(Response, Try), Error> {
+        let shard = &self.shard;
         let mut first = pin!(self.one(ask, content, time, picked));
         let early = race((async { Some(first.as_mut().await) }, async {
             shard.sleep(delay).await;
             None
         }));
-        let result = match early.await {
-            Some(result) => result,
-            None => {
-                let may = self.limits.borrow_mut().hedge.as_mut().is_some_and(|hedge| hedge.send(shard.now()));
-                match self.pick(ask, tried) {
-                    Ok(picked) if may => {
-                        count(&self.counts.hedges);
-                        let second = self.one(ask, &mut other, time, picked);
-                        first_good(first, second).await
-                    }
-                    _ => first.await,
-                }
+        if let Some(result) = early.await {
+            return result;
+        }
+        let may = self.limits.borrow_mut().hedge.as_mut().is_some_and(|hedge| hedge.send(shard.now()));
+        match self.pick(ask, tried) {
+            Ok(picked) if may => {
+                count(&self.counts.hedges);
+                first_good(first, self.one(ask, other, time, picked)).await
             }
-        };
-        self.learn(now, &result);
-        result
+            _ => first.await,
+        }
     }
 
     fn learn(&self, since: Instant, result: &Result<(Response, Try), Error>) {
