@@ -113,6 +113,7 @@ pub use mount::SetupError;
 pub use net::client;
 pub use net::quic;
 pub use net::tls::Tls;
+pub use net::upstream::{self, Upstream};
 pub use net::{
     Body, BodyError, BodyStream, Client, Config, Content, Headers, Joined, Response, Spread, TcpStream, Trailers,
     Transport, Tunnel, Upgraded,

@@ -4,10 +4,10 @@
 //! fails or is slow, the breaker opens: nothing passes for a while. Then it is half open: a few trial calls pass, and either
 //! they close it or it opens again, for longer (Nygard, "Release It!", 2007, "Circuit Breaker").
 //!
-//! Each call that is admitted gets an [`Admission`], which says in which of these times it was. It is given back with the call's
-//! outcome, or without one; an outcome from an earlier time no longer counts, so that calls that were under way when the breaker
-//! opened neither close it nor open it again. An admission that is lost, since its call was dropped, costs nothing while the
-//! breaker is closed; while it is half open, its place comes back after [`Config::trial_time`].
+//! Each call that is admitted gets an [`Admission`], which says in which of these times it was. It is given back with the
+//! call's outcome, or without one; an outcome from an earlier time no longer counts, so that calls that were under way when the
+//! breaker opened neither close it nor open it again. An admission that is lost, since its call was dropped, costs nothing
+//! while the breaker is closed; while it is half open, its place comes back after [`Config::trial_time`].
 
 use std::time::{Duration, Instant};
 
@@ -34,8 +34,8 @@ pub struct Config {
     pub window: Duration,
     /// Shares say nothing of fewer recent calls than these.
     pub calls_min: u32,
-    /// Stays open for at least this time, and for up to twice as long by chance. Each time that it opens again, twice that, until
-    /// it has been closed for as long as it was open the last time.
+    /// Stays open for at least this time, and for up to twice as long by chance. Each time that it opens again, twice that,
+    /// until it has been closed for as long as it was open the last time.
     pub open_first: Duration,
     /// Never stays open for longer.
     pub open_max: Duration,
@@ -65,7 +65,7 @@ impl Default for Config {
     }
 }
 
-/// Whether calls pass.
+/// Whether calls pass, as [`Breaker::state`] tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// All calls pass.
@@ -162,7 +162,8 @@ pub struct Recent {
     pub slow: u64,
 }
 
-/// A circuit breaker for whatever is called. About 700 bytes; a decision costs some ten nanoseconds.
+/// A circuit breaker for whatever is called. Some 650 bytes; to admit a call and to record its outcome costs some twenty
+/// nanoseconds.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -186,7 +187,6 @@ pub struct Recent {
 #[derive(Debug)]
 pub struct Breaker {
     config: Config,
-    mode: Mode,
     phase: Phase,
     /// How often the phase has changed: admissions of an earlier one do not count.
     generation: u64,
@@ -201,9 +201,22 @@ pub struct Breaker {
 
 #[derive(Clone, Copy, Debug)]
 enum Phase {
-    Closed { since: Option<Instant> },
-    Open { until: Option<Instant> },
-    HalfOpen { under_way: u32, successes: u32, last: Option<Instant> },
+    /// Since its trials succeeded, if they had to.
+    Closed {
+        since: Option<Instant>,
+    },
+    /// `None`: until somebody decides.
+    Open {
+        until: Option<Instant>,
+    },
+    /// With so many trials under way, the last of which began then.
+    HalfOpen {
+        under_way: u32,
+        successes: u32,
+        last: Option<Instant>,
+    },
+    ForcedOpen,
+    ForcedClosed,
 }
 
 impl Breaker {
@@ -211,7 +224,6 @@ impl Breaker {
     pub fn new(config: Config) -> Breaker {
         Breaker {
             config,
-            mode: Mode::Automatic,
             phase: Phase::Closed { since: None },
             generation: 0,
             recent: Window::new(config.window),
@@ -224,7 +236,7 @@ impl Breaker {
 
     /// A call wants to be made. If it passes, its outcome is to be told.
     pub fn admit(&mut self, now: Instant) -> Result<Admission, Refused> {
-        if let (Mode::Automatic, Phase::Open { until: Some(until) }) = (self.mode, self.phase)
+        if let Phase::Open { until: Some(until) } = self.phase
             && now >= until
         {
             self.change(Phase::HalfOpen { under_way: 0, successes: 0, last: None }, Why::TimePassed, now);
@@ -232,7 +244,7 @@ impl Breaker {
         if let Some(refused) = self.refusal(now) {
             return Err(refused);
         }
-        if let (Mode::Automatic, Phase::HalfOpen { under_way, last, .. }) = (self.mode, &mut self.phase) {
+        if let Phase::HalfOpen { under_way, last, .. } = &mut self.phase {
             if *under_way >= self.config.trials_max.max(1) {
                 // Those trials were dropped. Should one of them be heard of yet, it is too late.
                 *under_way = 0;
@@ -251,7 +263,7 @@ impl Breaker {
 
     /// A call has ended. The random number decides for how long the breaker stays open, if it opens.
     pub fn record(&mut self, call: Admission, outcome: Outcome, now: Instant, random: u64) {
-        if call.generation != self.generation || self.mode != Mode::Automatic {
+        if call.generation != self.generation {
             return;
         }
         let failed = outcome == Outcome::Failure;
@@ -259,7 +271,11 @@ impl Breaker {
         match &mut self.phase {
             Phase::Closed { .. } => {
                 self.recent.turn(now);
-                self.recent.add(&Recent { calls: 1, failures: u64::from(failed), slow: u64::from(slow) });
+                self.recent.count(|recent| {
+                    recent.calls += 1;
+                    recent.failures += u64::from(failed);
+                    recent.slow += u64::from(slow);
+                });
                 self.failures_in_a_row = if failed { self.failures_in_a_row.saturating_add(1) } else { 0 };
                 if let Some(why) = self.too_bad() {
                     self.open(why, now, random);
@@ -276,8 +292,8 @@ impl Breaker {
                     self.change(Phase::Closed { since: Some(now) }, Why::TrialsSucceeded, now);
                 }
             }
-            // Nothing is admitted while it is open, so no admission is of this generation.
-            Phase::Open { .. } => {}
+            // While it is open nothing is admitted, so that no admission is of this generation; or nobody asks.
+            Phase::Open { .. } | Phase::ForcedOpen | Phase::ForcedClosed => {}
         }
     }
 
@@ -290,25 +306,24 @@ impl Breaker {
 
     /// Says who decides from now on. A breaker that becomes automatic again begins closed, with nothing counted.
     pub fn set_mode(&mut self, mode: Mode, now: Instant) {
-        if mode == self.mode {
-            return;
-        }
-        let from = self.state();
-        self.mode = mode;
-        self.phase = Phase::Closed { since: None };
-        self.openings = 0;
-        self.begin_anew();
-        self.events.push(from, self.state(), Why::Mode, now);
+        let phase = match (mode, self.phase) {
+            (Mode::ForcedOpen, Phase::ForcedOpen) | (Mode::ForcedClosed, Phase::ForcedClosed) => return,
+            (Mode::ForcedOpen, _) => Phase::ForcedOpen,
+            (Mode::ForcedClosed, _) => Phase::ForcedClosed,
+            (Mode::Automatic, Phase::ForcedOpen | Phase::ForcedClosed) => Phase::Closed { since: None },
+            (Mode::Automatic, _) => return,
+        };
+        self.change(phase, Why::Mode, now);
     }
 
     /// Whether calls pass. An open breaker becomes half open when the first call wants to pass after its time.
     pub fn state(&self) -> State {
-        match (self.mode, self.phase) {
-            (Mode::ForcedOpen, _) => State::ForcedOpen,
-            (Mode::ForcedClosed, _) => State::ForcedClosed,
-            (_, Phase::Closed { .. }) => State::Closed,
-            (_, Phase::Open { .. }) => State::Open,
-            (_, Phase::HalfOpen { .. }) => State::HalfOpen,
+        match self.phase {
+            Phase::Closed { .. } => State::Closed,
+            Phase::Open { .. } => State::Open,
+            Phase::HalfOpen { .. } => State::HalfOpen,
+            Phase::ForcedOpen => State::ForcedOpen,
+            Phase::ForcedClosed => State::ForcedClosed,
         }
     }
 
@@ -324,21 +339,23 @@ impl Breaker {
     }
 
     fn refusal(&self, now: Instant) -> Option<Refused> {
-        let state = self.state();
-        match (state, self.phase) {
-            (State::ForcedOpen, _) => Some(Refused { state, after: None }),
-            (State::Open, Phase::Open { until: Some(until) }) if now >= until => None,
-            (State::Open, Phase::Open { until }) => {
-                Some(Refused { state, after: until.map(|until| until.saturating_duration_since(now)) })
-            }
-            (State::HalfOpen, Phase::HalfOpen { under_way, last, .. }) => {
-                let lost = last.is_some_and(|last| now.saturating_duration_since(last) >= self.config.trial_time);
-                (under_way >= self.config.trials_max.max(1) && !lost).then_some(Refused { state, after: None })
-            }
-            _ => None,
-        }
+        let after = match self.phase {
+            Phase::Closed { .. } | Phase::ForcedClosed => return None,
+            Phase::Open { until: Some(until) } if now >= until => return None,
+            Phase::Open { until } => until.map(|until| until.saturating_duration_since(now)),
+            Phase::HalfOpen { under_way, last, .. } if self.has_place(under_way, last, now) => return None,
+            Phase::HalfOpen { .. } | Phase::ForcedOpen => None,
+        };
+        Some(Refused { state: self.state(), after })
     }
 
+    /// Whether another trial call may pass: fewer are under way than may, or they have been dropped.
+    fn has_place(&self, under_way: u32, last: Option<Instant>, now: Instant) -> bool {
+        under_way < self.config.trials_max.max(1)
+            || last.is_some_and(|last| now.saturating_duration_since(last) >= self.config.trial_time)
+    }
+
+    /// Why the breaker should open, if it should.
     fn too_bad(&self) -> Option<Why> {
         if self.config.failures_in_a_row.is_some_and(|most| self.failures_in_a_row >= most.max(1)) {
             return Some(Why::FailuresInARow);
@@ -365,35 +382,26 @@ impl Breaker {
         }
         let least = self.config.open_first.saturating_mul(1 << self.openings.min(31));
         let least = least.min(self.config.open_max);
-        let open = (least + jitter::up_to(least, random)).min(self.config.open_max);
+        let open = least.saturating_add(jitter::up_to(least, random)).min(self.config.open_max);
         self.openings = self.openings.saturating_add(1);
         self.last_open = open;
         // Who is open for longer than the clock can name stays so until somebody decides.
         self.change(Phase::Open { until: now.checked_add(open) }, why, now);
     }
 
+    /// Nothing that was counted or admitted before counts any more.
     fn change(&mut self, phase: Phase, why: Why, now: Instant) {
         let from = self.state();
         self.phase = phase;
-        self.begin_anew();
-        self.events.push(from, self.state(), why, now);
-    }
-
-    fn begin_anew(&mut self) {
         self.generation += 1;
         self.failures_in_a_row = 0;
         self.recent.clear();
+        self.events.push(from, self.state(), why, now);
     }
 }
 
 impl Tally for Recent {
     const NOTHING: Recent = Recent { calls: 0, failures: 0, slow: 0 };
-
-    fn add(&mut self, other: &Recent) {
-        self.calls += other.calls;
-        self.failures += other.failures;
-        self.slow += other.slow;
-    }
 
     fn subtract(&mut self, other: &Recent) {
         self.calls -= other.calls;

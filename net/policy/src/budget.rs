@@ -1,12 +1,12 @@
 //! How much may be asked beyond what was asked for.
 //!
-//! Retries and hedges help while few calls fail, and multiply an outage when all do. So they are paid for: each call earns a share
-//! of one, and there are some each second besides, for clients that make few calls. What is not used goes after a while, so that
-//! a quiet hour does not pay for a storm (Finagle's user guide, "Clients", "Retries": `RetryBudget`; Oliver, "Retry Budgets",
-//! Finagle's blog, 2016).
+//! Retries and hedges help while few calls fail, and multiply an outage when all do. So they are paid for: each call earns a
+//! share of one, and there are some each second besides, for clients that make few calls. What is not used goes after a while,
+//! so that a quiet hour does not pay for a storm (Finagle's user guide, "Clients", "Retries": `RetryBudget`; Oliver, "Retry
+//! Budgets", Finagle's blog, 2016).
 //!
-//! It holds for the time that savings are kept, and so for any multiple of it: no more is granted than the share of the calls made
-//! in that time and the rate times that time.
+//! So in any span of time there are no more retries than the share of the calls made in it and in the time before for which
+//! savings are kept, and what the rate gives for the span and once that time.
 
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,8 @@ impl Default for Config {
     }
 }
 
-/// Grants retries, or hedges, as a share of the calls. Both deposit and withdrawal cost some ten nanoseconds.
+/// Grants retries, or hedges, as a share of the calls. Some two hundred bytes; a deposit or a withdrawal costs some ten
+/// nanoseconds.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -53,7 +54,8 @@ pub struct Budget {
     reserve: u64,
 }
 
-/// Millionths of retries.
+/// Millionths of retries. They saturate, which takes 18 billion calls at the largest share within the window; what is left then
+/// errs towards refusal.
 #[derive(Clone, Copy, Debug)]
 struct Account {
     earned: u64,
@@ -75,14 +77,15 @@ impl Budget {
     /// A call is made, for the first time.
     pub fn deposit(&mut self, now: Instant) {
         self.recent.turn(now);
-        self.recent.add(&Account { earned: self.per_call, spent: 0 });
+        let per_call = self.per_call;
+        self.recent.count(|account| account.earned = account.earned.saturating_add(per_call));
     }
 
     /// A retry is wanted. True if it may be made; then it is paid for.
     pub fn withdraw(&mut self, now: Instant) -> bool {
         let granted = self.balance(now) >= 1;
         if granted {
-            self.recent.add(&Account { earned: 0, spent: ONE });
+            self.recent.count(|account| account.spent = account.spent.saturating_add(ONE));
         }
         granted
     }
@@ -103,12 +106,6 @@ impl Default for Budget {
 
 impl Tally for Account {
     const NOTHING: Account = Account { earned: 0, spent: 0 };
-
-    // Saturating, which takes 18 billion calls at the largest share within the window; the sums then err towards refusal.
-    fn add(&mut self, other: &Account) {
-        self.earned = self.earned.saturating_add(other.earned);
-        self.spent = self.spent.saturating_add(other.spent);
-    }
 
     fn subtract(&mut self, other: &Account) {
         self.earned = self.earned.saturating_sub(other.earned);

@@ -9,9 +9,7 @@ use std::time::{Duration, Instant};
 pub(crate) trait Tally: Copy {
     const NOTHING: Self;
 
-    fn add(&mut self, other: &Self);
-
-    /// Takes away what was added before.
+    /// Takes away what was counted before.
     fn subtract(&mut self, other: &Self);
 }
 
@@ -52,10 +50,10 @@ impl<T: Tally, const SLICES: usize> Window<T, SLICES> {
         true
     }
 
-    /// Counts in the slice that is open: [`turn`](Self::turn) comes first.
-    pub(crate) fn add(&mut self, what: &T) {
-        self.slices[self.current].add(what);
-        self.sum.add(what);
+    /// Counts in the slice that is open, and in the sum: [`turn`](Self::turn) comes first.
+    pub(crate) fn count(&mut self, add: impl Fn(&mut T)) {
+        add(&mut self.slices[self.current]);
+        add(&mut self.sum);
     }
 
     pub(crate) fn sum(&self) -> &T {

@@ -9,6 +9,8 @@ use proto::h1;
 use proto::h2::{self, Code};
 use proto::message::WriteError;
 
+use shards::{Cancelled, Cause};
+
 use crate::Fault;
 
 /// Why a request was not sent, or was not answered in full.
@@ -90,6 +92,9 @@ pub enum Error {
     Body(Box<dyn StdError>),
     /// The response's body is not UTF-8, or not the JSON that was hoped for.
     Unreadable(Box<dyn StdError>),
+    /// The scope that the request was sent in was cancelled, or its deadline has passed: as when the client whose request it was
+    /// for has gone.
+    Cancelled(Cancelled),
     /// The shard's buffer pool is exhausted.
     Exhausted,
     /// The shard has as many tasks or scopes as it admits.
@@ -114,6 +119,9 @@ impl Error {
     /// Whose fault it is. The status of a gateway's answer follows from it.
     pub fn fault(&self) -> Fault {
         match self {
+            // Whoever wanted it has gone, or has no more time.
+            Error::Cancelled(Cancelled { cause: Cause::Deadline }) => Fault::Upstream,
+            Error::Cancelled(_) => Fault::Peer,
             Error::Url { .. } | Error::Header { .. } | Error::Request(_) | Error::Body(_) => Fault::Us,
             Error::Trust { .. } | Error::Busy | Error::Limited { .. } | Error::Exhausted | Error::Full => {
                 Fault::Operator
@@ -126,7 +134,7 @@ impl Error {
     /// Whether a time limit passed.
     pub fn is_timeout(&self) -> bool {
         match self {
-            Error::TimedOut(_) => true,
+            Error::TimedOut(_) | Error::Cancelled(Cancelled { cause: Cause::Deadline }) => true,
             Error::Connect { error, .. } => error.is_timeout(),
             _ => false,
         }
@@ -182,6 +190,7 @@ impl fmt::Display for Error {
             Error::Broken(error) => write!(f, "the server broke the rules of HTTP/2: {error}"),
             Error::Reset(code) => write!(f, "the request's stream was reset: {code}"),
             Error::Unprocessed => f.write_str("the server has not looked at the request, which may be sent again"),
+            Error::Cancelled(cancelled) => write!(f, "the request was given up: {cancelled}"),
             Error::Full => f.write_str("the shard has as many tasks or scopes as it admits"),
             Error::Exhausted => f.write_str("the shard's buffer pool is exhausted"),
         }
@@ -192,6 +201,7 @@ impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
             Error::Connect { error, .. } => Some(&**error),
+            Error::Cancelled(cancelled) => Some(cancelled),
             Error::Body(error) | Error::Unreadable(error) => Some(&**error),
             _ => None,
         }

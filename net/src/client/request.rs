@@ -163,8 +163,19 @@ impl<'u> Request<'u> {
     /// Cancel safe in that nothing is left behind: dropping the future closes the connection, of HTTP/2 the stream. What the server has done of the
     /// request by then, nobody knows.
     ///
+    /// It ends with the [current scope](shards::Shard::current_scope): when the client whose request it is for goes away, or when
+    /// the deadline passes; so does the reading of the answer's body.
+    ///
     /// Errors: see [`Error`].
     pub async fn send(self) -> Result<Response, Error> {
+        let scope = self.pool.shared.shard.current_scope().map_err(|_| Error::Full)?;
+        match scope.run(self.ask()).await {
+            Ok(response) => Ok(response?.within(scope)),
+            Err(cancelled) => Err(Error::Cancelled(cancelled)),
+        }
+    }
+
+    async fn ask(self) -> Result<Response, Error> {
         let Request { pool, upstream, key, method, url, mut headers, mut content, expects, is_h2, mut upgrade, fault } =
             self;
         if let Some(fault) = fault {
@@ -179,7 +190,8 @@ impl<'u> Request<'u> {
         if let Some(Upstream(shared)) = upstream {
             let upgrade = upgrade.as_ref();
             let ask = Ask { method: &method, target: url.as_bytes(), headers: &headers, expects, upgrade, key };
-            return shared.call(ask, content).await;
+            // In a slot of its own: whoever asks no upstream has no room for its tries.
+            return pool.shared.shard.lease(shared.call(ask, content)).await;
         }
         let url = Url::parse(&url)?;
         // Another protocol takes the place of HTTP/1.1 only.

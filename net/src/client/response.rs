@@ -2,6 +2,8 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -11,6 +13,7 @@ use http::{HeaderValue, StatusCode, Version};
 use platform::{Buf, Chunk};
 use proto::head::Known;
 use serde::de::DeserializeOwned;
+use shards::ScopeHandle;
 
 use super::Error;
 use super::pool::Place;
@@ -34,6 +37,9 @@ pub struct Response {
     bytes_max: Option<u64>,
     gathered_max: u64,
     trailers: Option<Trailers>,
+    /// What the request was sent in.
+    scope: Option<ScopeHandle>,
+    endpoint: Option<SocketAddr>,
     /// What an upstream counts of it, until its body has ended.
     held: Option<Held>,
     /// The key that the server has answered was the client's, and nobody behind it has asked.
@@ -103,6 +109,8 @@ impl Response {
             bytes_max: None,
             gathered_max,
             trailers: None,
+            scope: None,
+            endpoint: None,
             held: None,
             has_own_key: false,
         };
@@ -117,7 +125,19 @@ impl Response {
     pub(super) fn switched(head: Head, upgraded: Upgraded, has_own_key: bool) -> Self {
         let (bytes, bytes_max, trailers) = Default::default();
         let body = Body::Switched(Box::new(upgraded));
-        Response { head, body, length: Some(0), bytes, bytes_max, gathered_max: 0, trailers, held: None, has_own_key }
+        Response {
+            head,
+            body,
+            length: Some(0),
+            bytes,
+            bytes_max,
+            gathered_max: 0,
+            trailers,
+            scope: None,
+            endpoint: None,
+            held: None,
+            has_own_key,
+        }
     }
 
     /// The connection of a request that has [offered](super::Request::upgrade) to speak something else, once the server agrees:
@@ -134,8 +154,15 @@ impl Response {
         }
     }
 
+    /// What reads its body ends with this.
+    pub(super) fn within(mut self, scope: ScopeHandle) -> Self {
+        self.scope = matches!(self.body, Body::Comes(_)).then_some(scope);
+        self
+    }
+
     /// Holds on to this until the body has ended.
     pub(crate) fn held(mut self, held: Held) -> Self {
+        self.endpoint = Some(held.endpoint());
         match &mut self.body {
             Body::Comes(_) => self.held = Some(held),
             Body::Switched(upgraded) => upgraded._held = Some(Box::new((upgraded._held.take(), held))),
@@ -147,6 +174,11 @@ impl Response {
     /// The status.
     pub fn status(&self) -> StatusCode {
         self.head.table().status()
+    }
+
+    /// The endpoint that has answered, of an upstream.
+    pub fn endpoint(&self) -> Option<SocketAddr> {
+        self.endpoint
     }
 
     /// The version of HTTP that the server speaks.
@@ -206,7 +238,9 @@ impl Response {
     ///
     /// Errors: the connection ended or broke its framing, the server was too slow, or the body is longer than the limit.
     pub async fn chunk(&mut self) -> Result<Option<Chunk>, Error> {
-        std::future::poll_fn(|cx| self.poll_chunk(cx)).await
+        let Some(scope) = self.scope.clone() else { return poll_fn(|cx| self.poll_chunk(cx)).await };
+        let chunk = scope.run(poll_fn(|cx| self.poll_chunk(cx))).await;
+        chunk.unwrap_or_else(|cancelled| Err(Error::Cancelled(cancelled)))
     }
 
     /// [`chunk`](Response::chunk) as a poll.
@@ -242,7 +276,7 @@ impl Response {
     fn end(&mut self) {
         if let Body::Comes(source) = std::mem::replace(&mut self.body, Body::Ended) {
             self.trailers = source.end();
-            self.held = None;
+            (self.held, self.scope) = (None, None);
         }
     }
 

@@ -3,12 +3,15 @@
 //! As long as a server has room, more calls at a time do not make it slower; once it has none, they queue there, and each takes
 //! longer. So a limit may grow while answers take as long as usual, and falls when they take longer. [`Limiter`] gathers what
 //! answers tell into short windows and asks one of two algorithms what the limit should be after each:
-//! [`Algorithm::Gradient`] goes by how much slower answers have become, [`Algorithm::Vegas`] by how many calls must be queueing.
+//! [`Algorithm::Gradient`] goes by how much slower answers have become, [`Algorithm::Vegas`] by how many calls must be
+//! queueing.
 //!
-//! Both need to know how long an unhurried answer takes, and a server that is always busy never shows it. The published algorithms
-//! then take the queue for normal, sooner or later, and the limit creeps up for as long as there is demand. Here the limit is halved
-//! once a minute, until some answers have come that had at most half as much before them; what they took is the new measure, up or
-//! down. (Envoy's adaptive concurrency does the same with a fixed low limit.)
+//! Both need to know how long an answer takes that is not kept waiting, and a server that is always busy never shows it.
+//! Netflix's algorithms then take the queue for normal, sooner or later, and the limit creeps up for as long as there is
+//! demand. Here the limit is halved once a minute, until calls that had at most half as much before them have been answered;
+//! what they took is the new measure, up or down. (Envoy's adaptive concurrency does the same with a fixed low limit.) In
+//! between, windows in which the limit was not reached count for it, slowly; one in which it was shows, in part, the queue that
+//! the limit has let grow.
 
 mod gradient;
 mod vegas;
@@ -17,21 +20,19 @@ use std::time::{Duration, Instant};
 
 use crate::jitter;
 use crate::limits::{
-    ADAPTIVE_FIRST, ADAPTIVE_MAX, ADAPTIVE_MIN, ADAPTIVE_PROBE_EVERY, ADAPTIVE_PROBE_MAX, ADAPTIVE_PROBE_SAMPLES,
-    ADAPTIVE_SAMPLES_MIN, ADAPTIVE_WINDOW,
+    ADAPTIVE_FIRST, ADAPTIVE_MAX, ADAPTIVE_MIN, ADAPTIVE_PROBE_EVERY, ADAPTIVE_PROBE_MAX, ADAPTIVE_PROBE_TIMES,
+    ADAPTIVE_SAMPLES_MIN, ADAPTIVE_UNLEARN, ADAPTIVE_WINDOW, ADAPTIVE_WINDOWS,
 };
-use gradient::Gradient;
-use vegas::Vegas;
 
 /// What a limit is learned by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Algorithm {
-    /// The limit follows the ratio of the usual time to the present one; after Netflix's `Gradient2Limit`. Suits calls that differ
-    /// much from each other.
+    /// The limit follows the ratio of the usual time to the present one; after Netflix's `Gradient2Limit`. Suits calls that
+    /// differ much from each other.
     #[default]
     Gradient,
-    /// The limit is what keeps a few calls in the server's queue; after Netflix's `VegasLimit`, which is after TCP Vegas (Brakmo and
-    /// Peterson, 1995). Holds answers closer to their shortest time, and suits calls that are alike.
+    /// The limit is what keeps a few calls in the server's queue; after Netflix's `VegasLimit`, which is after TCP Vegas
+    /// (Brakmo and Peterson, 1995). Holds answers closer to their shortest time, and suits calls that are alike.
     Vegas,
 }
 
@@ -48,8 +49,8 @@ pub struct Config {
     pub max: u32,
     /// How often the limit is looked at, if there are enough answers.
     pub window: Duration,
-    /// How often the limit is halved for a moment, to see what an unhurried answer takes. Ten calls are made in that moment, or a
-    /// second passes.
+    /// How often the limit is halved for a moment, to see what an answer takes that is not kept waiting. The moment lasts
+    /// twenty times as long as an answer, but no longer than five seconds.
     pub probe_every: Duration,
 }
 
@@ -73,11 +74,12 @@ pub struct Sample {
     pub time: Duration,
     /// How many calls were under way when it began, itself among them.
     pub in_flight: u32,
-    /// Whether it was dropped: it timed out, or the server refused it because it has too much to do. What it took then says nothing.
+    /// Whether it was dropped: it timed out, or the server refused it because it has too much to do. What it took then says
+    /// nothing.
     pub dropped: bool,
 }
 
-/// A limit for the calls under way at a time, which learns. Some two hundred bytes; a sample costs some ten nanoseconds.
+/// A limit for the calls under way at a time, which learns. Some 150 bytes; a sample costs a few nanoseconds.
 ///
 /// It only says the number; a [`Bulkhead`](crate::bulkhead::Bulkhead) of that size keeps it.
 ///
@@ -97,8 +99,9 @@ pub struct Sample {
 #[derive(Debug)]
 pub struct Limiter {
     config: Config,
-    learner: Learner,
     limit: f64,
+    /// What an answer takes that is not kept waiting, in seconds.
+    unhurried: Option<f64>,
     seen: Seen,
     /// When the window or the probe began.
     since: Option<Instant>,
@@ -107,28 +110,20 @@ pub struct Limiter {
     random: u64,
 }
 
-#[derive(Debug)]
-enum Learner {
-    Gradient(Gradient),
-    Vegas(Vegas),
-}
-
 #[derive(Clone, Copy, Debug)]
 enum Probe {
     /// The next one is due then; `None`: never.
     At(Option<Instant>),
-    Runs,
+    /// One goes on for so long.
+    Runs(Duration),
 }
 
 impl Limiter {
     /// Nothing is known yet. The random number decides when the first probe is.
     pub fn new(config: Config, random: u64) -> Limiter {
-        let learner = match config.algorithm {
-            Algorithm::Gradient => Learner::Gradient(Gradient::default()),
-            Algorithm::Vegas => Learner::Vegas(Vegas::default()),
-        };
-        let mut limiter =
-            Limiter { config, learner, limit: 0.0, seen: Seen::default(), since: None, probe: Probe::At(None), random };
+        let seen = Seen::default();
+        let probe = Probe::At(None);
+        let mut limiter = Limiter { config, limit: 0.0, unhurried: None, seen, since: None, probe, random };
         limiter.set(f64::from(config.first));
         limiter
     }
@@ -137,7 +132,7 @@ impl Limiter {
     pub fn limit(&self) -> u32 {
         match self.probe {
             Probe::At(_) => self.limit as u32,
-            Probe::Runs => (self.limit as u32 / 2).max(self.config.min).max(1),
+            Probe::Runs(_) => (self.limit as u32 / 2).max(self.config.min).max(1),
         }
     }
 
@@ -153,28 +148,59 @@ impl Limiter {
         };
         let passed = now.saturating_duration_since(since);
         match self.probe {
-            Probe::Runs => {
-                if sample.time <= passed && sample.in_flight <= self.limit() && !sample.dropped {
+            Probe::Runs(time) => {
+                // Of the calls that began in its first half; of those that began later, only the fast ones would be seen.
+                let counts = sample.time <= passed && passed - sample.time <= time / 2;
+                if counts && sample.in_flight <= self.limit() && !sample.dropped {
                     self.seen.add(&sample);
                 }
-                if self.seen.answers >= ADAPTIVE_PROBE_SAMPLES {
-                    self.learner.rebase(&self.seen);
-                    self.begin(Probe::At(now.checked_add(self.config.probe_every)), now);
-                } else if passed >= ADAPTIVE_PROBE_MAX {
+                if passed >= time {
+                    if self.seen.answers >= ADAPTIVE_SAMPLES_MIN {
+                        self.unhurried = self.seen.average();
+                    }
                     self.begin(Probe::At(now.checked_add(self.config.probe_every)), now);
                 }
             }
             Probe::At(due) => {
                 self.seen.add(&sample);
                 if passed >= self.config.window && self.seen.answers + self.seen.drops >= ADAPTIVE_SAMPLES_MIN {
-                    let limit = self.learner.next(self.limit, &self.seen);
-                    self.set(limit);
-                    let probe = if due.is_some_and(|due| now >= due) { Probe::Runs } else { self.probe };
+                    self.look();
+                    let probe = match (due, self.seen.average()) {
+                        (Some(due), Some(average)) if now >= due => Probe::Runs(probe_time(average)),
+                        _ => self.probe,
+                    };
                     self.begin(probe, now);
                 }
             }
         }
         self.limit()
+    }
+
+    /// What the window has shown.
+    fn look(&mut self) {
+        let slowdown = self.seen.average().map(|now| now / self.learn(now));
+        let limit = match (self.config.algorithm, slowdown) {
+            (Algorithm::Gradient, _) if self.seen.drops > 0 => gradient::dropped(self.limit),
+            (Algorithm::Vegas, _) if self.seen.drops > 0 => vegas::dropped(self.limit),
+            // So few calls were under way that the limit cannot be why.
+            _ if f64::from(self.seen.in_flight_max) < self.limit / 2.0 => self.limit,
+            (Algorithm::Gradient, Some(slowdown)) => gradient::next(self.limit, slowdown),
+            (Algorithm::Vegas, Some(slowdown)) => vegas::next(self.limit, slowdown),
+            (_, None) => self.limit,
+        };
+        self.set(limit);
+    }
+
+    /// What an answer takes that is not kept waiting, now that some took so long.
+    fn learn(&mut self, now: f64) -> f64 {
+        let unhurried = self.unhurried.get_or_insert(now);
+        if now * 2.0 < *unhurried {
+            // It was learned in bad times, and is unlearned quickly, as with `Gradient2Limit`.
+            *unhurried *= ADAPTIVE_UNLEARN;
+        } else if self.seen.in_flight_max < self.limit as u32 {
+            *unhurried += (now - *unhurried) * 2.0 / (ADAPTIVE_WINDOWS + 1.0);
+        }
+        *unhurried
     }
 
     fn set(&mut self, limit: f64) {
@@ -189,20 +215,10 @@ impl Limiter {
     }
 }
 
-impl Learner {
-    fn next(&mut self, limit: f64, seen: &Seen) -> f64 {
-        match self {
-            Learner::Gradient(gradient) => gradient.next(limit, seen),
-            Learner::Vegas(vegas) => vegas.next(limit, seen),
-        }
-    }
-
-    fn rebase(&mut self, seen: &Seen) {
-        match self {
-            Learner::Gradient(gradient) => gradient.rebase(seen),
-            Learner::Vegas(vegas) => vegas.rebase(seen),
-        }
-    }
+/// How long a probe lasts where answers take so many seconds.
+fn probe_time(average: f64) -> Duration {
+    Duration::try_from_secs_f64(average * ADAPTIVE_PROBE_TIMES)
+        .map_or(ADAPTIVE_PROBE_MAX, |time| time.min(ADAPTIVE_PROBE_MAX))
 }
 
 /// What a window has shown.
@@ -228,11 +244,6 @@ impl Seen {
     /// What an answer took, in seconds, and never nothing; `None` if there was none.
     fn average(&self) -> Option<f64> {
         (self.answers > 0).then(|| (self.seconds / f64::from(self.answers)).max(1e-9))
-    }
-
-    /// Whether so few calls were under way that the limit cannot be why.
-    fn is_idle(&self, limit: f64) -> bool {
-        f64::from(self.in_flight_max) < limit / 2.0
     }
 }
 
