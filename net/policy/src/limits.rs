@@ -221,6 +221,10 @@ pub const OVERPROVISION_PERCENT: u32 = 140;
 /// How soon an observed latency is forgotten. Finagle's (`Balancers.p2cPeakEwma`).
 pub const EWMA_DECAY: Duration = Duration::from_secs(10);
 
+/// The part of a new latency in the typical one, which says how soon news of other shards' calls is old: so that it is that of the
+/// last hundred or so, of whatever member.
+pub const TYPICAL_PART: f64 = 1.0 / 64.0;
+
 /// What a call to an endpoint seems to cost while another waits there and none has been answered yet: more than any latency.
 /// Finagle's `Long.MaxValue >> 16` nanoseconds.
 pub const EWMA_PENALTY: Duration = Duration::from_nanos((i64::MAX >> 16) as u64);
