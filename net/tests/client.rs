@@ -855,3 +855,30 @@ fn echo_server(connections: &Arc<AtomicUsize>) -> u16 {
     });
     port
 }
+
+/// They went on, each request cancelled as it came.
+#[test]
+fn a_server_that_is_dropped_ends_its_connections() {
+    struct Hello;
+    impl shardwise_net::Service for Hello {
+        fn call(&self, _: shardwise_net::Request) -> shardwise_net::Reply {
+            shardwise_net::Reply::Ready(shardwise_net::Response::new(StatusCode::OK).with_content("hello".into()))
+        }
+    }
+    let mut simulation = Simulation::new(1);
+    simulation.start(1, async |shard: Shard| {
+        let location = std::panic::Location::caller();
+        let served = shardwise_net::serve(&shard, address(80), Hello, location);
+        let _ = shard.timeout(Duration::from_secs(1), served).await;
+        std::future::pending::<Result<(), String>>().await
+    });
+    simulation.run(async |shard| {
+        shard.sleep(Duration::from_millis(1)).await;
+        let client = Client::new(&shard);
+        let get = async || client.get("http://10.0.0.1/").send().await?.text().await;
+        assert_eq!(get().await.unwrap(), "hello");
+        shard.sleep(Duration::from_secs(2)).await;
+        let refused = get().await.unwrap_err();
+        assert!(matches!(refused, Error::Connect { .. }), "{refused}");
+    });
+}

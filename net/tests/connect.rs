@@ -1,5 +1,5 @@
-//! How the client's connections come to be: addresses that race, on a simulated machine and on loopback. Nothing is left of those
-//! that lose.
+//! How the client's connections come to be: addresses that race, on a simulated machine and on loopback, where names are looked up
+//! too. Nothing is left of those that lose.
 
 #![allow(clippy::disallowed_methods, reason = "servers outside of any shard: real threads")]
 
@@ -11,7 +11,7 @@ use std::time::Duration;
 use platform::sim::Plan;
 use platform::{BackendKind, Choice, ListenOptions, select};
 use shards::{Runtime, Shard, Simulation};
-use shardwise_net::client::{Config, Resolver};
+use shardwise_net::client::{Config, Resolver, dns};
 use shardwise_net::{Client, Listener, TcpStream};
 
 const ANSWER: &str = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi";
@@ -107,7 +107,44 @@ fn on_every_backend_of_this_machine() {
             continue;
         }
         on_loopback(kind);
+        by_a_name_server(kind);
     }
+}
+
+/// A server that has one address of IPv4 for every name, and says so the second time that it is asked.
+fn by_a_name_server(kind: BackendKind) {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port is free");
+    let server = socket.local_addr().expect("it is bound");
+    std::thread::spawn(move || -> io::Result<()> {
+        let mut message = [0; 512];
+        for number in 0.. {
+            let (count, peer) = socket.recv_from(&mut message)?;
+            let end = message[12..count].iter().position(|byte| *byte == 0).expect("the root") + 17;
+            let is_v4 = message[end - 3] == 1;
+            let answer = if is_v4 { &b"\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\x7f\0\0\x01"[..] } else { b"" };
+            (message[2], message[3], message[7], message[11]) = (0x81, 0x80, u8::from(is_v4), 0);
+            if number > 0 {
+                socket.send_to(&[&message[..end], answer].concat(), peer)?;
+            }
+        }
+        Ok(())
+    });
+    let runtime = Runtime::builder().shards(1).backend(Choice::Force(kind)).handle_signals(false).announce(false);
+    let main = async move |shard: Shard| {
+        let names = dns::Config { servers: vec![server], resolv_conf: None, hosts: None, ..dns::Config::default() };
+        let client = Client::with(&shard, Config { resolver: Resolver::dns(names), ..Config::default() });
+        let found = client.lookup("a.example", 80).await.map_err(|error| error.to_string())?;
+        assert_eq!(found.addresses, [([127, 0, 0, 1], 80).into()]);
+        assert!(found.until.is_some_and(|until| until > shard.now()));
+        // Where nobody listens, that is told.
+        let nobody = std::net::UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
+        let names = dns::Config { servers: vec![nobody], resolv_conf: None, hosts: None, ..dns::Config::default() };
+        let client = Client::with(&shard, Config { resolver: Resolver::dns(names), ..Config::default() });
+        let error = client.lookup("a.example", 80).await.expect_err("nobody is there");
+        assert!(error.to_string().contains("refused"), "{error}");
+        Ok::<_, String>(())
+    };
+    runtime.run(main).expect("the name is found");
 }
 
 /// A name with an address where nobody is, and one that answers, of either family that this machine has.

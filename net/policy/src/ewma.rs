@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::limits::EWMA_PENALTY;
 
-/// A moving average of latency that is sensitive to peaks. It takes 24 bytes of numbers and allocates nothing.
+/// A moving average of latency that is sensitive to peaks: a few numbers, and nothing on the heap.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -49,10 +49,9 @@ impl PeakEwma {
     }
 
     /// What is believed at `now`; none if nothing was ever observed, or so long ago that nothing is left of it.
-    #[inline]
-    pub fn latency(&mut self, now: Instant) -> Option<Duration> {
-        self.fold(0.0, now);
-        (self.cost > 0.0).then(|| Duration::try_from_secs_f64(self.cost).unwrap_or(Duration::MAX))
+    pub fn latency(&self, now: Instant) -> Option<Duration> {
+        let cost = self.cost * self.kept(now);
+        (cost > 0.0).then(|| Duration::try_from_secs_f64(cost).unwrap_or(Duration::MAX))
     }
 
     /// Takes over what somebody else has observed, where nothing is known here.
@@ -81,13 +80,21 @@ impl PeakEwma {
     /// before the last one counts as the same.
     #[inline]
     fn fold(&mut self, latency: f64, now: Instant) {
-        let past = now.saturating_duration_since(self.at).as_secs_f64();
         if latency > self.cost {
             self.cost = latency;
-        } else if past > 0.0 && self.cost > 0.0 {
-            let kept = (-past / self.decay).exp();
+        } else if self.cost > 0.0 {
+            let kept = self.kept(now);
             self.cost = self.cost * kept + latency * (1.0 - kept);
         }
         self.at = self.at.max(now);
     }
+
+    /// The part of its weight that what was known has kept.
+    #[inline]
+    fn kept(&self, now: Instant) -> f64 {
+        (-now.saturating_duration_since(self.at).as_secs_f64() / self.decay).exp()
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::chance::unit;
+use crate::jitter::up_to;
 use crate::limits::{
     EJECTED_PERCENT_MAX, EJECTION_BASE, EJECTION_MAX, OUTLIER_ERRORS, OUTLIER_INTERVAL, SUCCESS_RATE_DEVIATIONS,
     SUCCESS_RATE_MEMBERS_MIN, SUCCESS_RATE_REQUESTS_MIN,
@@ -195,6 +195,8 @@ struct Watched {
     /// The steps of its next ejection's time, but for one.
     steps: u32,
     ejected_until: Option<Instant>,
+    /// Another shard has ejected it.
+    is_adopted: bool,
     /// It was ejected, or came back, in this interval.
     is_recent: bool,
 }
@@ -216,6 +218,7 @@ impl Outlier {
             untold: Tally::default(),
             steps: 0,
             ejected_until: None,
+            is_adopted: false,
             is_recent: false,
         };
         place::succeed(&mut self.watched, ids.iter().copied(), |watched| watched.id, make);
@@ -231,6 +234,13 @@ impl Outlier {
     /// Until when a member is ejected, if it is.
     pub fn ejected_until(&self, place: Place) -> Option<Instant> {
         self.watched[place.find(&self.watched, |watched| watched.id)?].ejected_until
+    }
+
+    /// Until when a member is ejected for what this shard has seen: what others should be told. What they have told is not told
+    /// back, or shards would remind each other of an ejection after it was [pardoned](Outlier::pardon).
+    pub fn ejected_here_until(&self, place: Place) -> Option<Instant> {
+        let watched = &self.watched[place.find(&self.watched, |watched| watched.id)?];
+        watched.ejected_until.filter(|_| !watched.is_adopted)
     }
 
     /// How many are ejected.
@@ -271,8 +281,8 @@ impl Outlier {
         at.map_or(Tally::default(), |at| std::mem::take(&mut self.watched[at].untold))
     }
 
-    /// Another shard has ejected a member until then. Returns whether it is ejected here too: not if it is so already, nor if
-    /// too many are.
+    /// Another shard has ejected a member until then. Returns whether that ejects it here too: not if it is so already, nor if too
+    /// many are.
     pub fn adopt(&mut self, place: Place, until: Instant, now: Instant) -> Option<Event> {
         let at = place.find(&self.watched, |watched| watched.id)?;
         if until <= now { None } else { self.eject_until(at, until, Reason::Elsewhere) }
@@ -345,7 +355,7 @@ impl Outlier {
     fn eject(&mut self, at: usize, reason: Reason, now: Instant, random: u64) -> Option<Event> {
         let Settings { ejection_base, ejection_max, ejection_jitter, .. } = self.settings;
         let time = ejection_base.saturating_mul(self.watched[at].steps + 1).min(ejection_max.max(ejection_base));
-        self.eject_until(at, now + time + ejection_jitter.mul_f64(unit(random)), reason)
+        self.eject_until(at, now + time + up_to(ejection_jitter, random), reason)
     }
 
     fn eject_until(&mut self, at: usize, until: Instant, reason: Reason) -> Option<Event> {
@@ -358,6 +368,7 @@ impl Outlier {
         }
         self.ejected += 1;
         watched.ejected_until = Some(until);
+        watched.is_adopted = reason == Reason::Elsewhere;
         watched.is_recent = true;
         // More steps than lead to the longest time would only have to be gone back again.
         if self.settings.ejection_base * watched.steps < self.settings.ejection_max {
@@ -383,3 +394,6 @@ impl Watched {
         self.tally = Tally::default();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::chance::unit;
+use crate::jitter::up_to;
 use crate::limits::{PROBE_FAILURES, PROBE_INTERVAL, PROBE_JITTER, PROBE_PASSES, PROBE_TIMEOUT};
 
 /// How an endpoint is probed.
@@ -18,7 +18,7 @@ pub struct Settings {
     pub interval: Duration,
     /// The same while the endpoint is down. Envoy's `unhealthy_interval`; as the other, by default.
     pub interval_down: Duration,
-    /// A part of the interval, of which chance adds up to the whole to it.
+    /// Chance adds up to so much of the interval to it.
     pub jitter: f64,
     /// A probe that takes longer has failed. Whoever makes it watches that.
     pub timeout: Duration,
@@ -116,7 +116,7 @@ impl Probe {
     pub fn new(settings: Settings, now: Instant, random: u64) -> Result<Probe, &'static str> {
         settings.check()?;
         let verdict = if settings.starts_up { Verdict::Up } else { Verdict::Down };
-        let due = now + settings.interval.mul_f64(settings.jitter * unit(random));
+        let due = now + up_to(settings.interval.mul_f64(settings.jitter), random);
         Ok(Probe { settings, verdict, is_known: false, against: 0, due })
     }
 
@@ -157,7 +157,10 @@ impl Probe {
         }
         self.is_known = true;
         let interval = if self.verdict == Verdict::Down { self.settings.interval_down } else { self.settings.interval };
-        self.due = now + interval + interval.mul_f64(self.settings.jitter * unit(random));
+        self.due = now + interval + up_to(interval.mul_f64(self.settings.jitter), random);
         (self.verdict != before).then_some(self.verdict)
     }
 }
+
+#[cfg(test)]
+mod tests;

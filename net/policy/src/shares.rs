@@ -18,7 +18,7 @@ pub struct Report {
     pub outstanding: u32,
     /// How long answers take, as it sees it, if it has seen any.
     pub latency: Option<Duration>,
-    /// Whether, and until when, it has ejected it.
+    /// Whether, and until when, it has ejected it, by what it has [seen itself](crate::outlier::Outlier::ejected_here_until).
     pub ejected_until: Option<Instant>,
     /// What it has counted since its last report.
     pub tally: Tally,
@@ -94,3 +94,6 @@ impl Shares {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -61,3 +61,6 @@ impl SlowStart {
         grown.max(self.floor).min(1.0)
     }
 }
+
+#[cfg(test)]
+mod tests;

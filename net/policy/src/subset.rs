@@ -57,7 +57,7 @@ pub struct Part {
 /// Asked in proportion to share times weight by each of its peers, an endpoint is asked by all together in proportion to its
 /// weight, exactly, if they have the same to ask.
 ///
-/// This allocates, and looks at each peer once or, where weights differ much, more often.
+/// This allocates, and looks at each peer a few times.
 ///
 /// ```
 /// use shardwise_policy::subset::{Peer, subset};
@@ -108,8 +108,13 @@ impl Ring {
     /// The shortest arc, in steps, in which each peer has so many endpoints.
     fn arc(&self, min: usize) -> usize {
         let shortest = (min * self.peers).div_ceil(self.order.len().max(1)).clamp(1, self.peers);
-        let is_enough = |arc: &usize| (0..self.peers).all(|peer| self.count(peer, *arc) >= min);
-        (shortest..self.peers).find(is_enough).unwrap_or(self.peers)
+        let (mut least, mut most) = (shortest, self.peers);
+        while least < most {
+            let arc = least.midpoint(most);
+            let is_enough = (0..self.peers).all(|peer| self.count(peer, arc) >= min);
+            (least, most) = if is_enough { (least, arc) } else { (arc + 1, most) };
+        }
+        least
     }
 
     /// How many endpoints, in whole or in part, lie in the arc from a peer's start on.
@@ -137,8 +142,11 @@ impl Ring {
     }
 }
 
-/// In thousandths of a weight: all endpoints of the largest weight for all peers fit into a u64.
+/// In thousandths of a weight: a million endpoints of the largest weight, for all peers, fit into a u64.
 fn width(weight: f32) -> u64 {
     let weight = if weight.is_nan() { 1.0 } else { weight.clamp(WEIGHT_MIN, WEIGHT_MAX) };
     (f64::from(weight) * 1_000.0).round() as u64
 }
+
+#[cfg(test)]
+mod tests;

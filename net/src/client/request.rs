@@ -190,7 +190,8 @@ impl<'u> Request<'u> {
         if let Some(Upstream(shared)) = upstream {
             let upgrade = upgrade.as_ref();
             let ask = Ask { method: &method, target: url.as_bytes(), headers: &headers, expects, upgrade, key };
-            return shared.call(ask, content).await;
+            // In a slot of its own: whoever asks no upstream has no room for its tries.
+            return pool.shared.shard.lease(shared.call(ask, content)).await;
         }
         let url = Url::parse(&url)?;
         // Another protocol takes the place of HTTP/1.1 only.

@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use shardwise::Choice;
 use shardwise::http::{HeaderName, HeaderValue, Method};
+use shardwise::upstream::policy::{balance, breaker, budget, hedge, outlier, probe, retry};
+use shardwise::upstream::{Endpoint, Protocol, Rate};
 
 pub(crate) use fault::{Fault, Faults};
 
@@ -27,6 +29,8 @@ pub(crate) struct Config {
     pub(crate) routes: Vec<Route>,
     /// In the order of their names.
     pub(crate) upstreams: Vec<Arc<Upstream>>,
+    /// How many were before it.
+    generation: u64,
     lines: Lines,
 }
 
@@ -150,40 +154,39 @@ pub(crate) struct Rules {
     pub(crate) append: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// `[upstreams.NAME]`: a service that we call.
+/// `[upstreams.NAME]`: a service that we call. What decides has the defaults that [`upstream::Config`] has.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Upstream {
     pub(crate) name: String,
-    pub(crate) endpoints: Vec<Endpoint>,
+    /// Of one name, another for each time that it was declared anew.
+    pub(crate) version: u64,
+    pub(crate) endpoints: Endpoints,
     pub(crate) protocol: Protocol,
     /// In the clear unless given.
     pub(crate) tls: Option<UpstreamTls>,
     pub(crate) host: HostSent,
-    pub(crate) times: Times,
-    pub(crate) balance: Balance,
+    pub(crate) connections: Connections,
+    pub(crate) balance: balance::Settings,
+    /// What rules by key look at.
+    pub(crate) key: Key,
+    pub(crate) subset: Option<usize>,
     pub(crate) health: Option<Health>,
-    pub(crate) outliers: Option<Outliers>,
-    pub(crate) breaker: Option<Breaker>,
-    pub(crate) retries: Retries,
-    pub(crate) hedging: Option<Hedging>,
+    pub(crate) outliers: Option<outlier::Settings>,
+    pub(crate) breaker: Option<breaker::Config>,
+    pub(crate) retries: retry::Policy,
+    pub(crate) budget: budget::Config,
+    pub(crate) hedge: Option<hedge::Policy>,
     pub(crate) limits: Limits,
 }
 
-/// One address of it.
+/// Where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Endpoint {
-    /// Host and port.
-    pub(crate) address: String,
-    pub(crate) weight: u32,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Protocol {
-    Http1,
-    /// In the clear by prior knowledge, by TLS agreed on.
-    Http2,
-    /// By TLS, whichever is agreed on.
-    Agreed,
+pub(crate) enum Endpoints {
+    Fixed(Vec<Endpoint>),
+    /// Each with a port, looked up again and again.
+    Names(Vec<String>),
+    /// With a line for each, read again and again.
+    File(PathBuf),
 }
 
 /// `[upstreams.NAME.tls]`.
@@ -198,43 +201,24 @@ pub(crate) struct UpstreamTls {
 pub(crate) enum HostSent {
     /// The client's.
     Kept,
-    /// The endpoint's address.
+    /// The endpoint's name, or its address.
     Endpoint,
-    Named(HeaderValue),
+    Named(String),
 }
 
-/// `[upstreams.NAME.times]`.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Times {
-    /// To accept a connection: Envoy's default (`Cluster.connect_timeout`), five seconds.
-    pub(crate) connect: Duration,
-    /// Of one try, to the answer's head; as long as the route admits unless given (`RetryPolicy.per_try_timeout`).
-    pub(crate) per_try: Option<Duration>,
-    /// Without a byte of a body that is waited for.
-    pub(crate) pause: Duration,
-    /// A connection that waits for its next request.
-    pub(crate) idle: Duration,
-}
-
-/// `[upstreams.NAME.balance]`.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Balance {
-    pub(crate) by: By,
-    /// What ring and Maglev hash.
-    pub(crate) key: Key,
-    /// Below which share of healthy endpoints all are asked: Envoy's default (`healthy_panic_threshold`), half.
-    pub(crate) panic: f64,
-    /// For how long a new endpoint's share grows; not at all by default, as Envoy's (`slow_start_config`).
-    pub(crate) slow_start: Duration,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum By {
-    RoundRobin,
-    LeastRequests,
-    PeakEwma,
-    RingHash,
-    Maglev,
+/// `[upstreams.NAME.connections]`: of each shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Connections {
+    /// How long one may take to be accepted: Envoy's default (`Cluster.connect_timeout`), five seconds.
+    pub(crate) connect_time_max: Duration,
+    /// How long one may give nothing of a body that is waited for.
+    pub(crate) pause_max: Duration,
+    /// How long one may wait for its next request.
+    pub(crate) idle_time_max: Duration,
+    /// How many may wait for it, for each endpoint.
+    pub(crate) idle_max: usize,
+    /// How many there may be to each endpoint: Envoy's default (`max_connections`), 1,024.
+    pub(crate) count_max: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -249,99 +233,21 @@ pub(crate) enum Key {
 pub(crate) struct Health {
     /// By HTTP; whether a connection is accepted, without.
     pub(crate) path: Option<String>,
-    pub(crate) interval: Duration,
-    /// By how much of it the next probe may come earlier or later.
-    pub(crate) jitter: f64,
-    pub(crate) timeout: Duration,
-    /// Failures in a row that make an endpoint unhealthy, and successes that make it healthy.
-    pub(crate) unhealthy: u32,
-    pub(crate) healthy: u32,
+    pub(crate) settings: probe::Settings,
 }
 
-/// `[upstreams.NAME.outliers]`: endpoints that fail where others do not. Defaults are Envoy's (`OutlierDetection`).
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Outliers {
-    /// Failures in a row.
-    pub(crate) consecutive: u32,
-    pub(crate) interval: Duration,
-    pub(crate) ejection: Duration,
-    pub(crate) ejection_max: Duration,
-    /// The largest share of endpoints that may be out.
-    pub(crate) ejected_max: f64,
-    /// By how many standard deviations below the mean a success rate is an outlier.
-    pub(crate) deviations: f64,
-    /// How many endpoints there must be, with how many requests each, for a mean.
-    pub(crate) endpoints_min: u32,
-    pub(crate) requests_min: u32,
-}
-
-/// `[upstreams.NAME.breaker]`: for each endpoint. Defaults are resilience4j's (`CircuitBreakerConfig`), but for failures in a
-/// row, which are Finagle's (`failureAccrual`).
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Breaker {
-    /// Failures in a row that open it.
-    pub(crate) consecutive: u32,
-    /// The share of failures that does, of so many requests at the least.
-    pub(crate) failures: f64,
-    pub(crate) requests_min: u32,
-    /// The share of calls slower than this that does.
-    pub(crate) slow: f64,
-    pub(crate) slow_time: Duration,
-    /// How long it stays open, and how many requests then find out.
-    pub(crate) open: Duration,
-    pub(crate) trials: u32,
-}
-
-/// `[upstreams.NAME.retries]`. Defaults are Envoy's (`RetryPolicy`); the budget is Finagle's (`RetryBudget`).
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Retries {
-    /// Tries after the first.
-    pub(crate) count: u32,
-    /// What an idempotent request is asked again for.
-    pub(crate) on: Vec<RetryOn>,
-    /// The share of requests that may be retries, and how many a second besides.
-    pub(crate) budget: f64,
-    pub(crate) budget_floor: u32,
-    pub(crate) backoff: Duration,
-    pub(crate) backoff_max: Duration,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RetryOn {
-    /// No connection, or a request that was not looked at: whatever its method.
-    Connect,
-    /// A connection that ends before the answer.
-    Reset,
-    /// 502, 503 or 504.
-    GatewayError,
-    /// Any status from 500.
-    ServerError,
-    /// No answer in the time of one try.
-    Timeout,
-}
-
-/// `[upstreams.NAME.hedging]`: a second try while the first has not answered.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Hedging {
-    /// After which share of answers would have come: Finagle's `BackupRequestFilter` takes 99 %.
-    pub(crate) quantile: f64,
-    /// The share of requests that may be hedged: Finagle's default, 1 %.
-    pub(crate) budget: f64,
-}
-
-/// `[upstreams.NAME.limits]`, on each shard. Defaults are Envoy's (`CircuitBreakers.Thresholds`).
-#[derive(Clone, Debug, PartialEq)]
+/// `[upstreams.NAME.limits]`: of each shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
-    /// Connections to each endpoint.
-    pub(crate) connections: u32,
-    /// Requests that wait for one.
-    pub(crate) pending: u32,
-    /// Requests in hand.
-    pub(crate) requests: u32,
-    /// Connections to each endpoint that wait for their next request.
-    pub(crate) idle: u32,
-    /// Requests a second; any number unless given.
-    pub(crate) rate: Option<u32>,
+    /// Calls under way.
+    pub(crate) calls_max: u32,
+    /// Calls that wait for one to end, and how long.
+    pub(crate) waiting_max: u32,
+    pub(crate) wait_max: Duration,
+    /// Whether it is learned how many calls there should be, below that.
+    pub(crate) adaptive: bool,
+    /// Calls a second; any number unless given.
+    pub(crate) rate: Option<Rate>,
 }
 
 impl Config {
@@ -367,6 +273,20 @@ impl Config {
             Fault { line, what }
         });
         faults.collect()
+    }
+
+    /// Takes over from the one that runs: an upstream of which nothing else is said is the same as before, and another one of the
+    /// same name is told apart from it.
+    pub(crate) fn succeed(&mut self, running: &Config) {
+        self.generation = running.generation + 1;
+        for upstream in &mut self.upstreams {
+            let before = running.upstreams.iter().find(|before| before.name == upstream.name);
+            Arc::make_mut(upstream).version = before.map_or(self.generation, |before| before.version);
+            match before {
+                Some(before) if before == upstream => *upstream = Arc::clone(before),
+                _ => Arc::make_mut(upstream).version = self.generation,
+            }
+        }
     }
 }
 

@@ -1,7 +1,10 @@
 //! A request, once through: its route, what is told to whoever is behind, the call, and the answer on its way back.
 
 use std::future::{Future, poll_fn};
+use std::hash::{Hash, Hasher};
+use std::net::SocketAddr;
 use std::pin::pin;
+use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -9,15 +12,15 @@ use shardwise::http::header::{ALLOW, EXPECT, MAX_FORWARDS};
 use shardwise::http::{HeaderValue, Method};
 use shardwise::layers::RequestId;
 use shardwise::prelude::*;
-use shardwise::{BodyError, Extension, Rejection, Response, client};
+use shardwise::{Body, BodyError, Extension, Rejection, Response, client, yield_now};
 
-use crate::config::Route;
+use crate::config::{Key, Route};
 use crate::headers;
 use crate::limits::ROUNDS_MAX;
 use crate::log::{Entry, Progress, Upload};
 use crate::site::{Running, Site};
 use crate::table::{Found, has_dots};
-use crate::upstream::Call;
+use crate::upstream::{Call, Upstream};
 
 /// The handler of all requests.
 pub(crate) async fn forward(
@@ -39,13 +42,14 @@ async fn answer(site: &Site, id: &RequestId, mut request: Request, entry: &mut E
     let proxy = &site.config.proxy;
     let route = find(site, &request)?;
     let upstream = &site.upstreams[route.upstream];
-    entry.upstream = Some(upstream.name.clone());
+    entry.upstream = Some(Rc::clone(&upstream.name));
 
     let mut body = request.take_body();
     body.limit(route.body_bytes_max);
     if body.length().is_some_and(|bytes| bytes > route.body_bytes_max) {
         return Err(BodyError::TooLarge { max: route.body_bytes_max }.into());
     }
+    let protocol = protocol(&request, &body);
     let mut headers = headers::outward(&request, proxy, entry.client.map(|client| client.ip()), id);
     count_down(&request, &mut headers);
     route.request_headers.apply(&mut headers);
@@ -57,17 +61,23 @@ async fn answer(site: &Site, id: &RequestId, mut request: Request, entry: &mut E
         headers,
         content: Upload::of(body, &entry.upload),
         expects: request.header(EXPECT.as_str()).is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue")),
+        protocol,
+        key: key(upstream, &request, entry.client),
     };
     // It ends with the scope: when the client has left, nobody is asked on.
     let scope = request.scope()?;
     let asked = scope.run(in_time(request.shard(), route.time_max, &entry.upload, upstream.ask(call))).await;
     let Ok(asked) = asked else { return Err(Rejection::new(CLIENT_LEFT, "the client has left").into()) };
-    let Some((endpoint, answer)) = asked else {
+    let Some(answer) = asked else {
         let what = format!("the server behind has not answered within {:?}", route.time_max.unwrap_or_default());
         return Err(Rejection::new(StatusCode::GATEWAY_TIMEOUT, what).into());
     };
-    entry.endpoint = Some(endpoint);
     let answer = answer?;
+    entry.endpoint = answer.endpoint();
+    if entry.upload.is_awaited() {
+        // Whoever waits to be asked for its body is asked for it before it is answered.
+        yield_now().await;
+    }
     Ok(passed_back(answer, site, route))
 }
 
@@ -123,6 +133,48 @@ fn find<'s>(site: &'s Site, request: &Request) -> Result<&'s Route, Rejection> {
 /// A whole URL may end with its host.
 fn path_of(request: &Request) -> &str {
     if request.path().is_empty() { "/" } else { request.path() }
+}
+
+/// What is to be spoken instead of HTTP, if the client asks for it and may have it. HTTP/2 in the clear is none of that: what came
+/// then would be requests that nobody here has looked at.
+fn protocol<'r>(request: &'r Request, body: &Body) -> Option<&'r str> {
+    let protocol = std::str::from_utf8(request.asks_for()?).ok()?;
+    let is_one = protocol.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',');
+    let is_http = protocol.get(..3).is_some_and(|begin| begin.eq_ignore_ascii_case("h2c"));
+    (is_one && !is_http && body.length() == Some(0)).then_some(protocol)
+}
+
+/// What the endpoint is chosen by, where one is.
+fn key(upstream: &Upstream, request: &Request, client: Option<SocketAddr>) -> Option<u64> {
+    if !upstream.config.balance.rule.is_keyed() {
+        return None;
+    }
+    let mut hash = Fnv::default();
+    match &upstream.config.key {
+        Key::Client => client?.ip().hash(&mut hash),
+        Key::Path => request.path().hash(&mut hash),
+        Key::Header(name) => request.header(name.as_str())?.hash(&mut hash),
+    }
+    Some(hash.finish())
+}
+
+/// FNV-1a of 64 bits: the same in every process, and spread further by those who take it.
+struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Fnv(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Hasher for Fnv {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 /// Path and query as they go on.

@@ -28,8 +28,8 @@ pub(crate) const COUNTS: RangeInclusive<u64> = 1..=1_000_000;
 /// The same, where none at all is a choice.
 pub(crate) const COUNTS_FROM_ZERO: RangeInclusive<u64> = 0..=1_000_000;
 
-/// Further tries of one request, at the most: beyond it the budget would have to be all there is.
-pub(crate) const RETRIES: RangeInclusive<u64> = 0..=10;
+/// Tries of one request: beyond ten the budget would have to be all there is.
+pub(crate) const TRIES: RangeInclusive<u64> = 1..=10;
 
 /// How long an answer's head may take unless a route says otherwise: Envoy's default (`RouteAction.timeout`), which counts
 /// to the answer's end; streams have no such end.

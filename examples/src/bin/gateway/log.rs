@@ -28,7 +28,7 @@ pub(crate) struct Entry {
     id: RequestId,
     pub(crate) client: Option<SocketAddr>,
     pub(crate) upstream: Option<Rc<str>>,
-    pub(crate) endpoint: Option<Rc<str>>,
+    pub(crate) endpoint: Option<SocketAddr>,
     pub(crate) upload: Rc<Progress>,
     status: Option<StatusCode>,
     /// Until the answer's head was there.
@@ -42,6 +42,14 @@ pub(crate) struct Entry {
 pub(crate) struct Progress {
     pub(crate) bytes: Cell<u64>,
     pub(crate) has_ended: Cell<bool>,
+    is_wanted: Cell<bool>,
+}
+
+impl Progress {
+    /// Whether it is waited for, and nothing of it has come.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.is_wanted.get() && self.bytes.get() == 0 && !self.has_ended.get()
+    }
 }
 
 impl Entry {
@@ -101,7 +109,7 @@ impl Drop for Entry {
             version = debug(self.version),
             status = self.status.map(|status| status.as_u16()),
             upstream = self.upstream.as_deref(),
-            endpoint = self.endpoint.as_deref(),
+            endpoint = self.endpoint.map(display),
             time = debug(self.shard.clock() - self.begun),
             head_time = self.status.map(|_| debug(self.head_time)),
             bytes_in = self.upload.bytes.get(),
@@ -168,9 +176,9 @@ impl Upload {
 
 impl BodyStream for Upload {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Buf, Box<dyn Error>>>> {
-        let next = self.body.poll_chunk(cx);
-        let Poll::Ready(next) = next else { return Poll::Pending };
-        let Progress { bytes, has_ended } = &*self.progress;
+        self.progress.is_wanted.set(true);
+        let Poll::Ready(next) = self.body.poll_chunk(cx) else { return Poll::Pending };
+        let Progress { bytes, has_ended, .. } = &*self.progress;
         match &next {
             Ok(Some(chunk)) => bytes.set(bytes.get() + chunk.len() as u64),
             Ok(None) | Err(_) => has_ended.set(true),

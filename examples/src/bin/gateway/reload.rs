@@ -59,12 +59,13 @@ async fn take(shard: &Shard, path: &Path, text: String, told: Told) -> Result<St
     };
     let file = path.to_owned();
     let judged = shard.offload(move || Config::of(&file, &text)).await;
-    let config = judged.map_err(|error| ended(error.to_string()))??;
+    let mut config = judged.map_err(|error| ended(error.to_string()))??;
     let running = told.read().map_err(|error| ended(error.to_string()))?;
     let faults = config.beyond_reload(&running);
     if !faults.is_empty() {
         return Err(Faults { file: path.display().to_string(), faults });
     }
+    config.succeed(&running);
     let said = format!("taken over, with {} routes and {} upstreams", config.routes.len(), config.upstreams.len());
     let config = Arc::new(config);
     told.update(move |told| *told = config).await.map_err(|error| ended(error.to_string()))?;

@@ -5,8 +5,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use shardwise::Shard;
-use shardwise::tls::SetupError;
+use shardwise::{Result, Shard};
 
 use crate::config::Config;
 use crate::table::Table;
@@ -26,7 +25,7 @@ pub(crate) struct Running(Rc<RefCell<Rc<Site>>>);
 
 impl Running {
     /// Errors: see [`Site::new`].
-    pub(crate) fn new(shard: &Shard, config: &Arc<Config>) -> Result<Self, SetupError> {
+    pub(crate) fn new(shard: &Shard, config: &Arc<Config>) -> Result<Self> {
         Ok(Running(Rc::new(RefCell::new(Site::new(shard, config, &[])?))))
     }
 
@@ -37,7 +36,7 @@ impl Running {
     /// Serves by another configuration from now on. Upstreams that it says nothing new of go on with their connections.
     ///
     /// Errors: see [`Site::new`]; the former goes on.
-    pub(crate) fn take_over(&self, shard: &Shard, config: &Arc<Config>) -> Result<(), SetupError> {
+    pub(crate) fn take_over(&self, shard: &Shard, config: &Arc<Config>) -> Result<()> {
         let site = Site::new(shard, config, &self.site().upstreams)?;
         let former = self.0.replace(site);
         drop(former);
@@ -46,14 +45,14 @@ impl Running {
 }
 
 impl Site {
-    /// Errors: an upstream's authorities cannot be used.
-    fn new(shard: &Shard, config: &Arc<Config>, known: &[Rc<Upstream>]) -> Result<Rc<Self>, SetupError> {
+    /// Errors: an upstream cannot be as it is declared.
+    fn new(shard: &Shard, config: &Arc<Config>, known: &[Rc<Upstream>]) -> Result<Rc<Self>> {
         let upstreams =
-            config.upstreams.iter().map(|wanted| match known.iter().find(|known| known.config == *wanted) {
+            config.upstreams.iter().map(|wanted| match known.iter().find(|known| Arc::ptr_eq(&known.config, wanted)) {
                 Some(known) => Ok(Rc::clone(known)),
                 None => Upstream::new(shard, wanted),
             });
-        let upstreams = upstreams.collect::<Result<_, _>>()?;
+        let upstreams = upstreams.collect::<Result<_>>()?;
         Ok(Rc::new(Site { table: Table::new(&config.routes), upstreams, config: Arc::clone(config) }))
     }
 }

@@ -88,6 +88,16 @@ impl Maglev {
     }
 }
 
+#[cfg(test)]
+impl Maglev {
+    /// How many entries each has.
+    pub(super) fn counts(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.count];
+        self.owners.iter().for_each(|owner| counts[usize::from(*owner)] += 1);
+        counts
+    }
+}
+
 impl Liking {
     fn step(&mut self, size: u64) {
         self.at += self.skip;

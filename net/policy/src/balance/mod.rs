@@ -264,7 +264,8 @@ impl Balancer {
     }
 
     /// A call that [began](Balancer::begin) has ended, after `latency`, or without saying anything of the endpoint's speed, as
-    /// one that was given up by its caller. Nothing happens if the member has left.
+    /// one that was given up by its caller. Whoever fails fast must not look fast: a failure is best told as the time that was
+    /// allowed for it. Nothing happens if the member has left.
     #[inline]
     pub fn end(&mut self, place: Place, latency: Option<Duration>, now: Instant) {
         if let Some(at) = self.find(place) {
@@ -286,13 +287,15 @@ impl Balancer {
         }
     }
 
-    /// Changes what speaks against a member, of whom nothing is known if it has left. It costs a look at every member.
+    /// Changes what speaks against a member. Nothing happens if it has left. A change costs a look at every member.
     pub fn judge(&mut self, id: u64, now: Instant, change: impl FnOnce(&mut Health)) {
         if let Some(member) = self.members.iter_mut().find(|member| member.id() == id) {
             let mut health = member.health();
             change(&mut health);
-            member.judge(health, now);
-            self.take_census();
+            if health != member.health() {
+                member.judge(health, now);
+                self.take_census();
+            }
         }
     }
 
@@ -364,18 +367,18 @@ impl Balancer {
             State::Weighted(rule) => rule.pick(fits, grown),
             State::LeastRequests(rule) => {
                 let (one, other) = rule.draw(fits, grown, random)?;
-                Some(if members[other].load() < members[one].load() { other } else { one })
+                let load = |at: usize| members[at].load() / grown(at);
+                Some(if load(other) < load(one) { other } else { one })
             }
             State::PeakEwma(rule) => {
                 let (one, other) = rule.draw(fits, grown, random)?;
                 if one == other {
                     return Some(one);
                 }
-                let mut load = |at: usize| {
-                    let outstanding = self.members[at].load();
-                    self.members[at].latency.load(outstanding, now)
-                };
-                Some(if load(other) < load(one) { other } else { one })
+                let outstanding = |at: usize| members[at].load() / grown(at);
+                let [of_one, of_other] = [outstanding(one), outstanding(other)];
+                let mut load = |at: usize, outstanding| self.members[at].latency.load(outstanding, now);
+                Some(if load(other, of_other) < load(one, of_one) { other } else { one })
             }
             State::Ring(rule, bound) => {
                 let room = Room::new(*bound, self.calls, self.census.weight);
@@ -420,3 +423,6 @@ impl Room {
         (member.calls() as f64) < (self.calls * f64::from(member.weight())).ceil()
     }
 }
+
+#[cfg(test)]
+mod tests;

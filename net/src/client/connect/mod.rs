@@ -28,7 +28,7 @@ pub(super) async fn connect(pool: &Pool, target: &Target<'_>, protocols: Protoco
     };
     let addresses = match &target.place {
         Place::Fixed(address) => Addresses::from([*address]),
-        Place::Name(name, port) => resolve::addresses(shard, config, name, *port, deadline).await?,
+        Place::Name(name, port) => resolve::addresses(pool, name, *port, deadline).await?,
     };
     open(shard, addresses, secured.as_ref(), deadline).await
 }

@@ -10,16 +10,21 @@ use std::time::Duration;
 
 use shardwise::http::{HeaderName, HeaderValue, Method};
 use shardwise::tls;
+use shardwise::upstream::policy::balance::{self, Rule};
+use shardwise::upstream::policy::hedge::{self, Delay};
+use shardwise::upstream::policy::retry::{self, Causes};
+use shardwise::upstream::policy::slow_start::SlowStart;
+use shardwise::upstream::policy::{breaker, budget, outlier, probe};
+use shardwise::upstream::{Endpoint, Protocol, Rate};
 
 use super::document::{At, Section};
 use super::fault::meant;
 use super::{
-    Balance, Breaker, By, Config, Endpoint, Forwarded, Health, Hedging, Host, HostSent, Http, Key, Limits, Lines,
-    Listener, Network, Outliers, Place, Process, Protocol, Proxy, Retries, RetryOn, Route, Rules, Times, Tls, Upstream,
-    UpstreamTls,
+    Config, Connections, Endpoints, Forwarded, Health, Host, HostSent, Http, Key, Limits, Lines, Listener, Network,
+    Place, Process, Proxy, Route, Rules, Tls, Upstream, UpstreamTls,
 };
 use crate::limits::{
-    BODY_BYTES_MAX, CERTIFICATE_BYTES_MAX, COUNTS, COUNTS_FROM_ZERO, RETRIES, ROUTE_TIME_MAX, TIMES, TIMES_FROM_ZERO,
+    BODY_BYTES_MAX, CERTIFICATE_BYTES_MAX, COUNTS, COUNTS_FROM_ZERO, ROUTE_TIME_MAX, TIMES, TIMES_FROM_ZERO, TRIES,
     WEIGHTS,
 };
 
@@ -35,6 +40,7 @@ pub(super) fn config(file: &Section<'_>, beside: &Path) -> Config {
         proxy: proxy(file),
         routes: routes(file, &upstreams),
         upstreams,
+        generation: 0,
         lines,
     }
 }
@@ -286,13 +292,10 @@ fn route(section: &Section<'_>, upstreams: &[Arc<Upstream>]) -> Option<Route> {
 
 fn host(section: &Section<'_>, found: At<&str>) -> Option<Host> {
     let lower = found.value.to_ascii_lowercase();
-    let is_name = |name: &str| {
-        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
-    };
     let is_ip = |name: &str| name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
     match lower.strip_prefix('*') {
-        Some(parent) if parent.starts_with('.') && is_name(&parent[1..]) => Some(Host::Under(parent.to_owned())),
-        None if is_name(&lower) || is_ip(&lower) => Some(Host::Exactly(lower)),
+        Some(parent) if parent.starts_with('.') && is_host_name(&parent[1..]) => Some(Host::Under(parent.to_owned())),
+        None if is_host_name(&lower) || is_ip(&lower) => Some(Host::Exactly(lower)),
         _ => {
             let what = "is no host. Write a name, an address, or *.example.org for all beneath it; without a port.";
             section.fault(found.at, format!("{:?} {what}", found.value));
@@ -381,96 +384,115 @@ fn header(section: &Section<'_>, found: At<&str>) -> Option<HeaderName> {
 // ---- upstreams --------------------------------------------------------------------------------------------------------
 
 fn upstreams(file: &Section<'_>, beside: &Path) -> Vec<Arc<Upstream>> {
-    let named = file.named("upstreams");
-    let mut upstreams: Vec<_> = named
-        .into_iter()
-        .map(|(name, section)| {
-            let tls = upstream_tls(&section, beside);
-            Arc::new(Upstream {
-                endpoints: endpoints(&section),
-                protocol: protocol(&section, tls.is_some()),
-                tls,
-                host: host_sent(&section),
-                times: times(&section),
-                balance: balance(&section),
-                health: health(&section),
-                outliers: outliers(&section),
-                breaker: breaker(&section),
-                retries: retries(&section),
-                hedging: hedging(&section),
-                limits: limits(&section),
-                name: name.value.to_owned(),
-            })
-        })
-        .collect();
+    let named = file.named("upstreams").into_iter();
+    let mut upstreams: Vec<_> = named.map(|(name, section)| Arc::new(upstream(name.value, &section, beside))).collect();
     upstreams.sort_by(|one, other| one.name.cmp(&other.name));
     upstreams
 }
 
-fn endpoints(section: &Section<'_>) -> Vec<Endpoint> {
+fn upstream(name: &str, section: &Section<'_>, beside: &Path) -> Upstream {
+    let (balance, key, subset) = balance(section);
+    let (tls, tls_name) = upstream_tls(section, beside);
+    let (retries, budget) = retries(section);
+    Upstream {
+        name: name.to_owned(),
+        version: 0,
+        endpoints: endpoints(section, beside, tls_name),
+        protocol: section.choice(
+            "protocol",
+            &[("usual", Protocol::Usual), ("http2", Protocol::Http2)],
+            Protocol::Usual,
+        ),
+        tls,
+        host: host_sent(section),
+        connections: connections(section),
+        balance,
+        key,
+        subset,
+        health: health(section),
+        outliers: outliers(section),
+        breaker: breaker(section),
+        retries,
+        budget,
+        hedge: hedge(section),
+        limits: limits(section),
+    }
+}
+
+/// One of three: addresses, names, or a file of addresses.
+fn endpoints(section: &Section<'_>, beside: &Path, tls_name: Option<&str>) -> Endpoints {
+    let (names, file) = (section.texts("names"), section.text("file"));
     let listed = section.texts_or_sections("endpoints");
-    if listed.is_empty() {
-        let what = "say at which addresses it is, such as [\"10.0.0.1:8080\"]";
-        match section.has("endpoints") {
-            false => section.missing("endpoints", what),
-            true => section.fault(section.place("endpoints"), format!("`endpoints` is empty: {what}.")),
+    let said: Vec<_> = ["endpoints", "names", "file"].into_iter().filter(|key| section.has(key)).collect();
+    match said[..] {
+        [] => section
+            .missing("endpoints", "say at which addresses it is, such as [\"10.0.0.1:8080\"], or `names`, or a `file`"),
+        [_, second, ..] => {
+            section.fault(section.place(second), format!("`{}` says already where it is: leave one out.", said[0]));
         }
+        [key] if key != "file" && listed.is_empty() && names.is_empty() => {
+            section.fault(section.place(key), format!("`{key}` is empty: say where it is."));
+        }
+        [_] => {}
+    }
+    if let Some(found) = file {
+        let path = beside.join(found.value);
+        if let Err(why) = self::file(&path, CERTIFICATE_BYTES_MAX) {
+            section.fault(found.at, format!("{} cannot be read: {why}.", path.display()));
+        }
+        return Endpoints::File(path);
+    }
+    if !names.is_empty() {
+        names.iter().for_each(|found| check_name(section, *found));
+        return Endpoints::Names(names.iter().map(|found| found.value.to_owned()).collect());
     }
     let mut endpoints: Vec<Endpoint> = Vec::new();
-    for each in listed {
-        let (found, weight) = match &each {
+    for each in &listed {
+        let (found, weight) = match each {
             Ok(found) => (Some(*found), 1),
             Err(table) => {
                 if !table.has("address") {
-                    table.missing("address", "a host and a port");
+                    table.missing("address", "an IP address and a port");
                 }
-                (table.text("address"), weight(table))
+                (table.text("address"), table.count("weight", WEIGHTS, 1) as u32)
             }
         };
-        let Some(found) = found.filter(|found| check_endpoint(section, *found)) else { continue };
-        if endpoints.iter().any(|endpoint| endpoint.address == found.value) {
-            section.fault(found.at, format!("{:?} is there twice. Give it a `weight` for more.", found.value));
+        let Some(found) = found else { continue };
+        let Some(address) = found.value.parse::<SocketAddr>().ok().filter(|address| address.port() > 0) else {
+            let what =
+                "is no IP address and port. Write one such as 10.0.0.1:8080; hosts by their names go into `names`.";
+            section.fault(found.at, format!("{:?} {what}", found.value));
+            continue;
+        };
+        if endpoints.iter().any(|endpoint| endpoint.address == address) {
+            section.fault(found.at, format!("{address} is there twice. Give it a `weight` for more."));
         }
-        endpoints.push(Endpoint { address: found.value.to_owned(), weight });
+        let endpoint = Endpoint::new(address).with_weight(weight);
+        endpoints.push(match tls_name {
+            Some(name) => endpoint.named(name),
+            None => endpoint,
+        });
     }
-    endpoints
+    Endpoints::Fixed(endpoints)
 }
 
-fn weight(endpoint: &Section<'_>) -> u32 {
-    endpoint.count("weight", WEIGHTS, 1) as u32
-}
-
-fn check_endpoint(section: &Section<'_>, found: At<&str>) -> bool {
-    let is_name = |host: &str| {
-        !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
-    };
-    let is_right = match found.value.rsplit_once(':') {
-        Some((host, port)) => {
-            let is_host = is_name(host) || host.starts_with('[') && format!("{host}:1").parse::<SocketAddr>().is_ok();
-            is_host && port.parse::<u16>().is_ok_and(|port| port > 0)
-        }
-        None => false,
-    };
+fn check_name(section: &Section<'_>, found: At<&str>) {
+    let is_right = found
+        .value
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| is_host_name(host) && port.parse::<u16>().is_ok_and(|port| port > 0));
     if !is_right {
-        let what = "is no host and port. Write one such as 10.0.0.1:8080, [fd00::1]:8080 or api.internal:80.";
-        section.fault(found.at, format!("{:?} {what}", found.value));
+        section.fault(found.at, format!("{:?} is no host and port. Write one such as api.internal:8080.", found.value));
     }
-    is_right
 }
 
-fn protocol(section: &Section<'_>, is_secure: bool) -> Protocol {
-    let usual = if is_secure { Protocol::Agreed } else { Protocol::Http1 };
-    let choices = [("http1", Protocol::Http1), ("http2", Protocol::Http2), ("agreed", Protocol::Agreed)];
-    let protocol = section.choice("protocol", &choices, usual);
-    if protocol == Protocol::Agreed && !is_secure {
-        let what = "nothing is agreed on without [tls]. Choose http1, or http2 if it is known to be spoken.";
-        section.fault(section.place("protocol"), what);
-    }
-    protocol
+fn is_host_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
 }
 
-fn upstream_tls(section: &Section<'_>, beside: &Path) -> Option<UpstreamTls> {
-    let section = section.section("tls")?;
+/// And the name that a certificate must be of.
+fn upstream_tls<'d>(section: &Section<'d>, beside: &Path) -> (Option<UpstreamTls>, Option<&'d str>) {
+    let Some(section) = section.section("tls") else { return (None, None) };
     let authorities = section.text("authorities").and_then(|found| {
         let path = beside.join(found.value);
         let name = path.display().to_string();
@@ -480,80 +502,80 @@ fn upstream_tls(section: &Section<'_>, beside: &Path) -> Option<UpstreamTls> {
         }
         Some((name, bytes))
     });
-    Some(UpstreamTls { authorities })
+    let name = section.text("name").and_then(|found| {
+        if !is_host_name(found.value) {
+            section.fault(found.at, format!("{:?} is no name that a certificate is of.", found.value));
+        }
+        is_host_name(found.value).then_some(found.value)
+    });
+    (Some(UpstreamTls { authorities }), name)
 }
 
 fn host_sent(section: &Section<'_>) -> HostSent {
-    match section.text("host") {
-        None => HostSent::Kept,
-        Some(found) => match found.value {
-            "keep" => HostSent::Kept,
-            "endpoint" => HostSent::Endpoint,
-            name => {
-                let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
-                let value =
-                    HeaderValue::from_str(name).ok().filter(|_| name.contains('.') && name.bytes().all(is_host));
-                value.map_or_else(
-                    || {
-                        let what = "is neither keep, nor endpoint, nor a host with a dot in it.";
-                        section.fault(found.at, format!("{name:?} {what}"));
-                        HostSent::Kept
-                    },
-                    HostSent::Named,
-                )
+    match section.text("host").map(|found| (found, found.value)) {
+        None | Some((_, "keep")) => HostSent::Kept,
+        Some((_, "endpoint")) => HostSent::Endpoint,
+        Some((found, name)) => {
+            let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
+            if !(name.contains(['.', ':']) && name.bytes().all(is_host)) {
+                section
+                    .fault(found.at, format!("{name:?} is neither keep, nor endpoint, nor a host with a dot in it."));
             }
-        },
+            HostSent::Named(name.to_owned())
+        }
     }
 }
 
-fn times(section: &Section<'_>) -> Times {
+fn connections(section: &Section<'_>) -> Connections {
     let client = shardwise::client::Config::default();
-    let usual = Times {
-        connect: Duration::from_secs(5),
-        per_try: None,
-        pause: client.body_pause_max,
-        idle: client.idle_time_max,
+    let usual = Connections {
+        connect_time_max: Duration::from_secs(5),
+        pause_max: client.body_pause_max,
+        idle_time_max: client.idle_time_max,
+        idle_max: client.idle_per_origin_max,
+        count_max: 1024,
     };
-    let Some(section) = section.section("times") else { return usual };
-    Times {
-        connect: section.time("connect", TIMES, usual.connect),
-        per_try: section.time_if("per_try", TIMES),
-        pause: section.time("pause", TIMES, usual.pause),
-        idle: section.time("idle", TIMES, usual.idle),
+    let Some(section) = section.section("connections") else { return usual };
+    Connections {
+        connect_time_max: section.time("connect_time_max", TIMES, usual.connect_time_max),
+        pause_max: section.time("pause_max", TIMES, usual.pause_max),
+        idle_time_max: section.time("idle_time_max", TIMES, usual.idle_time_max),
+        idle_max: section.count("idle_max", COUNTS_FROM_ZERO, usual.idle_max as u64) as usize,
+        count_max: section.count("count_max", COUNTS, usual.count_max as u64) as usize,
     }
 }
 
-fn balance(section: &Section<'_>) -> Balance {
-    let usual = Balance { by: By::LeastRequests, key: Key::Client, panic: 0.5, slow_start: Duration::ZERO };
-    let Some(section) = section.section("balance") else { return usual };
-    let choices = [
-        ("round_robin", By::RoundRobin),
-        ("least_requests", By::LeastRequests),
-        ("peak_ewma", By::PeakEwma),
-        ("ring_hash", By::RingHash),
-        ("maglev", By::Maglev),
+fn balance(section: &Section<'_>) -> (balance::Settings, Key, Option<usize>) {
+    let usual = balance::Settings::default();
+    let Some(section) = section.section("balance") else { return (usual, Key::Client, None) };
+    let rules = [
+        ("round_robin", Rule::RoundRobin),
+        ("weighted", Rule::Weighted),
+        ("least_requests", Rule::LeastRequests),
+        ("peak_ewma", Rule::PeakEwma),
+        ("ring", Rule::RING),
+        ("maglev", Rule::MAGLEV),
     ];
-    let by = section.choice("by", &choices, usual.by);
+    let rule = section.choice("by", &rules, usual.rule);
     let key = match section.text("key").map(|found| (found, found.value)) {
         None | Some((_, "client")) => Key::Client,
         Some((_, "path")) => Key::Path,
         Some((found, text)) => {
             let name = text.strip_prefix("header:").and_then(|name| HeaderName::from_bytes(name.as_bytes()).ok());
             if name.is_none() {
-                section.fault(found.at, format!("{text:?} is nothing to hash. Choose client, path or header:NAME."));
+                section.fault(found.at, format!("{text:?} is no key. Choose client, path or header:NAME."));
             }
             name.map_or(Key::Client, Key::Header)
         }
     };
-    if section.has("key") && !matches!(by, By::RingHash | By::Maglev) {
-        section.fault(section.place("key"), "only ring_hash and maglev have a key: say one of them by `by`.");
+    if section.has("key") && !rule.is_keyed() {
+        section.fault(section.place("key"), "only ring and maglev look at a key: say one of them by `by`.");
     }
-    Balance {
-        by,
-        key,
-        panic: section.share("panic", usual.panic),
-        slow_start: section.time("slow_start", TIMES_FROM_ZERO, usual.slow_start),
-    }
+    let slow_start = section.time_if("slow_start", TIMES).map(|window| SlowStart { window, ..SlowStart::default() });
+    let panic_percent = section.count("panic_percent", 0..=100, usual.panic_percent.into()) as u8;
+    let decay = section.time("decay", TIMES, usual.decay);
+    let subset = section.count_if("subset", COUNTS).map(|count| count as usize);
+    (balance::Settings { rule, slow_start, panic_percent, decay }, key, subset)
 }
 
 fn health(section: &Section<'_>) -> Option<Health> {
@@ -562,107 +584,146 @@ fn health(section: &Section<'_>) -> Option<Health> {
         check_path(&section, found);
         found.value.to_owned()
     });
-    let health = Health {
-        path,
-        interval: section.time("interval", TIMES, Duration::from_secs(10)),
-        jitter: section.share("jitter", 0.1),
-        timeout: section.time("timeout", TIMES, Duration::from_secs(2)),
-        unhealthy: section.count("unhealthy", COUNTS, 3) as u32,
-        healthy: section.count("healthy", COUNTS, 2) as u32,
+    let usual = probe::Settings::default();
+    let interval = section.time("interval", TIMES, usual.interval);
+    let settings = probe::Settings {
+        interval,
+        interval_down: section.time("interval_down", TIMES, interval),
+        jitter: section.share("jitter", usual.jitter),
+        timeout: section.time("timeout", TIMES, usual.timeout),
+        passes: section.count("passes", COUNTS, usual.passes.into()) as u32,
+        failures: section.count("failures", COUNTS, usual.failures.into()) as u32,
+        starts_up: section.flag("starts_up", usual.starts_up),
     };
-    if health.timeout > health.interval {
-        section.fault(
-            section.place("timeout"),
-            "a probe takes longer than the next one waits: `timeout` exceeds `interval`.",
-        );
-    }
-    Some(health)
+    Some(Health { path, settings })
 }
 
-fn outliers(section: &Section<'_>) -> Option<Outliers> {
-    let section = section.section("outliers")?;
-    let outliers = Outliers {
-        consecutive: section.count("consecutive", COUNTS, 5) as u32,
-        interval: section.time("interval", TIMES, Duration::from_secs(10)),
-        ejection: section.time("ejection", TIMES, Duration::from_secs(30)),
-        ejection_max: section.time("ejection_max", TIMES, Duration::from_secs(300)),
-        ejected_max: section.share("ejected_max", 0.1),
-        deviations: section.decimal("deviations", 0.1..=10.0, 1.9),
-        endpoints_min: section.count("endpoints_min", COUNTS, 5) as u32,
-        requests_min: section.count("requests_min", COUNTS, 100) as u32,
+fn outliers(section: &Section<'_>) -> Option<outlier::Settings> {
+    let usual = outlier::Settings::default();
+    let Some(section) = section.section("outliers") else { return Some(usual) };
+    let rate = outlier::SuccessRate::default();
+    let is_compared = section.flag("success_rate", true);
+    let rate = outlier::SuccessRate {
+        members_min: section.count("members_min", COUNTS, rate.members_min as u64) as usize,
+        requests_min: section.count("requests_min", COUNTS, rate.requests_min.into()) as u32,
+        deviations: section.decimal("deviations", 0.1..=10.0, rate.deviations),
     };
-    if outliers.ejection > outliers.ejection_max {
-        section.fault(section.place("ejection"), "`ejection` exceeds `ejection_max`.");
+    let settings = outlier::Settings {
+        errors: section.count_if("errors", COUNTS).map(|count| count as u32).or(usual.errors),
+        gateway_errors: section.count_if("gateway_errors", COUNTS).map(|count| count as u32),
+        success_rate: is_compared.then_some(rate),
+        interval: section.time("interval", TIMES, usual.interval),
+        ejection_base: section.time("ejection_base", TIMES, usual.ejection_base),
+        ejection_max: section.time("ejection_max", TIMES, usual.ejection_max),
+        ejection_jitter: section.time("ejection_jitter", TIMES_FROM_ZERO, usual.ejection_jitter),
+        ejected_percent_max: section.count("ejected_percent_max", 0..=100, usual.ejected_percent_max.into()) as u8,
+    };
+    if settings.ejection_base > settings.ejection_max {
+        section.fault(section.place("ejection_base"), "`ejection_base` exceeds `ejection_max`.");
     }
-    Some(outliers)
+    section.flag("enabled", true).then_some(settings)
 }
 
-fn breaker(section: &Section<'_>) -> Option<Breaker> {
+fn breaker(section: &Section<'_>) -> Option<breaker::Config> {
     let section = section.section("breaker")?;
-    Some(Breaker {
-        consecutive: section.count("consecutive", COUNTS, 5) as u32,
-        failures: section.share("failures", 0.5),
-        requests_min: section.count("requests_min", COUNTS, 100) as u32,
-        slow: section.share("slow", 1.0),
-        slow_time: section.time("slow_time", TIMES, Duration::from_secs(60)),
-        open: section.time("open", TIMES, Duration::from_secs(60)),
-        trials: section.count("trials", COUNTS, 10) as u32,
-    })
-}
-
-fn retries(section: &Section<'_>) -> Retries {
-    let usual = Retries {
-        count: 1,
-        on: vec![RetryOn::Connect, RetryOn::Reset, RetryOn::GatewayError],
-        budget: 0.2,
-        budget_floor: 10,
-        backoff: Duration::from_millis(25),
-        backoff_max: Duration::from_millis(250),
+    let usual = breaker::Config::default();
+    let failures_in_a_row = section.count_if("failures_in_a_row", COUNTS).map(|count| count as u32);
+    let config = breaker::Config {
+        failures_in_a_row: failures_in_a_row.or(usual.failures_in_a_row),
+        error_share: section.share_if("error_share").or(usual.error_share),
+        slow_share: section.share_if("slow_share").or(usual.slow_share),
+        slow_after: section.time("slow_after", TIMES, usual.slow_after),
+        window: section.time("window", TIMES, usual.window),
+        calls_min: section.count("calls_min", COUNTS, usual.calls_min.into()) as u32,
+        open_first: section.time("open_first", TIMES, usual.open_first),
+        open_max: section.time("open_max", TIMES, usual.open_max),
+        trials_max: section.count("trials_max", COUNTS, usual.trials_max.into()) as u32,
+        successes_to_close: section.count("successes_to_close", COUNTS, usual.successes_to_close.into()) as u32,
+        trial_time: section.time("trial_time", TIMES, usual.trial_time),
     };
-    let Some(section) = section.section("retries") else { return usual };
-    const CHOICES: [(&str, RetryOn); 5] = [
-        ("connect", RetryOn::Connect),
-        ("reset", RetryOn::Reset),
-        ("gateway_error", RetryOn::GatewayError),
-        ("server_error", RetryOn::ServerError),
-        ("timeout", RetryOn::Timeout),
-    ];
-    let on = section.texts("on").into_iter().filter_map(|found| {
-        let known = CHOICES.iter().find(|(name, _)| *name == found.value).map(|(_, on)| *on);
-        if known.is_none() {
-            let meant = meant(found.value, CHOICES.iter().map(|(name, _)| *name));
-            section.fault(found.at, format!("nothing is retried on {:?}.{meant}", found.value));
-        }
-        known
-    });
-    let on: Vec<_> = on.collect();
-    let retries = Retries {
-        count: section.count("count", RETRIES, usual.count.into()) as u32,
-        on: if section.has("on") { on } else { usual.on },
-        budget: section.share("budget", usual.budget),
-        budget_floor: section.count("budget_floor", COUNTS_FROM_ZERO, usual.budget_floor.into()) as u32,
-        backoff: section.time("backoff", TIMES, usual.backoff),
-        backoff_max: section.time("backoff_max", TIMES, usual.backoff_max),
-    };
-    if retries.backoff > retries.backoff_max {
-        section.fault(section.place("backoff"), "`backoff` exceeds `backoff_max`.");
+    if config.open_first > config.open_max {
+        section.fault(section.place("open_first"), "`open_first` exceeds `open_max`.");
     }
-    retries
+    Some(config)
 }
 
-fn hedging(section: &Section<'_>) -> Option<Hedging> {
-    let section = section.section("hedging")?;
-    Some(Hedging { quantile: section.share("quantile", 0.99), budget: section.share("budget", 0.01) })
+fn retries(section: &Section<'_>) -> (retry::Policy, budget::Config) {
+    // All tries together have the route's time, which begins when the client has sent its request.
+    let usual = retry::Policy { time_max: None, ..retry::Policy::default() };
+    let Some(section) = section.section("retries") else { return (usual, budget::Config::default()) };
+    let on = section.texts("on");
+    let causes = on.iter().fold(Causes::NONE, |causes, found| match (found.value, found.value.parse::<u16>()) {
+        ("connect", _) => Causes { connect: true, ..causes },
+        ("unprocessed", _) => Causes { unprocessed: true, ..causes },
+        ("reset", _) => Causes { reset: true, ..causes },
+        ("try_time", _) => Causes { try_time: true, ..causes },
+        (_, Ok(status @ 400..=599)) => Causes { statuses: causes.statuses.with(status), ..causes },
+        _ => {
+            let meant = meant(found.value, ["connect", "unprocessed", "reset", "try_time", "503"]);
+            section.fault(found.at, format!("nothing is retried on {:?}.{meant}", found.value));
+            causes
+        }
+    });
+    let retries = retry::Policy {
+        tries_max: section.count("tries_max", TRIES, usual.tries_max.into()) as u32,
+        causes: if section.has("on") { causes } else { usual.causes },
+        pause_first: section.time("pause_first", TIMES, usual.pause_first),
+        pause_max: section.time("pause_max", TIMES, usual.pause_max),
+        retry_after_max: section.time("retry_after_max", TIMES_FROM_ZERO, usual.retry_after_max),
+        try_time: section.time_if("try_time", TIMES),
+        time_max: usual.time_max,
+    };
+    if retries.pause_first > retries.pause_max {
+        section.fault(section.place("pause_first"), "`pause_first` exceeds `pause_max`.");
+    }
+    (retries, budget(&section, budget::Config::default()))
+}
+
+fn budget(section: &Section<'_>, usual: budget::Config) -> budget::Config {
+    let Some(section) = section.section("budget") else { return usual };
+    budget::Config {
+        share: section.share("share", usual.share),
+        per_second: section.decimal("per_second", 0.0..=1e6, usual.per_second),
+        kept: section.time("kept", TIMES, usual.kept),
+    }
+}
+
+fn hedge(section: &Section<'_>) -> Option<hedge::Policy> {
+    let section = section.section("hedge")?;
+    let usual = hedge::Policy::default();
+    let fixed = section.time_if("delay", TIMES).map(Delay::Fixed);
+    let quantile = section.share_if("quantile");
+    if fixed.is_some() && quantile.is_some() {
+        section.fault(section.place("quantile"), "`delay` says already when: leave one out.");
+    }
+    let learned = match (usual.delay, quantile) {
+        (Delay::Quantile { min, max, .. }, Some(of)) => Delay::Quantile { of, min, max },
+        (usual, _) => usual,
+    };
+    Some(hedge::Policy { delay: fixed.unwrap_or(learned), budget: budget(&section, usual.budget) })
 }
 
 fn limits(section: &Section<'_>) -> Limits {
-    let usual = Limits { connections: 1024, pending: 1024, requests: 1024, idle: 64, rate: None };
+    let upstream = shardwise::upstream::Config::default();
+    let usual = Limits {
+        calls_max: upstream.calls_max,
+        waiting_max: upstream.waiting_max,
+        wait_max: upstream.wait_max,
+        adaptive: false,
+        rate: None,
+    };
     let Some(section) = section.section("limits") else { return usual };
+    let rate = section.count_if("rate", COUNTS).map(|count| count as u32);
+    let burst = section.count_if("burst", COUNTS).map(|count| count as u32);
+    if burst.is_some() && rate.is_none() {
+        section.fault(section.place("burst"), "a `burst` is of a `rate`: say that, too.");
+    }
     Limits {
-        connections: section.count("connections", COUNTS, usual.connections.into()) as u32,
-        pending: section.count("pending", COUNTS_FROM_ZERO, usual.pending.into()) as u32,
-        requests: section.count("requests", COUNTS, usual.requests.into()) as u32,
-        idle: section.count("idle", COUNTS_FROM_ZERO, usual.idle.into()) as u32,
-        rate: section.count_if("rate", COUNTS).map(|count| count as u32),
+        calls_max: section.count("calls_max", COUNTS, usual.calls_max.into()) as u32,
+        waiting_max: section.count("waiting_max", COUNTS_FROM_ZERO, usual.waiting_max.into()) as u32,
+        wait_max: section.time("wait_max", TIMES, usual.wait_max),
+        adaptive: section.flag("adaptive", usual.adaptive),
+        // A second's worth at once, unless said.
+        rate: rate.map(|count| Rate { count, per: Duration::from_secs(1), burst: burst.unwrap_or(count) }),
     }
 }

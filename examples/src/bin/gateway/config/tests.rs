@@ -41,13 +41,12 @@ fn check_route(keys: &str, expect: &[&str]) {
 fn little_is_enough_and_the_rest_has_its_usual_value() {
     let config = read(LEAST).expect("in order");
     let upstream = &config.upstreams[0];
-    assert_eq!(
-        (upstream.protocol, &upstream.host, upstream.balance.by),
-        (Protocol::Http1, &HostSent::Kept, By::LeastRequests)
-    );
-    assert_eq!((upstream.retries.count, upstream.retries.budget, upstream.retries.budget_floor), (1, 0.2, 10));
-    assert_eq!((upstream.limits.connections, upstream.times.connect), (1024, Duration::from_secs(5)));
-    assert!(upstream.health.is_none() && upstream.outliers.is_none() && upstream.breaker.is_none());
+    assert_eq!((upstream.protocol, &upstream.host), (Protocol::Usual, &HostSent::Kept));
+    assert_eq!((upstream.balance, upstream.budget), (balance::Settings::default(), budget::Config::default()));
+    assert_eq!(upstream.retries, retry::Policy { time_max: None, ..retry::Policy::default() });
+    assert_eq!((upstream.connections.count_max, upstream.connections.connect_time_max), (1024, Duration::from_secs(5)));
+    assert_eq!((upstream.outliers, upstream.breaker), (Some(outlier::Settings::default()), None));
+    assert_eq!((&upstream.health, upstream.hedge), (&None, None));
     assert_eq!(config.routes[0].time_max, Some(Duration::from_secs(15)));
     assert_eq!(config.proxy.via.as_deref(), Some("gateway"));
 }
@@ -87,17 +86,42 @@ body_bytes_max = "64KiB"
 request_headers = { set = { x-a = "1" }, append = { x-b = "2" }, remove = ["x-c"] }
 response_headers = { remove = ["server"] }
 [upstreams.b]
-endpoints = ["10.0.0.1:80", { address = "api.internal:8080", weight = 3 }, "[fd00::1]:80"]
+endpoints = ["10.0.0.1:80", { address = "10.0.0.2:80", weight = 3 }, "[fd00::1]:80"]
 protocol = "http2"
 host = "api.internal"
-times = { connect = "1s", per_try = "2s", pause = "3s", idle = "4s" }
-balance = { by = "maglev", key = "header:x-user", panic = 0, slow_start = "30s" }
-health = { path = "/healthz", interval = "5s", jitter = 20, timeout = "1s", unhealthy = 2, healthy = 1 }
-outliers = { consecutive = 3, interval = "1s", ejection = "1s", ejection_max = "1m", ejected_max = 50, deviations = 2.5, endpoints_min = 3, requests_min = 50 }
-breaker = { consecutive = 3, failures = 40, requests_min = 20, slow = 80, slow_time = "1s", open = "5s", trials = 3 }
-retries = { count = 2, on = ["connect", "timeout", "server_error"], budget = 25.5, budget_floor = 0, backoff = "10ms", backoff_max = "1s" }
-hedging = { quantile = 95, budget = 5 }
-limits = { connections = 10, pending = 0, requests = 20, idle = 5, rate = 1000 }
+connections = { connect_time_max = "1s", pause_max = "2s", idle_time_max = "3s", idle_max = 4, count_max = 5 }
+balance = { by = "maglev", key = "header:x-user", panic_percent = 0, slow_start = "30s", decay = "5s", subset = 3 }
+health = { path = "/healthz", interval = "5s", interval_down = "1s", jitter = 20, timeout = "1s", failures = 2, passes = 1, starts_up = true }
+breaker = { failures_in_a_row = 3, error_share = 40, slow_share = 80, slow_after = "1s", window = "10s", calls_min = 20, open_first = "5s", open_max = "1m", trials_max = 3, successes_to_close = 2, trial_time = "5s" }
+hedge = { quantile = 99, budget = { share = 5, per_second = 1, kept = "10s" } }
+limits = { calls_max = 10, waiting_max = 0, wait_max = "1s", adaptive = true, rate = 1000, burst = 10 }
+[upstreams.b.tls]
+name = "api.internal"
+[upstreams.b.outliers]
+enabled = true
+errors = 3
+gateway_errors = 2
+success_rate = true
+members_min = 3
+requests_min = 50
+deviations = 2.5
+interval = "1s"
+ejection_base = "1s"
+ejection_max = "1m"
+ejection_jitter = "0s"
+ejected_percent_max = 50
+[upstreams.b.retries]
+tries_max = 2
+on = ["connect", "try_time", "503"]
+budget = { share = 25.5, per_second = 0 }
+pause_first = "10ms"
+pause_max = "1s"
+retry_after_max = "0s"
+try_time = "2s"
+[upstreams.c]
+names = ["api.internal:8080"]
+outliers = { enabled = false }
+hedge = { delay = "50ms" }
 "#;
     let config = read(text).unwrap_or_else(|faults| panic!("{faults}"));
     let (route, upstream) = (&config.routes[0], &config.upstreams[0]);
@@ -106,8 +130,17 @@ limits = { connections = 10, pending = 0, requests = 20, idle = 5, rate = 1000 }
         (&Host::Under(".example.org".to_owned()), &Place::Beneath("/api".to_owned()))
     );
     assert_eq!((route.time_max, route.body_bytes_max), (None, 65536));
-    let weights: Vec<_> = upstream.endpoints.iter().map(|endpoint| endpoint.weight).collect();
-    assert_eq!((weights, upstream.balance.by, upstream.retries.budget), (vec![1, 3, 1], By::Maglev, 0.255));
+    let Endpoints::Fixed(endpoints) = &upstream.endpoints else { panic!("{:?}", upstream.endpoints) };
+    assert_eq!(endpoints.iter().map(|endpoint| endpoint.weight).collect::<Vec<_>>(), [1, 3, 1]);
+    assert_eq!(endpoints[0].name.as_deref(), Some("api.internal"));
+    assert_eq!((upstream.balance.rule, upstream.budget.share), (balance::Rule::MAGLEV, 0.255));
+    assert_eq!((&upstream.key, upstream.subset), (&Key::Header(HeaderName::from_static("x-user")), Some(3)));
+    let causes = upstream.retries.causes;
+    assert!(causes.connect && causes.try_time && !causes.reset && causes.statuses == retry::Statuses::NONE.with(503));
+    assert_eq!(upstream.limits.rate, Some(Rate { count: 1000, per: Duration::from_secs(1), burst: 10 }));
+    let other = &config.upstreams[1];
+    assert_eq!((&other.endpoints, other.outliers), (&Endpoints::Names(vec!["api.internal:8080".to_owned()]), None));
+    assert_eq!(other.hedge.map(|hedge| hedge.delay), Some(hedge::Delay::Fixed(Duration::from_millis(50))));
     assert_eq!(
         (config.http.idle_time_max, config.http.head_time_max),
         (Duration::from_millis(1500), Duration::from_millis(250))
@@ -141,13 +174,12 @@ fn what_must_be_there_is_asked_for() {
         "methods = [\"GET\"]",
         &["3: [[routes]] lacks `prefix`: say which paths it is for: `prefix = \"/\"` for all, or one `path`."],
     );
-    check(
-        &LEAST.replace(r#"["10.0.0.1:80"]"#, "[]"),
-        &["4: `endpoints` is empty: say at which addresses it is, such as [\"10.0.0.1:8080\"]."],
-    );
+    check(&LEAST.replace(r#"["10.0.0.1:80"]"#, "[]"), &["4: `endpoints` is empty: say where it is."]);
     check_more(
         "[upstreams.b]\nhost = \"keep\"\n",
-        &["5: [upstreams.b] lacks `endpoints`: say at which addresses it is, such as [\"10.0.0.1:8080\"]."],
+        &[
+            "5: [upstreams.b] lacks `endpoints`: say at which addresses it is, such as [\"10.0.0.1:8080\"], or `names`, or a `file`.",
+        ],
     );
 }
 
@@ -159,8 +191,8 @@ fn unknown_keys_are_refused_with_what_was_meant() {
         &["3: there is no key `metods` in [[routes]]. Did you mean `methods`?"],
     );
     check_more(
-        "[upstreams.a.times]\nconect = \"1s\"\n",
-        &["6: there is no key `conect` in [upstreams.a.times]. Did you mean `connect`?"],
+        "[upstreams.a.limits]\ncalls_mx = 1\n",
+        &["6: there is no key `calls_mx` in [upstreams.a.limits]. Did you mean `calls_max`?"],
     );
     check_more(
         "[proxy]\ncolour = \"red\"\n",
@@ -191,8 +223,8 @@ fn values_of_other_types_and_beyond_their_bounds_are_refused() {
     check_route(r#"prefix = "/", body_bytes_max = -1"#, &[&format!("{bytes} -1.")]);
     check_route(r#"prefix = "/", body_bytes_max = "99999999999GiB""#, &[&format!("{bytes} \"99999999999GiB\".")]);
     let share = "must be a share in percent, from 0 to 100, not";
-    check_more("[upstreams.a.balance]\npanic = 101\n", &[&format!("6: `panic` {share} 101.")]);
-    check_more("[upstreams.a.balance]\npanic = nan\n", &[&format!("6: `panic` {share} nan.")]);
+    check_more("[upstreams.a.breaker]\nerror_share = 101\n", &[&format!("6: `error_share` {share} 101.")]);
+    check_more("[upstreams.a.breaker]\nerror_share = nan\n", &[&format!("6: `error_share` {share} nan.")]);
     check_more("process = 1\n", &["5: `process` must be a table, not 1."]);
     check_route(r#"prefix = "/", methods = ["GET", 1]"#, &["3: `methods` is a list of texts, and this is integer."]);
     check(
@@ -329,43 +361,44 @@ fn what_is_said_of_clients_is_judged() {
 
 #[test]
 fn upstreams_are_judged() {
-    let endpoint = "is no host and port. Write one such as 10.0.0.1:8080, [fd00::1]:8080 or api.internal:80.";
-    for bad in ["10.0.0.1", "10.0.0.1:0", "10.0.0.1:65536", ":80", "http://a:80", "fd00::1:80", "a b:80", "[zz]:80"] {
+    let endpoint = "is no IP address and port. Write one such as 10.0.0.1:8080; hosts by their names go into `names`.";
+    for bad in ["10.0.0.1", "10.0.0.1:0", "10.0.0.1:65536", ":80", "http://a:80", "fd00::1:80", "a:80", "[zz]:80"] {
         check(&LEAST.replace("10.0.0.1:80", bad), &[&format!("4: {bad:?} {endpoint}")]);
     }
-    check(
-        &LEAST.replace(r#""10.0.0.1:80""#, r#""a:1", "a:1""#),
-        &["4: \"a:1\" is there twice. Give it a `weight` for more."],
-    );
-    check(
-        &LEAST.replace(r#""10.0.0.1:80""#, r#"{ address = "a:1", weight = 0 }"#),
-        &["4: `weight` must be a number from 1 to 1000, not 0."],
-    );
-    check(
-        &LEAST.replace(r#""10.0.0.1:80""#, "{ weight = 2 }"),
-        &["4: `endpoints` lacks `address`: a host and a port."],
-    );
-    let section = |lines: &str, expect: &[&str]| check_more(&format!("[upstreams.a.{lines}\n"), expect);
+    let list = |list: &str| LEAST.replace(r#""10.0.0.1:80""#, list);
+    check(&list(r#""1.1.1.1:1", "1.1.1.1:1""#), &["4: 1.1.1.1:1 is there twice. Give it a `weight` for more."]);
+    check(&list(r#"{ address = "1.1.1.1:1", weight = 0 }"#), &["4: `weight` must be a number from 1 to 1000, not 0."]);
+    check(&list("{ weight = 2 }"), &["4: `endpoints` lacks `address`: an IP address and a port."]);
     check_more(
-        "[upstreams.b]\nendpoints = [\"b:1\"]\nprotocol = \"agreed\"\n",
-        &["7: nothing is agreed on without [tls]. Choose http1, or http2 if it is known to be spoken."],
+        "[upstreams.b]\nnames = [\"api\"]\n",
+        &["6: \"api\" is no host and port. Write one such as api.internal:8080."],
+    );
+    check_more("[upstreams.b]\nnames = []\n", &["6: `names` is empty: say where it is."]);
+    check_more(
+        "[upstreams.b]\nnames = [\"b:1\"]\nfile = \"none\"\n",
+        &[
+            "7: `names` says already where it is: leave one out.",
+            "7: etc/none cannot be read: No such file or directory (os error 2).",
+        ],
     );
     check_more(
-        "[upstreams.b]\nendpoints = [\"b:1\"]\nhost = \"kept\"\n",
+        "[upstreams.b]\nnames = [\"b:1\"]\nprotocol = \"http3\"\n",
+        &["7: `protocol` is \"http3\", which is none of its values. Did you mean `http2`?"],
+    );
+    check_more(
+        "[upstreams.b]\nnames = [\"b:1\"]\nhost = \"kept\"\n",
         &["7: \"kept\" is neither keep, nor endpoint, nor a host with a dot in it."],
     );
+    let section = |lines: &str, expect: &[&str]| check_more(&format!("[upstreams.a.{lines}\n"), expect);
+    section("tls]\nname = \"a b\"", &["6: \"a b\" is no name that a certificate is of."]);
     section(
         "balance]\nby = \"round-robin\"",
         &["6: `by` is \"round-robin\", which is none of its values. Did you mean `round_robin`?"],
     );
-    section("balance]\nkey = \"path\"", &["6: only ring_hash and maglev have a key: say one of them by `by`."]);
+    section("balance]\nkey = \"path\"", &["6: only ring and maglev look at a key: say one of them by `by`."]);
     section(
         "balance]\nby = \"maglev\"\nkey = \"header:\"",
-        &["7: \"header:\" is nothing to hash. Choose client, path or header:NAME."],
-    );
-    section(
-        "health]\ninterval = \"1s\"",
-        &["5: a probe takes longer than the next one waits: `timeout` exceeds `interval`."],
+        &["7: \"header:\" is no key. Choose client, path or header:NAME."],
     );
     section(
         "health]\npath = \"healthz\"",
@@ -373,14 +406,40 @@ fn upstreams_are_judged() {
             "6: \"healthz\" is no path. It begins with /, is percent-encoded where it must be, and holds neither a query nor `..`.",
         ],
     );
-    section("outliers]\nejection = \"10m\"", &["6: `ejection` exceeds `ejection_max`."]);
+    section("health]\npasses = 0", &["6: `passes` must be a number from 1 to 1000000, not 0."]);
+    section("outliers]\nejection_base = \"10m\"", &["6: `ejection_base` exceeds `ejection_max`."]);
     section("outliers]\ndeviations = 0", &["6: `deviations` must be a number from 0.1 to 10, not 0."]);
-    section("breaker]\ntrials = 0", &["6: `trials` must be a number from 1 to 1000000, not 0."]);
-    section("retries]\ncount = 11", &["6: `count` must be a number from 0 to 10, not 11."]);
-    section("retries]\nbackoff = \"1s\"", &["6: `backoff` exceeds `backoff_max`."]);
-    section("retries]\non = [\"resets\"]", &["6: nothing is retried on \"resets\". Did you mean `reset`?"]);
-    section("hedging]\nquantile = 120", &["6: `quantile` must be a share in percent, from 0 to 100, not 120."]);
-    section("limits]\nconnections = 0", &["6: `connections` must be a number from 1 to 1000000, not 0."]);
+    section("breaker]\ntrials_max = 0", &["6: `trials_max` must be a number from 1 to 1000000, not 0."]);
+    section("breaker]\nopen_first = \"1h\"", &["6: `open_first` exceeds `open_max`."]);
+    section("retries]\ntries_max = 11", &["6: `tries_max` must be a number from 1 to 10, not 11."]);
+    section("retries]\npause_first = \"1s\"", &["6: `pause_first` exceeds `pause_max`."]);
+    section(
+        "retries]\non = [\"resets\", \"200\"]",
+        &[
+            "6: nothing is retried on \"resets\". Did you mean `reset`?",
+            "6: nothing is retried on \"200\". Known are: connect, unprocessed, reset, try_time, 503.",
+        ],
+    );
+    section("retries.budget]\nshare = 120", &["6: `share` must be a share in percent, from 0 to 100, not 120."]);
+    section("hedge]\ndelay = \"1s\"\nquantile = 99", &["7: `delay` says already when: leave one out."]);
+    section("limits]\nburst = 1", &["6: a `burst` is of a `rate`: say that, too."]);
+}
+
+#[test]
+fn what_is_said_anew_of_an_upstream_is_told_apart() {
+    let others = "upstreams.b.endpoints = [\"10.0.0.1:80\"]\n";
+    let running = read(&format!("{LEAST}{others}")).expect("in order");
+    let mut next = read(&format!("{}{others}", LEAST.replace("10.0.0.1", "10.0.0.2"))).expect("in order");
+    next.succeed(&running);
+    assert!(
+        !Arc::ptr_eq(&next.upstreams[0], &running.upstreams[0])
+            && Arc::ptr_eq(&next.upstreams[1], &running.upstreams[1])
+    );
+    assert_eq!((next.upstreams[0].version, next.upstreams[1].version), (1, 0));
+    // As it was at first, and yet another than that, of which calls may still be under way.
+    let mut last = read(&format!("{LEAST}{others}")).expect("in order");
+    last.succeed(&next);
+    assert_eq!((last.upstreams[0].version, last.upstreams[1].version), (2, 0));
 }
 
 #[test]
