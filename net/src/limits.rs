@@ -209,6 +209,12 @@ pub const CLIENT_BODY_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// much. Nearly all that will ever answer have done so by then.
 pub const CLIENT_HEAD_START: Duration = Duration::from_millis(250);
 
+/// How long it takes until a Unix socket whose queue was full is tried again. Its server takes thousands in that time.
+pub const CLIENT_UNIX_PAUSE: Duration = Duration::from_millis(5);
+
+/// Bytes of what a proxy of SOCKS answers at a time: its longest answer has a name of 255.
+pub const SOCKS_ANSWER_BYTES_MAX: usize = 512;
+
 /// Addresses of one name that are tried.
 pub const CLIENT_ADDRESSES_MAX: usize = 8;
 

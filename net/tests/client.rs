@@ -20,7 +20,7 @@ use platform::sim::Plan;
 use platform::{BackendKind, Buf, Choice, ListenOptions, SocketOption, select};
 use shards::{Runtime, Shard, Simulation};
 use shardwise_net::client::{Config, Error, Resolver, Response, Step};
-use shardwise_net::{BodyStream, Client, Content, Fault, Headers, Listener, TcpStream, Upgraded};
+use shardwise_net::{BodyStream, Client, Content, DeadlineField, Fault, Headers, Listener, TcpStream, Upgraded};
 
 use Do::{End, Hear, Reset, Say, Wait};
 
@@ -729,6 +729,29 @@ fn a_connection_that_speaks_something_else_has_its_place() {
         (busy.contains("raise `connections_per_origin_max`"), got(client.clone()).await)
     });
     assert_eq!(given, (true, "200 \"hi\"".to_owned()));
+}
+
+/// In the scope of a request that has so much time, servers are told of it, in the field that was chosen.
+#[test]
+fn the_time_that_is_left_travels() {
+    let answer = || vec![Hear(ASKED_END), say(format!("{OK}Content-Length: 2\r\n\r\nhi")), End];
+    for (field, expect) in [
+        (Some(DeadlineField::Milliseconds), "x-envoy-expected-rq-timeout-ms: 1500\r\n"),
+        (Some(DeadlineField::Grpc), "grpc-timeout: 1500m\r\n"),
+        (None, ""),
+    ] {
+        let config = Config { deadline_field: field, ..Config::default() };
+        let (given, heard) = play_with(1, Plan::CALM, config, vec![answer()], async |client: Client| {
+            let shard = Shard::current().unwrap();
+            let scope =
+                shard.scope().child("a request").unwrap().with_deadline(shard.now() + Duration::from_millis(1500));
+            scope.run(got(client)).await.unwrap()
+        });
+        assert_eq!(
+            (given.as_str(), heard.as_slice()),
+            ("200 \"hi\", kept", &[ASKED.replace("\r\n\r\n", &format!("\r\n{expect}\r\n"))][..])
+        );
+    }
 }
 
 /// Ask by a name with these addresses, on a calm network; gives the answer and after how many tenths of a second.

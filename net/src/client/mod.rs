@@ -11,6 +11,7 @@ mod connect;
 pub mod dns;
 mod error;
 mod pool;
+mod proxy;
 mod request;
 mod resolve;
 mod response;
@@ -31,11 +32,13 @@ use rustls::ClientConfig;
 use shards::Shard;
 
 pub use error::{Error, Step};
+pub use proxy::Proxy;
 pub use request::Request;
 pub(crate) use request::end_to_end;
 pub use resolve::{Lookup, Resolver};
 pub use response::Response;
 
+use crate::DeadlineField;
 use crate::conn::client::Shared;
 use crate::limits::{
     BODY_PAUSE_MAX, CLIENT_BODY_BYTES_MAX, CLIENT_CONNECT_TIME_MAX, CLIENT_CONTINUE_TIME_MAX, CLIENT_HEAD_TIME_MAX,
@@ -115,6 +118,11 @@ pub struct Config {
     pub body_bytes_max: u64,
     /// What gives the addresses of a name.
     pub resolver: Resolver,
+    /// What all connections go through, but those to a socket of this machine ([`Request::proxy`] for one).
+    pub proxy: Option<Proxy>,
+    /// The field by which servers are told how much time is left, where the scope of a request has a deadline; as it stands
+    /// when the request begins.
+    pub deadline_field: Option<DeadlineField>,
     /// How servers of `https` are to prove who they are, and what is agreed on with them; `None` for what the authorities that the
     /// system trusts vouch for, by TLS 1.3 or 1.2. The protocols of ALPN are the client's to say.
     pub tls: Option<Arc<ClientConfig>>,
@@ -137,6 +145,8 @@ impl Default for Config {
             connections_per_origin_max: CLIENT_IN_USE_PER_ORIGIN_MAX,
             body_bytes_max: CLIENT_BODY_BYTES_MAX,
             resolver: Resolver::default(),
+            proxy: None,
+            deadline_field: Some(DeadlineField::default()),
             tls: None,
         }
     }

@@ -313,6 +313,7 @@ pub(super) fn target(config: &Config, endpoint: &Endpoint, whose: &str) -> Targe
             Protocol::Http2 => Protocols::Http2,
         },
         place: target::Place::Fixed(*address),
+        proxy: None,
     }
 }
 
