@@ -323,7 +323,12 @@ impl Try {
             Outcome::GatewayError => count(&picked.member.counts.failures),
         }
         *is_judged = true;
-        shared.members.borrow_mut().tell(picked, Some(outcome), Some(took), shard, &shared.counts);
+        // Who fails fast is not fast.
+        let took = match outcome {
+            Outcome::GatewayError => shared.config.retry.try_time,
+            Outcome::Success | Outcome::Error => Some(took),
+        };
+        shared.members.borrow_mut().tell(picked, Some(outcome), took, shard, &shared.counts);
     }
 }
 
