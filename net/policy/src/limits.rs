@@ -7,17 +7,11 @@ use std::time::Duration;
 
 // ---- Bulkheads, after Envoy's circuit breakers [config.cluster.v3.CircuitBreakers.Thresholds] ----
 
-/// Connections to one upstream: Envoy's `max_connections`.
-pub const CONNECTIONS_MAX: u32 = 1024;
-
 /// Requests that wait for a connection: Envoy's `max_pending_requests`.
 pub const WAITING_MAX: u32 = 1024;
 
 /// Requests under way at one upstream: Envoy's `max_requests`.
 pub const REQUESTS_MAX: u32 = 1024;
-
-/// Retries under way at one upstream, where no budget bounds them: Envoy's `max_retries`.
-pub const RETRIES_MAX: u32 = 3;
 
 // ---- Budgets, after Finagle's `RetryBudget` [user guide, Clients, Retries] ----
 

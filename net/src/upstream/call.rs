@@ -245,7 +245,7 @@ impl Shared {
         if let Some(result) = early.await {
             return result;
         }
-        let may = self.limits.borrow_mut().hedge.as_mut().is_some_and(|hedge| hedge.send(shard.now()));
+        let may = self.limits.borrow_mut().may_hedge(shard.now());
         match self.pick(ask, tried) {
             Ok(picked) if may => {
                 count(&self.counts.hedges);

@@ -48,6 +48,12 @@ impl Limits {
         self.limiter.as_ref().map_or(self.calls_max, |limiter| limiter.limit().clamp(1, self.calls_max))
     }
 
+    /// Whether a second endpoint may be asked; then it is paid for, as a hedge and as a retry: both together are to stay within one
+    /// budget, as with Finagle.
+    pub(super) fn may_hedge(&mut self, now: Instant) -> bool {
+        self.hedge.as_mut().is_some_and(|hedge| hedge.send(now)) && self.budget.withdraw(now)
+    }
+
     /// A call has ended, and tells of the load.
     pub(super) fn sample(&mut self, sample: Sample, now: Instant) {
         if let Some(limiter) = &mut self.limiter {
