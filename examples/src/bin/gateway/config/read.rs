@@ -328,7 +328,7 @@ fn place(section: &Section<'_>) -> Option<Place> {
 fn check_path(section: &Section<'_>, found: At<&str>) -> bool {
     let path = found.value;
     let is_plain = path.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#\"<>\\^`{|}".contains(&byte));
-    let is_right = path.starts_with('/') && is_plain && !crate::table::has_dots(path);
+    let is_right = path.starts_with('/') && is_plain && !crate::table::is_in_doubt(path);
     if !is_right {
         let what =
             "is no path. It begins with /, is percent-encoded where it must be, and holds neither a query nor `..`.";
