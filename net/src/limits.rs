@@ -424,6 +424,9 @@ pub const QUIC_PAYLOAD_BYTES_MAX: u16 = 1472;
 /// How long receiving pauses when it fails, as when memory has run out.
 pub const QUIC_RECEIVE_PAUSE: Duration = Duration::from_millis(50);
 
+/// quinn: datagrams of one sender that it is handed as one, at the most; it makes room for so many. The kernel joins no more.
+pub const QUINN_JOINED_MAX: usize = 64;
+
 /// HTTP/3: bytes of one body that are read ahead of who takes them, in the shard's buffers. What is more stays with QUIC, and
 /// its windows hold up the peer.
 pub const H3_BODY_AHEAD_BYTES_MAX: usize = 128 * 1024;
