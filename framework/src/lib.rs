@@ -112,6 +112,8 @@ pub use middleware::{Middleware, Next};
 pub use mount::SetupError;
 pub use net::client;
 pub use net::quic;
+#[cfg(feature = "quinn")]
+pub use net::quinn;
 pub use net::tls::Tls;
 pub use net::upstream::{self, Upstream};
 pub use net::{

@@ -197,6 +197,18 @@ fn bodies_are_passed_on_both_ways() {
     }
 }
 
+/// The answer begins long before the request has ended; and the connection serves the next.
+#[test]
+fn a_connection_outlives_a_long_body_that_is_passed_on() {
+    for over in BOTH {
+        let server = start(over, 1, Plan::CALM, &Made::default());
+        let long = vec![b'x'; 3_000_000];
+        let echoed = server.send(Ask::post("/proxy/echo").body(long.clone())).expect(200);
+        assert!(echoed.bytes() == long, "{} bytes", echoed.bytes().len());
+        assert!(!echoed.headers().contains_key("connection"), "{:?}", echoed.headers());
+    }
+}
+
 #[test]
 fn an_exchange_goes_both_ways_at_once() {
     for over in BOTH {

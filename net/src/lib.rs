@@ -16,6 +16,8 @@ mod exchange;
 mod files;
 pub mod limits;
 pub mod quic;
+#[cfg(feature = "quinn")]
+pub mod quinn;
 mod server;
 mod spread;
 mod standing;

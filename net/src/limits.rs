@@ -398,6 +398,13 @@ pub const QUIC_ARRIVAL_BYTES_MAX: u64 = 16 * 1024;
 /// How long a Retry may be answered: some round trips.
 pub const QUIC_RETRY_TIME_MAX: Duration = Duration::from_secs(15);
 
+/// Bytes that are sent to an address for each that came from there, before it is known that the client receives there (RFC 9000
+/// section 8.1).
+pub const QUIC_AMPLIFICATION_MAX: u64 = 3;
+
+/// Bytes of a datagram during a hand-shake: larger ones are tried only when it is over.
+pub const QUIC_HANDSHAKE_PAYLOAD_BYTES: u64 = 1200;
+
 /// How often a packet of no connection is answered by a stateless reset: a flood of them makes no flood of ours.
 pub const QUIC_RESET_PAUSE: Duration = Duration::from_millis(20);
 
@@ -432,6 +439,9 @@ pub const QUIC_PAYLOAD_BYTES_MAX: u16 = 1472;
 
 /// How long receiving pauses when it fails, as when memory has run out.
 pub const QUIC_RECEIVE_PAUSE: Duration = Duration::from_millis(50);
+
+/// quinn: datagrams of one sender that it is handed as one, at the most; it makes room for so many. The kernel joins no more.
+pub const QUINN_JOINED_MAX: usize = 64;
 
 /// HTTP/3: bytes of one body that are read ahead of who takes them, in the shard's buffers. What is more stays with QUIC, and
 /// its windows hold up the peer.

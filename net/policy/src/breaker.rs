@@ -11,7 +11,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::jitter;
+use crate::chance;
 use crate::limits::{
     BREAKER_CALLS_MIN, BREAKER_ERROR_SHARE, BREAKER_EVENTS_MAX, BREAKER_FAILURES_IN_A_ROW, BREAKER_OPEN_FIRST,
     BREAKER_OPEN_MAX, BREAKER_SLOW_AFTER, BREAKER_SUCCESSES_TO_CLOSE, BREAKER_TRIAL_TIME, BREAKER_TRIALS_MAX,
@@ -382,7 +382,7 @@ impl Breaker {
         }
         let least = self.config.open_first.saturating_mul(1 << self.openings.min(31));
         let least = least.min(self.config.open_max);
-        let open = least.saturating_add(jitter::up_to(least, random)).min(self.config.open_max);
+        let open = least.saturating_add(chance::up_to(least, random)).min(self.config.open_max);
         self.openings = self.openings.saturating_add(1);
         self.last_open = open;
         // Who is open for longer than the clock can name stays so until somebody decides.

@@ -12,7 +12,6 @@ pub mod bulkhead;
 mod chance;
 pub mod ewma;
 pub mod hedge;
-mod jitter;
 pub mod limits;
 pub mod outlier;
 mod place;

@@ -7,17 +7,11 @@ use std::time::Duration;
 
 // ---- Bulkheads, after Envoy's circuit breakers [config.cluster.v3.CircuitBreakers.Thresholds] ----
 
-/// Connections to one upstream: Envoy's `max_connections`.
-pub const CONNECTIONS_MAX: u32 = 1024;
-
 /// Requests that wait for a connection: Envoy's `max_pending_requests`.
 pub const WAITING_MAX: u32 = 1024;
 
 /// Requests under way at one upstream: Envoy's `max_requests`.
 pub const REQUESTS_MAX: u32 = 1024;
-
-/// Retries under way at one upstream, where no budget bounds them: Envoy's `max_retries`.
-pub const RETRIES_MAX: u32 = 3;
 
 // ---- Budgets, after Finagle's `RetryBudget` [user guide, Clients, Retries] ----
 
@@ -220,6 +214,10 @@ pub const OVERPROVISION_PERCENT: u32 = 140;
 
 /// How soon an observed latency is forgotten. Finagle's (`Balancers.p2cPeakEwma`).
 pub const EWMA_DECAY: Duration = Duration::from_secs(10);
+
+/// The part of a new latency in the typical one, which says how soon news of other shards' calls is old: so that it is that of the
+/// last hundred or so, of whatever member.
+pub const TYPICAL_PART: f64 = 1.0 / 64.0;
 
 /// What a call to an endpoint seems to cost while another waits there and none has been answered yet: more than any latency.
 /// Finagle's `Long.MaxValue >> 16` nanoseconds.

@@ -13,7 +13,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::jitter::up_to;
+use crate::chance::up_to;
 use crate::limits::{
     EJECTED_PERCENT_MAX, EJECTION_BASE, EJECTION_MAX, OUTLIER_ERRORS, OUTLIER_INTERVAL, SUCCESS_RATE_DEVIATIONS,
     SUCCESS_RATE_MEMBERS_MIN, SUCCESS_RATE_REQUESTS_MIN,

@@ -8,7 +8,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::jitter::up_to;
+use crate::chance::up_to;
 use crate::limits::{PROBE_FAILURES, PROBE_INTERVAL, PROBE_JITTER, PROBE_PASSES, PROBE_TIMEOUT};
 
 /// How an endpoint is probed.

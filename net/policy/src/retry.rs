@@ -10,7 +10,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::jitter;
+use crate::chance;
 use crate::limits::{RETRY_AFTER_MAX, RETRY_PAUSE_FIRST, RETRY_PAUSE_MAX, RETRY_TIME_MAX, RETRY_TRIES_MAX};
 
 /// How often a call is tried, for which causes, and how long all that may take.
@@ -260,7 +260,7 @@ impl<'a> Tries<'a> {
         let pause = match verdict.retry_after {
             Some(asked) if asked > self.policy.retry_after_max => return Decision::Stop(Why::RetryAfter),
             // A crowd that was told the same time comes back over half as much again, as with Envoy.
-            Some(asked) => asked.saturating_add(jitter::up_to(asked / 2, random)),
+            Some(asked) => asked.saturating_add(chance::up_to(asked / 2, random)),
             None => self.policy.pause(self.failed, random),
         };
         if self.time_left(now).is_some_and(|left| left <= pause) {
@@ -274,7 +274,7 @@ impl Policy {
     /// The pause before retry number `retry`, counted from one, by a random number.
     pub fn pause(&self, retry: u32, random: u64) -> Duration {
         let factor = ((1u64 << retry.min(31)) - 1) as u32;
-        jitter::up_to(self.pause_first.saturating_mul(factor).min(self.pause_max), random)
+        chance::up_to(self.pause_first.saturating_mul(factor).min(self.pause_max), random)
     }
 }
 

@@ -3,8 +3,8 @@
 //! Three parts, each without the others. A connection (`conn/client.rs`) serves one exchange at a time, driven by whoever
 //! waits for it, or many, driven by a task (`conn/h2/client.rs`). The pool (`pool.rs`) keeps those that are idle, a few for
 //! each server. [`Request`] and [`Response`] are what code sees. Between them, `ask.rs` sends one request to one
-//! [target](target::Target): what chooses among several servers, watches their health and gives up on them is to stand on top
-//! of that.
+//! [target](target::Target): what chooses among several servers, watches their health and gives up on them stands on top of that,
+//! in `upstream/`.
 
 pub(crate) mod ask;
 mod connect;

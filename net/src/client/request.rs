@@ -253,7 +253,8 @@ impl<'u> Request<'u> {
         if let Some(Upstream(shared)) = upstream {
             let upgrade = upgrade.as_ref();
             let ask = Ask { method: &method, target: url.as_bytes(), headers: &headers, expects, upgrade, key };
-            let response = shared.call(ask, content).await?;
+            // In a slot of its own: whoever asks no upstream has no room for its tries.
+            let response = pool.shared.shard.lease(shared.call(ask, content)).await?;
             return Ok(if decompresses { response.decoded(pool.shared.shard.pool()) } else { response });
         }
         let Shared { shard, config, .. } = &*pool.shared;

@@ -6,11 +6,13 @@
 use std::time::Instant;
 
 use policy::adaptive::{Limiter, Sample};
+use policy::breaker::Breaker;
 use policy::budget::{self, Budget};
 use policy::hedge::Hedge;
 use policy::rate::Rate;
 use shards::Shard;
 use shards::sync::{Permit, Semaphore};
+use smallvec::{SmallVec, smallvec};
 
 use super::Config;
 
@@ -18,6 +20,8 @@ pub(super) struct Limits {
     pub(super) budget: Budget,
     pub(super) hedge: Option<Hedge>,
     pub(super) rate: Option<Rate>,
+    /// Of the service as a whole.
+    pub(super) breaker: Option<Breaker>,
     limiter: Option<Limiter>,
     calls_max: u32,
     /// As many as there are calls too many.
@@ -32,6 +36,7 @@ impl Limits {
             budget: Budget::new(budget::Config { per_second, ..config.budget }),
             hedge: config.hedge.map(Hedge::new),
             rate: config.rate.map(|rate| Rate::new(rate.count, rate.per, rate.burst)),
+            breaker: config.breaker_of_all.map(Breaker::new),
             limiter: config.adaptive.map(|adaptive| Limiter::new(adaptive, shard.random())),
             calls_max: config.calls_max,
             kept: Vec::new(),
@@ -43,6 +48,12 @@ impl Limits {
         self.limiter.as_ref().map_or(self.calls_max, |limiter| limiter.limit().clamp(1, self.calls_max))
     }
 
+    /// Whether a second endpoint may be asked; then it is paid for, as a hedge and as a retry: both together are to stay within one
+    /// budget, as with Finagle.
+    pub(super) fn may_hedge(&mut self, now: Instant) -> bool {
+        self.hedge.as_mut().is_some_and(|hedge| hedge.send(now)) && self.budget.withdraw(now)
+    }
+
     /// A call has ended, and tells of the load.
     pub(super) fn sample(&mut self, sample: Sample, now: Instant) {
         if let Some(limiter) = &mut self.limiter {
@@ -51,17 +62,17 @@ impl Limits {
     }
 
     /// A call has ended. Gives permits that are to be dropped, once nothing here is borrowed: others go on with them.
-    pub(super) fn give_back(&mut self, permit: Option<Permit>, places: &Semaphore) -> Vec<Permit> {
+    pub(super) fn give_back(&mut self, permit: Permit, places: &Semaphore) -> SmallVec<[Permit; 1]> {
         if self.limiter.is_none() {
-            return permit.into_iter().collect();
+            return smallvec![permit];
         }
         let many = (self.calls_max - self.calls_max()) as usize;
-        self.kept.extend(permit);
+        self.kept.push(permit);
         while self.kept.len() < many
             && let Ok(permit) = places.try_acquire(1)
         {
             self.kept.push(permit);
         }
-        self.kept.split_off(many.min(self.kept.len()))
+        self.kept.drain(many.min(self.kept.len())..).collect()
     }
 }

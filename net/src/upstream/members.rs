@@ -78,7 +78,14 @@ impl Members {
     }
 
     /// Takes over what the keeper tells. Returns the members that are gone.
-    pub(super) fn adopt(&mut self, view: &View, config: &Config, name: &str, shard: &Shard) -> Vec<Rc<Member>> {
+    pub(super) fn adopt(
+        &mut self,
+        view: &View,
+        config: &Config,
+        name: &str,
+        shard: &Shard,
+        counts: &Counts,
+    ) -> Vec<Rc<Member>> {
         let now = shard.now();
         let mut gone = Vec::new();
         if self.generation != Some(view.generation) {
@@ -102,10 +109,16 @@ impl Members {
             }
         }
         for (endpoint, verdict) in view.endpoints.iter().zip(&*view.verdicts) {
+            let id = endpoint.id();
             let (is_failing, is_degraded) = (*verdict == Verdict::Down, *verdict == Verdict::Degraded);
-            self.judge(endpoint.id(), now, |health| {
-                (health.is_failing, health.is_degraded) = (is_failing, is_degraded)
-            });
+            let known = self.balancer.members().iter().find(|member| member.id() == id);
+            if known.is_some_and(|known| known.health().is_failing && !is_failing) {
+                // What was seen of it before its probes found it well again says nothing any more.
+                let place = self.outlier.as_ref().and_then(|outlier| outlier.place(id));
+                let pardoned = place.and_then(|place| self.outlier.as_mut()?.pardon(place));
+                pardoned.into_iter().for_each(|event| self.heed(event, now, counts));
+            }
+            self.judge(id, now, |health| (health.is_failing, health.is_degraded) = (is_failing, is_degraded));
         }
         gone
     }
@@ -127,10 +140,11 @@ impl Members {
         for (index, member) in self.all.iter().enumerate() {
             let place = Place { index, id: member.id };
             let known = &self.balancer.members()[index];
-            let (outstanding, latency) = (known.outstanding(), known.latency().clone().latency(now));
+            let (outstanding, latency) = (known.outstanding(), known.latency().latency(now));
             let outlier = self.outlier.as_mut();
-            let (tally, ejected_until) =
-                outlier.map(|outlier| (outlier.take_tally(place), outlier.ejected_until(place))).unwrap_or_default();
+            let (tally, ejected_until) = outlier
+                .map(|outlier| (outlier.take_tally(place), outlier.ejected_here_until(place)))
+                .unwrap_or_default();
             if outstanding > 0 || latency.is_some() || tally.requests > 0 || ejected_until.is_some() {
                 reports.push(Report { id: member.id, outstanding, latency, ejected_until, tally });
             }
@@ -145,7 +159,7 @@ impl Members {
         for (index, member) in self.all.iter().enumerate() {
             let place = Place { index, id: member.id };
             let elsewhere = self.shares.elsewhere(member.id, now);
-            self.balancer.hear(place, elsewhere.outstanding, elsewhere.latency, now);
+            self.balancer.hear(place, elsewhere.outstanding, elsewhere.latency, elsewhere.as_of.unwrap_or(now));
             if let (Some(outlier), Some(until)) = (&mut self.outlier, elsewhere.ejected_until) {
                 events.extend(outlier.adopt(place, until, now));
             }

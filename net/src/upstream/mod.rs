@@ -206,7 +206,7 @@ impl Upstream {
 impl Shared {
     /// Takes over what the keeper tells.
     fn adopt(&self, view: &View) {
-        let gone = self.members.borrow_mut().adopt(view, &self.config, &self.name, &self.shard);
+        let gone = self.members.borrow_mut().adopt(view, &self.config, &self.name, &self.shard, &self.counts);
         gone.iter().for_each(|member| self.client.pool().forget(&member.target.key));
         self.news.notify_all();
     }

@@ -134,7 +134,7 @@ impl Shared {
                 errors: member.counts.errors.get(),
                 failures: member.counts.failures.get(),
                 open: known.outstanding().into(),
-                latency: known.latency().clone().latency(now),
+                latency: known.latency().latency(now),
                 is_up: !known.health().is_failing,
                 is_ejected: known.health().is_ejected,
                 breaker: member.breaker(),

@@ -19,7 +19,7 @@ use crate::headers;
 use crate::limits::ROUNDS_MAX;
 use crate::log::{Entry, Progress, Upload};
 use crate::site::{Running, Site};
-use crate::table::{Found, has_dots};
+use crate::table::{Found, is_in_doubt};
 use crate::upstream::{Call, Upstream};
 
 /// The handler of all requests.
@@ -65,7 +65,7 @@ async fn answer(site: &Site, id: &RequestId, mut request: Request, entry: &mut E
         key: key(upstream, &request, entry.client),
     };
     // It ends with the scope: when the client has left, nobody is asked on.
-    let scope = request.scope()?;
+    let scope = entry.scope.insert(request.scope()?).clone();
     let asked = scope.run(in_time(request.shard(), route.time_max, &entry.upload, upstream.ask(call))).await;
     let Ok(asked) = asked else { return Err(Rejection::new(CLIENT_LEFT, "the client has left").into()) };
     let Some(answer) = asked else {
@@ -111,8 +111,9 @@ fn count_down(request: &Request, headers: &mut shardwise::Headers) {
 }
 
 fn find<'s>(site: &'s Site, request: &Request) -> Result<&'s Route, Rejection> {
-    if has_dots(request.path()) {
-        let what = "a path with `.` or `..` in it could mean something else to whoever is behind";
+    if is_in_doubt(request.path()) {
+        let what =
+            "a path with `.` or `..`, or what is no percent-encoding, could mean something else to whoever is behind";
         return Err(Rejection::new(StatusCode::BAD_REQUEST, what).remedy("Send it as it is meant."));
     }
     if headers::rounds(request, &site.config.proxy) >= ROUNDS_MAX {

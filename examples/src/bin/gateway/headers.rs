@@ -16,6 +16,8 @@ pub(crate) fn outward(request: &Request, proxy: &Proxy, client: Option<IpAddr>, 
     let mut headers = request.end_to_end();
     headers.remove(&HOST);
     headers.remove(&EXPECT);
+    // It goes with `Upgrade: h2c`, which does not go on (RFC 9113 section 3.1).
+    headers.remove(&HTTP2_SETTINGS);
     // Where names become variables, as in CGI, `X_Forwarded_For` and `X-Forwarded-For` are the same: nobody gets the one past us
     // in the other's clothes.
     let disguised: Vec<_> = headers.iter().filter(|(name, _)| name.as_str().contains('_')).collect();
@@ -117,6 +119,7 @@ fn line(parts: &[&str]) -> Option<HeaderValue> {
     HeaderValue::try_from(parts.concat()).ok()
 }
 
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");

@@ -141,11 +141,15 @@ fn lower(host: &str) -> Cow<'_, str> {
     }
 }
 
-/// Whether a path holds `.` or `..` as a segment, however it is written. Servers behind read such paths in different ways, so
-/// that what a route lets through, and what is then asked for, could differ: `/public/..%2Fadmin`.
-pub(crate) fn has_dots(path: &str) -> bool {
+/// Whether servers could read a path in different ways, so that what a route lets through, and what is then asked for, differ: it
+/// holds `.` or `..` as a segment, however that is written (`/public/..%2Fadmin`), or what is no percent-encoding, or NUL.
+pub(crate) fn is_in_doubt(path: &str) -> bool {
     if !path.bytes().any(|byte| byte == b'.' || byte == b'%') {
         return false;
+    }
+    let is_encoded = |rest: &str| rest.as_bytes().get(..2).is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit));
+    if path.split('%').skip(1).any(|rest| !is_encoded(rest) || rest.starts_with("00")) {
+        return true;
     }
     let path: Cow<'_, [u8]> = percent_decode_str(path).into();
     // What follows a semicolon is a parameter of the segment to some.

@@ -18,7 +18,7 @@ mod vegas;
 
 use std::time::{Duration, Instant};
 
-use crate::jitter;
+use crate::chance;
 use crate::limits::{
     ADAPTIVE_FIRST, ADAPTIVE_MAX, ADAPTIVE_MIN, ADAPTIVE_PROBE_EVERY, ADAPTIVE_PROBE_MAX, ADAPTIVE_PROBE_TIMES,
     ADAPTIVE_SAMPLES_MIN, ADAPTIVE_UNLEARN, ADAPTIVE_WINDOW, ADAPTIVE_WINDOWS,
@@ -141,7 +141,7 @@ impl Limiter {
         let since = match self.since {
             Some(since) => since,
             None => {
-                let wait = jitter::up_to(self.config.probe_every, self.random).max(self.config.probe_every / 2);
+                let wait = chance::up_to(self.config.probe_every, self.random).max(self.config.probe_every / 2);
                 self.probe = Probe::At(now.checked_add(wait));
                 *self.since.insert(now)
             }

@@ -253,6 +253,62 @@ fn a_probe_ends_without_answers_too() {
     assert_eq!(at(5_020, 100), 100);
 }
 
+/// One that has seen answers of ten milliseconds for five seconds, and begins to probe.
+fn about_to_probe(start: Instant) -> Limiter {
+    let config = Config { first: 100, probe_every: Duration::from_secs(10), ..Config::default() };
+    let mut limiter = Limiter::new(config, 0);
+    for millis in 0..=5_000 {
+        let sample = Sample { time: Duration::from_millis(10), in_flight: 40, dropped: false };
+        limiter.sample(sample, start + Duration::from_millis(millis));
+    }
+    assert_eq!(limiter.limit(), 50);
+    limiter
+}
+
+#[test]
+fn a_probe_counts_calls_that_had_little_before_them_and_time_to_end() {
+    let check = |counted: u32, expect: f64| {
+        let start = start();
+        let mut limiter = about_to_probe(start);
+        let mut sample = |at: u64, time: u64, in_flight, dropped| {
+            let sample = Sample { time: Duration::from_millis(time), in_flight, dropped };
+            limiter.sample(sample, start + Duration::from_millis(at));
+        };
+        for _ in 0..20 {
+            sample(5_010, 1_000, 10, false);
+            sample(5_060, 60, 51, false);
+            sample(5_060, 60, 10, true);
+            sample(5_150, 1, 10, false);
+        }
+        (0..counted).for_each(|_| sample(5_150, 50, 50, false));
+        sample(5_200, 1, 10, false);
+        assert_eq!(limiter.limit(), 100, "it has lasted twenty times as long as an answer");
+        let unhurried = limiter.unhurried.unwrap();
+        assert!((unhurried - expect).abs() < 1e-6, "{unhurried}");
+    };
+    check(10, 0.050);
+    check(9, 0.010);
+}
+
+#[test]
+fn between_probes_the_time_is_learned_where_the_limit_is_not_reached() {
+    let start = start();
+    let run = |first: u64, then: u64, in_flight, windows: u32| {
+        let config = Config { first: 50, max: 50, min: 50, probe_every: Duration::MAX, ..Config::default() };
+        let mut limiter = Limiter::new(config, u64::MAX);
+        for at in 0..=10 * (windows + 1) {
+            let time = Duration::from_millis(if at <= 10 { first } else { then });
+            limiter.sample(Sample { time, in_flight, dropped: false }, start + Duration::from_millis(10) * at);
+        }
+        limiter.unhurried.unwrap()
+    };
+    assert!((run(10, 20, 50, 600) - 0.010).abs() < 1e-6, "it may be our own queue");
+    let usual = run(10, 20, 49, 600);
+    assert!((0.0185..0.0190).contains(&usual), "of the difference, e⁻² is left: {usual}");
+    let usual = run(100, 10, 50, 10);
+    assert!(usual < 0.040, "what is much too long is unlearned quickly: {usual}");
+}
+
 #[test]
 fn odd_bounds_do_no_harm() {
     let check = |first, min, max, expect| {

@@ -231,7 +231,9 @@ fn routes(file: &Section<'_>, upstreams: &[Arc<Upstream>]) -> Vec<Route> {
             "there are no [[routes]], so that nobody could be answered. Say where requests go.",
         );
     }
-    let mut lines: BTreeMap<(Host, Place), Vec<(Vec<Method>, usize)>> = BTreeMap::new();
+    // Of the same host and path: the methods of each route, and its line.
+    type Alike = Vec<(Vec<Method>, usize)>;
+    let mut lines: BTreeMap<(Host, Place), Alike> = BTreeMap::new();
     let mut routes = Vec::new();
     for section in sections {
         let Some(route) = route(&section, upstreams) else { continue };
@@ -328,7 +330,7 @@ fn place(section: &Section<'_>) -> Option<Place> {
 fn check_path(section: &Section<'_>, found: At<&str>) -> bool {
     let path = found.value;
     let is_plain = path.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#\"<>\\^`{|}".contains(&byte));
-    let is_right = path.starts_with('/') && is_plain && !crate::table::has_dots(path);
+    let is_right = path.starts_with('/') && is_plain && !crate::table::is_in_doubt(path);
     if !is_right {
         let what =
             "is no path. It begins with /, is percent-encoded where it must be, and holds neither a query nor `..`.";

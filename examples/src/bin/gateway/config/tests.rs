@@ -474,3 +474,31 @@ fn networks_hold_what_begins_alike() {
     assert!(holds(2, "255.255.255.255") && !holds(2, "::1"));
     assert!(holds(3, "192.0.2.1") && !holds(3, "192.0.2.2"));
 }
+
+/// What the sample shows in comments can be said, too.
+#[test]
+fn the_sample_shows_what_there_is() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/gateway.toml");
+    let sample = fs::read_to_string(&path).expect("the sample");
+    // They stand in for what is said already, or name files.
+    let others = ["certificates", "names", "file", "authorities", "key"];
+    let lines = sample.lines().map(|line| match line.strip_prefix("# ") {
+        Some(key) if key.starts_with('[') => key,
+        Some(key) if key.split_once(" = ").is_some_and(|(name, _)| !name.contains(' ') && !others.contains(&name)) => {
+            key
+        }
+        _ => line,
+    });
+    let text = lines.collect::<Vec<_>>().join("\n");
+    assert!(text.contains("\ntries_max = 3 ") && text.contains("\n[upstreams.api.limits]"), "{text}");
+    let read = |text: &str| Config::of(&path, text).unwrap_or_else(|faults| panic!("{faults}"));
+    let (all, usual) = (read(&text), read(&sample));
+    // And what it calls the default is that.
+    assert_eq!((all.http.idle_time_max, all.http.head_time_max), (usual.http.idle_time_max, usual.http.head_time_max));
+    let (all, usual) = (&all.upstreams[0], &usual.upstreams[0]);
+    assert_eq!((all.health.clone(), all.outliers, all.breaker), (usual.health.clone(), usual.outliers, usual.breaker));
+    assert_eq!((all.budget, &all.connections), (usual.budget, &usual.connections));
+    assert_eq!(all.retries, retry::Policy { try_time: all.retries.try_time, ..usual.retries });
+    assert_eq!(all.limits, Limits { rate: all.limits.rate, ..usual.limits.clone() });
+    assert_eq!(all.hedge, Some(hedge::Policy::default()));
+}
