@@ -21,10 +21,10 @@ use super::kit::{Mood, World, seeds, text};
 const SERVERS: u8 = 5;
 const SHARDS: usize = 2;
 /// How long it lasts, and how much of that is quiet at its end.
-const AFTERNOON: Duration = Duration::from_secs(90);
-const QUIET: Duration = Duration::from_secs(30);
+const AFTERNOON: Duration = Duration::from_secs(60);
+const QUIET: Duration = Duration::from_secs(15);
 /// Between two calls of a shard, on average.
-const PAUSE_MICROS: u64 = 12_000;
+const PAUSE_MICROS: u64 = 16_000;
 const WINDOW: usize = 10;
 
 /// What was seen, on all shards together.
