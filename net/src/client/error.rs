@@ -4,9 +4,8 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::net::SocketAddr;
 
-use proto::h1;
-use proto::h2::{self, Code};
 use proto::message::WriteError;
+use proto::{h1, h2, h3};
 
 use crate::Fault;
 
@@ -59,12 +58,17 @@ pub enum Error {
     Truncated,
     /// What came is no HTTP response, or one beyond the bounds.
     Malformed(h1::Error),
-    /// Over HTTP/2: the server broke the rules of the connection, and was told so.
-    Broken(h2::Error),
-    /// Over HTTP/2: the server has reset the request's stream, or that was done for what the server sent on it.
+    /// Over HTTP/2 or HTTP/3: the server broke the rules of the connection, and was told so.
+    Broken {
+        /// What it was told.
+        code: Code,
+        /// What it did.
+        what: &'static str,
+    },
+    /// Over HTTP/2 or HTTP/3: the server has reset the request's stream, or that was done for what the server sent on it.
     Reset(Code),
-    /// Over HTTP/2: the server has said that it has not looked at the request, by refusing its stream or by ending the connection
-    /// (GOAWAY) before it. Whatever its method, it may be sent again.
+    /// Over HTTP/2 or HTTP/3: the server has said that it has not looked at the request, by refusing its stream or by ending the
+    /// connection (GOAWAY) before it. Whatever its method, it may be sent again.
     Unprocessed,
     /// The response's body is longer than is admitted here.
     TooLarge {
@@ -77,8 +81,18 @@ pub enum Error {
     Unreadable(Box<dyn StdError>),
     /// The shard's buffer pool is exhausted.
     Exhausted,
-    /// The shard has as many tasks or scopes as it admits.
+    /// The shard has as many tasks, scopes or connections of QUIC as it admits; of the last it begins none while it drains.
     Full,
+}
+
+/// Why a connection or a stream has ended, as its version of HTTP says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Code {
+    /// RFC 9113 section 7.
+    Http2(h2::Code),
+    /// RFC 9114 section 8.1.
+    Http3(h3::Code),
 }
 
 /// What a server can be slow at.
@@ -153,11 +167,20 @@ impl fmt::Display for Error {
             Error::TooLarge { max } => write!(f, "the answer is longer than the {max} bytes admitted: set `limit`"),
             Error::Body(error) => write!(f, "the request's body could not be made: {error}"),
             Error::Unreadable(error) => write!(f, "the answer's body is not what was hoped for: {error}"),
-            Error::Broken(error) => write!(f, "the server broke the rules of HTTP/2: {error}"),
+            Error::Broken { code, what } => write!(f, "the server broke the rules of the connection: {what} ({code})"),
             Error::Reset(code) => write!(f, "the request's stream was reset: {code}"),
             Error::Unprocessed => f.write_str("the server has not looked at the request, which may be sent again"),
-            Error::Full => f.write_str("the shard has as many tasks or scopes as it admits"),
+            Error::Full => f.write_str("the shard has as many tasks, scopes or connections as it admits"),
             Error::Exhausted => f.write_str("the shard's buffer pool is exhausted"),
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Code::Http2(code) => write!(f, "{code}"),
+            Code::Http3(code) => write!(f, "{code}"),
         }
     }
 }

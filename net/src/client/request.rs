@@ -27,15 +27,19 @@ pub struct Request<'u> {
     headers: Headers,
     content: Content,
     expects: bool,
-    is_h2: bool,
+    protocols: Protocols,
     fault: Option<Error>,
 }
 
 impl<'u> Request<'u> {
     pub(super) fn new(pool: Rc<Pool>, method: Method, url: Cow<'u, str>) -> Self {
         let (headers, content) = Default::default();
-        let is_h2 = pool.shared.config.http2;
-        Request { pool, method, url, headers, content, expects: false, is_h2, fault: None }
+        let protocols = match &pool.shared.config {
+            config if config.http3 => Protocols::Http3,
+            config if config.http2 => Protocols::Http2,
+            _ => Protocols::Usual,
+        };
+        Request { pool, method, url, headers, content, expects: false, protocols, fault: None }
     }
 
     /// Adds a header. `Host` takes the place of the URL's. The framing of the body is the connection's to say, and what is
@@ -81,9 +85,21 @@ impl<'u> Request<'u> {
         self
     }
 
+    /// Asks over HTTP/1.1 and nothing else, also where the server would speak HTTP/2.
+    pub fn http1(mut self) -> Self {
+        self.protocols = Protocols::Http1;
+        self
+    }
+
     /// Asks over HTTP/2, which the server is known to speak (RFC 9113 section 3.3): many requests at a time go over one connection.
     pub fn http2(mut self) -> Self {
-        self.is_h2 = true;
+        self.protocols = Protocols::Http2;
+        self
+    }
+
+    /// Asks over HTTP/3, which the server of an `https` URL is known to speak at the URL's port.
+    pub fn http3(mut self) -> Self {
+        self.protocols = Protocols::Http3;
         self
     }
 
@@ -109,12 +125,12 @@ impl<'u> Request<'u> {
     /// one turns out to be closed before anything has come of an answer, and if the body is at hand; any request is that the server
     /// says not to have [looked at](Error::Unprocessed).
     ///
-    /// Cancel safe in that nothing is left behind: dropping the future closes the connection, of HTTP/2 the stream. What the server has done of the
-    /// request by then, nobody knows.
+    /// Cancel safe in that nothing is left behind: dropping the future closes the connection, of HTTP/2 and HTTP/3 the stream.
+    /// What the server has done of the request by then, nobody knows.
     ///
     /// Errors: see [`Error`].
     pub async fn send(self) -> Result<Response, Error> {
-        let Request { pool, method, url, headers, mut content, expects, is_h2, fault } = self;
+        let Request { pool, method, url, headers, mut content, expects, protocols, fault } = self;
         if let Some(fault) = fault {
             return Err(fault);
         }
@@ -122,7 +138,10 @@ impl<'u> Request<'u> {
             return Err(Error::Header { name: method.as_str().into(), what: "the client speaks nothing but HTTP" });
         }
         let url = Url::parse(&url)?;
-        let target = Target::of(&url, if is_h2 { Protocols::Http2 } else { Protocols::Usual });
+        if protocols == Protocols::Http3 && !url.is_secure {
+            return Err(Error::Url { url: url.origin.into(), what: "HTTP/3 is spoken with servers of https only" });
+        }
+        let target = Target::of(&url, protocols);
         let host = headers.get(&HOST).map_or(target.authority.as_bytes(), HeaderValue::as_bytes);
         let outline = Outline { method: &method, target: url.target.as_bytes(), host, headers: &headers, expects };
         ask(&pool, &target, outline, &mut content).await

@@ -11,7 +11,7 @@ use shards::Shard;
 use smallvec::{SmallVec, smallvec};
 
 use super::pool::Pool;
-use super::target::{Place, Protocols, Target};
+use super::target::{Target, Where};
 use super::{Config, Error, Step};
 use crate::conn::client::Shared;
 use crate::limits::CLIENT_ADDRESSES_MAX;
@@ -23,7 +23,7 @@ pub struct Resolver(Arc<Lookup>);
 
 type Lookup = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
 
-type Addresses = SmallVec<[SocketAddr; 1]>;
+pub(super) type Addresses = SmallVec<[SocketAddr; 1]>;
 
 impl Resolver {
     /// A resolver by a function of name and port: a table, say, or a test's. The addresses are tried in their order.
@@ -45,19 +45,16 @@ impl fmt::Debug for Resolver {
     }
 }
 
-/// Connects to a server, over TLS if it is of `https`. The addresses are tried one after the other, each for its share of
-/// the time that is left, so that one that swallows everything does not hide the others.
+/// Connects to a server by TCP, over TLS if it is of `https`.
 pub(super) async fn connect(pool: &Pool, target: &Target<'_>) -> Result<Transport, Error> {
     let Shared { shard, config, .. } = &*pool.shared;
     let deadline = shard.clock() + config.connect_time_max;
     let secured = match target.is_secure {
-        true => Some(pool.trust.expects(shard, config, target, target.protocols == Protocols::Http2).await?),
+        true => Some(pool.trust.expects(shard, config, target).await?),
         false => None,
     };
-    let addresses = addresses(shard, config, &target.place, deadline).await?;
-    let mut failure = Error::TimedOut(Step::Connect);
-    for (tried, &address) in addresses.iter().enumerate() {
-        let time = deadline.saturating_duration_since(shard.clock()) / (addresses.len() - tried) as u32;
+    let addresses = addresses(shard, config, &target.at, deadline).await?;
+    first(shard, &addresses, deadline, async |address| {
         let opened = async {
             let stream = Transport::from(TcpStream::connect(shard, address).await?);
             // What is gathered leaves as one; nothing is gained by waiting for more.
@@ -67,19 +64,40 @@ pub(super) async fn connect(pool: &Pool, target: &Target<'_>) -> Result<Transpor
                 Some(expects) => expects.secure(stream).await,
             }
         };
-        failure = match shard.timeout(time, opened).await {
-            Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(error)) => Error::Connect { address, error: Box::new(error) },
+        opened.await.map_err(|error| Error::Connect { address, error: Box::new(error) })
+    })
+    .await
+}
+
+/// The first connection that comes to be. The addresses are tried one after the other, each for its share of the time that is
+/// left, so that one that swallows everything does not hide the others.
+pub(super) async fn first<T>(
+    shard: &Shard,
+    addresses: &[SocketAddr],
+    deadline: Instant,
+    connect: impl AsyncFn(SocketAddr) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let mut failure = Error::TimedOut(Step::Connect);
+    for (tried, &address) in addresses.iter().enumerate() {
+        let time = deadline.saturating_duration_since(shard.clock()) / (addresses.len() - tried) as u32;
+        failure = match shard.timeout(time, connect(address)).await {
+            Ok(Ok(connection)) => return Ok(connection),
+            Ok(Err(error)) => error,
             Err(_) => Error::TimedOut(Step::Connect),
         };
     }
     Err(failure)
 }
 
-async fn addresses(shard: &Shard, config: &Config, place: &Place<'_>, deadline: Instant) -> Result<Addresses, Error> {
-    let (name, port) = match place {
-        Place::Name(name, port) => (name, *port),
-        Place::Fixed(address) => return Ok(smallvec![*address]),
+pub(super) async fn addresses(
+    shard: &Shard,
+    config: &Config,
+    at: &Where<'_>,
+    deadline: Instant,
+) -> Result<Addresses, Error> {
+    let (name, port) = match at {
+        Where::Name(name, port) => (name, *port),
+        Where::Fixed(address) => return Ok(smallvec![*address]),
     };
     let failure = |why: String| Error::Resolve { host: (&**name).into(), why: why.into() };
     let (host, Resolver(lookup)) = (name.to_string(), config.resolver.clone());

@@ -17,21 +17,26 @@ pub(crate) struct Target<'t> {
     pub(crate) name: Cow<'t, str>,
     pub(crate) is_secure: bool,
     pub(crate) protocols: Protocols,
-    pub(crate) place: Place<'t>,
+    pub(crate) at: Where<'t>,
 }
 
 /// What is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocols {
-    /// HTTP/1.1.
+    /// HTTP/1.1; over TLS, whatever the server chooses of that and HTTP/2; or HTTP/3 where there is a connection of that, or the
+    /// server has said that it speaks it.
     Usual,
+    /// HTTP/1.1.
+    Http1,
     /// HTTP/2, which the server is known to speak.
     Http2,
+    /// HTTP/3, which the server is known to speak.
+    Http3,
 }
 
 /// Where a server is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place<'t> {
+pub(crate) enum Where<'t> {
     /// At the addresses of this name, and this port.
     Name(Cow<'t, str>, u16),
     Fixed(SocketAddr),
@@ -45,10 +50,21 @@ impl<'t> Target<'t> {
             name: url.host.into(),
             is_secure: url.is_secure,
             protocols,
-            place: match url.ip() {
-                Some(ip) => Place::Fixed(SocketAddr::new(ip, url.port)),
-                None => Place::Name(url.host.into(), url.port),
+            at: match url.ip() {
+                Some(ip) => Where::Fixed(SocketAddr::new(ip, url.port)),
+                None => Where::Name(url.host.into(), url.port),
             },
         }
+    }
+
+    /// The same, for a task of its own.
+    pub(crate) fn into_owned(self) -> Target<'static> {
+        let Target { key, authority, name, is_secure, protocols, at } = self;
+        let [key, authority, name] = [key, authority, name].map(|text| Cow::Owned(text.into_owned()));
+        let at = match at {
+            Where::Name(name, port) => Where::Name(Cow::Owned(name.into_owned()), port),
+            Where::Fixed(address) => Where::Fixed(address),
+        };
+        Target { key, authority, name, is_secure, protocols, at }
     }
 }
