@@ -114,6 +114,40 @@ fn answers_are_passed_on() {
     }
 }
 
+/// The layer's deadline is told to the server behind, and holds for the body that comes from there.
+#[test]
+fn a_deadline_goes_with_the_request() {
+    for over in BOTH {
+        let server = test::builder().seed(1).start(move |_| {
+            let app = App::new().layer(shardwise::layers::deadline(Duration::from_secs(3))).state(over);
+            app.any("/proxy/{*path}", proxy)
+                .get("/inner/left", |request: Request| {
+                    request
+                        .header("x-envoy-expected-rq-timeout-ms")
+                        .map(|left| String::from_utf8_lossy(left).into_owned())
+                })
+                .get("/inner/slow", || {
+                    Stream::new(async |mut sink: Sink| {
+                        sink.send("begun").await?;
+                        Shard::current().expect("it runs on one").sleep(Duration::from_secs(60)).await;
+                        Ok(())
+                    })
+                })
+        });
+        let left: u32 = server.get("/proxy/left").expect(200).text().parse().unwrap();
+        assert!((2900..=3000).contains(&left), "{left}");
+        let asked = Ask::get("/proxy/left").header("x-envoy-expected-rq-timeout-ms", "700");
+        let left: u32 = server.send(asked).expect(200).text().parse().unwrap();
+        assert!((600..=700).contains(&left), "{left}");
+        server.run(async |client| {
+            let begun = client.now();
+            let mut exchange = client.begin(Ask::get("/proxy/slow")).await.unwrap();
+            while let Ok(Some(_)) = exchange.chunk().await {}
+            assert!((client.now() - begun).as_secs() < 5, "it ends when the time is up");
+        });
+    }
+}
+
 #[test]
 fn bodies_are_passed_on_both_ways() {
     for over in BOTH {

@@ -9,6 +9,7 @@
 pub mod client;
 mod clients;
 mod conn;
+mod deadline;
 
 mod error;
 mod exchange;
@@ -35,6 +36,7 @@ pub mod ws {
 
 pub use client::Client;
 pub use conn::Config;
+pub use deadline::DeadlineField;
 pub use error::{Error, Fault, Result};
 pub use exchange::{
     Body, BodyError, BodyStream, Content, Head, HeadSpares, Headers, Incoming, Joined, Made, Peer, Piece, Reply,

@@ -209,8 +209,61 @@ pub const CLIENT_BODY_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// much. Nearly all that will ever answer have done so by then.
 pub const CLIENT_HEAD_START: Duration = Duration::from_millis(250);
 
+/// How long it takes until a Unix socket whose queue was full is tried again. Its server takes thousands in that time.
+pub const CLIENT_UNIX_PAUSE: Duration = Duration::from_millis(5);
+
+/// Bytes of what a proxy of SOCKS answers at a time: its longest answer has a name of 255.
+pub const SOCKS_ANSWER_BYTES_MAX: usize = 512;
+
 /// Addresses of one name that are tried.
 pub const CLIENT_ADDRESSES_MAX: usize = 8;
+
+/// DNS: names that a client remembers, some hundred bytes each. Services call a few hosts; who crawls the web forgets.
+pub const DNS_NAMES_MAX: usize = 1024;
+
+/// How long an answer holds at the most, whatever it says of itself: what has moved is found within the hour.
+pub const DNS_TTL_MAX: Duration = Duration::from_secs(3600);
+
+/// How long it holds at the least, though it say that it does not: a storm of requests is one question a second.
+pub const DNS_TTL_MIN: Duration = Duration::from_secs(1);
+
+/// How long it holds that there is nothing, at the most. A name that has just been made is asked for before it is known.
+pub const DNS_NOTHING_TTL_MAX: Duration = Duration::from_secs(300);
+
+/// How long it holds that nobody could say. RFC 2308 section 7 admits five minutes; a second keeps a storm from the server.
+pub const DNS_FAILURE_TIME: Duration = Duration::from_secs(1);
+
+/// How long it holds what was said of one family of addresses while nothing was of the other.
+pub const DNS_HALF_TTL_MAX: Duration = Duration::from_secs(10);
+
+/// How long the addresses of one family wait for those of the other: RFC 8305 section 3 recommends that much.
+pub const DNS_OTHER_HALF_TIME: Duration = Duration::from_millis(50);
+
+/// How long a name server may take to answer when it is first asked, and twice as long each time after that. A datagram is lost
+/// now and then, and the answer to most questions is there within some tens of milliseconds.
+pub const DNS_TRY_TIME: Duration = Duration::from_secs(1);
+
+/// Datagrams that are read over where one answer is waited for. Whoever sends as many would have us take his for it.
+pub const DNS_STRAYS_MAX: usize = 32;
+
+/// Ports that are tried by chance, before the system chooses one.
+pub const DNS_PORTS_TRIED_MAX: usize = 4;
+
+/// Name servers of a `resolv.conf`, as its other readers have it (resolv.conf(5)).
+pub const DNS_SERVERS_MAX: usize = 3;
+
+/// Domains of its list, of which other readers have had six.
+pub const DNS_DOMAINS_MAX: usize = 6;
+
+/// The most of its `ndots`, of its `attempts` and of its `timeout`, by the same manual.
+pub const DNS_DOTS_MAX: usize = 15;
+/// See [`DNS_DOTS_MAX`].
+pub const DNS_ATTEMPTS_MAX: u32 = 5;
+/// See [`DNS_DOTS_MAX`].
+pub const DNS_TIMEOUT_MAX: Duration = Duration::from_secs(30);
+
+/// Addresses of one name in a file of hosts.
+pub const DNS_HOST_ADDRESSES_MAX: usize = 16;
 
 /// How often files of certificates and keys are looked at. They are small, and nobody renews one that ends sooner.
 pub const TLS_LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -328,6 +381,13 @@ pub const QUIC_ARRIVAL_BYTES_MAX: u64 = 16 * 1024;
 
 /// How long a Retry may be answered: some round trips.
 pub const QUIC_RETRY_TIME_MAX: Duration = Duration::from_secs(15);
+
+/// Bytes that are sent to an address for each that came from there, before it is known that the client receives there (RFC 9000
+/// section 8.1).
+pub const QUIC_AMPLIFICATION_MAX: u64 = 3;
+
+/// Bytes of a datagram during a hand-shake: larger ones are tried only when it is over.
+pub const QUIC_HANDSHAKE_PAYLOAD_BYTES: u64 = 1200;
 
 /// How often a packet of no connection is answered by a stateless reset: a flood of them makes no flood of ours.
 pub const QUIC_RESET_PAUSE: Duration = Duration::from_millis(20);

@@ -20,7 +20,7 @@ use platform::sim::Plan;
 use platform::{BackendKind, Buf, Choice, ListenOptions, SocketOption, select};
 use shards::{Runtime, Shard, Simulation};
 use shardwise_net::client::{Config, Error, Resolver, Response, Step};
-use shardwise_net::{BodyStream, Client, Content, Fault, Headers, Listener, TcpStream, Upgraded};
+use shardwise_net::{BodyStream, Client, Content, DeadlineField, Fault, Headers, Listener, TcpStream, Upgraded};
 
 use Do::{End, Hear, Reset, Say, Wait};
 
@@ -731,6 +731,29 @@ fn a_connection_that_speaks_something_else_has_its_place() {
     assert_eq!(given, (true, "200 \"hi\"".to_owned()));
 }
 
+/// In the scope of a request that has so much time, servers are told of it, in the field that was chosen.
+#[test]
+fn the_time_that_is_left_travels() {
+    let answer = || vec![Hear(ASKED_END), say(format!("{OK}Content-Length: 2\r\n\r\nhi")), End];
+    for (field, expect) in [
+        (Some(DeadlineField::Milliseconds), "x-envoy-expected-rq-timeout-ms: 1500\r\n"),
+        (Some(DeadlineField::Grpc), "grpc-timeout: 1500m\r\n"),
+        (None, ""),
+    ] {
+        let config = Config { deadline_field: field, ..Config::default() };
+        let (given, heard) = play_with(1, Plan::CALM, config, vec![answer()], async |client: Client| {
+            let shard = Shard::current().unwrap();
+            let scope =
+                shard.scope().child("a request").unwrap().with_deadline(shard.now() + Duration::from_millis(1500));
+            scope.run(got(client)).await.unwrap()
+        });
+        assert_eq!(
+            (given.as_str(), heard.as_slice()),
+            ("200 \"hi\", kept", &[ASKED.replace("\r\n\r\n", &format!("\r\n{expect}\r\n"))][..])
+        );
+    }
+}
+
 /// Ask by a name with these addresses, on a calm network; gives the answer and after how many tenths of a second.
 #[track_caller]
 fn check_name(addresses: &'static [([u8; 4], u16)], expect: &str) {
@@ -854,4 +877,31 @@ fn echo_server(connections: &Arc<AtomicUsize>) -> u16 {
         }
     });
     port
+}
+
+/// They went on, each request cancelled as it came.
+#[test]
+fn a_server_that_is_dropped_ends_its_connections() {
+    struct Hello;
+    impl shardwise_net::Service for Hello {
+        fn call(&self, _: shardwise_net::Request) -> shardwise_net::Reply {
+            shardwise_net::Reply::Ready(shardwise_net::Response::new(StatusCode::OK).with_content("hello".into()))
+        }
+    }
+    let mut simulation = Simulation::new(1);
+    simulation.start(1, async |shard: Shard| {
+        let location = std::panic::Location::caller();
+        let served = shardwise_net::serve(&shard, address(80), Hello, location);
+        let _ = shard.timeout(Duration::from_secs(1), served).await;
+        std::future::pending::<Result<(), String>>().await
+    });
+    simulation.run(async |shard| {
+        shard.sleep(Duration::from_millis(1)).await;
+        let client = Client::new(&shard);
+        let get = async || client.get("http://10.0.0.1/").send().await?.text().await;
+        assert_eq!(get().await.unwrap(), "hello");
+        shard.sleep(Duration::from_secs(2)).await;
+        let refused = get().await.unwrap_err();
+        assert!(matches!(refused, Error::Connect { .. }), "{refused}");
+    });
 }

@@ -4,10 +4,10 @@
 //! fails or is slow, the breaker opens: nothing passes for a while. Then it is half open: a few trial calls pass, and either
 //! they close it or it opens again, for longer (Nygard, "Release It!", 2007, "Circuit Breaker").
 //!
-//! Each call that is admitted gets an [`Admission`], which says in which of these times it was. It is given back with the call's
-//! outcome, or without one; an outcome from an earlier time no longer counts, so that calls that were under way when the breaker
-//! opened neither close it nor open it again. An admission that is lost, since its call was dropped, costs nothing while the
-//! breaker is closed; while it is half open, its place comes back after [`Config::trial_time`].
+//! Each call that is admitted gets an [`Admission`], which says in which of these times it was. It is given back with the
+//! call's outcome, or without one; an outcome from an earlier time no longer counts, so that calls that were under way when the
+//! breaker opened neither close it nor open it again. An admission that is lost, since its call was dropped, costs nothing
+//! while the breaker is closed; while it is half open, its place comes back after [`Config::trial_time`].
 
 use std::time::{Duration, Instant};
 
@@ -34,8 +34,8 @@ pub struct Config {
     pub window: Duration,
     /// Shares say nothing of fewer recent calls than these.
     pub calls_min: u32,
-    /// Stays open for at least this time, and for up to twice as long by chance. Each time that it opens again, twice that, until
-    /// it has been closed for as long as it was open the last time.
+    /// Stays open for at least this time, and for up to twice as long by chance. Each time that it opens again, twice that,
+    /// until it has been closed for as long as it was open the last time.
     pub open_first: Duration,
     /// Never stays open for longer.
     pub open_max: Duration,
@@ -162,7 +162,8 @@ pub struct Recent {
     pub slow: u64,
 }
 
-/// A circuit breaker for whatever is called. Some 650 bytes; to admit a call and to record its outcome costs some twenty nanoseconds.
+/// A circuit breaker for whatever is called. Some 650 bytes; to admit a call and to record its outcome costs some twenty
+/// nanoseconds.
 ///
 /// ```
 /// use std::time::{Duration, Instant};

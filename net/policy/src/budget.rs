@@ -1,12 +1,12 @@
 //! How much may be asked beyond what was asked for.
 //!
-//! Retries and hedges help while few calls fail, and multiply an outage when all do. So they are paid for: each call earns a share
-//! of one, and there are some each second besides, for clients that make few calls. What is not used goes after a while, so that
-//! a quiet hour does not pay for a storm (Finagle's user guide, "Clients", "Retries": `RetryBudget`; Oliver, "Retry Budgets",
-//! Finagle's blog, 2016).
+//! Retries and hedges help while few calls fail, and multiply an outage when all do. So they are paid for: each call earns a
+//! share of one, and there are some each second besides, for clients that make few calls. What is not used goes after a while,
+//! so that a quiet hour does not pay for a storm (Finagle's user guide, "Clients", "Retries": `RetryBudget`; Oliver, "Retry
+//! Budgets", Finagle's blog, 2016).
 //!
-//! So in any span of time there are no more retries than the share of the calls made in it and in the time before for which savings
-//! are kept, and what the rate gives for the span and once that time.
+//! So in any span of time there are no more retries than the share of the calls made in it and in the time before for which
+//! savings are kept, and what the rate gives for the span and once that time.
 
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,8 @@ impl Default for Config {
     }
 }
 
-/// Grants retries, or hedges, as a share of the calls. Some two hundred bytes; a deposit or a withdrawal costs some ten nanoseconds.
+/// Grants retries, or hedges, as a share of the calls. Some two hundred bytes; a deposit or a withdrawal costs some ten
+/// nanoseconds.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -53,8 +54,8 @@ pub struct Budget {
     reserve: u64,
 }
 
-/// Millionths of retries. They saturate, which takes 18 billion calls at the largest share within the window; what is left then errs
-/// towards refusal.
+/// Millionths of retries. They saturate, which takes 18 billion calls at the largest share within the window; what is left then
+/// errs towards refusal.
 #[derive(Clone, Copy, Debug)]
 struct Account {
     earned: u64,

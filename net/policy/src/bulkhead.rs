@@ -57,7 +57,8 @@ impl Bulkhead {
     /// A call wants to be made. Whoever comes while others wait, waits behind them.
     #[must_use = "whoever was admitted or queued has something to give back"]
     pub fn enter(&mut self) -> Entry {
-        if self.running < self.running_max && self.waiting == 0 {
+        // Nobody waits while there is room.
+        if self.running < self.running_max {
             self.running += 1;
             Entry::Admitted
         } else if self.waiting < self.waiting_max {

@@ -1,9 +1,10 @@
 //! When a second try helps though the first has not failed.
 //!
-//! A few calls take much longer than the others, for reasons of the moment and the place. Whoever asks another endpoint once a call
-//! has taken longer than nearly all others do, and takes the answer that comes first, cuts off the tail for little extra load
-//! (Dean and Barroso, "The Tail at Scale", CACM 56(2), 2013, "Hedged requests"). How long "nearly all others" take is learned from
-//! the recent calls; a [`Budget`] keeps a service that has become slow as a whole from being asked twice for everything.
+//! A few calls take much longer than the others, for reasons of the moment and the place. Whoever asks another endpoint once a
+//! call has taken longer than nearly all others do, and takes the answer that comes first, cuts off the tail for little extra
+//! load (Dean and Barroso, "The Tail at Scale", CACM 56(2), 2013, "Hedged requests"). How long "nearly all others" take is
+//! learned from the recent calls; a [`Budget`] keeps a service that has become slow as a whole from being asked twice for
+//! everything.
 
 use std::time::{Duration, Instant};
 
@@ -51,7 +52,8 @@ impl Default for Delay {
     }
 }
 
-/// Decides when second tries are made. Some three kilobytes, which lie on the heap from the start; one for each thing that is called.
+/// Decides when second tries are made. Some three kilobytes, which lie on the heap from the start; one for each thing that is
+/// called.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -84,8 +86,8 @@ impl Hedge {
         Hedge { delay: policy.delay, budget: Budget::new(policy.budget), times: Box::new(Times::new(quantile)) }
     }
 
-    /// A call begins. If it has not been answered after what this gives, [`send`](Self::send) says whether to try a second time.
-    /// `None`: too little is known to say.
+    /// A call begins. If it has not been answered after what this gives, [`send`](Self::send) says whether to try a second
+    /// time. `None`: too little is known to say.
     pub fn begin(&mut self, now: Instant) -> Option<Duration> {
         self.budget.deposit(now);
         match self.delay {
@@ -94,8 +96,8 @@ impl Hedge {
         }
     }
 
-    /// The delay is over, and there is no answer. True if a second try is to be made; then it is paid for. Whoever wants hedges and
-    /// retries to stay within one budget withdraws from that of the retries too, as Finagle does.
+    /// The delay is over, and there is no answer. True if a second try is to be made; then it is paid for. Whoever wants hedges
+    /// and retries to stay within one budget withdraws from that of the retries too, as Finagle does.
     pub fn send(&mut self, now: Instant) -> bool {
         self.budget.withdraw(now)
     }

@@ -1,7 +1,7 @@
 //! Every bound and every default, with its reason and where it is from.
 //!
-//! They are those that Envoy and Finagle publish, since years of other people's incidents are in them; where neither has one, the
-//! next source that does. Names in brackets are sections of their documentation.
+//! They are those that Envoy and Finagle publish, since years of other people's incidents are in them; where neither has one,
+//! the next source that does. Names in brackets are sections of their documentation.
 
 use std::time::Duration;
 
@@ -33,8 +33,8 @@ pub const BUDGET_KEPT: Duration = Duration::from_secs(10);
 
 // ---- Retries, after Envoy [HTTP filters, Router, x-envoy-max-retries] ----
 
-/// Tries in all: Finagle's `MethodBuilder` retries twice (`withMaxRetries`), Envoy once (`num_retries`). One retry may meet a second
-/// endpoint that is down at the same time; the budget bounds what the third try costs.
+/// Tries in all: Finagle's `MethodBuilder` retries twice (`withMaxRetries`), Envoy once (`num_retries`). One retry may meet a
+/// second endpoint that is down at the same time; the budget bounds what the third try costs.
 pub const RETRY_TRIES_MAX: u32 = 3;
 
 /// The longest first pause: Envoy's `upstream.base_retry_backoff_ms`.
@@ -51,25 +51,26 @@ pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 /// How long a call may take with all its tries: Envoy's `timeout` [config.route.v3.RouteAction].
 pub const RETRY_TIME_MAX: Duration = Duration::from_secs(15);
 
-// ---- Breakers, after Finagle's failure accrual [user guide, Clients, Circuit Breaking, Failure Accrual] ----
+// ---- Breakers, after Finagle's `FailureAccrualPolicy` [user guide, Clients, Circuit Breaking, Failure Accrual] ----
 
-/// Failures in a row that open a breaker: Finagle's, and Envoy's `consecutive_5xx` [config.cluster.v3.OutlierDetection].
+/// Failures in a row that open a breaker: Finagle's `DefaultConsecutiveFailures`, and Envoy's `consecutive_5xx`
+/// [config.cluster.v3.OutlierDetection].
 pub const BREAKER_FAILURES_IN_A_ROW: u32 = 5;
 
-/// The share of failures that opens a breaker: Finagle asks that 80 % of the calls succeed.
+/// The share of failures that opens a breaker: Finagle's `DefaultSuccessRateThreshold` asks that 80 % of the calls succeed.
 pub const BREAKER_ERROR_SHARE: f64 = 0.2;
 
-/// Which calls the share is of: Finagle's window.
+/// Which calls the share is of: Finagle's `DefaultSuccessRateWindow`.
 pub const BREAKER_WINDOW: Duration = Duration::from_secs(30);
 
-/// Fewer calls than these say nothing: Envoy's `failure_percentage_request_volume` [config.cluster.v3.OutlierDetection]. Finagle is
-/// content with few calls, but waits for a whole window.
+/// Fewer calls than these say nothing: Envoy's `failure_percentage_request_volume` [config.cluster.v3.OutlierDetection].
+/// Finagle is content with five, but waits for a whole window.
 pub const BREAKER_CALLS_MIN: u32 = 50;
 
-/// The shortest time that a breaker stays open: Finagle's.
+/// The shortest time that a breaker stays open: Finagle's backoff begins so.
 pub const BREAKER_OPEN_FIRST: Duration = Duration::from_secs(5);
 
-/// The longest time that a breaker stays open: Finagle's, and Envoy's `max_ejection_time`.
+/// The longest time that a breaker stays open: Finagle's backoff ends so, and Envoy's `max_ejection_time`.
 pub const BREAKER_OPEN_MAX: Duration = Duration::from_secs(300);
 
 /// Trial calls at a time: Finagle's half-open breaker lets one pass.
@@ -81,12 +82,12 @@ pub const BREAKER_SUCCESSES_TO_CLOSE: u32 = 1;
 /// A trial call that has not been heard of for so long has been dropped: no call takes longer than [`RETRY_TIME_MAX`].
 pub const BREAKER_TRIAL_TIME: Duration = RETRY_TIME_MAX;
 
-/// What counts as slow, once slow calls count at all: `slowCallDurationThreshold` of resilience4j's circuit breaker, since neither
-/// Envoy nor Finagle has one. Whoever sets a share will want to set this too.
+/// What counts as slow, once slow calls count at all: `slowCallDurationThreshold` of resilience4j's circuit breaker, since
+/// neither Envoy nor Finagle has one. Whoever sets a share will want to set this too.
 pub const BREAKER_SLOW_AFTER: Duration = Duration::from_secs(60);
 
-/// Changes of state that a breaker keeps until they are taken. A call causes one at most, so who looks after each call misses none;
-/// and who looks rarely learns the latest, and from their numbers how many it missed.
+/// Changes of state that a breaker keeps until they are taken. A call causes one at most, so who looks after each call misses
+/// none; and who looks rarely learns the latest, and from their numbers how many it missed.
 pub const BREAKER_EVENTS_MAX: usize = 4;
 
 // ---- Hedges, after Dean and Barroso, "The Tail at Scale", and Finagle's `BackupRequestFilter` ----
@@ -106,6 +107,7 @@ pub const HEDGE_DELAY_MIN: Duration = Duration::from_millis(1);
 
 /// Nothing is hedged later: half of the time that a call has, so that the second try has the other half.
 pub const HEDGE_DELAY_MAX: Duration = Duration::from_millis(7_500);
+const _: () = assert!(HEDGE_DELAY_MAX.as_millis() * 2 == RETRY_TIME_MAX.as_millis());
 
 /// Which calls are recent: Finagle's filter looks back as far.
 pub const HEDGE_KEPT: Duration = Duration::from_secs(30);
@@ -125,8 +127,8 @@ pub const ADAPTIVE_MIN: u32 = 20;
 /// [extensions.filters.http.adaptive_concurrency.v3.GradientControllerConfig] is 1000.
 pub const ADAPTIVE_MAX: u32 = 1000;
 
-/// How often the limit is looked at: the interval in Envoy's example [HTTP filters, Adaptive Concurrency]; the shortest that Netflix's
-/// `WindowedLimit` allows.
+/// How often the limit is looked at: the interval in Envoy's example [HTTP filters, Adaptive Concurrency]; the shortest that
+/// Netflix's `WindowedLimit` allows.
 pub const ADAPTIVE_WINDOW: Duration = Duration::from_millis(100);
 
 /// Fewer answers than these say nothing: `windowSize` of `WindowedLimit`.
@@ -138,8 +140,8 @@ pub const ADAPTIVE_PROBE_EVERY: Duration = Duration::from_secs(60);
 /// How long that may take: a twelfth of the time.
 pub const ADAPTIVE_PROBE_MAX: Duration = Duration::from_secs(5);
 
-/// How many times as long as an answer a probe lasts: as calls count that begin in its first half, nearly all of them have ten times as
-/// long to end.
+/// How many times as long as an answer a probe lasts: as calls count that begin in its first half, nearly all of them have ten
+/// times as long to end.
 pub const ADAPTIVE_PROBE_TIMES: f64 = 20.0;
 
 /// What a window with dropped calls leaves of the limit: `backoffRatio` of `AIMDLimit`.
@@ -201,8 +203,8 @@ pub const RING_POINTS: u32 = 160;
 /// eight million (`maximum_ring_size`) would be 96 MiB for each shard.
 pub const RING_POINTS_MAX: usize = 65_536;
 
-/// Entries of a Maglev table, a prime, two bytes each. Envoy's, "Maglev" in "Supported load balancers", and one of two in section
-/// 5.3 of the Maglev paper (Eisenbud et al., NSDI 2016).
+/// Entries of a Maglev table, a prime, two bytes each. Envoy's, "Maglev" in "Supported load balancers", and one of two in
+/// section 5.3 of the Maglev paper (Eisenbud et al., NSDI 2016).
 pub const MAGLEV_TABLE: u32 = 65_537;
 
 /// The largest Maglev table that may be asked for, as in Envoy (`table_size`): it takes ten megabytes for each shard.
@@ -212,11 +214,16 @@ pub const MAGLEV_TABLE_MAX: u32 = 5_000_011;
 /// threshold".
 pub const PANIC_PERCENT: u8 = 50;
 
-/// Healthy members take so many per cent of their even share before degraded ones are asked too. Envoy's overprovisioning factor.
+/// Healthy members take so many per cent of their even share before degraded ones are asked too. Envoy's overprovisioning
+/// factor.
 pub const OVERPROVISION_PERCENT: u32 = 140;
 
 /// How soon an observed latency is forgotten. Finagle's (`Balancers.p2cPeakEwma`).
 pub const EWMA_DECAY: Duration = Duration::from_secs(10);
+
+/// The part of a new latency in the typical one, which says how soon news of other shards' calls is old: so that it is that of the
+/// last hundred or so, of whatever member.
+pub const TYPICAL_PART: f64 = 1.0 / 64.0;
 
 /// What a call to an endpoint seems to cost while another waits there and none has been answered yet: more than any latency.
 /// Finagle's `Long.MaxValue >> 16` nanoseconds.
@@ -249,8 +256,9 @@ pub const EJECTION_MAX: Duration = Duration::from_secs(300);
 /// So much of the members may be ejected at a time, in per cent; one always may. Envoy's `max_ejection_percent`.
 pub const EJECTED_PERCENT_MAX: u8 = 10;
 
-/// Success rates are compared if so many members have been asked often enough. Envoy's `success_rate_minimum_hosts`; among fewer
-/// than 5, nobody can lie 1.9 standard deviations below the mean (the most is the square root of one less than their count).
+/// Success rates are compared if so many members have been asked often enough. Envoy's `success_rate_minimum_hosts`; among
+/// fewer than 5, nobody can lie 1.9 standard deviations below the mean (the most is the square root of one less than their
+/// count).
 pub const SUCCESS_RATE_MEMBERS_MIN: usize = 5;
 
 /// Often enough: so many calls in an interval. Envoy's `success_rate_request_volume`.
@@ -274,8 +282,8 @@ pub const PROBE_PASSES: u32 = 2;
 /// Probes in a row that must fail before an endpoint counts as down. HAProxy's `fall`.
 pub const PROBE_FAILURES: u32 = 3;
 
-/// Endpoints that a shard asks at the least. Finagle's `minDeterministicAperture`: with 4, choices of two keep to their weights;
-/// with 12, it is unlikely that none of them is well.
+/// Endpoints that a shard asks at the least. Finagle's `minDeterministicAperture`: with 4, choices of two keep to their
+/// weights; with 12, it is unlikely that none of them is well.
 pub const SUBSET_MIN: usize = 12;
 
 /// Shards of all processes together that share endpoints out among themselves. Working out a subset looks at each of them.

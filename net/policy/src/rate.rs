@@ -1,8 +1,8 @@
 //! So many calls in so much time.
 //!
 //! One moment is all that is kept: the one by which everything admitted so far is paid off, if each call pays for an equal part
-//! of the time (the generic cell rate algorithm of ITU-T I.371, which admits what a token bucket of the same rate and size would,
-//! and never has to refill). Whoever comes too early learns how long to wait.
+//! of the time (the generic cell rate algorithm of ITU-T I.371, which admits what a token bucket of the same rate and size
+//! would, and never has to refill). Whoever comes too early learns how long to wait.
 
 use std::time::{Duration, Instant};
 
@@ -33,8 +33,8 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// `count` calls in `per`, and up to `burst` at once (at least one). A count of 0 admits nothing. Where several have a part of one
-    /// rate each, `per` is as many times as long.
+    /// `count` calls in `per`, and up to `burst` at once (at least one). A count of 0 admits nothing. Where several have a part
+    /// of one rate each, `per` is as many times as long.
     pub fn new(count: u32, per: Duration, burst: u32) -> Rate {
         let each = match count {
             0 => None,

@@ -1,11 +1,12 @@
 //! Whether a call that failed is tried again, and after which pause.
 //!
-//! A try may be repeated if the request may be made twice (it is idempotent, RFC 9110, section 9.2.2) or surely was not made at all
-//! (no connection, a stream that was refused); if its cause is one that another try may mend; and if tries and time are left. The
-//! pause before it grows, and is of random length, which spreads a crowd of clients best (Brooker, "Exponential Backoff And
-//! Jitter", AWS Architecture Blog, 2015); a server that says when to come back (`Retry-After`) is obeyed.
+//! A try may be repeated if the request may be made twice (it is idempotent, RFC 9110, section 9.2.2) or surely was not made at
+//! all (no connection, a stream that was refused); if its cause is one that another try may mend; and if tries and time are
+//! left. The pause before it grows, and is of random length, which spreads a crowd of clients best (Brooker, "Exponential
+//! Backoff And Jitter", AWS Architecture Blog, 2015); a server that says when to come back (`Retry-After`) is obeyed.
 //!
-//! Whoever retries pays from a [`Budget`](crate::budget::Budget), last of all, so that nothing is paid for a retry that is not made.
+//! Whoever retries pays from a [`Budget`](crate::budget::Budget), last of all, so that nothing is paid for a retry that is not
+//! made.
 
 use std::time::{Duration, Instant};
 
@@ -84,8 +85,8 @@ impl Causes {
     pub const NONE: Causes =
         Causes { connect: false, unprocessed: false, reset: false, try_time: false, statuses: Statuses::NONE };
 
-    /// Envoy's `5xx`, which includes `connect-failure`, `refused-stream` and `reset`, but for the answers that say that they would
-    /// be the same again, such as 501: of the statuses, 500, 502, 503 and 504.
+    /// Envoy's `5xx`, which includes `connect-failure`, `refused-stream` and `reset`, but for the answers that say that they
+    /// would be the same again, such as 501: of the statuses, 500, 502, 503 and 504.
     pub const USUAL: Causes = Causes {
         connect: true,
         unprocessed: true,

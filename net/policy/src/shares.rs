@@ -29,6 +29,8 @@ pub struct Report {
 pub struct Elsewhere {
     /// Their calls under way; none if nothing is known.
     pub outstanding: Option<u32>,
+    /// When that was so: the mean of their reports' times.
+    pub as_of: Option<Instant>,
     /// The least latency that any of them sees: a shard whose calls are slow for reasons of its own convinces nobody.
     pub latency: Option<Duration>,
     /// The latest time until which any of them has ejected it.
@@ -81,8 +83,15 @@ impl Shares {
 
     /// What others do with a member. It costs a search in the reports of each shard.
     pub fn elsewhere(&self, id: u64, now: Instant) -> Elsewhere {
-        let is_fresh = |told: &&Told| told.at.is_some_and(|at| now.saturating_duration_since(at) <= REPORT_FRESH);
-        self.told.iter().filter(is_fresh).fold(Elsewhere::default(), |mut all, told| {
+        let mut all = Elsewhere::default();
+        let (mut ages, mut shards) = (Duration::ZERO, 0);
+        for told in &self.told {
+            let Some(age) = told.at.map(|at| now.saturating_duration_since(at)).filter(|age| *age <= REPORT_FRESH)
+            else {
+                continue;
+            };
+            ages += age;
+            shards += 1;
             // A shard that has nothing to say of a member has nothing to do with it.
             let report = told.reports.binary_search_by_key(&id, |report| report.id).ok().map(|at| told.reports[at]);
             let outstanding = report.map_or(0, |report| report.outstanding);
@@ -90,8 +99,9 @@ impl Shares {
             let latencies = [all.latency, report.and_then(|report| report.latency)];
             all.latency = latencies.into_iter().flatten().min();
             all.ejected_until = all.ejected_until.max(report.and_then(|report| report.ejected_until));
-            all
-        })
+        }
+        all.as_of = (shards > 0).then(|| now.checked_sub(ages / shards.max(1))).flatten();
+        all
     }
 }
 

@@ -82,10 +82,11 @@ async fn ask_among(
 
 /// Connects, and no more: whether anybody is there.
 pub(crate) async fn reach(pool: &Pool, target: &Target<'_>) -> Result<(), Error> {
-    connect(pool, target, target.protocols).await.map(drop)
+    Box::pin(connect(pool, target, target.protocols)).await.map(drop)
 }
 
 async fn open(pool: &Pool, target: &Target<'_>) -> Result<Box<Connection>, Error> {
-    let stream = connect(pool, target, Protocols::Usual).await?;
+    // Rare and large: it is not to be a part of every request.
+    let stream = Box::pin(connect(pool, target, Protocols::Usual)).await?;
     Ok(Connection::new(&pool.shared, stream))
 }

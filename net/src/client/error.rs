@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use proto::h1;
@@ -51,6 +52,18 @@ pub enum Error {
         address: SocketAddr,
         /// What the system says.
         error: Box<crate::Error>,
+    },
+    /// The same of a socket of this machine.
+    Unix {
+        /// Its path.
+        path: Box<Path>,
+        /// What the system says.
+        error: Box<crate::Error>,
+    },
+    /// The proxy on the way does not lead to the server.
+    Proxy {
+        /// Why not.
+        why: Box<str>,
     },
     /// As many connections to this server are in use as may be, and none came free in time.
     Busy,
@@ -126,7 +139,7 @@ impl Error {
             Error::Trust { .. } | Error::Busy | Error::Limited { .. } | Error::Exhausted | Error::Full => {
                 Fault::Operator
             }
-            Error::Connect { error, .. } if error.fault() != Fault::Peer => error.fault(),
+            Error::Connect { error, .. } | Error::Unix { error, .. } if error.fault() != Fault::Peer => error.fault(),
             _ => Fault::Upstream,
         }
     }
@@ -135,7 +148,7 @@ impl Error {
     pub fn is_timeout(&self) -> bool {
         match self {
             Error::TimedOut(_) | Error::Cancelled(Cancelled { cause: Cause::Deadline }) => true,
-            Error::Connect { error, .. } => error.is_timeout(),
+            Error::Connect { error, .. } | Error::Unix { error, .. } => error.is_timeout(),
             _ => false,
         }
     }
@@ -143,7 +156,8 @@ impl Error {
     /// Whether the request has certainly done nothing, so that it may be sent again, whatever its method.
     pub fn can_retry(&self) -> bool {
         let was_not_sent =
-            matches!(self, Error::Resolve { .. } | Error::Connect { .. } | Error::TimedOut(Step::Connect));
+            matches!(self, Error::Resolve { .. } | Error::Connect { .. } | Error::TimedOut(Step::Connect))
+                || matches!(self, Error::Unix { .. } | Error::Proxy { .. });
         let was_held_back =
             matches!(self, Error::NoEndpoint { .. } | Error::Limited { .. } | Error::Busy | Error::Full);
         was_not_sent || was_held_back || matches!(self, Error::Unprocessed)
@@ -167,6 +181,8 @@ impl fmt::Display for Error {
                  `tls`."
             ),
             Error::Connect { address, error } => write!(f, "no connection to {address}: {error}"),
+            Error::Unix { path, error } => write!(f, "no connection to {}: {error}", path.display()),
+            Error::Proxy { why } => write!(f, "the proxy does not lead to the server: {why}"),
             Error::Busy => f.write_str(
                 "all connections to this server are in use: raise `connections_per_origin_max`, or ask less at a time",
             ),
@@ -200,7 +216,7 @@ impl fmt::Display for Error {
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
-            Error::Connect { error, .. } => Some(&**error),
+            Error::Connect { error, .. } | Error::Unix { error, .. } => Some(&**error),
             Error::Cancelled(cancelled) => Some(cancelled),
             Error::Body(error) | Error::Unreadable(error) => Some(&**error),
             _ => None,

@@ -3,13 +3,15 @@
 //! Three parts, each without the others. A connection (`conn/client.rs`) serves one exchange at a time, driven by whoever
 //! waits for it, or many, driven by a task (`conn/h2/client.rs`). The pool (`pool.rs`) keeps those that are idle, a few for
 //! each server. [`Request`] and [`Response`] are what code sees. Between them, `ask.rs` sends one request to one
-//! [target](target::Target): what chooses among several servers, watches their health and gives up on them is to stand on top
-//! of that.
+//! [target](target::Target): what chooses among several servers, watches their health and gives up on them stands on top of that,
+//! in `upstream/`.
 
 pub(crate) mod ask;
 mod connect;
+pub mod dns;
 mod error;
 mod pool;
+mod proxy;
 mod request;
 mod resolve;
 mod response;
@@ -22,7 +24,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::Method;
 use proto::{h1::Limits, h2::Limits as StreamLimits};
@@ -30,11 +32,13 @@ use rustls::ClientConfig;
 use shards::Shard;
 
 pub use error::{Error, Step};
+pub use proxy::Proxy;
 pub use request::Request;
 pub(crate) use request::end_to_end;
 pub use resolve::{Lookup, Resolver};
 pub use response::Response;
 
+use crate::DeadlineField;
 use crate::conn::client::Shared;
 use crate::limits::{
     BODY_PAUSE_MAX, CLIENT_BODY_BYTES_MAX, CLIENT_CONNECT_TIME_MAX, CLIENT_CONTINUE_TIME_MAX, CLIENT_HEAD_TIME_MAX,
@@ -114,6 +118,11 @@ pub struct Config {
     pub body_bytes_max: u64,
     /// What gives the addresses of a name.
     pub resolver: Resolver,
+    /// What all connections go through, but those to a socket of this machine ([`Request::proxy`] for one).
+    pub proxy: Option<Proxy>,
+    /// The field by which servers are told how much time is left, where the scope of a request has a deadline; as it stands
+    /// when the request begins.
+    pub deadline_field: Option<DeadlineField>,
     /// How servers of `https` are to prove who they are, and what is agreed on with them; `None` for what the authorities that the
     /// system trusts vouch for, by TLS 1.3 or 1.2. The protocols of ALPN are the client's to say.
     pub tls: Option<Arc<ClientConfig>>,
@@ -136,6 +145,8 @@ impl Default for Config {
             connections_per_origin_max: CLIENT_IN_USE_PER_ORIGIN_MAX,
             body_bytes_max: CLIENT_BODY_BYTES_MAX,
             resolver: Resolver::default(),
+            proxy: None,
+            deadline_field: Some(DeadlineField::default()),
             tls: None,
         }
     }
@@ -188,6 +199,26 @@ impl Client {
     /// Begins a `DELETE`.
     pub fn delete<'u>(&self, url: impl Into<Cow<'u, str>>) -> Request<'u> {
         self.request(Method::DELETE, url)
+    }
+
+    /// The addresses of a name, as the client's [`Resolver`] gives them, and until when they hold.
+    ///
+    /// Errors: there is none, nobody could say, or not [in time](Config::connect_time_max).
+    pub async fn lookup(&self, name: &str, port: u16) -> Result<Lookup, Error> {
+        let Shared { shard, config, .. } = &*self.0.shared;
+        resolve::lookup(&self.0, name, port, shard.clock() + config.connect_time_max).await
+    }
+
+    /// Where a service is, by its name `_service._proto.domain` (RFC 2782), and until when that holds.
+    ///
+    /// Errors: as [`lookup`](Client::lookup); and only a resolver of our own can say ([`Resolver::dns`]).
+    pub async fn services(&self, name: &str) -> Result<(Vec<dns::Service>, Instant), Error> {
+        let Shared { shard, config, .. } = &*self.0.shared;
+        let failure = |why: &str| Error::Resolve { host: name.into(), why: why.into() };
+        let names =
+            self.0.names.as_ref().ok_or_else(|| failure("services are found by a resolver of our own alone"))?;
+        let found = shard.timeout(config.connect_time_max, names.services(name)).await;
+        found.map_err(|_| Error::TimedOut(Step::Connect))?.map_err(|why| failure(&why))
     }
 
     /// How many connections of HTTP/1.1 wait for their next request.

@@ -17,6 +17,8 @@ use shards::{Scope, Shard};
 
 use super::Error;
 use super::connect::connect;
+use super::dns::Names;
+use super::resolve::Source;
 use super::target::{Protocols, Target};
 use super::trust::Trust;
 use crate::conn::client::{Connection, Shared};
@@ -26,6 +28,8 @@ use crate::conn::h2::client::Trunk;
 pub(crate) struct Pool {
     pub(super) shared: Rc<Shared>,
     pub(super) trust: Trust,
+    /// What is known of names, if we find out ourselves.
+    pub(super) names: Option<Names>,
     /// By the keys of targets. An entry stays while one of its connections is idle or in use.
     origins: RefCell<BTreeMap<Box<str>, Rc<Origin>>>,
     /// How many connections are idle.
@@ -56,7 +60,11 @@ pub(super) struct Place {
 impl Pool {
     pub(super) fn new(shared: Rc<Shared>) -> Rc<Self> {
         let (trust, origins, idle, sweeper) = Default::default();
-        Rc::new(Pool { shared, trust, origins, idle, sweeper })
+        let names = match &shared.config.resolver.0 {
+            Source::Own(config) => Some(Names::new(&shared.shard, config.as_ref().clone())),
+            Source::Function(_) => None,
+        };
+        Rc::new(Pool { shared, trust, names, origins, idle, sweeper })
     }
 
     /// A place, once one is free; `None` if that takes as long as a connection may.
@@ -94,7 +102,7 @@ impl Pool {
         if let Some(trunk) = place.origin.trunk() {
             return Ok((trunk, true));
         }
-        let stream = connect(self, target, Protocols::Http2).await?;
+        let stream = Box::pin(connect(self, target, Protocols::Http2)).await?;
         let (pool, origin) = (Rc::downgrade(self), Rc::downgrade(&place.origin));
         let over = move || {
             if let (Some(pool), Some(origin)) = (pool.upgrade(), origin.upgrade())

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use http::header::{CONTENT_TYPE, EXPECT, HOST, UPGRADE};
@@ -12,11 +13,12 @@ use serde::Serialize;
 use super::Error;
 use super::ask::ask;
 use super::pool::Pool;
+use super::proxy::Proxy;
 use super::response::Response;
 use super::target::{Protocols, Target};
 use super::upgrade::Upgrade;
 use super::url::Url;
-use crate::conn::client::Outline;
+use crate::conn::client::{Outline, Shared};
 use crate::upstream::{Ask, Upstream};
 use crate::{Content, Headers};
 
@@ -35,6 +37,8 @@ pub struct Request<'u> {
     expects: bool,
     is_h2: bool,
     upgrade: Option<Upgrade>,
+    path: Option<PathBuf>,
+    proxy: Option<Proxy>,
     fault: Option<Error>,
 }
 
@@ -54,6 +58,8 @@ impl<'u> Request<'u> {
             expects: false,
             is_h2,
             upgrade: None,
+            path: None,
+            proxy: None,
             fault: None,
         }
     }
@@ -117,6 +123,18 @@ impl<'u> Request<'u> {
         self
     }
 
+    /// Asks at a socket of this machine, by its path (a Unix socket), whatever host the URL names.
+    pub fn unix(mut self, path: impl Into<PathBuf>) -> Self {
+        self.path = Some(path.into());
+        self
+    }
+
+    /// Goes through this proxy, instead of the [client's](super::Config::proxy).
+    pub fn proxy(mut self, proxy: Proxy) -> Self {
+        self.proxy = Some(proxy);
+        self
+    }
+
     /// Offers to speak this protocol instead, over HTTP/1.1 whatever else is said (RFC 9110 section 7.8). A server that agrees
     /// answers 101, and [`upgraded`](Response::upgraded) gives the connection; any other answers as ever. Such a request has no
     /// body.
@@ -167,8 +185,12 @@ impl<'u> Request<'u> {
     /// the deadline passes; so does the reading of the answer's body.
     ///
     /// Errors: see [`Error`].
-    pub async fn send(self) -> Result<Response, Error> {
+    pub async fn send(mut self) -> Result<Response, Error> {
         let scope = self.pool.shared.shard.current_scope().map_err(|_| Error::Full)?;
+        let Shared { shard, config, .. } = &*self.pool.shared;
+        if let (Some(field), Some(deadline)) = (config.deadline_field, scope.deadline()) {
+            self.headers.set(field.name(), field.value(deadline.saturating_duration_since(shard.now())));
+        }
         match scope.run(self.ask()).await {
             Ok(response) => Ok(response?.within(scope)),
             Err(cancelled) => Err(Error::Cancelled(cancelled)),
@@ -176,8 +198,21 @@ impl<'u> Request<'u> {
     }
 
     async fn ask(self) -> Result<Response, Error> {
-        let Request { pool, upstream, key, method, url, mut headers, mut content, expects, is_h2, mut upgrade, fault } =
-            self;
+        let Request {
+            pool,
+            upstream,
+            key,
+            method,
+            url,
+            mut headers,
+            mut content,
+            expects,
+            is_h2,
+            mut upgrade,
+            path,
+            proxy,
+            fault,
+        } = self;
         if let Some(fault) = fault {
             return Err(fault);
         }
@@ -190,12 +225,15 @@ impl<'u> Request<'u> {
         if let Some(Upstream(shared)) = upstream {
             let upgrade = upgrade.as_ref();
             let ask = Ask { method: &method, target: url.as_bytes(), headers: &headers, expects, upgrade, key };
-            return shared.call(ask, content).await;
+            // In a slot of its own: whoever asks no upstream has no room for its tries.
+            return pool.shared.shard.lease(shared.call(ask, content)).await;
         }
         let url = Url::parse(&url)?;
         // Another protocol takes the place of HTTP/1.1 only.
         let protocols = if is_h2 && upgrade.is_none() { Protocols::Http2 } else { Protocols::Usual };
         let target = Target::of(&url, protocols);
+        let target = if let Some(proxy) = &proxy { target.through(proxy) } else { target };
+        let target = if let Some(path) = &path { target.at(path) } else { target };
         let upgrade = upgrade.as_ref();
         let host = headers.get(&HOST).map_or(target.authority.as_bytes(), HeaderValue::as_bytes);
         let outline =

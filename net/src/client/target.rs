@@ -4,7 +4,9 @@
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
+use std::path::Path;
 
+use super::proxy::Proxy;
 use super::url::Url;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +20,8 @@ pub(crate) struct Target<'t> {
     pub(crate) is_secure: bool,
     pub(crate) protocols: Protocols,
     pub(crate) place: Place<'t>,
+    /// What the way there leads through, if that is not the client's proxy.
+    pub(crate) proxy: Option<Cow<'t, Proxy>>,
 }
 
 /// What is spoken.
@@ -35,6 +39,8 @@ pub(crate) enum Place<'t> {
     /// At the addresses of this name, and this port.
     Name(Cow<'t, str>, u16),
     Fixed(SocketAddr),
+    /// At this path of this machine.
+    Unix(Cow<'t, Path>),
 }
 
 impl<'t> Target<'t> {
@@ -49,6 +55,21 @@ impl<'t> Target<'t> {
                 Some(ip) => Place::Fixed(SocketAddr::new(ip, url.port)),
                 None => Place::Name(url.host.into(), url.port),
             },
+            proxy: None,
         }
+    }
+
+    /// The same server, at this path instead.
+    pub(crate) fn at(mut self, path: &'t Path) -> Self {
+        self.key = format!("{} {}", path.display(), self.key).into();
+        self.place = Place::Unix(path.into());
+        self
+    }
+
+    /// The same server, through this proxy.
+    pub(crate) fn through(mut self, proxy: &'t Proxy) -> Self {
+        self.key = format!("{}{}", proxy.key(), self.key).into();
+        self.proxy = Some(Cow::Borrowed(proxy));
+        self
     }
 }

@@ -42,6 +42,13 @@ pub struct Upgraded {
     pub(crate) _held: Option<Box<dyn Any>>,
 }
 
+/// A stream that never spoke HTTP, to be [joined](Upgraded::join) to one that does no more: a proxy's way on.
+impl From<Transport> for Upgraded {
+    fn from(stream: Transport) -> Self {
+        Upgraded { stream, received: None, scope: None, _held: None }
+    }
+}
+
 impl Tunnel {
     /// Gives the connection to `work`. It ends when `work` does, and is closed.
     ///

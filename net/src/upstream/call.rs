@@ -3,7 +3,6 @@
 //! The one idea: what is counted is given back by values that are dropped. A [`Held`] stands for a call that is under way and for
 //! the endpoint that answers it; it goes with the response, so that who reads slowly, or goes away, is counted for what it is.
 
-use std::cell::Cell;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -13,6 +12,7 @@ use std::time::{Duration, Instant};
 use http::header::{HOST, RETRY_AFTER};
 use http::{HeaderValue, Method};
 use policy::adaptive::Sample;
+use policy::breaker::{self, Admission};
 use policy::outlier::Outcome;
 use policy::retry::{Cause, Decision, Tries, Verdict};
 use shards::combine::race;
@@ -41,11 +41,22 @@ pub(crate) struct Ask<'a> {
 /// A call that is under way. It ends when this is dropped.
 struct Place {
     shared: Rc<Shared>,
+    /// Of the breaker of all.
+    admission: Option<Admission>,
     permit: Option<Permit>,
     since: Instant,
-    /// What came of it, if it says something of the load.
-    is_dropped: Cell<Option<bool>>,
+    /// What came of it, if that is the service's doing.
+    ended: Option<Ended>,
     in_flight: u32,
+}
+
+/// What came of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    Well,
+    Badly,
+    /// It was too much for the service.
+    Overloaded,
 }
 
 /// A try at an endpoint. It ends when this is dropped: without an outcome, if it was told none.
@@ -87,6 +98,16 @@ impl Shared {
             count(&counts.limited);
             return Err(Error::Limited { upstream: self.name.clone(), after: Some(after) });
         }
+        let admitted = self.limits.borrow_mut().breaker.as_mut().map(|breaker| breaker.admit(shard.now())).transpose();
+        let Ok(admission) = admitted else {
+            count(&counts.nobody);
+            return Err(Error::NoEndpoint {
+                upstream: self.name.clone(),
+                why: "too many calls have failed, and no more are made for a while",
+            });
+        };
+        let mut place =
+            Place { shared: Rc::clone(self), admission, permit: None, since: shard.now(), ended: None, in_flight: 0 };
         let permit = match self.places.try_acquire(1) {
             Ok(permit) => permit,
             Err(_) if self.places.waiting() >= config.waiting_max as usize => {
@@ -102,14 +123,9 @@ impl Shared {
             },
         };
         counts.running.set(counts.running.get() + 1);
-        let in_flight = counts.running.get() as u32;
-        Ok(Place {
-            shared: Rc::clone(self),
-            permit: Some(permit),
-            since: shard.now(),
-            is_dropped: Cell::new(None),
-            in_flight,
-        })
+        place.in_flight = counts.running.get() as u32;
+        place.permit = Some(permit);
+        Ok(place)
     }
 
     /// Waits until it is known which endpoints there are.
@@ -121,7 +137,7 @@ impl Shared {
         waited.map_err(|_| Error::NoEndpoint { upstream: self.name.clone(), why: "none is known yet" })
     }
 
-    async fn go(self: &Rc<Self>, ask: &Ask<'_>, content: &mut Content, place: Place) -> Result<Response, Error> {
+    async fn go(self: &Rc<Self>, ask: &Ask<'_>, content: &mut Content, mut place: Place) -> Result<Response, Error> {
         let (shard, counts) = (&self.shard, &self.counts);
         self.limits.borrow_mut().budget.deposit(shard.now());
         let mut tries = Tries::new(&self.config.retry, shard.now());
@@ -142,7 +158,10 @@ impl Shared {
                 Ok((response, _)) if !is_failure(response) => None,
                 Ok((response, _)) => {
                     let cause = Cause::Status(response.status().as_u16());
-                    Some(verdict(cause, false, retry_after(response, shard.wall_clock())))
+                    // What one endpoint asks for does not hold for the others.
+                    let is_last = !self.members.borrow().has_others(&tried);
+                    let after = is_last.then(|| retry_after(response, shard.wall_clock())).flatten();
+                    Some(verdict(cause, false, after))
                 }
                 Err(error) => Some(verdict(cause_of(error), error.can_retry(), None)),
             };
@@ -156,10 +175,14 @@ impl Shared {
                 }
             }
             let Some(pause) = pause else {
-                place.is_dropped.set(match &result {
-                    Ok((response, _)) => Some(is_overload(response)),
-                    Err(error) => error.is_timeout().then_some(true),
-                });
+                place.ended = match &result {
+                    Ok((response, _)) if is_overload(response) => Some(Ended::Overloaded),
+                    Ok((response, _)) if is_failure(response) => Some(Ended::Badly),
+                    Ok(_) => Some(Ended::Well),
+                    Err(error) if error.is_timeout() => Some(Ended::Overloaded),
+                    Err(error) => (error.fault() == Fault::Upstream).then_some(Ended::Badly),
+                };
+                place.tell_breaker();
                 let (response, tried) = result?;
                 return Ok(response.held(Held { tried, _place: place }));
             };
@@ -191,34 +214,45 @@ impl Shared {
         let delay = self.limits.borrow_mut().hedge.as_mut().and_then(|hedge| hedge.begin(now));
         let can_hedge = ask.method.is_idempotent() && ask.upgrade.is_none() && !ask.expects;
         let second = delay.filter(|_| can_hedge).and_then(|delay| Some((delay, twin(content)?)));
-        let Some((delay, mut other)) = second else {
-            let picked = self.pick(ask, tried)?;
-            let result = self.one(ask, content, time, picked).await;
-            self.learn(now, &result);
-            return result;
-        };
         let picked = self.pick(ask, tried)?;
+        let result = match second {
+            None => self.one(ask, content, time, picked).await,
+            // In a slot of its own, so that a call which is not hedged has no room for a second try.
+            Some((delay, other)) => {
+                shard.lease(self.two(ask, [content, &mut { other }], time, tried, picked, delay)).await
+            }
+        };
+        self.learn(now, &result);
+        result
+    }
+
+    /// A try, and a second beside it after a while.
+    async fn two(
+        self: &Rc<Self>,
+        ask: &Ask<'_>,
+        [content, other]: [&mut Content; 2],
+        time: Option<Duration>,
+        tried: &mut Tried,
+        picked: Try,
+        delay: Duration,
+    ) -> Result<(Response, Try), Error> {
+        let shard = &self.shard;
         let mut first = pin!(self.one(ask, content, time, picked));
         let early = race((async { Some(first.as_mut().await) }, async {
             shard.sleep(delay).await;
             None
         }));
-        let result = match early.await {
-            Some(result) => result,
-            None => {
-                let may = self.limits.borrow_mut().hedge.as_mut().is_some_and(|hedge| hedge.send(shard.now()));
-                match self.pick(ask, tried) {
-                    Ok(picked) if may => {
-                        count(&self.counts.hedges);
-                        let second = self.one(ask, &mut other, time, picked);
-                        first_good(first, second).await
-                    }
-                    _ => first.await,
-                }
+        if let Some(result) = early.await {
+            return result;
+        }
+        let may = self.limits.borrow_mut().hedge.as_mut().is_some_and(|hedge| hedge.send(shard.now()));
+        match self.pick(ask, tried) {
+            Ok(picked) if may => {
+                count(&self.counts.hedges);
+                first_good(first, self.one(ask, other, time, picked)).await
             }
-        };
-        self.learn(now, &result);
-        result
+            _ => first.await,
+        }
     }
 
     fn learn(&self, since: Instant, result: &Result<(Response, Try), Error>) {
@@ -315,17 +349,40 @@ impl Held {
     }
 }
 
+impl Place {
+    /// What the call has come to, for the breaker of all. It is not told of bodies.
+    fn tell_breaker(&mut self) {
+        let Place { shared, admission, ended, .. } = self;
+        let shard = &shared.shard;
+        let limits = &mut *shared.limits.borrow_mut();
+        let (Some(breaker), Some(admission)) = (&mut limits.breaker, admission.take()) else { return };
+        match ended {
+            None => breaker.forget(admission),
+            Some(Ended::Well) => breaker.record(admission, breaker::Outcome::Success, shard.now(), shard.random()),
+            Some(_) => breaker.record(admission, breaker::Outcome::Failure, shard.now(), shard.random()),
+        }
+        while let Some(event) = breaker.next_event() {
+            count(&shared.counts.breaker_changes);
+            tracing::info!(upstream = &*shared.name, from = ?event.from, to = ?event.to, why = ?event.why, "the breaker of all has changed");
+        }
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
-        let Place { shared, permit, since, is_dropped, in_flight } = self;
+        self.tell_breaker();
+        let Place { shared, permit, since, ended, in_flight, .. } = self;
+        // It may have ended before it was under way.
+        let Some(permit) = permit.take() else { return };
         let counts = &shared.counts;
         counts.running.set(counts.running.get() - 1);
         let now = shared.shard.now();
         let mut limits = shared.limits.borrow_mut();
-        if let Some(dropped) = is_dropped.get() {
+        if let Some(ended) = ended {
+            let dropped = *ended == Ended::Overloaded;
             limits.sample(Sample { time: now.saturating_duration_since(*since), in_flight: *in_flight, dropped }, now);
         }
-        let given = limits.give_back(permit.take(), &shared.places);
+        let given = limits.give_back(permit, &shared.places);
         drop(limits);
         // Whoever is let in by it may be polled at once.
         drop(given);

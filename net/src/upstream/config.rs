@@ -39,9 +39,12 @@ pub struct Config {
     /// When a shard stops asking an endpoint because of what came of its own requests. `None`: never.
     pub breaker: Option<breaker::Config>,
 
+    /// When a shard makes no more calls at all because of what came of them, with all their tries. `None`: never.
+    pub breaker_of_all: Option<breaker::Config>,
+
     /// When a request is sent again, and how long one try, and all of them, may take until the head of an answer.
     pub retry: retry::Policy,
-    /// How many requests may be sent again.
+    /// How many requests may be sent again: a share of this shard's, and so many a second on all shards together.
     pub budget: budget::Config,
     /// When a second endpoint is asked before the first has answered. `None`: never.
     pub hedge: Option<hedge::Policy>,
@@ -96,6 +99,7 @@ impl Default for Config {
             probe: None,
             outlier: Some(outlier::Settings::default()),
             breaker: None,
+            breaker_of_all: None,
             retry: retry::Policy::default(),
             budget: budget::Config::default(),
             hedge: None,

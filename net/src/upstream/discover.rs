@@ -14,7 +14,7 @@ use std::time::Duration;
 use shards::Shard;
 
 use super::Endpoint;
-use crate::client::{Lookup, Resolver};
+use crate::client::{Client, Lookup};
 use crate::files;
 use crate::limits::{UPSTREAM_ENDPOINTS_MAX, UPSTREAM_FILE_LOOK_TIME, UPSTREAM_NAMES_LOOK_TIME};
 
@@ -25,6 +25,7 @@ pub struct Endpoints(pub(super) Source);
 #[derive(Clone)]
 pub(super) enum Source {
     Fixed(Arc<[Endpoint]>),
+    Names(Arc<[String]>),
     /// Made on the shard that looks.
     Found(Rc<dyn Fn() -> Box<dyn Discover>>),
 }
@@ -50,16 +51,11 @@ impl Endpoints {
         Endpoints(Source::Fixed(endpoints.into_iter().collect()))
     }
 
-    /// All addresses of these names, each `HOST:PORT`, looked up again and again: as often as their records say, or every
-    /// [`UPSTREAM_NAMES_LOOK_TIME`] where the [`Resolver`] does not know. A name that has no address any more has no endpoints; one that cannot be asked
-    /// for keeps those that it had.
-    pub fn names<N: Into<String>>(names: impl IntoIterator<Item = N>, resolver: Resolver) -> Self {
-        let names: Vec<String> = names.into_iter().map(Into::into).collect();
-        Endpoints::found_by(move || Names {
-            resolver: resolver.clone(),
-            names: names.iter().map(|name| (name.clone(), Vec::new())).collect(),
-            wait: None,
-        })
+    /// All addresses of these names, each `HOST:PORT`, looked up again and again by the client's [resolver](crate::client::Config::resolver): as often as their
+    /// records say, or every [`UPSTREAM_NAMES_LOOK_TIME`] where it does not know. A name of which nothing can be learned keeps the
+    /// addresses that it had.
+    pub fn names<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Self {
+        Endpoints(Source::Names(names.into_iter().map(Into::into).collect()))
     }
 
     /// The lines of a file, each an address with a port and perhaps a weight; `#` begins a comment. It is read again every
@@ -86,6 +82,7 @@ impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Source::Fixed(endpoints) => endpoints.fmt(f),
+            Source::Names(names) => names.fmt(f),
             Source::Found(_) => f.write_str("Found"),
         }
     }
@@ -110,11 +107,21 @@ pub(super) fn tidy(mut found: Vec<Endpoint>) -> Vec<Endpoint> {
 }
 
 /// Names, each with the addresses that it had last.
-struct Names {
-    resolver: Resolver,
+pub(super) struct Names {
+    client: Client,
     names: Vec<(String, Vec<Endpoint>)>,
     /// How long what is known holds.
     wait: Option<Duration>,
+}
+
+impl Names {
+    pub(super) fn new(client: &Client, names: &[String]) -> Self {
+        Names {
+            client: client.clone(),
+            names: names.iter().map(|name| (name.clone(), Vec::new())).collect(),
+            wait: None,
+        }
+    }
 }
 
 impl Discover for Names {
@@ -126,15 +133,14 @@ impl Discover for Names {
             let mut next = UPSTREAM_NAMES_LOOK_TIME;
             let mut failure = None;
             for (name, known) in &mut self.names {
-                match look_up(&self.resolver, shard, name).await {
-                    Ok(Lookup { addresses, time }) => {
+                match look_up(&self.client, name).await {
+                    Ok(Lookup { addresses, until }) => {
                         let host = name.rsplit_once(':').map_or(name.as_str(), |(host, _)| host);
                         let host: Arc<str> = host.into();
-                        *known = addresses
-                            .into_iter()
-                            .map(|address| Endpoint::new(address).named(Arc::clone(&host)))
-                            .collect();
-                        next = next.min(time.unwrap_or(UPSTREAM_NAMES_LOOK_TIME));
+                        let endpoint = |address| Endpoint::new(address).named(Arc::clone(&host));
+                        *known = addresses.into_iter().map(endpoint).collect();
+                        let left = until.map(|until| until.saturating_duration_since(shard.now()));
+                        next = left.unwrap_or(next).min(next);
                     }
                     Err(error) if known.is_empty() => failure = Some(error),
                     Err(error) => {
@@ -153,10 +159,10 @@ impl Discover for Names {
     }
 }
 
-async fn look_up(resolver: &Resolver, shard: &Shard, name: &str) -> Result<Lookup, Box<dyn StdError>> {
+async fn look_up(client: &Client, name: &str) -> Result<Lookup, Box<dyn StdError>> {
     let (host, port) = name.rsplit_once(':').ok_or("the name has no port")?;
     let port = port.parse().map_err(|_| "the port is no number up to 65535")?;
-    Ok(resolver.look_up(shard, host, port).await?)
+    Ok(client.lookup(host, port).await?)
 }
 
 /// A file of lines.

@@ -13,7 +13,7 @@ use policy::subset::{Peer, subset};
 use shards::sync::Notify;
 use shards::{Scope, Shard};
 
-use super::discover::{Discover, Source, tidy};
+use super::discover::{Discover, Names, Source, tidy};
 use super::hub::tell;
 use super::{Config, Endpoint, Shared};
 use crate::limits::UPSTREAM_LOOK_PAUSE;
@@ -85,7 +85,7 @@ impl Keeper {
 
 /// Finds endpoints for as long as anybody calls the service.
 pub(super) async fn look(shared: Weak<Shared>, shard: Shard) {
-    let Some(mut source) = shared.upgrade().map(|shared| shared.config.endpoints.0.clone()).map(Looking::new) else {
+    let Some(mut source) = shared.upgrade().map(|shared| Looking::new(&shared)) else {
         return;
     };
     loop {
@@ -117,9 +117,10 @@ enum Looking {
 }
 
 impl Looking {
-    fn new(source: Source) -> Self {
-        match source {
+    fn new(shared: &Shared) -> Self {
+        match &shared.config.endpoints.0 {
             Source::Fixed(endpoints) => Looking::Fixed(Some(endpoints.to_vec())),
+            Source::Names(names) => Looking::Found(Box::new(Names::new(&shared.client, names))),
             Source::Found(make) => Looking::Found(make()),
         }
     }

@@ -6,11 +6,13 @@
 use std::time::Instant;
 
 use policy::adaptive::{Limiter, Sample};
-use policy::budget::Budget;
+use policy::breaker::Breaker;
+use policy::budget::{self, Budget};
 use policy::hedge::Hedge;
 use policy::rate::Rate;
 use shards::Shard;
 use shards::sync::{Permit, Semaphore};
+use smallvec::{SmallVec, smallvec};
 
 use super::Config;
 
@@ -18,6 +20,8 @@ pub(super) struct Limits {
     pub(super) budget: Budget,
     pub(super) hedge: Option<Hedge>,
     pub(super) rate: Option<Rate>,
+    /// Of the service as a whole.
+    pub(super) breaker: Option<Breaker>,
     limiter: Option<Limiter>,
     calls_max: u32,
     /// As many as there are calls too many.
@@ -26,10 +30,13 @@ pub(super) struct Limits {
 
 impl Limits {
     pub(super) fn new(config: &Config, shard: &Shard) -> Self {
+        // What is granted each second is granted to all shards together.
+        let per_second = config.budget.per_second / shard.count() as f64;
         Limits {
-            budget: Budget::new(config.budget),
+            budget: Budget::new(budget::Config { per_second, ..config.budget }),
             hedge: config.hedge.map(Hedge::new),
             rate: config.rate.map(|rate| Rate::new(rate.count, rate.per, rate.burst)),
+            breaker: config.breaker_of_all.map(Breaker::new),
             limiter: config.adaptive.map(|adaptive| Limiter::new(adaptive, shard.random())),
             calls_max: config.calls_max,
             kept: Vec::new(),
@@ -49,17 +56,17 @@ impl Limits {
     }
 
     /// A call has ended. Gives permits that are to be dropped, once nothing here is borrowed: others go on with them.
-    pub(super) fn give_back(&mut self, permit: Option<Permit>, places: &Semaphore) -> Vec<Permit> {
+    pub(super) fn give_back(&mut self, permit: Permit, places: &Semaphore) -> SmallVec<[Permit; 1]> {
         if self.limiter.is_none() {
-            return permit.into_iter().collect();
+            return smallvec![permit];
         }
         let many = (self.calls_max - self.calls_max()) as usize;
-        self.kept.extend(permit);
+        self.kept.push(permit);
         while self.kept.len() < many
             && let Ok(permit) = places.try_acquire(1)
         {
             self.kept.push(permit);
         }
-        self.kept.split_off(many.min(self.kept.len()))
+        self.kept.drain(many.min(self.kept.len())..).collect()
     }
 }

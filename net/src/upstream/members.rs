@@ -233,6 +233,12 @@ impl Members {
         }
     }
 
+    /// Whether there is an endpoint that may be asked and has not been tried.
+    pub(super) fn has_others(&self, tried: &Tried) -> bool {
+        let is_well = |health: balance::Health| !(health.is_failing || health.is_ejected || health.is_barred);
+        self.balancer.members().iter().any(|member| is_well(member.health()) && !tried.contains(&member.id()))
+    }
+
     /// A try was answered, or was not, after so long if that says something of the endpoint. Without an outcome it was given up.
     pub(super) fn tell(
         &mut self,
@@ -307,6 +313,7 @@ pub(super) fn target(config: &Config, endpoint: &Endpoint, whose: &str) -> Targe
             Protocol::Http2 => Protocols::Http2,
         },
         place: target::Place::Fixed(*address),
+        proxy: None,
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use platform::sim::Plan;
 use shards::Shard;
-use shardwise_net::client::Resolver;
+use shardwise_net::client::{self, Resolver};
 use shardwise_net::upstream::{Config, Discover, Endpoint, Endpoints, News, Upstream};
 
 use super::kit::{World, who};
@@ -54,8 +54,9 @@ fn names_are_looked_up_again() {
         let known = known.ok_or_else(|| std::io::Error::other("the name server is away"))?;
         Ok(known.into_iter().map(|number| SocketAddr::from(([10, 0, 0, number], port))).collect())
     });
-    let config = Config { endpoints: Endpoints::names(["servers.internal:80"], resolver), ..Config::default() };
-    world.call(config, async move |shard, upstream, _| {
+    let config = Config { endpoints: Endpoints::names(["servers.internal:80"]), ..Config::default() };
+    let client = client::Config { resolver, ..client::Config::default() };
+    world.call_by(client, config, async move |shard, upstream, _| {
         assert_eq!(seen(&upstream).await, BTreeSet::from([1, 2]));
         *zone.lock().unwrap() = Some(vec![3]);
         shard.sleep(Duration::from_secs(8)).await;

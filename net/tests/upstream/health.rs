@@ -119,3 +119,29 @@ fn who_answers_errors_is_left_alone_for_a_while() {
         assert!(servers[2].requests.get() > 15, "it is back");
     });
 }
+
+#[test]
+fn a_breaker_of_all_stops_all_calls() {
+    let world = World::new(1, Plan::CALM, 2);
+    let config = Config {
+        endpoints: world.endpoints(),
+        outlier: None,
+        breaker_of_all: Some(breaker::Config::default()),
+        retry: retry::Policy { tries_max: 1, ..retry::Policy::default() },
+        ..Config::default()
+    };
+    world.call(config, async |shard, upstream, servers| {
+        servers.iter().for_each(|server| server.set(Mood::Status(500)));
+        for _ in 0..5 {
+            assert_eq!(text(upstream.get("/")).await.unwrap(), "500");
+        }
+        let refused = text(upstream.get("/")).await.unwrap_err();
+        let why =
+            "no endpoint of \"servers\" can be asked: too many calls have failed, and no more are made for a while";
+        assert_eq!(refused.to_string(), why);
+        servers.iter().for_each(|server| server.set(Mood::Well));
+        shard.sleep(Duration::from_secs(11)).await;
+        who(&upstream).await;
+        assert_eq!(upstream.survey().breaker_changes, 3, "open, half open, closed");
+    });
+}

@@ -214,7 +214,18 @@ impl World {
     /// Calls from one shard.
     #[track_caller]
     pub(crate) fn call<T: 'static>(
+        self,
+        config: Config,
+        work: impl AsyncFnOnce(Shard, Upstream, Rc<Vec<Rc<Server>>>) -> T + 'static,
+    ) -> T {
+        self.call_by(client::Config::default(), config, work)
+    }
+
+    /// The same, by a client that is set up otherwise.
+    #[track_caller]
+    pub(crate) fn call_by<T: 'static>(
         mut self,
+        by: client::Config,
         config: Config,
         work: impl AsyncFnOnce(Shard, Upstream, Rc<Vec<Rc<Server>>>) -> T + 'static,
     ) -> T {
@@ -223,7 +234,7 @@ impl World {
             // The servers listen by then.
             shard.sleep(Duration::from_millis(5)).await;
             let before = shard.with_reactor(|reactor| reactor.holdings());
-            let client = Client::new(&shard);
+            let client = Client::with(&shard, by);
             let upstream = Upstream::new(&client, "servers", config).expect("it is in order");
             let output = work(shard.clone(), upstream.clone(), servers).await;
             let survey = upstream.survey();
@@ -254,4 +265,13 @@ pub(crate) async fn text(request: client::Request<'_>) -> Result<String, client:
 pub(crate) async fn who(upstream: &Upstream) -> u8 {
     let text = text(upstream.get("/")).await.expect("an answer");
     text.split(' ').next().unwrap().parse().unwrap_or_else(|_| panic!("{text:?} is no answer of a server that is well"))
+}
+
+/// So many seeds, unless `SHARDWISE_SEEDS` asks for more, or `SHARDWISE_SEED` for one.
+pub(crate) fn seeds(count: u64) -> std::ops::RangeInclusive<u64> {
+    let asked = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
+    match asked("SHARDWISE_SEED") {
+        Some(seed) => seed..=seed,
+        None => 1..=asked("SHARDWISE_SEEDS").unwrap_or(count),
+    }
 }

@@ -88,7 +88,7 @@ fn declared(config: &config::Upstream) -> upstream::Config {
     upstream::Config {
         endpoints: match &config.endpoints {
             Endpoints::Fixed(endpoints) => upstream::Endpoints::fixed(endpoints.iter().cloned()),
-            Endpoints::Names(names) => upstream::Endpoints::names(names.iter().cloned(), client::Resolver::default()),
+            Endpoints::Names(names) => upstream::Endpoints::names(names.iter().cloned()),
             Endpoints::File(path) => upstream::Endpoints::file(path),
         },
         authority: match &config.host {

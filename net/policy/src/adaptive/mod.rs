@@ -3,13 +3,15 @@
 //! As long as a server has room, more calls at a time do not make it slower; once it has none, they queue there, and each takes
 //! longer. So a limit may grow while answers take as long as usual, and falls when they take longer. [`Limiter`] gathers what
 //! answers tell into short windows and asks one of two algorithms what the limit should be after each:
-//! [`Algorithm::Gradient`] goes by how much slower answers have become, [`Algorithm::Vegas`] by how many calls must be queueing.
+//! [`Algorithm::Gradient`] goes by how much slower answers have become, [`Algorithm::Vegas`] by how many calls must be
+//! queueing.
 //!
-//! Both need to know how long an answer takes that is not kept waiting, and a server that is always busy never shows it. Netflix's
-//! algorithms then take the queue for normal, sooner or later, and the limit creeps up for as long as there is demand. Here the limit
-//! is halved once a minute, until calls that had at most half as much before them have been answered; what they took is the new
-//! measure, up or down. (Envoy's adaptive concurrency does the same with a fixed low limit.) In between, windows in which the
-//! limit was not reached count for it, slowly; one in which it was shows, in part, the queue that the limit has let grow.
+//! Both need to know how long an answer takes that is not kept waiting, and a server that is always busy never shows it.
+//! Netflix's algorithms then take the queue for normal, sooner or later, and the limit creeps up for as long as there is
+//! demand. Here the limit is halved once a minute, until calls that had at most half as much before them have been answered;
+//! what they took is the new measure, up or down. (Envoy's adaptive concurrency does the same with a fixed low limit.) In
+//! between, windows in which the limit was not reached count for it, slowly; one in which it was shows, in part, the queue that
+//! the limit has let grow.
 
 mod gradient;
 mod vegas;
@@ -25,12 +27,12 @@ use crate::limits::{
 /// What a limit is learned by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Algorithm {
-    /// The limit follows the ratio of the usual time to the present one; after Netflix's `Gradient2Limit`. Suits calls that differ
-    /// much from each other.
+    /// The limit follows the ratio of the usual time to the present one; after Netflix's `Gradient2Limit`. Suits calls that
+    /// differ much from each other.
     #[default]
     Gradient,
-    /// The limit is what keeps a few calls in the server's queue; after Netflix's `VegasLimit`, which is after TCP Vegas (Brakmo and
-    /// Peterson, 1995). Holds answers closer to their shortest time, and suits calls that are alike.
+    /// The limit is what keeps a few calls in the server's queue; after Netflix's `VegasLimit`, which is after TCP Vegas
+    /// (Brakmo and Peterson, 1995). Holds answers closer to their shortest time, and suits calls that are alike.
     Vegas,
 }
 
@@ -47,8 +49,8 @@ pub struct Config {
     pub max: u32,
     /// How often the limit is looked at, if there are enough answers.
     pub window: Duration,
-    /// How often the limit is halved for a moment, to see what an answer takes that is not kept waiting. The moment lasts twenty times
-    /// as long as an answer, but no longer than five seconds.
+    /// How often the limit is halved for a moment, to see what an answer takes that is not kept waiting. The moment lasts
+    /// twenty times as long as an answer, but no longer than five seconds.
     pub probe_every: Duration,
 }
 
@@ -72,7 +74,8 @@ pub struct Sample {
     pub time: Duration,
     /// How many calls were under way when it began, itself among them.
     pub in_flight: u32,
-    /// Whether it was dropped: it timed out, or the server refused it because it has too much to do. What it took then says nothing.
+    /// Whether it was dropped: it timed out, or the server refused it because it has too much to do. What it took then says
+    /// nothing.
     pub dropped: bool,
 }
 

@@ -137,13 +137,16 @@ impl Member {
         f64::from(self.weight) * f64::from(self.share)
     }
 
-    /// Calls to it for each unit of weight. Who knows nothing of other shards supposes that they do what it does itself.
+    /// This shard's calls to it for each unit of what is due to it.
     #[inline]
-    pub(super) fn load(&self) -> f64 {
-        match self.elsewhere {
-            Some(elsewhere) => (f64::from(self.outstanding) + f64::from(elsewhere)) / f64::from(self.weight),
-            None => f64::from(self.outstanding) / self.due(),
-        }
+    pub(super) fn load_here(&self) -> f64 {
+        f64::from(self.outstanding) / self.due()
+    }
+
+    /// All shards' calls to it for each unit of weight, if they have told of theirs.
+    #[inline]
+    pub(super) fn load_everywhere(&self) -> Option<f64> {
+        Some((f64::from(self.outstanding) + f64::from(self.elsewhere?)) / f64::from(self.weight))
     }
 
     /// All calls to it that are known of.

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use crate::chance::{mix, unit};
 use crate::limits::{
     EWMA_DECAY, MAGLEV_TABLE, MEMBERS_MAX, OVERPROVISION_PERCENT, PANIC_PERCENT, RING_POINTS, RING_POINTS_MAX,
-    TRIED_MAX,
+    TRIED_MAX, TYPICAL_PART,
 };
 use crate::place::{self, Place};
 use crate::slow_start::SlowStart;
@@ -162,6 +162,10 @@ pub struct Balancer {
     census: Census,
     /// Calls under way to members, those of other shards included.
     calls: u64,
+    /// When other shards have last told of theirs.
+    told: Option<Instant>,
+    /// How long a call takes, of late, in seconds.
+    typical: f64,
     state: State,
 }
 
@@ -196,7 +200,15 @@ impl Balancer {
             Rule::Ring { points, bound } => State::Ring(Ring::new(points), bound),
             Rule::Maglev { table, bound } => State::Maglev(Maglev::new(table), bound),
         };
-        Ok(Balancer { settings, members: Vec::new(), census: Census::default(), calls: 0, state })
+        Ok(Balancer {
+            settings,
+            members: Vec::new(),
+            census: Census::default(),
+            calls: 0,
+            told: None,
+            typical: 0.0,
+            state,
+        })
     }
 
     /// How it decides.
@@ -273,9 +285,9 @@ impl Balancer {
             self.calls -= member.calls();
             member.end();
             self.calls += member.calls();
-            if let Some(latency) = latency {
-                member.latency.observe(latency, now);
-            }
+        }
+        if let Some(latency) = latency {
+            self.observe(place, latency, now);
         }
     }
 
@@ -284,6 +296,7 @@ impl Balancer {
     pub fn observe(&mut self, place: Place, latency: Duration, now: Instant) {
         if let Some(at) = self.find(place) {
             self.members[at].latency.observe(latency, now);
+            self.typical += (latency.as_secs_f64() - self.typical) * TYPICAL_PART;
         }
     }
 
@@ -299,16 +312,18 @@ impl Balancer {
         }
     }
 
-    /// What other shards tell of a member: their calls under way, none if nothing is known of them any more; and the latency
-    /// that they see, which counts where this shard has seen none.
-    pub fn hear(&mut self, place: Place, elsewhere: Option<u32>, latency: Option<Duration>, now: Instant) {
+    /// What other shards tell of a member, as it was at a time: their calls under way, none if nothing is known of them any more;
+    /// and the latency that they see, which counts where this shard has seen none. Calls are looked at by the rules that choose
+    /// of two, in fewer picks the longer ago that time is, and by bounds on loads.
+    pub fn hear(&mut self, place: Place, elsewhere: Option<u32>, latency: Option<Duration>, as_of: Instant) {
         if let Some(at) = self.find(place) {
             let member = &mut self.members[at];
             self.calls -= member.calls();
             member.hear(elsewhere);
             self.calls += member.calls();
+            self.told = Some(as_of);
             if let Some(latency) = latency {
-                member.latency.suppose(latency, now);
+                member.latency.suppose(latency, as_of);
             }
         }
     }
@@ -367,16 +382,18 @@ impl Balancer {
             State::Weighted(rule) => rule.pick(fits, grown),
             State::LeastRequests(rule) => {
                 let (one, other) = rule.draw(fits, grown, random)?;
-                let load = |at: usize| members[at].load() / grown(at);
-                Some(if load(other) < load(one) { other } else { one })
+                let is_news = is_news(self.told, self.typical, now, random);
+                let [of_one, of_other] = loads(&members[one], &members[other], is_news);
+                Some(if of_other / grown(other) < of_one / grown(one) { other } else { one })
             }
             State::PeakEwma(rule) => {
                 let (one, other) = rule.draw(fits, grown, random)?;
                 if one == other {
                     return Some(one);
                 }
-                let outstanding = |at: usize| members[at].load() / grown(at);
-                let [of_one, of_other] = [outstanding(one), outstanding(other)];
+                let is_news = is_news(self.told, self.typical, now, random);
+                let [of_one, of_other] = loads(&members[one], &members[other], is_news);
+                let (of_one, of_other) = (of_one / grown(one), of_other / grown(other));
                 let mut load = |at: usize, outstanding| self.members[at].latency.load(outstanding, now);
                 Some(if load(other, of_other) < load(one, of_one) { other } else { one })
             }
@@ -403,6 +420,26 @@ impl Balancer {
             }
         }
         self.census = census;
+    }
+}
+
+/// Whether this pick looks at what other shards have told. News is worth the less the more calls have ended and begun since:
+/// shards that all believed it for as long as there is none newer would all avoid, and all ask, the same members
+/// (`decisions/2026-11-26-news-fades.md`).
+#[inline]
+fn is_news(told: Option<Instant>, typical: f64, now: Instant, random: &mut impl FnMut() -> u64) -> bool {
+    told.is_some_and(|told| {
+        let age = now.saturating_duration_since(told).as_secs_f64();
+        unit(random()) < (-age / typical.max(1e-6)).exp()
+    })
+}
+
+/// What each of two has to do: on all shards if that is known of both, else on this one.
+#[inline]
+fn loads(one: &Member, other: &Member, is_news: bool) -> [f64; 2] {
+    match (one.load_everywhere(), other.load_everywhere()) {
+        (Some(one), Some(other)) if is_news => [one, other],
+        _ => [one.load_here(), other.load_here()],
     }
 }
 

@@ -97,6 +97,13 @@ fn slow_calls_open_it_whatever_comes_of_them() {
     let trial = breaker.admit(now).unwrap();
     breaker.record(trial, Outcome::Success, now + SECOND, 0);
     assert_eq!((breaker.state(), whys(&mut breaker)), (State::Open, vec![Why::TimePassed, Why::TrialFailed]));
+
+    // Where slow calls do not count, neither do slow trials.
+    let mut breaker = two_failures();
+    fail(&mut breaker, 2, start);
+    let trial = breaker.admit(now).unwrap();
+    breaker.record(trial, Outcome::Success, now + 60 * SECOND, 0);
+    assert_eq!(breaker.state(), State::Closed);
 }
 
 #[test]
@@ -135,6 +142,31 @@ fn once_it_was_well_for_as_long_as_it_was_open_it_begins_anew() {
     };
     check(10 * SECOND - Duration::from_nanos(1), 20 * SECOND);
     check(10 * SECOND, 5 * SECOND);
+}
+
+#[test]
+fn an_hour_without_an_answer_costs_few_calls_and_is_soon_forgotten() {
+    for_seeds(20, |random| {
+        let start = start();
+        let mut breaker = Breaker::new(Config::default());
+        let (mut calls, mut back) = (0, None);
+        for second in 0..3600 * 2 {
+            let now = start + SECOND * second;
+            let up = second >= 3600;
+            if let Ok(call) = breaker.admit(now) {
+                calls += u32::from(!up);
+                let outcome = if up { Outcome::Success } else { Outcome::Failure };
+                breaker.record(call, outcome, now, random.next());
+                if up {
+                    back.get_or_insert(second - 3600);
+                }
+            }
+        }
+        // Five that opened it, seven while its times grew to the longest, then one for each 150 to 300 seconds.
+        assert!((15..=35).contains(&calls), "{calls}");
+        assert!(back.unwrap() <= 300, "{back:?}");
+        assert_eq!(breaker.state(), State::Closed);
+    });
 }
 
 #[test]
@@ -259,6 +291,9 @@ fn odd_configurations_do_no_harm() {
     check(Config { error_share: Some(f64::NAN), ..none }, State::Closed);
     check(Config { error_share: Some(1.5), ..none }, State::Closed);
     check(Config { error_share: Some(0.0), calls_min: 0, ..none }, State::Open);
+    let mut breaker = Breaker::new(Config { error_share: Some(0.0), calls_min: 0, ..none });
+    call(&mut breaker, Outcome::Success, now);
+    assert_eq!(breaker.state(), State::Closed, "a success opens nothing");
     check(Config { window: Duration::ZERO, error_share: Some(0.5), calls_min: 1, ..none }, State::Open);
     let forever = Config { failures_in_a_row: Some(1), open_first: Duration::MAX, open_max: Duration::MAX, ..none };
     check(forever, State::Open);

@@ -95,6 +95,17 @@ fn what_was_spent_weighs_as_long_as_what_was_earned() {
 }
 
 #[test]
+fn a_share_is_exact() {
+    let now = start();
+    for percent in 1..=100 {
+        let mut budget =
+            Budget::new(Config { share: f64::from(percent) / 100.0, per_second: 0.0, ..Config::default() });
+        (0..100).for_each(|_| budget.deposit(now));
+        assert_eq!((0..200).filter(|_| budget.withdraw(now)).count(), percent as usize);
+    }
+}
+
+#[test]
 fn fractions_of_a_rate_add_up() {
     let start = start();
     let mut budget = Budget::new(Config { share: 0.0, per_second: 0.3, kept: Duration::from_secs(10) });

@@ -71,6 +71,21 @@ fn what_is_old_counts_no_more() {
 }
 
 #[test]
+fn of_few_calls_nothing_is_learned_and_of_many_soon() {
+    let start = start();
+    let mut hedge = quantile(0.5);
+    (0..39).for_each(|_| hedge.record(Duration::from_millis(1), start));
+    assert_eq!(hedge.begin(start), None);
+    hedge.record(Duration::from_millis(1), start);
+    assert!(hedge.begin(start).unwrap() <= Duration::from_millis(2));
+    (0..100).for_each(|_| hedge.record(Duration::from_secs(1), start));
+    assert!(hedge.begin(start).unwrap() >= Duration::from_secs(1), "most took that long by now");
+    let later = start + Duration::from_secs(40);
+    hedge.record(Duration::from_millis(1), later);
+    assert_eq!(hedge.begin(later), None, "one is few, and the others are old");
+}
+
+#[test]
 fn a_delay_keeps_to_its_bounds() {
     let now = start();
     let check = |min, max, expect| {

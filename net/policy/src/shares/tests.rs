@@ -32,7 +32,8 @@ fn forgets_a_shard_that_is_silent() {
     let mut shares = Shares::default();
     shares.hear(0, &[report(1, 2)], now);
     shares.hear(1, &[report(1, 3)], now + REPORT_FRESH / 2);
-    assert_eq!(shares.elsewhere(1, now + REPORT_FRESH).outstanding, Some(5));
+    let both = shares.elsewhere(1, now + REPORT_FRESH);
+    assert_eq!((both.outstanding, both.as_of), (Some(5), Some(now + REPORT_FRESH / 4)));
     assert_eq!(shares.elsewhere(1, now + REPORT_FRESH * 5 / 4).outstanding, Some(3));
     assert_eq!(shares.elsewhere(1, now + REPORT_FRESH * 2).outstanding, None);
 }
@@ -45,6 +46,7 @@ fn believes_the_fastest_and_the_most_careful() {
     shares.hear(0, &[Report { latency: Some(ms(9)), ejected_until: Some(now + ms(10)), ..report(1, 0) }], now);
     shares.hear(1, &[Report { latency: Some(ms(4)), ejected_until: Some(now + ms(30)), ..report(1, 0) }], now);
     shares.hear(2, &[report(1, 0)], now);
-    let all = Elsewhere { outstanding: Some(0), latency: Some(ms(4)), ejected_until: Some(now + ms(30)) };
+    let all =
+        Elsewhere { outstanding: Some(0), as_of: Some(now), latency: Some(ms(4)), ejected_until: Some(now + ms(30)) };
     assert_eq!(shares.elsewhere(1, now), all);
 }

@@ -5,6 +5,8 @@
 
 mod race;
 
+use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Instant;
 
 use platform::SocketOption;
@@ -16,6 +18,7 @@ use super::target::{Place, Protocols, Target};
 use super::trust::Expected;
 use super::{Error, Step};
 use crate::conn::client::Shared;
+use crate::limits::CLIENT_UNIX_PAUSE;
 use crate::{TcpStream, Transport};
 
 /// Connects to a server, over TLS if it is of `https`, within the time that the client gives it.
@@ -26,11 +29,42 @@ pub(super) async fn connect(pool: &Pool, target: &Target<'_>, protocols: Protoco
         true => Some(pool.trust.expects(shard, config, target, protocols == Protocols::Http2).await?),
         false => None,
     };
-    let addresses = match &target.place {
-        Place::Fixed(address) => Addresses::from([*address]),
-        Place::Name(name, port) => resolve::addresses(shard, config, name, *port, deadline).await?,
+    let late = |_| Error::TimedOut(Step::Connect);
+    let stream = match (&target.place, target.proxy.as_deref().or(config.proxy.as_ref())) {
+        (Place::Unix(path), _) => shard.deadline(deadline, at_path(shard, path)).await.map_err(late)??,
+        (Place::Fixed(address), None) => {
+            return open(shard, Addresses::from([*address]), secured.as_ref(), deadline).await;
+        }
+        (Place::Name(name, port), None) => {
+            let addresses = resolve::addresses(pool, name, *port, deadline).await?;
+            return open(shard, addresses, secured.as_ref(), deadline).await;
+        }
+        (place, Some(proxy)) => {
+            let addresses = match proxy.host.parse() {
+                Ok(ip) => Addresses::from([SocketAddr::new(ip, proxy.port)]),
+                Err(_) => resolve::addresses(pool, &proxy.host, proxy.port, deadline).await?,
+            };
+            let stream = open(shard, addresses, None, deadline).await?;
+            shard.deadline(deadline, proxy.through(pool, stream, place)).await.map_err(late)??
+        }
     };
-    open(shard, addresses, secured.as_ref(), deadline).await
+    let Some(expects) = secured else { return Ok(stream) };
+    let secured = shard.deadline(deadline, expects.secure(stream)).await.map_err(late)?;
+    secured.map_err(|error| match &target.place {
+        Place::Unix(path) => Error::Unix { path: path.as_ref().into(), error: Box::new(error) },
+        _ => Error::Proxy { why: format!("behind it, {error}").into() },
+    })
+}
+
+/// A connection to a socket of this machine, once its queue has room.
+async fn at_path(shard: &Shard, path: &Path) -> Result<Transport, Error> {
+    loop {
+        match TcpStream::at_path(shard, path) {
+            Ok(stream) => return Ok(stream.into()),
+            Err(crate::Error::Io(platform::Error::Full)) => shard.sleep(CLIENT_UNIX_PAUSE).await,
+            Err(error) => return Err(Error::Unix { path: path.into(), error: Box::new(error) }),
+        }
+    }
 }
 
 /// A connection to one of these addresses.

@@ -124,6 +124,23 @@ fn calls_of_other_shards_count_as_ones_own() {
 }
 
 #[test]
+fn news_of_other_shards_is_believed_the_less_the_older_it_is() {
+    let mut set = Set::of(Rule::LeastRequests, 2, 3);
+    let [one, other] = [0, 1].map(|id| Place { index: id, id: id as u64 });
+    for _ in 0..1_000 {
+        set.balancer.observe(one, Duration::from_millis(20), set.now);
+    }
+    set.balancer.hear(one, Some(3), None, set.now);
+    set.balancer.hear(other, Some(0), None, set.now);
+    set.balancer.begin(other);
+    assert_eq!(set.counts(50), [0, 50]);
+    set.now += Duration::from_millis(20);
+    assert_near(set.counts(20_000)[1], 20_000.0 / std::f64::consts::E, 0.05);
+    set.now += Duration::from_millis(480);
+    assert_eq!(set.counts(50), [50, 0]);
+}
+
+#[test]
 fn a_ring_is_about_even_and_only_the_keys_of_who_leaves_move() {
     for_seeds(20, |random| {
         let ids: Vec<Entry> = (0..20).map(|_| Entry::new(random.next())).collect();
