@@ -231,7 +231,9 @@ fn routes(file: &Section<'_>, upstreams: &[Arc<Upstream>]) -> Vec<Route> {
             "there are no [[routes]], so that nobody could be answered. Say where requests go.",
         );
     }
-    let mut lines: BTreeMap<(Host, Place), Vec<(Vec<Method>, usize)>> = BTreeMap::new();
+    // Of each host and path, the methods and the line of every route.
+    type Alike = Vec<(Vec<Method>, usize)>;
+    let mut lines: BTreeMap<(Host, Place), Alike> = BTreeMap::new();
     let mut routes = Vec::new();
     for section in sections {
         let Some(route) = route(&section, upstreams) else { continue };
