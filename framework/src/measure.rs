@@ -1,10 +1,13 @@
 //! [`Measure`]: what is known about an exchange while it runs, and what is done when it ends: count, time, log.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use net::{Reply, Response};
+use pin_project_lite::pin_project;
 
 use crate::caught::{self, Panic};
 use crate::error::Chain;
@@ -65,16 +68,31 @@ impl Measure {
         if self.begun.turn == INSIDE {
             return Reply::Later(shard.lease(answer));
         }
-        let active = Active::new(self);
-        Reply::Later(shard.lease(async move {
-            let Active(Measure { route, begun }) = &active;
-            let mut response = match caught::run(answer).await {
-                Ok(response) => response,
-                Err(panic) => route.panicked(panic),
-            };
-            route.ended(*begun, &mut response);
-            response
-        }))
+        Reply::Later(shard.lease(Later { answer, active: Active::new(self) }))
+    }
+}
+
+pin_project! {
+    /// An answer that takes its time. Not an async block, which would have room for it twice: as what it was given and as what it runs.
+    struct Later<F> {
+        #[pin]
+        answer: F,
+        active: Active,
+    }
+}
+
+impl<F: Future<Output = Response>> Future for Later<F> {
+    type Output = Response;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response> {
+        let this = self.project();
+        let Active(Measure { route, begun }) = this.active;
+        let mut response = match ready!(caught::poll(this.answer, cx)) {
+            Ok(response) => response,
+            Err(panic) => route.panicked(panic),
+        };
+        route.ended(*begun, &mut response);
+        Poll::Ready(response)
     }
 }
 

@@ -22,6 +22,7 @@ pub mod limits;
 mod op;
 mod os;
 mod pipe;
+mod random;
 mod reactor;
 mod socket;
 pub mod spsc;

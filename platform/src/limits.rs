@@ -24,6 +24,10 @@ pub const URING_SUBMISSION_ENTRIES: u32 = 1024;
 /// Entries of the completion queue. An overflow is kept by the kernel and costs an extra enter, so this is generous.
 pub const URING_COMPLETION_ENTRIES: u32 = 8192;
 
+/// Random numbers that a shard takes from the kernel at a time: 256 bytes, the most that come whole however early (getrandom(2)). A
+/// request through a gateway takes some six, and a system call for each of them was a twentieth of its cost.
+pub const RANDOM_NUMBERS: usize = 32;
+
 /// Entries into the kernel that the probe of a ring makes while they fail for a passing reason, a millisecond apart: enough
 /// to outlast a signal or two, and short beside the start of a process.
 pub const PROBE_ENTERS_MAX: u32 = 8;

@@ -15,6 +15,7 @@ use crate::handle::Handle;
 use crate::limits::{TEARDOWN_LOOKS_MAX, TEARDOWN_WAIT_MAX};
 use crate::op::{Completion, Op, Wait};
 use crate::pipe::Pipe;
+use crate::random::Random;
 use crate::socket::{DatagramOptions, ListenError, ListenOptions, Socket, SocketOption};
 use crate::unpark::Unparker;
 use crate::{Bell, Error, Group, Result};
@@ -24,6 +25,7 @@ pub struct Reactor {
     // In this order: the ring goes before the memory that the kernel may look at.
     backend: Backend,
     core: Core,
+    random: Random,
 }
 
 /// What a reactor has done so far. Counters only grow.
@@ -67,14 +69,14 @@ impl Reactor {
     pub fn open(kind: BackendKind, config: &Config, unparker: &Unparker) -> std::result::Result<Self, SetupError> {
         let core = Core::new(Pool::new(config.pool));
         let backend = Backend::open(kind, config, &core, unparker)?;
-        Ok(Reactor { backend, core })
+        Ok(Reactor { backend, core, random: Random::new() })
     }
 
     /// A reactor on a simulated machine.
     pub fn simulated(machine: &sim::Machine, config: &Config) -> Self {
         let core = Core::new(Pool::new(config.pool));
         let backend = Backend::Sim(sim::Sim::new(machine));
-        Reactor { backend, core }
+        Reactor { backend, core, random: Random::new() }
     }
 
     /// Which backend it is.
@@ -94,7 +96,7 @@ impl Reactor {
 
     /// A number that nobody can guess on a real machine, and that follows from the seed on a simulated one.
     pub fn random(&mut self) -> u64 {
-        self.backend.random()
+        self.backend.random(&mut self.random)
     }
 
     /// The shard's buffers.

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use pin_project_lite::pin_project;
 use platform::arena::Key;
 
 use crate::Shard;
@@ -41,17 +42,43 @@ impl Shard {
         Alarm { shard: self.clone(), deadline, key: None, seat: None }
     }
 
-    /// Runs `work`, but no longer than `time`; then it is dropped where it stands.
-    pub async fn timeout<F: Future>(&self, time: Duration, work: F) -> Result<F::Output, TimedOut> {
-        let mut alarm = self.sleep(time);
-        let mut work = std::pin::pin!(work);
-        std::future::poll_fn(|cx| {
-            if let Poll::Ready(output) = work.as_mut().poll(cx) {
-                return Poll::Ready(Ok(output));
-            }
-            alarm.poll_rung(cx).map(|()| Err(TimedOut))
-        })
-        .await
+    /// Runs `work`, but no longer than `time`; then it is dropped where it stands. The time counts from the first poll, and what does
+    /// not have to wait costs no look at the clock.
+    pub fn timeout<F: Future>(&self, time: Duration, work: F) -> Timeout<F> {
+        Timeout { work, shard: self.clone(), time, alarm: None }
+    }
+}
+
+pin_project! {
+    /// The future of [`Shard::timeout`]. Dropping it drops the work.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Timeout<F> {
+        #[pin]
+        work: F,
+        shard: Shard,
+        time: Duration,
+        // Set once there is something to wait for.
+        alarm: Option<Alarm>,
+    }
+}
+
+/// Not an `async fn`, which would have room for the work twice: as its argument and as what it runs.
+impl<F: Future> Future for Timeout<F> {
+    type Output = Result<F::Output, TimedOut>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if let Poll::Ready(output) = this.work.poll(cx) {
+            return Poll::Ready(Ok(output));
+        }
+        let alarm = this.alarm.get_or_insert_with(|| this.shard.sleep(*this.time));
+        alarm.poll_rung(cx).map(|()| Err(TimedOut))
+    }
+}
+
+impl<F> fmt::Debug for Timeout<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Timeout").field("time", &self.time).finish_non_exhaustive()
     }
 }
 

@@ -36,6 +36,7 @@ use crate::buffer::PoolSize;
 use crate::flight::Core;
 use crate::handle::{Entry, Resource};
 use crate::op::Wait;
+use crate::random::Random;
 use crate::socket::{self, DatagramOptions, ListenError, ListenOptions, Socket, SocketOption};
 use crate::stack::StackSize;
 use crate::unpark::Unparker;
@@ -238,9 +239,9 @@ impl Backend {
         }
     }
 
-    pub(crate) fn random(&mut self) -> u64 {
+    pub(crate) fn random(&mut self, kept: &mut Random) -> u64 {
         match self {
-            Backend::Kernel(_) => os::random(),
+            Backend::Kernel(_) => kept.next(),
             Backend::Sim(sim) => sim.random(),
         }
     }

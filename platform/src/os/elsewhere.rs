@@ -62,9 +62,9 @@ pub(crate) fn join_datagrams(_descriptor: &Descriptor, _on: bool) -> Result<()> 
     Err(Error::Unsupported)
 }
 
-/// A number that nobody can guess.
-pub(crate) fn random() -> u64 {
-    getrandom::u64().expect("the system gives random numbers")
+/// Fills it with what nobody can guess.
+pub(crate) fn random(bytes: &mut [u8]) {
+    getrandom::fill(bytes).expect("the system gives random numbers");
 }
 
 /// One listening socket, which all shards share: SO_REUSEPORT does not exist (Windows), or gives all connections to one of

@@ -139,13 +139,12 @@ impl Event {
     }
 }
 
-/// A number that nobody can guess.
-pub(crate) fn random() -> u64 {
-    let mut bytes = [0; 8];
-    // Eight bytes come whole once the kernel's generator is ready, which it is before any server starts.
-    let got = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
-    assert!(got == Ok(8), "the kernel gives random numbers");
-    u64::from_ne_bytes(bytes)
+/// Fills it with what nobody can guess.
+pub(crate) fn random(bytes: &mut [u8]) {
+    // So many come whole once the kernel's generator is ready, which it is before any server starts (getrandom(2)).
+    assert!(bytes.len() <= 256, "more could be cut short");
+    let got = rustix::rand::getrandom(&mut *bytes, rustix::rand::GetRandomFlags::empty());
+    assert!(got == Ok(bytes.len()), "the kernel gives random numbers");
 }
 
 /// How open(2) is told what [`OpenFile`](crate::OpenFile) says.

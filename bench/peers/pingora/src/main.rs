@@ -1,7 +1,7 @@
 //! Pingora as a reverse proxy: `peer-pingora --addr ADDR:PORT --behind ADDR:PORT,…`. One thread, those behind in turn, and their
 //! connections kept.
 
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,12 +36,19 @@ fn main() {
     let [addr, at, behind, those] = &words[..] else { panic!("--addr ADDR:PORT --behind ADDR:PORT,…") };
     assert!(addr == "--addr" && behind == "--behind", "--addr ADDR:PORT --behind ADDR:PORT,…");
     let balancer = LoadBalancer::try_from_iter(those.split(',')).expect("they are addresses");
-    let conf = ServerConf { threads: 1, upstream_keepalive_pool_size: KEPT_MAX, ..ServerConf::default() };
+    let conf = ServerConf {
+        threads: 1,
+        upstream_keepalive_pool_size: KEPT_MAX,
+        // SIGTERM ends it at once.
+        grace_period_seconds: Some(0),
+        graceful_shutdown_timeout_seconds: Some(0),
+        ..ServerConf::default()
+    };
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
     let mut gateway = http_proxy_service(&server.configuration, Gateway(Arc::new(balancer)));
-    // It would not tell which port it was given.
-    let addr = if at.ends_with(":0") { peer::free_addr() } else { at.parse().expect("an address") };
+    // It would not tell which port it was given: one that was free just now.
+    let addr = TcpListener::bind(at).and_then(|free| free.local_addr()).expect("an address to listen at");
     gateway.add_tcp(&addr.to_string());
     server.add_service(gateway);
     // Nor that it listens.

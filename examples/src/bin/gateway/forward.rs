@@ -3,7 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -66,7 +66,8 @@ async fn answer(site: &Site, id: &RequestId, mut request: Request, entry: &mut E
     };
     // It ends with the scope: when the client has left, nobody is asked on.
     let scope = entry.scope.insert(request.scope()?).clone();
-    let asked = scope.run(in_time(request.shard(), route.time_max, &entry.upload, upstream.ask(call))).await;
+    let asked = pin!(upstream.ask(call));
+    let asked = scope.run(in_time(request.shard(), route.time_max, &entry.upload, asked)).await;
     let Ok(asked) = asked else { return Err(Rejection::new(CLIENT_LEFT, "the client has left").into()) };
     let Some(answer) = asked else {
         let what = format!("the server behind has not answered within {:?}", route.time_max.unwrap_or_default());
@@ -190,9 +191,15 @@ fn target(route: &Route, request: &Request) -> String {
 
 /// Waits for an answer; `None` if it takes longer than that from the end of the request. While the client sends, or takes its
 /// time to, the server behind is not to blame.
-async fn in_time<F: Future>(shard: &Shard, time: Option<Duration>, upload: &Progress, work: F) -> Option<F::Output> {
+///
+/// The work stands where it was made: as an argument of its own kind it would have room here twice.
+async fn in_time<F: Future>(
+    shard: &Shard,
+    time: Option<Duration>,
+    upload: &Progress,
+    mut work: Pin<&mut F>,
+) -> Option<F::Output> {
     let Some(time) = time else { return Some(work.await) };
-    let mut work = pin!(work);
     let mut alarm = None;
     poll_fn(|cx| {
         if let Poll::Ready(output) = work.as_mut().poll(cx) {

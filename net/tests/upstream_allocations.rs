@@ -1,0 +1,136 @@
+//! What a call to a service costs in heap allocations, in steady state over kept connections: as many as a plain request does.
+//! Counted on the caller's own thread, over real sockets.
+
+#![allow(clippy::disallowed_methods, reason = "a server outside of the caller's runtime: a real thread")]
+#![allow(clippy::disallowed_macros, reason = "an allocator can ask only its thread whether it counts")]
+
+#[path = "../../shards/tests/counting/mod.rs"]
+mod counting;
+
+use std::net::SocketAddr;
+use std::panic::Location;
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use http::StatusCode;
+use platform::{BackendKind, Choice, select};
+use shards::{Remote, Runtime, Shard};
+use shardwise_net::client;
+use shardwise_net::upstream::policy::breaker;
+use shardwise_net::upstream::policy::hedge::{self, Delay};
+use shardwise_net::upstream::{Config, Endpoint, Endpoints, Upstream};
+use shardwise_net::{Client, Reply, Request, Response, Server, Service};
+
+use counting::COUNT;
+
+/// Requests that are counted.
+const REQUESTS: u64 = 2000;
+
+/// Requests before that: what is made once and kept is made here.
+const WARM_UP: u64 = 200;
+
+/// Endpoints of the service: as many servers' as there are listeners.
+const ENDPOINTS: usize = 4;
+
+#[test]
+fn on_uring() {
+    check(BackendKind::Uring);
+}
+
+#[test]
+fn on_epoll() {
+    check(BackendKind::Epoll);
+}
+
+fn check(kind: BackendKind) {
+    if let Err(error) = select(Choice::Force(kind), &platform::Config::default()) {
+        println!("skipped: {error}");
+        return;
+    }
+    let (told, heard) = channel::<(Vec<SocketAddr>, Remote)>();
+    let told = Mutex::new(told);
+    let serving = std::thread::spawn(move || {
+        runtime(kind)
+            .run(async move |shard: Shard| {
+                let (mut addresses, mut tasks) = (Vec::new(), Vec::new());
+                for _ in 0..ENDPOINTS {
+                    let any = "127.0.0.1:0".parse().expect("an address");
+                    let bound = Server::bind(&shard, any, &Default::default(), Location::caller()).await;
+                    let bound = bound.map_err(|error| error.to_string())?;
+                    addresses.push(bound.address());
+                    let serve = bound.serve(Greeter, Default::default(), Default::default());
+                    tasks.push(shard.spawn(serve).map_err(|error| error.to_string())?);
+                }
+                told.lock().expect("nobody panics").send((addresses, shard.remote())).expect("it is waited for");
+                for task in tasks {
+                    let _ = task.await;
+                }
+                Ok::<(), String>(())
+            })
+            .expect("it serves and drains");
+    });
+    let (addresses, drain) = heard.recv().expect("it serves");
+    let calls = async move |shard: Shard| {
+        measure(&shard, &addresses).await;
+        Ok::<(), String>(())
+    };
+    let asked = runtime(kind).run(calls);
+    let _ = drain.send(Shard::drain);
+    serving.join().expect("it drains");
+    asked.expect("every count is right");
+}
+
+fn runtime(kind: BackendKind) -> shards::Builder {
+    Runtime::builder().shards(1).backend(Choice::Force(kind)).handle_signals(false).announce(false)
+}
+
+struct Greeter;
+
+impl Service for Greeter {
+    fn call(&self, _: Request) -> Reply {
+        Reply::Ready(Response::new(StatusCode::OK).with_content("Hello, World!".into()))
+    }
+}
+
+async fn measure(shard: &Shard, addresses: &[SocketAddr]) {
+    let client = Client::new(shard);
+    let url = format!("http://{}/", addresses[0]);
+    let plain = allocations(async || read(client.get(&*url)).await).await;
+    let endpoints = || Endpoints::fixed(addresses.iter().copied().map(Endpoint::new));
+    let usual = Config { endpoints: endpoints(), ..Config::default() };
+    let full = Config {
+        endpoints: endpoints(),
+        breaker: Some(breaker::Config::default()),
+        // Armed, and never sent: a second try that loses the race costs a connection.
+        hedge: Some(hedge::Policy { delay: Delay::Fixed(Duration::from_secs(10)), ..hedge::Policy::default() }),
+        adaptive: Some(Default::default()),
+        ..Config::default()
+    };
+    for (name, config) in [("usual", usual), ("full", full)] {
+        let upstream = Upstream::new(&client, name, config).expect("it can be declared so");
+        let called = allocations(async || read(upstream.get("/")).await).await;
+        println!("allocations for each request: {plain:.3} of a plain one, {called:.3} of a call, {name}");
+        assert!(called < plain + 0.01, "{called} for each call, {plain} for a plain request: {name}");
+    }
+}
+
+async fn read(request: client::Request<'_>) {
+    let mut response = request.send().await.expect("it is answered");
+    let mut bytes = 0;
+    while let Some(chunk) = response.chunk().await.expect("it is whole") {
+        bytes += chunk.len();
+    }
+    assert_eq!(bytes, 13);
+}
+
+async fn allocations(ask: impl AsyncFn()) -> f64 {
+    for _ in 0..WARM_UP {
+        ask().await;
+    }
+    COUNT.set(Some(0));
+    for _ in 0..REQUESTS {
+        ask().await;
+    }
+    COUNT.take().expect("it has begun") as f64 / REQUESTS as f64
+}
