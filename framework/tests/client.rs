@@ -137,6 +137,7 @@ fn a_deadline_goes_with_the_request() {
                     request
                         .header("x-envoy-expected-rq-timeout-ms")
                         .map(|left| String::from_utf8_lossy(left).into_owned())
+                        .unwrap_or_default()
                 })
                 .get("/inner/slow", || {
                     Stream::new(async |mut sink: Sink| {

@@ -148,7 +148,7 @@ impl Decoder {
             Format::Deflate if self.held.len() < 2 => (None, DataFormat::Raw),
             Format::Deflate => {
                 let word = u16::from_be_bytes([self.held[0], self.held[1]]);
-                let is_zlib = self.held[0] & 15 == 8 && word % 31 == 0;
+                let is_zlib = self.held[0] & 15 == 8 && word.is_multiple_of(31);
                 (Some(0), if is_zlib { DataFormat::Zlib } else { DataFormat::Raw })
             }
         };
