@@ -136,8 +136,7 @@ fn a_deadline_goes_with_the_request() {
                 .get("/inner/left", |request: Request| {
                     request
                         .header("x-envoy-expected-rq-timeout-ms")
-                        .map(|left| String::from_utf8_lossy(left).into_owned())
-                        .unwrap_or_default()
+                        .map_or_else(String::new, |left| String::from_utf8_lossy(left).into_owned())
                 })
                 .get("/inner/slow", || {
                     Stream::new(async |mut sink: Sink| {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use shards::{SpawnError, StartError, TimedOut};
 
+use crate::quic;
 use crate::tls::{Cause, Failure};
 
 /// An error of the network.
@@ -20,6 +21,8 @@ pub enum Error {
     Spawn(SpawnError),
     /// TLS cannot go on.
     Tls(Failure),
+    /// A connection of QUIC has ended, or came not to be.
+    Quic(quic::Closed),
 }
 
 /// The outcome of something on the wire.
@@ -50,13 +53,13 @@ impl Error {
             Error::Start(StartError::Listen(_)) | Error::Spawn(SpawnError::Full) => Fault::Operator,
             Error::Start(_) | Error::Spawn(_) => Fault::Us,
             Error::Tls(failure) if failure.cause() == Cause::Ours => Fault::Operator,
-            Error::Tls(_) => Fault::Peer,
+            Error::Tls(_) | Error::Quic(_) => Fault::Peer,
         }
     }
 
     /// Whether a time limit passed.
     pub fn is_timeout(&self) -> bool {
-        matches!(self, Error::TimedOut | Error::Io(platform::Error::TimedOut))
+        matches!(self, Error::TimedOut | Error::Io(platform::Error::TimedOut) | Error::Quic(quic::Closed::TimedOut))
     }
 }
 
@@ -68,6 +71,7 @@ impl fmt::Display for Error {
             Error::Start(error) => write!(f, "{error}"),
             Error::Spawn(error) => write!(f, "{error}"),
             Error::Tls(failure) => write!(f, "{failure}"),
+            Error::Quic(why) => write!(f, "{why}"),
         }
     }
 }

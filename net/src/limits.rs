@@ -194,13 +194,42 @@ pub const CLIENT_IDLE_PER_ORIGIN_MAX: usize = 32;
 /// Connections to each server that are in use at a time. Further requests wait, as long as for a connection.
 pub const CLIENT_IN_USE_PER_ORIGIN_MAX: usize = 256;
 
-/// HTTP/2: requests that go over one connection at a time, if the server admits as many. As many as RFC 9113 section 6.5.2 asks
-/// servers to admit at least, since the first leave before the server has said.
+/// HTTP/3: after how long a silence a server is asked for a sign of life, so that a connection lasts while an answer is waited for
+/// (RFC 9114 section 5.1): before half of [`QUIC_IDLE_TIME_MAX`] is over.
+pub const CLIENT_KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// How long the end of a connection takes at the most, so that what is said last leaves: some turns. As long a client's socket of
+/// QUIC stays open when nobody uses it any more.
+pub const CLIENT_FAREWELL_TIME: Duration = Duration::from_millis(10);
+
+/// HTTP/2 and HTTP/3: requests that go over one connection at a time, if the server admits as many. As many as RFC 9113 section
+/// 6.5.2 asks servers to admit at least, since the first leave before the server has said.
 pub const CLIENT_STREAMS_MAX: u16 = 100;
 
-/// HTTP/2: connections that a request waits on for its turn, one after the other as they end, before it is given up. A server
-/// that takes a few hundred requests on each has a thousand served by then.
+/// HTTP/2 and HTTP/3: connections that a request waits on for its turn, one after the other as they end, before it is given up. A
+/// server that takes a few hundred requests on each has a thousand served by then.
 pub const CLIENT_TURNS_MAX: u32 = 16;
+
+/// Servers of which a client remembers where they are found by HTTP/3 (RFC 7838): a few hundred bytes each. The one whose word
+/// holds the shortest makes room.
+pub const CLIENT_ALTERNATIVES_MAX: usize = 256;
+
+/// Places that are remembered of each. Most servers name one.
+pub const CLIENT_ALTERNATIVES_PER_ORIGIN_MAX: usize = 4;
+
+/// How long a server's word on that may hold. Most say a day or a month.
+pub const CLIENT_ALTERNATIVE_TIME_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// How long a request without a connection at hand waits for one of HTTP/3 before it connects by TCP, as Envoy has it (its
+/// documentation's "HTTP/3 upstream": 300 ms).
+pub const CLIENT_HTTP3_HEAD_START: Duration = Duration::from_millis(300);
+
+/// How long a server is not looked for by HTTP/3 where it was not there; each further time twice as long, as Envoy has it (its
+/// HTTP/3 status tracker: five minutes, and up to a day).
+pub const CLIENT_SHUN_TIME_MIN: Duration = Duration::from_secs(300);
+
+/// How often that is doubled.
+pub const CLIENT_SHUN_DOUBLINGS_MAX: u32 = 8;
 
 /// Bytes of a response's body that are gathered in memory unless a limit is said.
 pub const CLIENT_BODY_BYTES_MAX: u64 = 8 * 1024 * 1024;

@@ -33,12 +33,15 @@ pub(crate) fn read(input: &[u8]) -> Result<Carried, String> {
 fn request(input: &[u8]) -> Result<Option<(String, usize)>, String> {
     let Some(end) = input.windows(4).position(|window| window == b"\r\n\r\n") else {
         // As far as it goes it must be one.
-        let lines = input.split(|&byte| byte == b'\n');
-        let whole = lines.clone().count() - 1;
-        return lines
-            .take(whole)
-            .try_for_each(|line| plain(line.strip_suffix(b"\r").ok_or("LF without CR")?))
-            .map(|()| None);
+        let whole = input.iter().filter(|&&byte| byte == b'\n').count();
+        for (number, line) in input.split(|&byte| byte == b'\n').take(whole).enumerate() {
+            let line = line.strip_suffix(b"\r").ok_or("LF without CR")?;
+            plain(line)?;
+            if number == 0 {
+                request_line(line)?;
+            }
+        }
+        return Ok(None);
     };
     let head = &input[..end];
     let mut lines = Vec::new();
@@ -50,16 +53,7 @@ fn request(input: &[u8]) -> Result<Option<(String, usize)>, String> {
     }
     lines.iter().try_for_each(|line| plain(line))?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let first = text(lines[0]);
-    let [method, target, "HTTP/1.1"] = first.split(' ').collect::<Vec<_>>()[..] else {
-        return Err(format!("a request line that is none: {first:?}"));
-    };
-    if !is_token(method.as_bytes()) || !target.starts_with('/') || !target.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(format!("a request line that is none: {first:?}"));
-    }
-    if target.contains('#') {
-        return Err(format!("a fragment was sent: {first:?}"));
-    }
+    let target = request_line(lines[0])?;
     let (mut hosts, mut length, mut is_chunked) = (0, None, false);
     // What is said of this connection, and what must be said with it.
     let (mut options, mut said) = (Vec::new(), Vec::new());
@@ -101,7 +95,20 @@ fn request(input: &[u8]) -> Result<Option<(String, usize)>, String> {
         (None, true) => chunks(&input[start..])?,
         (None, false) => Some(0),
     };
-    Ok(body.map(|bytes| (target.to_owned(), start + bytes)))
+    Ok(body.map(|bytes| (target, start + bytes)))
+}
+
+/// The target of a request line.
+fn request_line(line: &[u8]) -> Result<String, String> {
+    let line = String::from_utf8_lossy(line).into_owned();
+    let [method, target, "HTTP/1.1"] = line.split(' ').collect::<Vec<_>>()[..] else {
+        return Err(format!("a request line that is none: {line:?}"));
+    };
+    let is_target = target.starts_with('/') && target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
+    match is_token(method.as_bytes()) && is_target {
+        true => Ok(target.to_owned()),
+        false => Err(format!("a request line that is none: {line:?}")),
+    }
 }
 
 fn chunks(input: &[u8]) -> Result<Option<usize>, String> {

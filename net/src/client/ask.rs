@@ -6,14 +6,27 @@ use std::rc::Rc;
 
 use super::Error;
 use super::connect::connect;
-use super::pool::Pool;
+use super::pool::{Place, Pool, Way};
 use super::response::{Response, Source};
-use super::target::{Protocols, Target};
+use super::target::Target;
 use crate::Content;
 use crate::conn::client::{Connection, Outline};
+use crate::conn::streams::client::{Asks, Trunk};
 use crate::limits::CLIENT_TURNS_MAX;
 
-/// Asks, and waits for the head of the response.
+/// What has become of a request on one connection.
+#[allow(clippy::large_enum_variant, reason = "it is taken apart at once, and most are answered")]
+enum Tried {
+    /// It was answered. Whether its content is still there.
+    Answered(Response, bool),
+    /// It has failed. The same.
+    Failed(Error, bool),
+    /// The connection took no further request.
+    Untaken,
+}
+
+/// Asks, and waits for the head of the response. What was not looked at is sent once more, and what a server may be asked twice
+/// also if it met the end of a kept connection before anything had come of an answer.
 ///
 /// Content that is short stays with the caller, who may send it again; any other is taken, and nothing is left in its place.
 pub(crate) async fn ask(
@@ -22,71 +35,80 @@ pub(crate) async fn ask(
     outline: Outline<'_>,
     content: &mut Content,
 ) -> Result<Response, Error> {
-    match target.protocols {
-        Protocols::Usual => ask_alone(pool, target, outline, content).await,
-        Protocols::Http2 => ask_among(pool, target, outline, content).await,
-    }
-}
-
-/// Over a connection of one exchange at a time: what a server may be asked twice is sent once more if the connection was kept,
-/// and turns out to be closed before anything has come of an answer.
-async fn ask_alone(
-    pool: &Rc<Pool>,
-    target: &Target<'_>,
-    outline: Outline<'_>,
-    content: &mut Content,
-) -> Result<Response, Error> {
-    let place = pool.place(&target.key).await.ok_or(Error::Busy)?;
-    let kept = place.take().await;
-    let is_kept = kept.is_some();
-    let mut connection = match kept {
-        Some(connection) => connection,
-        None => open(pool, target).await?,
-    };
-    let is_at_hand = connection.begin(outline, content)?;
-    let head = match poll_fn(|cx| connection.poll_head(cx)).await {
-        Err(Error::Closed) if is_kept && is_at_hand && outline.method.is_idempotent() => {
-            connection = open(pool, target).await?;
-            connection.begin(outline, content)?;
-            poll_fn(|cx| connection.poll_head(cx)).await
-        }
-        head => head,
-    }?;
-    match outline.upgrade {
-        Some(upgrade) if connection.is_switched() => upgrade.switch(head, *connection, place),
-        _ => Ok(Response::new(head, Source::Connection(connection, place))),
-    }
-}
-
-/// Over a connection of many: a request that was not looked at, or that met the end of a kept connection, is sent once more.
-async fn ask_among(
-    pool: &Rc<Pool>,
-    target: &Target<'_>,
-    outline: Outline<'_>,
-    content: &mut Content,
-) -> Result<Response, Error> {
-    let mut is_first = true;
+    let (mut place, mut is_first) = (None, true);
     for _ in 0..CLIENT_TURNS_MAX {
-        let (trunk, is_kept) = pool.trunk(target).await?;
-        // A connection that ends while others are before us is none that we have asked.
-        let Some((mut exchange, is_at_hand)) = trunk.begin(outline, content).await? else { continue };
-        match poll_fn(|cx| exchange.poll_head(cx)).await {
-            Err(Error::Unprocessed) if is_first && is_at_hand => {}
-            Err(Error::Closed) if is_first && is_at_hand && is_kept && outline.method.is_idempotent() => {}
-            head => return Ok(Response::new(head?, Source::Stream(Box::new(exchange)))),
+        let (way, is_kept) = pool.way(target, &mut place).await?;
+        let (tried, is_misdirected) = match way {
+            Way::Alone(connection, taken) => (alone(connection, taken, &mut place, outline, content).await?, false),
+            Way::Http2(trunk) => (among(&trunk, outline, content).await?, false),
+            Way::Http3(trunk) => {
+                let tried = among(&trunk, outline, content).await?;
+                let is_misdirected = trunk.is_alternative() && pool.judge(target, &trunk, tried.result());
+                (tried, is_misdirected)
+            }
+        };
+        match tried {
+            Tried::Answered(_, true) if is_first && is_misdirected => is_first = false,
+            Tried::Answered(response, _) => {
+                pool.learn(target, &response);
+                return Ok(response);
+            }
+            Tried::Failed(Error::Unprocessed, true) if is_first => is_first = false,
+            Tried::Failed(Error::Closed, true) if is_first && is_kept && outline.method.is_idempotent() => {
+                is_first = false;
+            }
+            Tried::Failed(error, _) => return Err(error),
+            // A connection that ends while others are before us is none that we have asked.
+            Tried::Untaken => {}
         }
-        is_first = false;
     }
     Err(Error::Unprocessed)
 }
 
 /// Connects, and no more: whether anybody is there.
 pub(crate) async fn reach(pool: &Pool, target: &Target<'_>) -> Result<(), Error> {
-    Box::pin(connect(pool, target, target.protocols)).await.map(drop)
+    connect(pool, target).await.map(drop)
 }
 
-async fn open(pool: &Pool, target: &Target<'_>) -> Result<Box<Connection>, Error> {
-    // Rare and large: it is not to be a part of every request.
-    let stream = Box::pin(connect(pool, target, Protocols::Usual)).await?;
-    Ok(Connection::new(&pool.shared, stream))
+impl Tried {
+    fn result(&self) -> Option<Result<&Response, &Error>> {
+        match self {
+            Tried::Answered(response, _) => Some(Ok(response)),
+            Tried::Failed(error, _) => Some(Err(error)),
+            Tried::Untaken => None,
+        }
+    }
+}
+
+/// Over a connection of one exchange at a time. Its place is kept if it fails.
+async fn alone(
+    mut connection: Box<Connection>,
+    taken: Place,
+    place: &mut Option<Place>,
+    outline: Outline<'_>,
+    content: &mut Content,
+) -> Result<Tried, Error> {
+    let is_at_hand = connection.begin(outline, content)?;
+    match poll_fn(|cx| connection.poll_head(cx)).await {
+        Ok(head) => {
+            let response = match outline.upgrade {
+                Some(upgrade) if connection.is_switched() => upgrade.switch(head, *connection, taken)?,
+                _ => Response::new(head, Source::Alone(connection, taken)),
+            };
+            Ok(Tried::Answered(response, is_at_hand))
+        }
+        Err(error) => {
+            *place = Some(taken);
+            Ok(Tried::Failed(error, is_at_hand))
+        }
+    }
+}
+
+/// Over a connection of many.
+async fn among<W: Asks>(trunk: &Rc<Trunk<W>>, outline: Outline<'_>, content: &mut Content) -> Result<Tried, Error> {
+    let Some((mut exchange, is_at_hand)) = trunk.begin(outline, content).await? else { return Ok(Tried::Untaken) };
+    match poll_fn(|cx| exchange.poll_head(cx)).await {
+        Ok(head) => Ok(Tried::Answered(Response::new(head, Source::Among(Box::new(exchange))), is_at_hand)),
+        Err(error) => Ok(Tried::Failed(error, is_at_hand)),
+    }
 }

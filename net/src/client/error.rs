@@ -6,9 +6,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use proto::h1;
-use proto::h2::{self, Code};
 use proto::message::WriteError;
+use proto::{h1, h2, h3};
 
 use shards::{Cancelled, Cause};
 
@@ -98,12 +97,17 @@ pub enum Error {
     Truncated,
     /// What came is no HTTP response, or one beyond the bounds.
     Malformed(h1::Error),
-    /// Over HTTP/2: the server broke the rules of the connection, and was told so.
-    Broken(h2::Error),
-    /// Over HTTP/2: the server has reset the request's stream, or that was done for what the server sent on it.
+    /// Over HTTP/2 or HTTP/3: the server broke the rules of the connection, and was told so.
+    Broken {
+        /// What it was told.
+        code: Code,
+        /// What it did.
+        what: &'static str,
+    },
+    /// Over HTTP/2 or HTTP/3: the server has reset the request's stream, or that was done for what the server sent on it.
     Reset(Code),
-    /// Over HTTP/2: the server has said that it has not looked at the request, by refusing its stream or by ending the connection
-    /// (GOAWAY) before it. Whatever its method, it may be sent again.
+    /// Over HTTP/2 or HTTP/3: the server has said that it has not looked at the request, by refusing its stream or by ending the
+    /// connection (GOAWAY) before it. Whatever its method, it may be sent again.
     Unprocessed,
     /// The response's body is longer than is admitted here.
     TooLarge {
@@ -119,8 +123,18 @@ pub enum Error {
     Cancelled(Cancelled),
     /// The shard's buffer pool is exhausted.
     Exhausted,
-    /// The shard has as many tasks or scopes as it admits.
+    /// The shard has as many tasks, scopes or connections of QUIC as it admits; of the last it begins none while it drains.
     Full,
+}
+
+/// Why a connection or a stream has ended, as its version of HTTP says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Code {
+    /// RFC 9113 section 7.
+    Http2(h2::Code),
+    /// RFC 9114 section 8.1.
+    Http3(h3::Code),
 }
 
 /// What a server can be slow at.
@@ -216,12 +230,21 @@ impl fmt::Display for Error {
             Error::TooLarge { max } => write!(f, "the answer is longer than the {max} bytes admitted: set `limit`"),
             Error::Body(error) => write!(f, "the request's body could not be made: {error}"),
             Error::Unreadable(error) => write!(f, "the answer's body is not what was hoped for: {error}"),
-            Error::Broken(error) => write!(f, "the server broke the rules of HTTP/2: {error}"),
+            Error::Broken { code, what } => write!(f, "the server broke the rules of the connection: {what} ({code})"),
             Error::Reset(code) => write!(f, "the request's stream was reset: {code}"),
             Error::Unprocessed => f.write_str("the server has not looked at the request, which may be sent again"),
             Error::Cancelled(cancelled) => write!(f, "the request was given up: {cancelled}"),
-            Error::Full => f.write_str("the shard has as many tasks or scopes as it admits"),
+            Error::Full => f.write_str("the shard has as many tasks, scopes or connections as it admits"),
             Error::Exhausted => f.write_str("the shard's buffer pool is exhausted"),
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Code::Http2(code) => write!(f, "{code}"),
+            Code::Http3(code) => write!(f, "{code}"),
         }
     }
 }

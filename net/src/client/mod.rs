@@ -1,11 +1,12 @@
 //! The client: requests to other servers, over connections that are kept for the next.
 //!
 //! Three parts, each without the others. A connection (`conn/client.rs`) serves one exchange at a time, driven by whoever
-//! waits for it, or many, driven by a task (`conn/h2/client.rs`). The pool (`pool.rs`) keeps those that are idle, a few for
+//! waits for it, or many, driven by a task (`conn/streams/client.rs`). The pool (`pool.rs`) keeps those that are idle, a few for
 //! each server. [`Request`] and [`Response`] are what code sees. Between them, `ask.rs` sends one request to one
 //! [target](target::Target): what chooses among several servers, watches their health and gives up on them stands on top of that,
 //! in `upstream/`.
 
+mod alternatives;
 pub(crate) mod ask;
 mod connect;
 mod decode;
@@ -13,6 +14,7 @@ pub mod dns;
 mod error;
 mod pool;
 mod proxy;
+pub(crate) mod quic;
 mod redirect;
 mod request;
 mod resolve;
@@ -33,7 +35,7 @@ use proto::{h1::Limits, h2::Limits as StreamLimits};
 use rustls::ClientConfig;
 use shards::Shard;
 
-pub use error::{Error, Step};
+pub use error::{Code, Error, Step};
 pub use proxy::Proxy;
 pub use request::Request;
 pub(crate) use request::end_to_end;
@@ -44,16 +46,16 @@ use crate::DeadlineField;
 use crate::conn::client::Shared;
 use crate::limits::{
     BODY_PAUSE_MAX, CLIENT_BODY_BYTES_MAX, CLIENT_CONNECT_TIME_MAX, CLIENT_CONTINUE_TIME_MAX, CLIENT_HEAD_TIME_MAX,
-    CLIENT_IDLE_MAX, CLIENT_IDLE_PER_ORIGIN_MAX, CLIENT_IDLE_TIME_MAX, CLIENT_IN_USE_PER_ORIGIN_MAX,
+    CLIENT_IDLE_MAX, CLIENT_IDLE_PER_ORIGIN_MAX, CLIENT_IDLE_TIME_MAX, CLIENT_IN_USE_PER_ORIGIN_MAX, CLIENT_KEEP_ALIVE,
     CLIENT_STREAMS_MAX, WRITE_STALL_MAX,
 };
 use pool::Pool;
 
-/// Asks other servers over HTTP/1.1, or HTTP/2 where that is known to be spoken. It belongs to one shard; cloning gives another
-/// handle on the same connections.
+/// Asks other servers over HTTP/1.1, HTTP/2 or HTTP/3: over TLS, whatever the server chooses of the first two, and the last where
+/// it is known to be spoken. It belongs to one shard; cloning gives another handle on the same connections.
 ///
-/// Dropping what a request gives, at any point, ends the exchange and closes its connection, of HTTP/2 its stream: a time limit is
-/// [`shard.timeout`](Shard::timeout) around it, and work in a scope ends with that scope.
+/// Dropping what a request gives, at any point, ends the exchange and closes its connection, of HTTP/2 and HTTP/3 its stream: a
+/// time limit is [`shard.timeout`](Shard::timeout) around it, and work in a scope ends with that scope.
 ///
 /// ```
 /// # use std::{panic::Location, time::Duration};
@@ -96,8 +98,18 @@ pub struct Config {
     /// The same over HTTP/2, and what a connection of many streams may be like: how many requests go over one at a time, if the
     /// server admits as many. Further ones wait, as long as for a connection.
     pub h2: StreamLimits,
+    /// And over HTTP/3.
+    pub h3: proto::h3::Limits,
+    /// What HTTP/3 goes through.
+    pub quic: crate::quic::Config,
     /// Whether all servers are asked over HTTP/2, which they are known to speak ([`Request::http2`] for one).
     pub http2: bool,
+    /// Whether all servers are asked over HTTP/3, which they are known to speak ([`Request::http3`] for one).
+    pub http3: bool,
+    /// Whether a server of `https` is asked over HTTP/3 once it has said that it is found by that (`Alt-Svc`, RFC 7838): as soon
+    /// as a connection stands, which is waited for no longer than [`CLIENT_HTTP3_HEAD_START`](crate::limits::CLIENT_HTTP3_HEAD_START); until
+    /// then, and where none comes to be, by TCP.
+    pub follows_alternatives: bool,
     /// How long a server may take to be found and to accept a connection, over all its addresses.
     pub connect_time_max: Duration,
     /// How long a server may take from the end of a request to the end of its answer's head.
@@ -143,7 +155,16 @@ impl Default for Config {
         Config {
             h1: Limits::default(),
             h2: StreamLimits { streams_max: CLIENT_STREAMS_MAX, ..StreamLimits::default() },
+            h3: proto::h3::Limits {
+                streams_max: CLIENT_STREAMS_MAX,
+                connects: false,
+                datagrams: false,
+                ..proto::h3::Limits::default()
+            },
+            quic: crate::quic::Config { keep_alive: Some(CLIENT_KEEP_ALIVE), ..crate::quic::Config::default() },
             http2: false,
+            http3: false,
+            follows_alternatives: true,
             connect_time_max: CLIENT_CONNECT_TIME_MAX,
             head_time_max: CLIENT_HEAD_TIME_MAX,
             body_pause_max: BODY_PAUSE_MAX,
@@ -219,7 +240,7 @@ impl Client {
     /// Errors: there is none, nobody could say, or not [in time](Config::connect_time_max).
     pub async fn lookup(&self, name: &str, port: u16) -> Result<Lookup, Error> {
         let Shared { shard, config, .. } = &*self.0.shared;
-        resolve::lookup(&self.0, name, port, shard.clock() + config.connect_time_max).await
+        resolve::lookup(&self.0.shared, name, port, shard.clock() + config.connect_time_max).await
     }
 
     /// Where a service is, by its name `_service._proto.domain` (RFC 2782), and until when that holds.
@@ -229,7 +250,7 @@ impl Client {
         let Shared { shard, config, .. } = &*self.0.shared;
         let failure = |why: &str| Error::Resolve { host: name.into(), why: why.into() };
         let names =
-            self.0.names.as_ref().ok_or_else(|| failure("services are found by a resolver of our own alone"))?;
+            self.0.shared.names.as_ref().ok_or_else(|| failure("services are found by a resolver of our own alone"))?;
         let found = shard.timeout(config.connect_time_max, names.services(name)).await;
         found.map_err(|_| Error::TimedOut(Step::Connect))?.map_err(|why| failure(&why))
     }

@@ -37,7 +37,7 @@ pub struct Request<'u> {
     headers: Headers,
     content: Content,
     expects: bool,
-    is_h2: bool,
+    protocols: Protocols,
     upgrade: Option<Upgrade>,
     path: Option<PathBuf>,
     proxy: Option<Proxy>,
@@ -49,7 +49,11 @@ pub struct Request<'u> {
 impl<'u> Request<'u> {
     pub(super) fn new(pool: Rc<Pool>, method: Method, url: Cow<'u, str>) -> Self {
         let (headers, content) = Default::default();
-        let is_h2 = pool.shared.config.http2;
+        let protocols = match &pool.shared.config {
+            config if config.http3 => Protocols::Http3,
+            config if config.http2 => Protocols::Http2,
+            _ => Protocols::Usual,
+        };
         let (upstream, key) = Default::default();
         let Config { redirects_max: redirects, decompresses, .. } = pool.shared.config;
         Request {
@@ -61,7 +65,7 @@ impl<'u> Request<'u> {
             headers,
             content,
             expects: false,
-            is_h2,
+            protocols,
             upgrade: None,
             path: None,
             proxy: None,
@@ -124,9 +128,21 @@ impl<'u> Request<'u> {
         self
     }
 
+    /// Asks over HTTP/1.1 and nothing else, also where the server would speak HTTP/2.
+    pub fn http1(mut self) -> Self {
+        self.protocols = Protocols::Http1;
+        self
+    }
+
     /// Asks over HTTP/2, which the server is known to speak (RFC 9113 section 3.3): many requests at a time go over one connection.
     pub fn http2(mut self) -> Self {
-        self.is_h2 = true;
+        self.protocols = Protocols::Http2;
+        self
+    }
+
+    /// Asks over HTTP/3, which the server of an `https` URL is known to speak at the URL's port.
+    pub fn http3(mut self) -> Self {
+        self.protocols = Protocols::Http3;
         self
     }
 
@@ -201,8 +217,8 @@ impl<'u> Request<'u> {
     /// one turns out to be closed before anything has come of an answer, and if the body is at hand; any request is that the server
     /// says not to have [looked at](Error::Unprocessed).
     ///
-    /// Cancel safe in that nothing is left behind: dropping the future closes the connection, of HTTP/2 the stream. What the server has done of the
-    /// request by then, nobody knows.
+    /// Cancel safe in that nothing is left behind: dropping the future closes the connection, of HTTP/2 and HTTP/3 the stream.
+    /// What the server has done of the request by then, nobody knows.
     ///
     /// It ends with the [current scope](shards::Shard::current_scope): when the client whose request it is for goes away, or when
     /// the deadline passes; so does the reading of the answer's body.
@@ -230,7 +246,7 @@ impl<'u> Request<'u> {
             mut headers,
             mut content,
             expects,
-            is_h2,
+            protocols,
             mut upgrade,
             path,
             proxy,
@@ -259,14 +275,20 @@ impl<'u> Request<'u> {
         }
         let Shared { shard, config, .. } = &*pool.shared;
         // Another protocol takes the place of HTTP/1.1 only.
-        let protocols = if is_h2 && upgrade.is_none() { Protocols::Http2 } else { Protocols::Usual };
+        let protocols = if upgrade.is_some() { Protocols::Http1 } else { protocols };
         let upgrade = upgrade.as_ref();
         let (mut method, mut url, mut steps) = (method, url, 0);
         loop {
             let asked = Url::parse(&url)?;
+            if protocols == Protocols::Http3 && !asked.is_secure {
+                return Err(Error::Url {
+                    url: asked.origin.into(),
+                    what: "HTTP/3 is spoken with servers of https only",
+                });
+            }
             let target = Target::of(&asked, protocols);
             let target = if let Some(proxy) = &proxy { target.through(proxy) } else { target };
-            let target = if let Some(path) = &path { target.at(path) } else { target };
+            let target = if let Some(path) = &path { target.at_path(path) } else { target };
             let host = headers.get(&HOST).map_or(target.authority.as_bytes(), HeaderValue::as_bytes);
             let outline =
                 Outline { method: &method, target: asked.target.as_bytes(), host, headers: &headers, expects, upgrade };

@@ -20,7 +20,7 @@ use super::decode::Decoder;
 use super::pool::Place;
 use super::request::end_to_end;
 use crate::conn::client::Connection;
-use crate::conn::h2::client::Exchange;
+use crate::conn::streams::client::Answering;
 use crate::limits::TUNNEL_SILENCE_MAX;
 use crate::upstream::Held;
 use crate::{BodyStream, Content, Fault, Head, Headers, Trailers, Tunnel, Upgraded};
@@ -28,7 +28,7 @@ use crate::{BodyStream, Content, Fault, Head, Headers, Trailers, Tunnel, Upgrade
 /// A response. Its body is received only as it is read, so a slow reader slows its server and nobody else.
 ///
 /// The connection is kept for the next request when the body has been read to its end. Dropping a response before that
-/// closes it; over HTTP/2 it ends the stream alone.
+/// closes it; over HTTP/2 and HTTP/3 it ends the stream alone.
 pub struct Response {
     head: Head,
     body: Body,
@@ -62,43 +62,45 @@ enum Body {
 
 /// What it comes from.
 pub(super) enum Source {
-    Connection(Box<Connection>, Place),
-    Stream(Box<Exchange>),
+    /// A connection of one exchange at a time.
+    Alone(Box<Connection>, Place),
+    /// A stream of a connection of many.
+    Among(Box<dyn Answering>),
 }
 
 impl Source {
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>, Error>> {
         match self {
-            Source::Connection(connection, _) => connection.poll_chunk(cx),
-            Source::Stream(exchange) => exchange.poll_chunk(cx),
+            Source::Alone(connection, _) => connection.poll_chunk(cx),
+            Source::Among(exchange) => exchange.poll_chunk(cx),
         }
     }
 
     fn length(&self) -> Option<u64> {
         match self {
-            Source::Connection(connection, _) => connection.body_left(),
-            Source::Stream(exchange) => exchange.length(),
+            Source::Alone(connection, _) => connection.body_left(),
+            Source::Among(exchange) => exchange.length(),
         }
     }
 
     fn body_bytes_max(&self) -> u64 {
         match self {
-            Source::Connection(_, place) => place.body_bytes_max(),
-            Source::Stream(exchange) => exchange.body_bytes_max(),
+            Source::Alone(_, place) => place.body_bytes_max(),
+            Source::Among(exchange) => exchange.body_bytes_max(),
         }
     }
 
     /// All has come. A connection may serve another exchange.
     fn end(self) -> Option<Trailers> {
         match self {
-            Source::Connection(mut connection, place) => {
+            Source::Alone(mut connection, place) => {
                 let trailers = connection.take_trailers();
                 if connection.is_done() {
                     place.put(connection);
                 }
                 trailers
             }
-            Source::Stream(mut exchange) => exchange.take_trailers(),
+            Source::Among(mut exchange) => exchange.take_trailers(),
         }
     }
 }

@@ -19,7 +19,7 @@ pub(crate) struct Target<'t> {
     pub(crate) name: Cow<'t, str>,
     pub(crate) is_secure: bool,
     pub(crate) protocols: Protocols,
-    pub(crate) place: Place<'t>,
+    pub(crate) at: Where<'t>,
     /// What the way there leads through, if that is not the client's proxy.
     pub(crate) proxy: Option<Cow<'t, Proxy>>,
 }
@@ -27,15 +27,20 @@ pub(crate) struct Target<'t> {
 /// What is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocols {
-    /// HTTP/1.1.
+    /// HTTP/1.1; over TLS, whatever the server chooses of that and HTTP/2; or HTTP/3 where there is a connection of that, or the
+    /// server has said that it speaks it.
     Usual,
+    /// HTTP/1.1.
+    Http1,
     /// HTTP/2, which the server is known to speak.
     Http2,
+    /// HTTP/3, which the server is known to speak.
+    Http3,
 }
 
 /// Where a server is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place<'t> {
+pub(crate) enum Where<'t> {
     /// At the addresses of this name, and this port.
     Name(Cow<'t, str>, u16),
     Fixed(SocketAddr),
@@ -51,18 +56,18 @@ impl<'t> Target<'t> {
             name: url.host.into(),
             is_secure: url.is_secure,
             protocols,
-            place: match url.ip() {
-                Some(ip) => Place::Fixed(SocketAddr::new(ip, url.port)),
-                None => Place::Name(url.host.into(), url.port),
+            at: match url.ip() {
+                Some(ip) => Where::Fixed(SocketAddr::new(ip, url.port)),
+                None => Where::Name(url.host.into(), url.port),
             },
             proxy: None,
         }
     }
 
     /// The same server, at this path instead.
-    pub(crate) fn at(mut self, path: &'t Path) -> Self {
+    pub(crate) fn at_path(mut self, path: &'t Path) -> Self {
         self.key = format!("{} {}", path.display(), self.key).into();
-        self.place = Place::Unix(path.into());
+        self.at = Where::Unix(path.into());
         self
     }
 
@@ -71,5 +76,23 @@ impl<'t> Target<'t> {
         self.key = format!("{}{}", proxy.key(), self.key).into();
         self.proxy = Some(Cow::Borrowed(proxy));
         self
+    }
+
+    /// What the way there leads through, if it does.
+    pub(crate) fn proxy<'a>(&'a self, config: &'a super::Config) -> Option<&'a Proxy> {
+        self.proxy.as_deref().or(config.proxy.as_ref())
+    }
+
+    /// The same, for a task of its own.
+    pub(crate) fn into_owned(self) -> Target<'static> {
+        let Target { key, authority, name, is_secure, protocols, at, proxy } = self;
+        let [key, authority, name] = [key, authority, name].map(|text| Cow::Owned(text.into_owned()));
+        let at = match at {
+            Where::Name(name, port) => Where::Name(Cow::Owned(name.into_owned()), port),
+            Where::Fixed(address) => Where::Fixed(address),
+            Where::Unix(path) => Where::Unix(Cow::Owned(path.into_owned())),
+        };
+        let proxy = proxy.map(|proxy| Cow::Owned(proxy.into_owned()));
+        Target { key, authority, name, is_secure, protocols, at, proxy }
     }
 }

@@ -4,6 +4,7 @@
 //! are kept with it, so that a server which was asked before is asked again in fewer round trips.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use rustls::client::Resumption;
@@ -11,15 +12,25 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use shards::Shard;
 
-use super::target::Target;
+use super::target::{Protocols, Target};
 use super::{Config, Error};
 use crate::Transport;
 use crate::limits::CLIENT_SESSIONS_MAX;
+use crate::quic;
 use crate::tls::{Failure, ShardTime, provider};
 
-/// What a client's connections are secured with, once one was: over HTTP/1.1, and over HTTP/2.
+/// What a client's connections are secured with, once one was.
 #[derive(Default)]
-pub(super) struct Trust(RefCell<Option<[Arc<ClientConfig>; 2]>>);
+pub(super) struct Trust(RefCell<Option<Rc<Secrets>>>);
+
+/// The same in all, but for the protocols that are offered.
+struct Secrets {
+    usual: Arc<ClientConfig>,
+    http1: Arc<ClientConfig>,
+    http2: Arc<ClientConfig>,
+    /// `None` if it cannot be spoken: it takes TLS 1.3.
+    http3: Option<Arc<ClientConfig>>,
+}
 
 /// Who a server must be.
 pub(super) struct Expected {
@@ -30,33 +41,63 @@ pub(super) struct Expected {
 
 impl Trust {
     /// Errors: the host is nothing that can be vouched for; or the system's authorities cannot be read.
-    pub(super) async fn expects(
+    pub(super) async fn expects(&self, shard: &Shard, config: &Config, target: &Target<'_>) -> Result<Expected, Error> {
+        let name = name(target)?;
+        let secrets = self.secrets(shard, config).await?;
+        let (config, is_h2) = match target.protocols {
+            Protocols::Usual => (&secrets.usual, false),
+            Protocols::Http2 => (&secrets.http2, true),
+            Protocols::Http1 | Protocols::Http3 => (&secrets.http1, false),
+        };
+        Ok(Expected { config: Arc::clone(config), name, is_h2 })
+    }
+
+    /// What hand-shakes of QUIC are made with.
+    ///
+    /// Errors: the same; or what was set does without TLS 1.3.
+    pub(super) async fn of_quic(
         &self,
         shard: &Shard,
         config: &Config,
         target: &Target<'_>,
-        is_h2: bool,
-    ) -> Result<Expected, Error> {
-        let what = "the host is neither a name nor an address, so nobody can vouch for it";
-        let name = ServerName::try_from(target.name.to_string());
-        let name = name.map_err(|_| Error::Url { url: (&*target.key).into(), what })?;
-        let known = self.0.borrow().as_ref().map(|configs| Arc::clone(&configs[usize::from(is_h2)]));
-        if let Some(config) = known {
-            return Ok(Expected { config, name, is_h2 });
+    ) -> Result<Arc<ClientConfig>, Error> {
+        name(target)?;
+        let secrets = self.secrets(shard, config).await?;
+        let why = || Error::Trust { why: "HTTP/3 takes TLS 1.3 and its suites, and `tls` is set without".into() };
+        secrets.http3.clone().ok_or_else(why)
+    }
+
+    async fn secrets(&self, shard: &Shard, config: &Config) -> Result<Rc<Secrets>, Error> {
+        let known = self.0.borrow().clone();
+        if let Some(known) = known {
+            return Ok(known);
         }
         let config = match &config.tls {
             Some(config) => ClientConfig::clone(config),
             None => of_system(shard).await?,
         };
-        let configs = [&b"http/1.1"[..], b"h2"].map(|protocol| {
-            let mut config = config.clone();
-            config.alpn_protocols = vec![protocol.to_vec()];
-            Arc::new(config)
-        });
-        let config = Arc::clone(&configs[usize::from(is_h2)]);
-        *self.0.borrow_mut() = Some(configs);
-        Ok(Expected { config, name, is_h2 })
+        let secrets = Rc::new(Secrets::new(&config));
+        *self.0.borrow_mut() = Some(Rc::clone(&secrets));
+        Ok(secrets)
     }
+}
+
+impl Secrets {
+    fn new(config: &ClientConfig) -> Self {
+        let offering = |protocols: &[&[u8]]| {
+            let mut config = config.clone();
+            config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+            Arc::new(config)
+        };
+        let [usual, http1, http2, http3] =
+            [&[&b"h2"[..], b"http/1.1"][..], &[b"http/1.1"], &[b"h2"], &[b"h3"]].map(offering);
+        Secrets { usual, http1, http2, http3: quic::takes(&http3).then_some(http3) }
+    }
+}
+
+fn name(target: &Target<'_>) -> Result<ServerName<'static>, Error> {
+    let what = "the host is neither a name nor an address, so nobody can vouch for it";
+    ServerName::try_from(target.name.to_string()).map_err(|_| Error::Url { url: (&*target.key).into(), what })
 }
 
 /// With the authorities that the system trusts.

@@ -5,7 +5,6 @@
 //! maker of the request's body is asked for more only when the last piece has left, and who drops the exchange closes the
 //! connection. The server may answer before it has read all; its answer counts even where it takes no more.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
@@ -15,14 +14,15 @@ use http::{HeaderValue, Method};
 use platform::limits::CHUNK_BYTES_MAX;
 use platform::{Buf, Chunk};
 use proto::h1::{self, Event, FRAME_BYTES_MAX};
-use proto::h2::Scratch;
 use proto::head::HeadTable;
 use proto::message::{BodyLength, Checked, WriteError};
 use shards::{Alarm, Shard};
 
-use super::Exhausted;
 use super::input::{Input, Unfilled};
 use super::outbox::{Outbox, Supplies};
+use super::{DecodeRoom, Exhausted};
+use crate::client::dns::Names;
+use crate::client::quic::Endpoints;
 use crate::client::upgrade::Upgrade;
 use crate::client::{Config, Error, Step};
 use crate::limits::{COPY_BODY_BYTES_MAX, GATHER_BYTES_MAX};
@@ -35,8 +35,11 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(super) spares: Rc<HeadSpares>,
     pub(super) supplies: Supplies,
-    /// Made by the first connection that speaks HTTP/2.
-    pub(super) scratch: RefCell<Option<Box<Scratch>>>,
+    pub(super) scratch: DecodeRoom,
+    /// Here, so that they are there as long as any connection.
+    pub(crate) endpoints: Endpoints,
+    /// What is known of names, if we find out ourselves.
+    pub(crate) names: Option<Names>,
 }
 
 /// A connection. What it holds while idle is what an idle connection costs.
@@ -112,8 +115,10 @@ pub(crate) struct Outline<'a> {
 impl Shared {
     pub(crate) fn new(shard: &Shard, config: Config) -> Rc<Self> {
         let supplies = Supplies::new(shard.pool().clone());
-        let (spares, scratch) = Default::default();
-        Rc::new(Shared { shard: shard.clone(), config, spares, supplies, scratch })
+        let scratch = DecodeRoom::new(config.h2.head_bytes_max.max(config.h3.head_bytes_max));
+        let (spares, endpoints) = Default::default();
+        let names = config.resolver.names(shard);
+        Rc::new(Shared { shard: shard.clone(), config, spares, supplies, scratch, endpoints, names })
     }
 }
 
@@ -167,6 +172,11 @@ impl Connection {
     /// Whether the server has neither closed it nor said something unasked since.
     pub(crate) fn is_quiet(&mut self, cx: &mut TaskContext<'_>) -> bool {
         self.stream.poll_recv(cx).is_pending()
+    }
+
+    /// Ready when the server has been told that nothing more is asked, where there is a way to tell.
+    pub(crate) fn poll_close(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
+        self.stream.poll_close(cx)
     }
 
     /// Gives back what an idle connection does not need.

@@ -249,26 +249,26 @@ impl<S: Service + 'static> Connection<S> {
         while !self.input.is_empty() {
             let table = self.table.get_or_insert_with(|| context.spares.take());
             let mut state = shared.state.borrow_mut();
-            let mut lent = context.scratch.borrow_mut();
-            let scratch = lent.get_or_insert_with(|| Box::new(context.config.scratch()));
+            let mut scratch = context.scratch.borrow();
             let now = shared.shard().now().saturating_duration_since(self.since);
-            let step = match state.wire.engine.receive(self.input.as_slice(), scratch, table, now, &context.config.h2) {
-                Ok(step) => step,
-                Err(error) => {
-                    drop(state);
-                    tracing::debug!(code = %error.code, "a connection has failed: {error}");
-                    match error.code {
-                        Code::ENHANCE_YOUR_CALM => context.stats.h2_calmed.add(1),
-                        _ => context.stats.h2_failed.add(1),
+            let step =
+                match state.wire.engine.receive(self.input.as_slice(), &mut scratch, table, now, &context.config.h2) {
+                    Ok(step) => step,
+                    Err(error) => {
+                        drop(state);
+                        tracing::debug!(code = %error.code, "a connection has failed: {error}");
+                        match error.code {
+                            Code::ENHANCE_YOUR_CALM => context.stats.h2_calmed.add(1),
+                            _ => context.stats.h2_failed.add(1),
+                        }
+                        self.input = Input::default();
+                        shared.end_all("its connection has failed");
+                        return Ok(());
                     }
-                    self.input = Input::default();
-                    shared.end_all("its connection has failed");
-                    return Ok(());
-                }
-            };
+                };
             let has_block = matches!(step.event, Event::Head { .. } | Event::Trailers { .. });
-            let block = has_block.then(|| take_block(context.supplies.pool(), scratch)).transpose()?;
-            drop(lent);
+            let block = has_block.then(|| take_block(context.supplies.pool(), &scratch)).transpose()?;
+            drop(scratch);
             match step.event {
                 Event::NeedMore => {
                     drop(state);

@@ -12,7 +12,7 @@ mod shed;
 pub(crate) mod streams;
 pub(crate) mod ws;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::net::IpAddr;
 use std::ops::Deref;
 use std::rc::Rc;
@@ -24,7 +24,8 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
 use outbox::Supplies;
 use platform::Pool;
-use proto::{h1::Limits, h2::Limits as StreamLimits, h2::Scratch};
+use proto::message::Scratch;
+use proto::{h1::Limits, h2::Limits as StreamLimits};
 use shed::Shedding;
 
 use crate::clients::{Client, Clients};
@@ -156,11 +157,6 @@ impl Config {
             ..self.quic.clone()
         }
     }
-
-    /// Room to decode heads in, of any version.
-    fn scratch(&self) -> Scratch {
-        Scratch::new(self.h2.head_bytes_max.max(self.h3.head_bytes_max))
-    }
 }
 
 /// What all connections of a server share on their shard.
@@ -172,8 +168,7 @@ pub(crate) struct Context<S> {
     pub(crate) spares: Rc<HeadSpares>,
     pub(crate) supplies: Supplies,
     pub(crate) standing: StandingLines,
-    /// Made by the first connection that speaks HTTP/2.
-    scratch: RefCell<Option<Box<Scratch>>>,
+    scratch: DecodeRoom,
     pub(crate) stats: Arc<NetStats>,
     /// How many there are at this moment, and whose.
     pub(crate) connections: Cell<usize>,
@@ -181,6 +176,25 @@ pub(crate) struct Context<S> {
     pub(crate) shedding: Shedding,
     pub(crate) paused: Paused,
     begun: Instant,
+}
+
+/// Room to decode heads in, of any version but the first. It is made by the first connection that needs it.
+struct DecodeRoom {
+    made: RefCell<Option<Box<Scratch>>>,
+    bytes: u16,
+}
+
+impl DecodeRoom {
+    fn new(bytes: u16) -> Self {
+        DecodeRoom { made: RefCell::default(), bytes }
+    }
+
+    #[inline]
+    fn borrow(&self) -> RefMut<'_, Scratch> {
+        RefMut::map(self.made.borrow_mut(), |made| {
+            &mut **made.get_or_insert_with(|| Box::new(Scratch::new(self.bytes)))
+        })
+    }
 }
 
 /// Accepting pauses until a connection has ended.
@@ -220,7 +234,8 @@ impl<S: Service> Context<S> {
             tls.map(|configs| Rc::new(Handshakes::new(configs, config.handshakes_max, Arc::clone(&stats))));
         let standing = StandingLines::new(config.server.as_ref());
         let (spares, shedding, supplies) = (Rc::default(), Shedding::new(pool.clone()), Supplies::new(pool));
-        let (connections, clients, scratch, paused) = Default::default();
+        let (connections, clients, paused) = Default::default();
+        let scratch = DecodeRoom::new(config.h2.head_bytes_max.max(config.h3.head_bytes_max));
         Rc::new(Context {
             service,
             config,
@@ -309,7 +324,7 @@ impl<S> Drop for Counted<S> {
 
 /// The shard's pool has no chunk as large as is needed.
 #[derive(Debug)]
-struct Exhausted;
+pub(crate) struct Exhausted;
 
 /// Bytes that the heads of most responses fit in.
 const HEAD_BYTES_USUAL: usize = 256;

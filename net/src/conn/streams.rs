@@ -4,6 +4,7 @@
 //! The one idea: what the versions do differently with a stream is a [`Wire`]; who waits for it and what for is the same.
 
 mod begin;
+pub(crate) mod client;
 pub(super) mod exchange;
 pub(super) mod shared;
 mod tunnel;
@@ -27,11 +28,11 @@ use crate::stats::NetStats;
 use crate::{Head, Headers, Incoming};
 
 /// An engine of many streams, and what takes what it writes.
-pub(super) trait Wire: 'static {
+pub(crate) trait Wire: 'static {
     /// Names a stream that was handed out.
     type Key: Key;
     /// Why a stream is reset, as the version says it.
-    type Code: Copy;
+    type Code: Copy + PartialEq;
     /// What bounds the engine.
     type Limits;
 
@@ -101,7 +102,7 @@ pub(super) trait Wire: 'static {
 }
 
 /// What names a stream.
-pub(super) trait Key: Copy + Eq {
+pub(crate) trait Key: Copy + Eq {
     /// A small number that no other stream of the connection has while this one is open.
     fn place(self) -> usize;
 
@@ -111,7 +112,7 @@ pub(super) trait Key: Copy + Eq {
 
 /// The head of an answer.
 #[derive(Clone, Copy)]
-pub(super) struct Answer<'a> {
+pub(crate) struct Answer<'a> {
     pub(super) status: StatusCode,
     pub(super) headers: &'a Headers,
     pub(super) length: BodyLength,
@@ -119,7 +120,7 @@ pub(super) struct Answer<'a> {
 
 /// Why a stream of ours is ended before its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cut {
+pub(crate) enum Cut {
     /// We have failed.
     Internal,
     /// Nobody wants it any more.
@@ -127,7 +128,7 @@ pub(super) enum Cut {
 }
 
 /// What the streams of a connection are served with.
-pub(super) struct Means<'a, W: Wire + ?Sized> {
+pub(crate) struct Means<'a, W: Wire + ?Sized> {
     pub(super) supplies: &'a Supplies,
     pub(super) limits: &'a W::Limits,
     pub(super) gather_bytes_max: usize,
@@ -141,7 +142,7 @@ impl<W: Wire + ?Sized> Clone for Means<'_, W> {
     }
 }
 
-pub(super) struct Streams<W: Wire> {
+pub(crate) struct Streams<W: Wire> {
     pub(super) wire: W,
     /// Streams that somebody waits for, by their place.
     slots: Vec<Option<Slot<W>>>,
@@ -186,7 +187,7 @@ pub(super) struct Slot<W: Wire> {
 }
 
 /// Why something was not written.
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     Exhausted,
     /// It is no message that HTTP can carry: a mistake of whoever made it.
     Unwritable(WriteError),
@@ -327,6 +328,14 @@ impl<W: Wire> Streams<W> {
     pub(super) fn end(&mut self, key: W::Key, why: &'static str) {
         if let Some(slot) = self.slot(key) {
             slot.ended = Some(why);
+            slot.piece = None;
+            slot.wake();
+        }
+    }
+
+    /// The peer wants no more of what is sent on these streams.
+    pub(super) fn stop(&mut self, is_stopped: impl Fn(W::Key) -> bool) {
+        for slot in self.slots.iter_mut().flatten().filter(|slot| is_stopped(slot.key)) {
             slot.piece = None;
             slot.wake();
         }

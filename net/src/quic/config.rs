@@ -1,5 +1,6 @@
 //! [`Config`]: what can be set about QUIC, and what `quinn-proto` makes of it.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,8 @@ use quinn_proto::congestion::{BbrConfig, CubicConfig};
 use quinn_proto::crypto::rustls::QuicClientConfig;
 use quinn_proto::{AckFrequencyConfig, EndpointConfig, IdleTimeout, NoneTokenStore, TransportConfig, VarInt};
 use quinn_proto::{ClientConfig, ServerConfig};
+use rustls::pki_types::ServerName;
+use rustls::quic::{ClientConnection, Version};
 use shards::Shard;
 
 use super::cid::{Ids, first_destination};
@@ -174,4 +177,11 @@ pub(super) fn client(transport: &Arc<TransportConfig>, tls: Arc<rustls::ClientCo
         .token_store(Arc::new(NoneTokenStore))
         .initial_dst_cid_provider(Arc::new(first_destination));
     Some(config)
+}
+
+/// Whether a client can make hand-shakes of QUIC with it: it has TLS 1.3, and a cipher suite for the first packets.
+pub(crate) fn takes(tls: &Arc<rustls::ClientConfig>) -> bool {
+    let nobody = ServerName::from(IpAddr::from(Ipv4Addr::LOCALHOST));
+    ClientConnection::new(Arc::clone(tls), Version::V1, nobody, Vec::new()).is_ok()
+        && QuicClientConfig::try_from(Arc::clone(tls)).is_ok()
 }

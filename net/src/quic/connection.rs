@@ -662,6 +662,25 @@ impl From<ConnectionError> for Closed {
     }
 }
 
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |reason: &Bytes| String::from_utf8_lossy(reason).escape_debug().to_string();
+        match self {
+            Closed::ByPeer(code, reason) => {
+                write!(f, "the peer has closed the connection ({code:#x}): {}", text(reason))
+            }
+            Closed::ByPeerTransport(code, reason) => {
+                write!(f, "the peer's QUIC or TLS has closed the connection ({code:#x}): {}", text(reason))
+            }
+            Closed::Broken(code, what) => write!(f, "{what} ({code:#x})"),
+            Closed::Reset => f.write_str("the peer does not know of the connection any more"),
+            Closed::TimedOut => f.write_str("the peer was silent for too long"),
+            Closed::Version => f.write_str("the peer speaks no version of QUIC that is spoken here"),
+            Closed::Here => f.write_str("the connection was closed"),
+        }
+    }
+}
+
 fn written(result: Result<usize, WriteError>) -> Result<usize, Unwritable> {
     match result {
         Ok(bytes) => Ok(bytes),

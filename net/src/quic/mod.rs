@@ -18,6 +18,7 @@ mod session;
 mod steer;
 
 pub(crate) use cid::NUMBERED_AT;
+pub(crate) use config::takes;
 pub use config::{Config, Congestion};
 pub use connection::{Behind, Closed, Connection, DatagramRefused, Event, Read, Unwritable};
 pub use endpoint::{ConnectError, Endpoint};

@@ -79,11 +79,15 @@ pub struct Rate {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Protocol {
-    /// HTTP/1.1; over TLS, HTTP/2 where its endpoint has it.
+    /// HTTP/1.1; over TLS, HTTP/2 where its endpoint has it, and HTTP/3 where it says so.
     #[default]
     Usual,
+    /// HTTP/1.1.
+    Http1,
     /// HTTP/2, without asking.
     Http2,
+    /// HTTP/3, without asking; over TLS alone.
+    Http3,
 }
 
 impl Default for Config {
@@ -119,6 +123,9 @@ impl Config {
         self.balance.check()?;
         self.outlier.map_or(Ok(()), |outlier| outlier.check())?;
         self.probe.as_ref().map_or(Ok(()), |probe| probe.settings.check())?;
+        if self.protocol == Protocol::Http3 && !self.is_secure {
+            return Err("HTTP/3 is spoken over TLS alone: set `is_secure`");
+        }
         if self.calls_max == 0 {
             return Err("`calls_max` is 0, so that no call could ever be made");
         }

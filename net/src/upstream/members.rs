@@ -21,7 +21,7 @@ use super::Endpoint;
 use super::config::{Config, Protocol};
 use super::keeper::View;
 use super::survey::{Counts, MemberCounts};
-use crate::client::target::{self, Protocols, Target};
+use crate::client::target::{Protocols, Target, Where};
 use crate::limits::UPSTREAM_TRIED_MAX;
 
 /// The endpoints of this shard's subset.
@@ -324,9 +324,11 @@ pub(super) fn target(config: &Config, endpoint: &Endpoint, whose: &str) -> Targe
         is_secure: config.is_secure,
         protocols: match config.protocol {
             Protocol::Usual => Protocols::Usual,
+            Protocol::Http1 => Protocols::Http1,
             Protocol::Http2 => Protocols::Http2,
+            Protocol::Http3 => Protocols::Http3,
         },
-        place: target::Place::Fixed(*address),
+        at: Where::Fixed(*address),
         proxy: None,
     }
 }

@@ -13,7 +13,7 @@ use platform::Buf;
 use platform::sim::Plan;
 use proto::h2::Code;
 use shards::Shard;
-use shardwise_net::client::{Error, Step};
+use shardwise_net::client::{self, Error, Step};
 use shardwise_net::{BodyStream, Client, Content, Headers};
 
 use super::kit::*;
@@ -200,7 +200,7 @@ fn a_reset_says_why() {
         let mut response = client.get(URL).send().await.unwrap();
         let second = response.text().await.unwrap_err();
         [first, second].map(|error| match error {
-            Error::Reset(code) => code,
+            Error::Reset(client::Code::Http2(code)) => code,
             other => panic!("{other}"),
         })
     };

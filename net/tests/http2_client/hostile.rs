@@ -7,7 +7,7 @@ use platform::sim::Plan;
 use proto::h2::Code;
 use shards::Shard;
 use shardwise_net::Client;
-use shardwise_net::client::Error;
+use shardwise_net::client::{self, Error};
 
 use super::kit::*;
 
@@ -39,7 +39,7 @@ fn check(what: &str, before: Vec<u8>, after: Vec<u8>, expect: &str) {
             assert!(shard.pool().bytes() < 1 << 20, "{} bytes are held", shard.pool().bytes());
             match told {
                 Ok(()) => "answered".to_owned(),
-                Err(Error::Broken(error)) => format!("broken {}", error.code),
+                Err(Error::Broken { code, .. }) => format!("broken {code}"),
                 Err(Error::Reset(code)) => format!("reset {code}"),
                 Err(error) => format!("{error:?}"),
             }
@@ -118,7 +118,7 @@ fn more_than_a_window_is_not_held() {
         loop {
             match response.chunk().await {
                 Ok(chunk) => bytes += chunk.expect("it does not end").len(),
-                Err(Error::Reset(code)) => return (bytes, code),
+                Err(Error::Reset(client::Code::Http2(code))) => return (bytes, code),
                 Err(error) => panic!("{error}"),
             }
         }

@@ -27,14 +27,16 @@ fn a_server_that_proves_itself_is_asked_over_one_connection() {
     check(Setup::new(), async |world: World| {
         let client = client(&world, |_| ());
         for bytes in [0, 1, 5000, 300_000] {
-            let mut response = client.get(format!("https://localhost:8443/bytes/{bytes}")).send().await.unwrap();
+            let mut response =
+                client.get(format!("https://localhost:8443/bytes/{bytes}")).http1().send().await.unwrap();
             assert!(response.bytes().await.unwrap() == pattern(bytes));
             let body = pattern(bytes);
-            let mut response = client.post("https://localhost:8443/echo").body(body.clone()).send().await.unwrap();
+            let mut response =
+                client.post("https://localhost:8443/echo").http1().body(body.clone()).send().await.unwrap();
             assert!(response.bytes().await.unwrap() == body);
         }
         assert_eq!((client.idle(), world.stats.tls13_full.get()), (1, 1));
-        let mut response = client.get("https://localhost:8443/agreed").send().await.unwrap();
+        let mut response = client.get("https://localhost:8443/agreed").http1().send().await.unwrap();
         let agreed = response.text().await.unwrap();
         assert_eq!(agreed, "TLSv1_3 new http/1.1 Some(\"localhost\") 0");
     });
@@ -42,14 +44,16 @@ fn a_server_that_proves_itself_is_asked_over_one_connection() {
 
 #[test]
 fn sessions_are_taken_up_again() {
-    check(Setup::new(), async |world: World| {
-        let client = client(&world, |_| ());
-        for (round, kind) in ["new", "resumed", "resumed"].into_iter().enumerate() {
-            let request = client.get("https://localhost:8443/agreed").header("connection", "close");
-            let agreed = request.send().await.unwrap().text().await.unwrap();
-            assert_eq!(agreed, format!("TLSv1_3 {kind} http/1.1 Some(\"localhost\") 0"), "round {round}");
-        }
-    });
+    for (setup, version) in [(Setup::new(), "TLSv1_3"), (Setup::new().with_tls12(), "TLSv1_2")] {
+        check(setup, async move |world: World| {
+            let client = client(&world, |_| ());
+            for (round, kind) in ["new", "resumed", "resumed"].into_iter().enumerate() {
+                let request = client.get("https://localhost:8443/agreed").http1().header("connection", "close");
+                let agreed = request.send().await.unwrap().text().await.unwrap();
+                assert_eq!(agreed, format!("{version} {kind} http/1.1 Some(\"localhost\") 0"), "round {round}");
+            }
+        });
+    }
 }
 
 /// A proxy written with this package's own parts, that leads wherever it is asked to. What goes through it, it cannot read.
@@ -78,8 +82,13 @@ fn a_proxy_leads_to_a_server_that_proves_itself() {
         };
         let proxy = world.shard.spawn(work).unwrap();
         let client = client(&world, |config| config.proxy = Some(Proxy::http("127.0.0.1", 3128)));
-        let mut response =
-            client.get("https://localhost:8443/bytes/300000").header("connection", "close").send().await.unwrap();
+        let mut response = client
+            .get("https://localhost:8443/bytes/300000")
+            .http1()
+            .header("connection", "close")
+            .send()
+            .await
+            .unwrap();
         assert!(response.bytes().await.unwrap() == pattern(300_000));
         world.shard.sleep(Duration::from_secs(1)).await;
         assert!(proxied.get() > 300_000, "{} bytes came through it", proxied.get());
@@ -139,8 +148,23 @@ fn who_does_not_prove_to_be_whom_the_url_names_is_not_asked() {
     });
 }
 
-/// Answers one request by all that there is until the connection ends, and ends it in order or not.
-async fn answer(shard: Shard, config: Arc<ServerConfig>, port: u16, says_so: bool) {
+/// Takes in what has come, and gives what it says; whether the client has said that nothing follows.
+fn take_in(tls: &mut ServerConnection, bytes: &[u8], heard: &mut Vec<u8>) -> bool {
+    let (mut rest, mut has_closed) = (bytes, false);
+    while !rest.is_empty() {
+        tls.read_tls(&mut rest).unwrap();
+        let state = tls.process_new_packets().unwrap();
+        has_closed |= state.peer_has_closed();
+        let end = heard.len();
+        heard.resize(end + state.plaintext_bytes_to_read(), 0);
+        tls.reader().read_exact(&mut heard[end..]).unwrap();
+    }
+    has_closed
+}
+
+/// Answers one request by this, says that it is all or not, and reads until the connection ends. Whether the client has ended its
+/// side in order.
+async fn answer(shard: Shard, config: Arc<ServerConfig>, port: u16, text: &'static str, says_so: bool) -> bool {
     let sockets =
         shard.with_reactor(|reactor| reactor.listen(([127, 0, 0, 1], port).into(), 1, &ListenOptions::default()));
     let mut listener = Listener::adopt(&shard, sockets.unwrap().remove(0)).unwrap();
@@ -155,18 +179,10 @@ async fn answer(shard: Shard, config: Arc<ServerConfig>, port: u16, says_so: boo
             continue;
         }
         let chunk = stream.recv().await.unwrap().expect("a request");
-        let mut rest = &chunk[..];
-        while !rest.is_empty() {
-            tls.read_tls(&mut rest).unwrap();
-            let count = tls.process_new_packets().unwrap().plaintext_bytes_to_read();
-            let end = heard.len();
-            heard.resize(end + count, 0);
-            tls.reader().read_exact(&mut heard[end..]).unwrap();
-        }
+        take_in(&mut tls, &chunk, &mut heard);
     }
-    tls.writer().write_all(b"HTTP/1.1 200 OK\r\n\r\nall that there").unwrap();
+    tls.writer().write_all(text.as_bytes()).unwrap();
     if says_so {
-        tls.writer().write_all(b" is").unwrap();
         tls.send_close_notify();
     }
     let mut bytes = Vec::new();
@@ -174,9 +190,35 @@ async fn answer(shard: Shard, config: Arc<ServerConfig>, port: u16, says_so: boo
         tls.write_tls(&mut bytes).unwrap();
     }
     stream.send(bytes).await.unwrap();
-    stream.shutdown(std::net::Shutdown::Write).unwrap();
-    while let Ok(Some(_)) = stream.recv().await {}
+    if !text.contains("Content-Length") {
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+    }
+    let mut has_closed = false;
+    while let Ok(Some(chunk)) = stream.recv().await {
+        has_closed |= take_in(&mut tls, &chunk, &mut heard);
+    }
+    has_closed
 }
+
+#[test]
+fn an_idle_connection_is_closed_in_order() {
+    let setup = Setup::new();
+    let server = Arc::new(setup.server.clone());
+    check(setup, async move |world: World| {
+        let text = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+        let answering = answer(world.shard.clone(), Arc::clone(&server), 9001, text, false);
+        let answering = world.shard.spawn(answering).unwrap();
+        world.sleep(Duration::from_millis(1)).await;
+        let client = client(&world, |config| config.idle_time_max = Duration::from_secs(1));
+        let mut response = client.get("https://localhost:9001/").http1().send().await.unwrap();
+        assert_eq!((response.text().await.unwrap().as_str(), client.idle()), ("hi", 1));
+        assert!(answering.await.unwrap(), "the server was told");
+        assert_eq!(client.idle(), 0);
+    });
+}
+
+const ALL: &str = "HTTP/1.1 200 OK\r\n\r\nall that there is";
+const SOME: &str = "HTTP/1.1 200 OK\r\n\r\nall that there";
 
 #[test]
 fn a_body_that_ends_with_the_connection_must_end_by_the_servers_word() {
@@ -184,11 +226,12 @@ fn a_body_that_ends_with_the_connection_must_end_by_the_servers_word() {
     let server = Arc::new(setup.server.clone());
     check(setup, async move |world: World| {
         for (port, says_so) in [(9001, true), (9002, false)] {
-            let answering = answer(world.shard.clone(), Arc::clone(&server), port, says_so);
+            let text = if says_so { ALL } else { SOME };
+            let answering = answer(world.shard.clone(), Arc::clone(&server), port, text, says_so);
             let answering = world.shard.spawn(answering).unwrap();
             world.sleep(Duration::from_millis(1)).await;
             let client = client(&world, |_| ());
-            let mut response = client.get(format!("https://localhost:{port}/")).send().await.unwrap();
+            let mut response = client.get(format!("https://localhost:{port}/")).http1().send().await.unwrap();
             match (says_so, response.text().await) {
                 (true, Ok(text)) => assert_eq!(text, "all that there is"),
                 (false, Err(Error::Truncated)) => {}

@@ -16,7 +16,7 @@ use platform::{Buf, ListenOptions};
 use rustls::client::Resumption;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use shards::{Shard, Simulation};
 use shardwise_net::{
     BodyStream, Config, Content, NetStats, Piece, Reply, Request, Response, Server, Service, TcpStream, Tunnel,
@@ -34,6 +34,7 @@ pub(crate) struct Setup {
     pub(crate) config: Config,
     pub(crate) server: ServerConfig,
     pub(crate) client: ClientConfig,
+    pub(crate) roots: RootCertStore,
 }
 
 impl Setup {
@@ -42,16 +43,20 @@ impl Setup {
         let certificate = CertificateDer::from(key.cert.der().to_vec());
         let private = PrivateKeyDer::try_from(key.signing_key.serialize_der()).expect("a key");
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let server = ServerConfig::builder_with_provider(Arc::clone(&provider));
+        let server = ServerConfig::builder_with_provider(provider);
         let server = server.with_protocol_versions(&[&TLS13, &TLS12]).expect("versions").with_no_client_auth();
         let mut server = server.with_single_cert(vec![certificate.clone()], private).expect("they fit");
         server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let mut roots = RootCertStore::empty();
         roots.add(certificate).expect("it can vouch");
-        let client = ClientConfig::builder_with_provider(provider);
-        let client = client.with_protocol_versions(&[&TLS13, &TLS12]).expect("versions");
-        let client = client.with_root_certificates(roots).with_no_client_auth();
-        Setup { config: Config::default(), server, client }
+        let client = client(&roots, &[&TLS13, &TLS12]);
+        Setup { config: Config::default(), server, client, roots }
+    }
+
+    /// Lets clients speak no newer version of TLS.
+    pub(crate) fn with_tls12(mut self) -> Self {
+        self.client = client(&self.roots, &[&TLS12]);
+        self
     }
 
     /// Lets a client's sessions be resumed with early data.
@@ -61,6 +66,12 @@ impl Setup {
         self.client.enable_early_data = true;
         self
     }
+}
+
+fn client(roots: &RootCertStore, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let client = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions).expect("versions");
+    client.with_root_certificates(roots.clone()).with_no_client_auth()
 }
 
 /// A client's view of everything: its own shard, and what the server counts.
@@ -89,7 +100,7 @@ fn run(seed: u64, plan: Plan, setup: Setup, clients: impl AsyncFnOnce(World) + '
     println!("seed {seed}");
     let mut simulation = Simulation::with_plan(seed, plan, platform::Config::default());
     let stats = Arc::<NetStats>::default();
-    let (counted, Setup { config, server, mut client }) = (Arc::clone(&stats), setup);
+    let (counted, Setup { config, server, mut client, .. }) = (Arc::clone(&stats), setup);
     // No session of another run.
     client.resumption = Resumption::in_memory_sessions(32);
     let server = Arc::new(server);

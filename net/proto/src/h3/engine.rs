@@ -99,6 +99,11 @@ impl Engine {
         }
     }
 
+    /// Which end it is.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
     /// Streams that have come, or were opened, and have been neither refused nor released.
     pub fn stream_count(&self) -> usize {
         self.streams.len()

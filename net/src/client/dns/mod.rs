@@ -73,7 +73,7 @@ pub struct Service {
 }
 
 /// The names of a client.
-pub(super) struct Names {
+pub(crate) struct Names {
     shard: Shard,
     config: Config,
     files: RefCell<Option<Rc<Files>>>,

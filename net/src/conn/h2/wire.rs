@@ -6,16 +6,17 @@ use proto::h2::{self, CONTROL_BYTES_MIN, Code, Engine, Limits, Standing};
 use proto::message::{Checked, WriteError};
 use shards::Counter;
 
-use crate::Headers;
 use crate::conn::outbox::Outbox;
+use crate::conn::streams::client::{Asked, Asks};
 use crate::conn::streams::{self, Answer, Cut, Key, Refusal, Streams, Wire};
 use crate::conn::{Config, Exhausted, HEAD_BYTES_USUAL};
 use crate::limits::COPY_BODY_BYTES_MAX;
 use crate::stats::NetStats;
 use crate::tcp::Outgoing;
+use crate::{Headers, client};
 
 /// A connection's engine, and what it has written.
-pub(super) struct Frames {
+pub(crate) struct Frames {
     pub(super) engine: Engine,
     outbox: Outbox,
 }
@@ -170,6 +171,40 @@ impl Wire for Frames {
     fn finish(&mut self) {
         self.engine.finish();
     }
+}
+
+impl Asks for Frames {
+    const UNPROCESSED: Code = Code::REFUSED_STREAM;
+
+    fn limits_of(config: &client::Config) -> &Limits {
+        &config.h2
+    }
+
+    fn code(code: Code) -> client::Code {
+        client::Code::Http2(code)
+    }
+
+    fn takes_requests(&self) -> bool {
+        !self.engine.is_draining() && self.engine.has_numbers()
+    }
+
+    fn can_ask(&mut self, limits: &Limits) -> bool {
+        self.engine.can_open(limits)
+    }
+
+    fn ask(&mut self, means: Means<'_>, asked: Asked<'_>) -> Result<h2::Key, Refusal> {
+        let lines = asked.lines().map(|(name, value)| Checked(name, value));
+        self.write(means, HEAD_BYTES_USUAL, |engine, room| {
+            engine.request(asked.pseudo, lines.clone(), asked.length, means.limits, room)
+        })
+    }
+
+    fn stream_count(&self) -> usize {
+        self.engine.stream_count()
+    }
+
+    /// The end of the stream of bytes says so.
+    fn close(&mut self) {}
 }
 
 impl Key for h2::Key {

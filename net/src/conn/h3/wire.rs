@@ -6,24 +6,27 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use platform::limits::CHUNK_BYTES_MAX;
 use platform::{Buf, ChunkMut};
-use proto::h3::{CONTROL_BYTES_MIN, Code, Engine, Key, Limits, Own, Priority, Rest, Standing};
+use proto::h3::{CONTROL_BYTES_MIN, Code, Engine, Key, Limits, Own, Priority, Rest, Role, Standing};
 use proto::message::{Checked, WriteError};
 use shards::Counter;
 
-use crate::Headers;
 use crate::conn::outbox::Supplies;
+use crate::conn::streams::client::{Asked, Asks};
 use crate::conn::streams::{self, Answer, Cut, Refusal, Wire};
 use crate::conn::{Config, Exhausted, HEAD_BYTES_USUAL};
 use crate::limits::{COPY_BODY_BYTES_MAX, H3_BODY_AHEAD_BYTES_MAX, WRITE_CHUNK_BYTES};
 use crate::quic::{self, Dir, StreamId};
 use crate::stats::NetStats;
+use crate::{Headers, client};
 
 /// A connection's engine, and the streams that it writes to.
-pub(super) struct Carrier {
+pub(crate) struct Carrier {
     pub(super) engine: Engine,
     pub(super) quic: quic::Connection,
     /// The streams that the engine has to itself, once they are open.
     own: [Option<StreamId>; 3],
+    /// A client's: a stream for the next request, once it is open.
+    next: Option<StreamId>,
     /// By the places of the streams' keys.
     flows: Vec<Flow>,
     /// What is written to a stream is put together here, so that a head and a short body are one write.
@@ -65,6 +68,7 @@ impl Carrier {
             engine,
             quic,
             own: [None; 3],
+            next: None,
             flows: Vec::new(),
             written: None,
             unwritten: Vec::new(),
@@ -459,7 +463,11 @@ impl Wire for Carrier {
 
     fn release(&mut self, key: Key, _: &Limits) {
         if self.flow(key).frame_bytes_left > 0 {
-            self.reset_with(key, Code::INTERNAL_ERROR);
+            let code = match self.engine.role() {
+                Role::Server => Code::INTERNAL_ERROR,
+                Role::Client => Code::REQUEST_CANCELLED,
+            };
+            self.reset_with(key, code);
         }
         let rest = self.engine.release(key);
         self.end_stream(number(key), rest);
@@ -479,6 +487,51 @@ impl Wire for Carrier {
 
     fn finish(&mut self) {
         self.engine.finish();
+    }
+}
+
+impl Asks for Carrier {
+    const UNPROCESSED: Code = Code::REQUEST_REJECTED;
+
+    fn limits_of(config: &client::Config) -> &Limits {
+        &config.h3
+    }
+
+    fn code(code: Code) -> client::Code {
+        client::Code::Http3(code)
+    }
+
+    fn takes_requests(&self) -> bool {
+        !self.engine.is_draining() && !self.engine.is_closed() && !self.quic.is_closed()
+    }
+
+    fn can_ask(&mut self, limits: &Limits) -> bool {
+        if !self.engine.can_open(limits) {
+            return false;
+        }
+        self.next = self.next.or_else(|| self.quic.open(Dir::Bi));
+        self.next.is_some()
+    }
+
+    fn ask(&mut self, means: Means<'_>, asked: Asked<'_>) -> Result<Key, Refusal> {
+        let Some(id) = self.next else { return Err(Refusal::Unwritable(WriteError::NotExpected)) };
+        let lines = asked.lines().map(|(name, value)| Checked(name, value));
+        let key = self.write(means.supplies, id, HEAD_BYTES_USUAL, |engine, room| {
+            engine.request(id.into(), asked.pseudo, lines.clone(), asked.length, means.limits, room)
+        })?;
+        self.next = None;
+        if !self.engine.can_send(key) {
+            self.finish_written(id);
+        }
+        Ok(key)
+    }
+
+    fn stream_count(&self) -> usize {
+        self.engine.stream_count()
+    }
+
+    fn close(&mut self) {
+        self.quic.close(Code::NO_ERROR.0, b"");
     }
 }
 

@@ -231,7 +231,7 @@ fn routes(file: &Section<'_>, upstreams: &[Arc<Upstream>]) -> Vec<Route> {
             "there are no [[routes]], so that nobody could be answered. Say where requests go.",
         );
     }
-    // Of the same host and path: the methods of each route, and its line.
+    // Of each host and path, the methods and the line of every route.
     type Alike = Vec<(Vec<Method>, usize)>;
     let mut lines: BTreeMap<(Host, Place), Alike> = BTreeMap::new();
     let mut routes = Vec::new();

@@ -1,0 +1,119 @@
+//! Connections of QUIC: through one socket of a client's for each family of addresses, opened when it is first needed.
+
+use std::cell::RefCell;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use shards::Shard;
+use shards::combine::race;
+use shards::sync::Notify;
+
+use super::resolve::{addresses, first};
+use super::target::{Target, Where};
+use super::trust::Trust;
+use super::{Config, Error};
+use crate::NetStats;
+use crate::conn::client::Shared;
+use crate::conn::h3::client::shake_hands;
+use crate::limits::CLIENT_FAREWELL_TIME;
+use crate::quic::{self, ConnectError, Connection, Endpoint};
+
+/// A client's sockets.
+#[derive(Default)]
+pub(crate) struct Endpoints {
+    /// For addresses of IPv4, and of IPv6.
+    bound: [RefCell<Option<Bound>>; 2],
+    stats: Arc<NetStats>,
+}
+
+struct Bound {
+    endpoint: Endpoint,
+    /// Tells the task that receives.
+    is_gone: Rc<Notify>,
+}
+
+impl Endpoints {
+    /// Begins a connection to the server of this name at this address.
+    fn connect(
+        &self,
+        shared: &Shared,
+        address: SocketAddr,
+        name: &str,
+        tls: &Arc<ClientConfig>,
+    ) -> Result<Connection, Error> {
+        let refused = |error| Error::Connect { address, error: Box::new(error) };
+        let mut bound = self.bound[usize::from(address.is_ipv6())].borrow_mut();
+        let endpoint = match &*bound {
+            Some(Bound { endpoint, .. }) => endpoint,
+            None => {
+                let from = match address {
+                    SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+                    SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+                };
+                let config = for_quic(&shared.config);
+                let endpoint = Endpoint::bind(&shared.shard, from, config, Arc::clone(&self.stats)).map_err(refused)?;
+                &bound.insert(Bound::drive(&shared.shard, endpoint)?).endpoint
+            }
+        };
+        endpoint.connect(address, name, tls).map_err(|error| match error {
+            ConnectError::Full => Error::Full,
+            ConnectError::Name(_) | ConnectError::Address(_) | ConnectError::Suites => {
+                refused(crate::Error::Io(platform::Error::Invalid))
+            }
+        })
+    }
+}
+
+impl Bound {
+    /// Receives by a task of its own, which lasts a moment longer than all that uses it: what was said last is to leave.
+    fn drive(shard: &Shard, endpoint: Endpoint) -> Result<Self, Error> {
+        let (driven, here, is_gone) = (endpoint.clone(), shard.clone(), Rc::<Notify>::default());
+        let told = Rc::clone(&is_gone);
+        let work = async move {
+            race((driven.drive(), told.notified())).await;
+            here.sleep(CLIENT_FAREWELL_TIME).await;
+        };
+        shard.spawn(work).map_err(|_| Error::Full)?.detach();
+        Ok(Bound { endpoint, is_gone })
+    }
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        self.is_gone.notify_one();
+    }
+}
+
+/// What holds for every version, said to QUIC.
+fn for_quic(config: &Config) -> quic::Config {
+    quic::Config {
+        handshake_time_max: config.connect_time_max,
+        // Servers open none (RFC 9114 section 6.1).
+        streams_max: 0,
+        datagram_bytes_max: config.quic.datagram_bytes_max.filter(|_| config.h3.datagrams),
+        ..config.quic.clone()
+    }
+}
+
+/// Connects to a server by QUIC, where it is or at another place that it has named.
+pub(super) async fn connect(
+    shared: &Shared,
+    trust: &Trust,
+    target: &Target<'_>,
+    at: &Where<'_>,
+) -> Result<Connection, Error> {
+    let Shared { shard, config, endpoints, .. } = shared;
+    if target.proxy(config).is_some() || matches!(at, Where::Unix(_)) {
+        return Err(Error::Proxy { why: "HTTP/3 goes through none, and over no socket of this machine".into() });
+    }
+    let deadline = shard.clock() + config.connect_time_max;
+    let tls = trust.of_quic(shard, config, target).await?;
+    let addresses = addresses(shared, at, deadline).await?;
+    first(shard, &addresses, deadline, async |address| {
+        let quic = endpoints.connect(shared, address, &target.name, &tls)?;
+        shake_hands(quic).await.map_err(|error| Error::Connect { address, error: Box::new(error) })
+    })
+    .await
+}
