@@ -256,6 +256,26 @@ fn connections_are_kept_for_the_same_server() {
 }
 
 #[test]
+fn an_old_connection_is_not_kept() {
+    let config = Config { age_max: Some(Duration::from_secs(3)), ..Config::default() };
+    let answer = || say(format!("{OK}Content-Length: 2\r\n\r\nhi"));
+    let ask = || Hear(ASKED_END);
+    let script = vec![vec![ask(), answer(), ask(), answer(), End], vec![ask(), answer(), End]];
+    let (counts, heard) = play_with(1, Plan::CALM, config, script, async |client: Client| {
+        let shard = Shard::current().unwrap();
+        let mut counts = Vec::new();
+        for pause in [2, 2, 0] {
+            got(client.clone()).await;
+            counts.push(client.idle());
+            shard.sleep(Duration::from_secs(pause)).await;
+        }
+        counts
+    });
+    assert_eq!(counts, [1, 0, 1], "after four seconds the first has had its last request");
+    assert_eq!(heard.len(), 2);
+}
+
+#[test]
 fn a_kept_connection_is_closed_after_a_while() {
     let config = Config { idle_time_max: Duration::from_secs(3), ..Config::default() };
     let script = vec![vec![Hear(ASKED_END), say(format!("{OK}Content-Length: 2\r\n\r\nhi")), Hear("never")]];

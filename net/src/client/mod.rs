@@ -122,6 +122,9 @@ pub struct Config {
     pub continue_time_max: Duration,
     /// How long a connection may wait for its next request.
     pub idle_time_max: Duration,
+    /// How long a connection may serve requests; then it ends with those that it has, and the next make another. A server behind a
+    /// name that leads elsewhere by then, or behind a balancer, is found anew. `None`: as long as it lasts.
+    pub age_max: Option<Duration>,
     /// How many connections may wait, in all.
     pub idle_max: usize,
     /// How many connections may wait for each server.
@@ -171,6 +174,7 @@ impl Default for Config {
             write_stall_max: WRITE_STALL_MAX,
             continue_time_max: CLIENT_CONTINUE_TIME_MAX,
             idle_time_max: CLIENT_IDLE_TIME_MAX,
+            age_max: None,
             idle_max: CLIENT_IDLE_MAX,
             idle_per_origin_max: CLIENT_IDLE_PER_ORIGIN_MAX,
             connections_per_origin_max: CLIENT_IN_USE_PER_ORIGIN_MAX,

@@ -7,7 +7,7 @@
 
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::header::EXPECT;
 use http::{HeaderValue, Method};
@@ -44,6 +44,7 @@ pub(crate) struct Shared {
 
 /// A connection. What it holds while idle is what an idle connection costs.
 pub(crate) struct Connection {
+    since: Instant,
     stream: Transport,
     shared: Rc<Shared>,
     alarm: Alarm,
@@ -120,11 +121,17 @@ impl Shared {
         let names = config.resolver.names(shard);
         Rc::new(Shared { shard: shard.clone(), config, spares, supplies, scratch, endpoints, names })
     }
+
+    /// Whether a connection has lasted as long as it may.
+    pub(super) fn is_old(&self, since: Instant) -> bool {
+        self.config.age_max.is_some_and(|max| self.shard.now().saturating_duration_since(since) >= max)
+    }
 }
 
 impl Connection {
     pub(crate) fn new(shared: &Rc<Shared>, stream: Transport) -> Box<Self> {
         Box::new(Connection {
+            since: shared.shard.now(),
             stream,
             alarm: shared.shard.alarm(shared.shard.now()),
             shared: Rc::clone(shared),
@@ -167,6 +174,7 @@ impl Connection {
             && !self.is_broken
             && self.input.is_empty()
             && self.outbox.is_empty()
+            && !self.shared.is_old(self.since)
     }
 
     /// Whether the server has neither closed it nor said something unasked since.

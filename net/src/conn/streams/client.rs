@@ -74,6 +74,7 @@ pub(crate) struct Trunk<W: Asks> {
     is_secure: bool,
     /// Where it is, if that is not where the URL says (RFC 7838).
     alternative: Option<HeaderValue>,
+    since: Instant,
     /// When the server was last heard.
     pub(in crate::conn) heard: Cell<Instant>,
     /// Its task's.
@@ -159,6 +160,7 @@ impl<W: Asks> Trunk<W> {
             failure: Cell::new(None),
             is_secure,
             alternative,
+            since: shard.now(),
             heard: Cell::new(shard.now()),
             scope: RefCell::new(None),
         });
@@ -175,7 +177,10 @@ impl<W: Asks> Trunk<W> {
     /// Whether further requests may go over it.
     pub(crate) fn is_usable(&self) -> bool {
         let streams = self.streams.borrow();
-        !self.is_leaving.get() && streams.ended.is_none() && streams.wire.takes_requests()
+        !self.is_leaving.get()
+            && !self.shared.is_old(self.since)
+            && streams.ended.is_none()
+            && streams.wire.takes_requests()
     }
 
     /// Whether it goes to where the server has said that it is, too.
