@@ -116,8 +116,8 @@ pub use net::quic;
 pub use net::quinn;
 pub use net::tls::Tls;
 pub use net::{
-    Body, BodyError, Client, Config, Content, Headers, Response, Spread, TcpStream, Trailers, Transport, Tunnel,
-    Upgraded,
+    Body, BodyError, Client, Config, Content, Datagrams, Headers, Response, Spread, TcpStream, Trailers, Transport,
+    Tunnel, Upgraded,
 };
 pub use offload::{Offloaded, offload};
 pub use platform::{BackendKind, Bell, Buf, Choice, Chunk, Config as BackendConfig, Features, PoolSize};

@@ -6,7 +6,7 @@
 //! head block, indexed, and the vocabulary of [messages](message). [`h1`] is HTTP/1.1; [`h2`] is HTTP/2, whose fields
 //! [`hpack`] compresses, and [`h3`] is HTTP/3, with [`qpack`]; [`ws`] is WebSocket, which begins as a request. [`conditions`]
 //! is what a request asks of a representation: validators and ranges. [`proxy`] is what a proxy says before its client's
-//! first byte. Sockets, buffers and time-outs belong to the `net` package above.
+//! first byte, [`capsule`] what datagrams go in where they cannot go by themselves. Sockets, buffers and time-outs belong to the `net` package above.
 //!
 //! ```
 //! use shardwise_proto::head::HeadTable;
@@ -28,6 +28,7 @@
 #![forbid(unsafe_code)]
 
 mod budget;
+pub mod capsule;
 pub mod conditions;
 mod fields;
 pub mod h1;

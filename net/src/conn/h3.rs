@@ -269,7 +269,18 @@ impl<S: Service + 'static> Connection<S> {
             quic::Event::Migrated(_) | quic::Event::Connected => {
                 self.peer = peer(self.shared.shard(), &state.wire.quic)
             }
-            quic::Event::Datagrams => while state.wire.quic.receive_datagram().is_some() {},
+            quic::Event::Datagrams => {
+                let (limits, stats) = (&self.shared.context.config.h3, &self.shared.context.stats);
+                while let Some(data) = state.wire.quic.receive_datagram() {
+                    // An error is seen to later.
+                    let Ok(found) = state.wire.engine.receive_datagram(&data, limits) else { break };
+                    let has_come = found.is_some_and(|(key, head)| {
+                        let mailbox = state.slot(key).and_then(|slot| slot.mailbox.as_ref());
+                        mailbox.is_some_and(|mailbox| mailbox.deliver(&data[head..]))
+                    });
+                    stats.http_datagrams_dropped.add(u64::from(!has_come));
+                }
+            }
             quic::Event::Agreed | quic::Event::Finished(_) | quic::Event::Available(_) | quic::Event::DatagramRoom => {}
             quic::Event::Closed(why) => {
                 drop(state);
