@@ -117,8 +117,8 @@ pub use net::quinn;
 pub use net::tls::Tls;
 pub use net::upstream::{self, Upstream};
 pub use net::{
-    Body, BodyError, BodyStream, Client, Config, Content, DeadlineField, Headers, Joined, Response, Spread, TcpStream,
-    Trailers, Transport, Tunnel, Upgraded,
+    Body, BodyError, BodyStream, Client, Config, Content, Datagrams, DeadlineField, Headers, Joined, Response, Spread,
+    TcpStream, Trailers, Transport, Tunnel, Upgraded,
 };
 pub use offload::{Offloaded, offload};
 pub use platform::{BackendKind, Bell, Buf, Choice, Chunk, Config as BackendConfig, Features, PoolSize};

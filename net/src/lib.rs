@@ -41,8 +41,8 @@ pub use conn::Config;
 pub use deadline::DeadlineField;
 pub use error::{Error, Fault, Result};
 pub use exchange::{
-    Body, BodyError, BodyStream, Content, Head, HeadSpares, Headers, Incoming, Joined, Made, Peer, Piece, Reply,
-    Request, Response, Service, Trailers, Tunnel, Upgraded,
+    Body, BodyError, BodyStream, Content, Datagrams, Head, HeadSpares, Headers, Incoming, Joined, Made, Peer, Piece,
+    Reply, Request, Response, Service, Trailers, Tunnel, Upgraded,
 };
 pub use server::{QuicServer, Server, serve};
 pub use spread::Spread;

@@ -479,6 +479,13 @@ pub const H3_BODY_AHEAD_BYTES_MAX: usize = 128 * 1024;
 /// HTTP/3: bytes that are read of a stream at a time; a packet has less.
 pub const H3_READ_BYTES_MAX: usize = 64 * 1024;
 
+/// HTTP datagrams of one tunnel that wait to be read, and of those that wait to leave, where they go by themselves. As many as come or
+/// go in a turn; who is slower than that would get them late.
+pub const HTTP_DATAGRAMS_QUEUED_MAX: usize = 64;
+
+/// Bytes of an HTTP datagram in a capsule: what UDP carries. Longer ones are read over, and not sent.
+pub const HTTP_DATAGRAM_BYTES_MAX: usize = 65_535;
+
 /// HTTP/0.9 over QUIC: bytes of a line that names a path.
 pub const HQ_LINE_BYTES_MAX: usize = 2048;
 

@@ -35,6 +35,8 @@ pub struct NetStats {
     pub quic_lost_on_the_way: Counter,
     /// Connections that spoke HTTP/3.
     pub h3_connections: Counter,
+    /// Datagrams of HTTP that were dropped: nobody was there for them, or too many waited.
+    pub http_datagrams_dropped: Counter,
     /// Streams of HTTP/3 in hand now that were not answered on the spot.
     pub h3_streams_open: Counter,
     /// Streams of HTTP/3 that came to their end before their time, by their peers or by what these did.

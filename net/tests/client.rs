@@ -264,7 +264,7 @@ fn an_old_connection_is_not_kept() {
     let (counts, heard) = play_with(1, Plan::CALM, config, script, async |client: Client| {
         let shard = Shard::current().unwrap();
         let mut counts = Vec::new();
-        for pause in [2, 2, 0] {
+        for pause in [4, 0, 0] {
             got(client.clone()).await;
             counts.push(client.idle());
             shard.sleep(Duration::from_secs(pause)).await;

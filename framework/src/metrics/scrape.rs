@@ -445,6 +445,12 @@ const STATS: &[Stat] = &[
         entry.net.h3_streams_open.get() as f64
     }),
     (
+        "shardwise_http_datagrams_dropped_total",
+        Kind::Counter,
+        "Datagrams of HTTP that were dropped: nobody was there for them, or too many waited.",
+        |entry| entry.net.http_datagrams_dropped.get() as f64,
+    ),
+    (
         "shardwise_h3_streams_reset_total",
         Kind::Counter,
         "Streams of HTTP/3 that came to their end before their time, by their peers or by what these did.",

@@ -9,7 +9,7 @@ use shardwise::test;
 use super::client::{Answer, Client};
 use super::pattern;
 use super::streams::leaving::Log;
-use super::streams::tunnels::{app, frame};
+use super::streams::tunnels::{app, capsule, frame};
 
 /// Runs a client against the app, and gives what was said until the server has ended.
 #[track_caller]
@@ -83,6 +83,26 @@ fn a_tunnel_is_passed_on_over_http_1() {
         client.reset(id, Code::CANCEL);
     });
     assert_eq!(said, ["the end", "Some(CloseCode(1000))"]);
+}
+
+/// RFC 9297 section 3: where nothing goes beside the stream.
+#[test]
+fn datagrams_go_in_capsules() {
+    let said = said(Limits::default(), async |client, _| {
+        let id = client.connect("/datagrams/0", Some("connect-udp"), &[]).await;
+        let bytes = [capsule(b"one"), capsule(b""), capsule(&pattern(60_000))].concat();
+        // One of another kind, and one that is longer than any datagram.
+        client.tell(id, &[0x17, 3, 1, 2, 3]);
+        client.tell(id, &[&[0, 0x80, 1, 0, 0][..], &[0; 65_536]].concat());
+        for piece in bytes.chunks(7001) {
+            client.tell(id, piece);
+            client.flush().await;
+        }
+        assert!(client.until(id, |answer| has(answer, bytes.len())).await.body == bytes);
+        client.hang_up(id);
+        assert!(client.answer(id).await.has_ended);
+    });
+    assert_eq!(said, ["no more"]);
 }
 
 #[test]

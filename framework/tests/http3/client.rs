@@ -205,6 +205,8 @@ pub(crate) struct Client {
     is_connected: bool,
     pub(crate) closed: Option<Closed>,
     bears_faults: bool,
+    /// Whose each is, and what it carries.
+    pub(crate) datagrams: Vec<(StreamId, Vec<u8>)>,
     /// Streams of a test's own.
     pub(crate) streams: Vec<StreamId>,
 }
@@ -229,6 +231,7 @@ impl Client {
             is_connected: false,
             closed: None,
             bears_faults,
+            datagrams: Vec::new(),
             streams: Vec::new(),
         }
     }
@@ -306,6 +309,13 @@ impl Client {
     /// Sends more on a stream that stays open.
     pub(crate) fn tell(&mut self, id: StreamId, bytes: &[u8]) {
         self.put_data(id, bytes, false);
+    }
+
+    /// Sends a datagram of a stream's.
+    pub(crate) fn send_datagram(&mut self, id: StreamId, payload: &[u8]) {
+        let mut head = [0; CONTROL_BYTES_MIN];
+        let count = self.engine.datagram(self.keys[&id], &mut head).expect("the server takes datagrams");
+        self.quic.send_datagram([&head[..count], payload].concat().into()).expect("there is room");
     }
 
     /// Ends it.
@@ -462,6 +472,15 @@ impl Client {
                     assert_eq!(event, Ok(None), "the server keeps the rules");
                     self.sending.remove(&id);
                     self.quic.reset(id, code.0);
+                }
+                QuicEvent::Datagrams => {
+                    while let Some(data) = self.quic.receive_datagram() {
+                        let found =
+                            self.engine.receive_datagram(&data, &self.limits).expect("the server keeps the rules");
+                        let (key, head) = found.expect("it is for a stream that is open");
+                        let (id, _) = self.keys.iter().find(|(_, known)| **known == key).expect("it was asked for");
+                        self.datagrams.push((*id, data[head..].to_vec()));
+                    }
                 }
                 QuicEvent::Closed(why) => {
                     self.closed = Some(why);

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use net::limits::HTTP_DATAGRAMS_QUEUED_MAX;
 use net::quic::StreamId;
 use proto::h3::Code;
 use shardwise::test::Plan;
@@ -10,7 +11,7 @@ use shardwise::test::Plan;
 use super::client::{Answer, Client, Host, serve};
 use super::pattern;
 use super::streams::leaving::Log;
-use super::streams::tunnels::{app, frame};
+use super::streams::tunnels::{app, capsule, frame};
 
 /// Runs a client against the app, and gives what was said until the server has ended.
 #[track_caller]
@@ -59,6 +60,62 @@ fn a_tunnel_of_http_1_carries_every_byte_of_a_stream() {
         }
     });
     assert_eq!(said, ["the end"; 2]);
+}
+
+/// RFC 9297: datagrams go by themselves, and in capsules where they are too long for that.
+#[test]
+fn datagrams_go_beside_the_stream() {
+    let said = said(async |client, _| {
+        let id = client.connect("/datagrams/0", Some("connect-udp"), &[]).await;
+        client.until(id, |answer| answer.status == 200).await;
+        let other = client.connect("/datagrams/0", Some("connect-udp"), &[]).await;
+        client.until(other, |answer| answer.status == 200).await;
+        for payload in [&b"one"[..], b"", &[7; 1000]] {
+            client.send_datagram(id, payload);
+            client.send_datagram(other, payload);
+        }
+        client.rest(Duration::from_secs(1)).await;
+        for id in [id, other] {
+            let of = client.datagrams.iter().filter(|(of, _)| *of == id).map(|(_, payload)| &payload[..]);
+            assert_eq!(of.collect::<Vec<_>>(), [&b"one"[..], b"", &[7; 1000]]);
+        }
+        // Too long for a packet.
+        let long = capsule(&pattern(20_000));
+        client.tell(id, &long);
+        assert!(client.until(id, |answer| has(answer, long.len())).await.body == long);
+        // A capsule that is short comes back by itself; one of another kind is nothing.
+        client.datagrams.clear();
+        client.tell(id, &[&[0x17, 3, 1, 2, 3], &capsule(b"short")[..]].concat());
+        client.rest(Duration::from_secs(1)).await;
+        assert_eq!(client.datagrams, [(id, b"short".to_vec())]);
+        client.hang_up(id);
+        assert!(client.answer(id).await.has_ended);
+        // An end within a capsule.
+        client.tell(other, &capsule(b"short")[..4]);
+        client.hang_up(other);
+        client.answer(other).await;
+    });
+    assert_eq!(said[0], "no more");
+    assert!(said[1] != "no more", "{said:?}");
+}
+
+#[test]
+fn datagrams_that_nobody_reads_in_time_are_dropped() {
+    said(async |client, _| {
+        let id = client.connect("/datagrams/1000", Some("connect-udp"), &[]).await;
+        client.until(id, |answer| answer.status == 200).await;
+        for number in 0..100u8 {
+            client.send_datagram(id, &[number]);
+            client.rest(Duration::from_millis(1)).await;
+        }
+        client.rest(Duration::from_secs(3)).await;
+        let numbers: Vec<u8> = client.datagrams.iter().map(|(_, payload)| payload[0]).collect();
+        assert_eq!(numbers, (0..HTTP_DATAGRAMS_QUEUED_MAX as u8).collect::<Vec<_>>());
+        // One that comes late belongs to nobody.
+        client.send_datagram(id, b"late");
+        client.hang_up(id);
+        client.answer(id).await;
+    });
 }
 
 #[test]

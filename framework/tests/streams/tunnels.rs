@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use proto::capsule::{DATAGRAM, HEAD_BYTES_MAX, put_head};
 use shardwise::combine::defer;
 use shardwise::http::HeaderValue;
 use shardwise::http::header::UPGRADE;
@@ -42,6 +43,12 @@ pub(crate) fn app(log: &Log) -> App {
         })
         .any("/passed/{what}", pass_on)
         .get("/both", |State(log): State<Log>| switched(Tunnel::new(async move |upgraded| both(upgraded, log).await)))
+        .get("/datagrams/{ms}", |Path(ms): Path<u64>, shard: Shard, State(log): State<Log>| {
+            switched(Tunnel::new(async move |upgraded| {
+                shard.sleep(Duration::from_millis(ms)).await;
+                echo_datagrams(upgraded, log).await;
+            }))
+        })
         .get("/panics", || switched(Tunnel::new(async |_| panic!("a tunnel's"))))
         .get("/ws", |State(log): State<Log>, upgrade: WebSocketUpgrade| {
             upgrade.on_upgrade(async move |socket| talk(socket, log).await)
@@ -78,6 +85,29 @@ fn echo(log: Log) -> Tunnel {
         };
         log.borrow_mut().push(end);
     })
+}
+
+/// Sends back each datagram as soon as it is read.
+async fn echo_datagrams(upgraded: Upgraded, log: Log) {
+    let mut datagrams = upgraded.into_datagrams();
+    let end = loop {
+        match datagrams.recv().await {
+            Ok(Some(datagram)) => match datagrams.send(datagram).await {
+                Ok(()) => {}
+                Err(error) => break error.to_string(),
+            },
+            Ok(None) => break "no more".into(),
+            Err(error) => break error.to_string(),
+        }
+    };
+    log.borrow_mut().push(end);
+}
+
+/// A capsule with a datagram.
+pub(crate) fn capsule(payload: &[u8]) -> Vec<u8> {
+    let mut head = [0; HEAD_BYTES_MAX];
+    let count = put_head(DATAGRAM, payload.len() as u64, &mut head).expect("there is room");
+    [&head[..count], payload].concat()
 }
 
 /// Its work is on a task of its own, and what is spawned in the scope is told why it ends.

@@ -67,7 +67,7 @@ impl Upgrade {
         let is_heard = self.accept.is_none_or(|accept| only(Known::SecWebSocketAccept) == Some(&accept));
         match connection.into_stream() {
             Some((stream, received)) if is_offered && is_heard => {
-                let upgraded = Upgraded { stream, received, scope: None, _held: Some(Box::new(place)) };
+                let upgraded = Upgraded { stream, received, mailbox: None, scope: None, _held: Some(Box::new(place)) };
                 Ok(Response::switched(head, upgraded, self.accept.is_some()))
             }
             _ => Err(Error::Malformed(h1::Error::Unexpected)),

@@ -764,7 +764,7 @@ impl<S: Service + 'static> Connection<S> {
         let Connection { stream, context, pass, .. } = self;
         let shard = stream.shard().clone();
         let within = scope.as_ref().ok().map(|scope| scope.handle());
-        let mut work = (*tunnel).begin(Upgraded { stream, received, scope: within, _held: None });
+        let mut work = (*tunnel).begin(Upgraded { stream, received, mailbox: None, scope: within, _held: None });
         shard.clone().lease(async move {
             let _held = (context, pass);
             let Ok(scope) = scope else {

@@ -225,6 +225,19 @@ impl<S: Service + 'static> Connection<S> {
             quic::Event::Migrated(_) | quic::Event::Connected => {
                 self.peer = peer(self.shared.shard(), &self.shared.state.borrow().wire.quic);
             }
+            quic::Event::Datagrams => {
+                let (limits, stats) = (&self.shared.context.config.h3, &self.shared.context.stats);
+                let state = &mut *self.shared.state.borrow_mut();
+                while let Some(data) = state.wire.quic.receive_datagram() {
+                    // An error is seen to later.
+                    let Ok(found) = state.wire.engine.receive_datagram(&data, limits) else { break };
+                    let has_come = found.is_some_and(|(key, head)| {
+                        let mailbox = state.slot(key).and_then(|slot| slot.mailbox.as_ref());
+                        mailbox.is_some_and(|mailbox| mailbox.deliver(&data[head..]))
+                    });
+                    stats.http_datagrams_dropped.add(u64::from(!has_come));
+                }
+            }
             quic::Event::Closed(why) => {
                 tracing::debug!(?why, "a connection has ended");
                 let stats = &self.shared.context.stats;

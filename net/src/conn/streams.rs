@@ -6,6 +6,7 @@
 mod begin;
 pub(crate) mod client;
 pub(super) mod exchange;
+mod mailbox;
 pub(super) mod shared;
 mod tunnel;
 
@@ -18,6 +19,7 @@ use proto::h2::Standing;
 use proto::message::{BodyLength, Scratch, WriteError};
 use shards::Counter;
 
+pub(crate) use self::mailbox::Mailbox;
 pub(crate) use self::tunnel::Tube;
 use super::Config;
 use super::Exhausted;
@@ -90,6 +92,21 @@ pub(crate) trait Wire: 'static {
 
     /// So many bytes of a stream's data have found their reader, or nobody wants them.
     fn consume(&mut self, key: Self::Key, count: usize, limits: &Self::Limits);
+
+    /// Whether datagrams go beside streams.
+    fn carries_datagrams(&self) -> bool {
+        false
+    }
+
+    /// Bytes of a datagram of a stream's at this moment; `None` if none can be sent.
+    fn datagram_bytes_max(&mut self, _: Self::Key) -> Option<usize> {
+        None
+    }
+
+    /// Sends a datagram of a stream's. Whether it goes.
+    fn datagram(&mut self, _: Self::Key, _: &[u8]) -> bool {
+        false
+    }
 
     /// There is no more use for a stream.
     fn release(&mut self, key: Self::Key, limits: &Self::Limits);
@@ -165,6 +182,8 @@ pub(super) struct Slot<W: Wire> {
     pub(super) key: W::Key,
     /// The feeding end of the body that is received.
     pub(super) incoming: Option<Rc<Incoming>>,
+    /// Of a tunnel, where datagrams go beside streams: who gets those that come.
+    pub(super) mailbox: Option<Rc<Mailbox>>,
     /// The client waits to be asked for the body, or has been asked.
     pub(super) expects_continue: bool,
     /// More of a large body is to come.
@@ -204,6 +223,7 @@ impl<W: Wire> Slot<W> {
         Slot {
             key,
             incoming,
+            mailbox: None,
             expects_continue,
             is_bulky: false,
             unread: 0,

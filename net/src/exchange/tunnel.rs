@@ -7,17 +7,21 @@ use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 
 use platform::Chunk;
 use shards::ScopeHandle;
 
 use crate::Transport;
+use crate::conn::streams::Mailbox;
 
 /// Who owns a connection once a request is answered by 101, or a `CONNECT` by 2xx: the content of such an answer.
 ///
 /// Over HTTP/2 it owns the stream, and what it sends and receives is the stream's data: where the client has asked by `CONNECT`,
 /// with a `:protocol` (RFC 8441) or without; then 101 becomes 200, and a success without a tunnel 501. Anyone else is answered
 /// 501. With a status that grants nothing it is dropped, and nothing is sent in its place.
+///
+/// Where the ends have agreed on datagrams (RFC 9297), it takes [those](Upgraded::into_datagrams) in place of the stream.
 ///
 /// It runs in the connection's task, in a scope of its own (`tunnel`): what is spawned there is cancelled when it ends, and
 /// awaited. The drain waits for it, and so tells it: its task is woken, and
@@ -36,6 +40,8 @@ pub struct Upgraded {
     /// What was received behind the request: the first bytes of whatever is spoken now. At most what the loop receives ahead,
     /// [`READ_AHEAD_BYTES_MAX`](crate::limits::READ_AHEAD_BYTES_MAX) and one receive more.
     pub received: Option<Chunk>,
+    /// Datagrams that go by themselves, where the connection carries any.
+    pub(crate) mailbox: Option<Rc<Mailbox>>,
     /// Where the work runs, at the server's end.
     pub(crate) scope: Option<ScopeHandle>,
     /// The client's place for it, which counts as in use until this goes.
@@ -45,7 +51,7 @@ pub struct Upgraded {
 /// A stream that never spoke HTTP, to be [joined](Upgraded::join) to one that does no more: a proxy's way on.
 impl From<Transport> for Upgraded {
     fn from(stream: Transport) -> Self {
-        Upgraded { stream, received: None, scope: None, _held: None }
+        Upgraded { stream, received: None, mailbox: None, scope: None, _held: None }
     }
 }
 

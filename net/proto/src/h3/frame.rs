@@ -1,7 +1,7 @@
 //! Frames (RFC 9114 section 7), settings, and the numbers of QUIC that both are made of (RFC 9000 section 16).
 
 /// The largest number.
-pub(super) const NUMBER_MAX: u64 = (1 << 62) - 1;
+pub(crate) const NUMBER_MAX: u64 = (1 << 62) - 1;
 
 /// The most bytes that a number has.
 pub(super) const NUMBER_BYTES_MAX: usize = 8;
@@ -83,7 +83,7 @@ pub(super) const GREASE: u64 = 0x1f * 0x7d3 + 0x21;
 
 /// A number at the beginning, and how many bytes it has.
 #[inline]
-pub(super) fn number(bytes: &[u8]) -> Option<(u64, usize)> {
+pub(crate) fn number(bytes: &[u8]) -> Option<(u64, usize)> {
     let &first = bytes.first()?;
     let count = 1 << (first >> 6);
     let all = bytes.get(..count)?;
@@ -92,7 +92,7 @@ pub(super) fn number(bytes: &[u8]) -> Option<(u64, usize)> {
 
 /// How many bytes a number takes at least.
 #[inline]
-pub(super) fn number_bytes(number: u64) -> usize {
+pub(crate) fn number_bytes(number: u64) -> usize {
     match number {
         0..0x40 => 1,
         0x40..0x4000 => 2,
@@ -112,7 +112,7 @@ pub(super) fn put_number_in(count: usize, number: u64, out: &mut [u8]) -> usize 
 
 /// Writes a number, for which there must be room.
 #[inline]
-pub(super) fn put_number(number: u64, out: &mut [u8]) -> usize {
+pub(crate) fn put_number(number: u64, out: &mut [u8]) -> usize {
     put_number_in(number_bytes(number), number, out)
 }
 
@@ -158,7 +158,7 @@ impl Beginning {
     }
 
     /// The same of a single number.
-    pub(super) fn number(&mut self, input: &[u8]) -> Option<(u64, usize)> {
+    pub(crate) fn number(&mut self, input: &[u8]) -> Option<(u64, usize)> {
         self.take(input, number)
     }
 

@@ -68,6 +68,7 @@ use std::ops::Range;
 
 pub use engine::{Engine, Rest};
 pub use error::{Code, Error};
+pub(crate) use frame::{NUMBER_MAX, number, number_bytes, put_number};
 pub use limits::{CONTROL_BYTES_MIN, HEAD_BYTES_MAX, Limits};
 pub use streams::Key;
 

@@ -461,6 +461,21 @@ impl Wire for Carrier {
         }
     }
 
+    fn carries_datagrams(&self) -> bool {
+        true
+    }
+
+    fn datagram_bytes_max(&mut self, key: Key) -> Option<usize> {
+        let head = self.engine.datagram(key, &mut [0; CONTROL_BYTES_MIN]).ok()?;
+        self.quic.datagram_bytes_max()?.checked_sub(head)
+    }
+
+    fn datagram(&mut self, key: Key, payload: &[u8]) -> bool {
+        let mut head = [0; CONTROL_BYTES_MIN];
+        let Ok(count) = self.engine.datagram(key, &mut head) else { return false };
+        self.quic.send_datagram([&head[..count], payload].concat().into()).is_ok()
+    }
+
     fn release(&mut self, key: Key, _: &Limits) {
         if self.flow(key).frame_bytes_left > 0 {
             let code = match self.engine.role() {

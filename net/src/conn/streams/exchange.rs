@@ -11,7 +11,7 @@ use shards::{Alarm, Demand, Entered, Leased, Scope};
 
 use super::shared::Shared;
 use super::tunnel::{Next, Outlet, Tube};
-use super::{Cut, Key, Refusal, Wire};
+use super::{Cut, Key, Mailbox, Refusal, Wire};
 use crate::conn::h1::TUNNEL_NAMES;
 use crate::conn::patience::{Patience, Patient, Side, Waits, Whose};
 use crate::conn::unavailable;
@@ -34,6 +34,8 @@ pub(in crate::conn) struct Exchange<S: Service + 'static, W: Wire> {
     patience: Patience,
     /// It has been told that the client has ended its side.
     knows_of_leaving: bool,
+    /// Of a tunnel: the datagrams that go beside its stream, where any do.
+    mailbox: Option<Rc<Mailbox>>,
     /// Of a `CONNECT`: what its tunnel will receive.
     pub(in crate::conn) tunnel: Option<Body>,
 }
@@ -69,7 +71,20 @@ impl<S: Service + 'static, W: Wire> Exchange<S, W> {
             Stage::Content(content) => content.length(),
             _ => None,
         };
-        Exchange { shared, key, stage, left, scope, demand, limit, patience, knows_of_leaving: false, tunnel: None }
+        let knows_of_leaving = false;
+        Exchange {
+            shared,
+            key,
+            stage,
+            left,
+            scope,
+            demand,
+            limit,
+            patience,
+            knows_of_leaving,
+            mailbox: None,
+            tunnel: None,
+        }
     }
 
     pub(in crate::conn) async fn run(mut self) {
@@ -121,6 +136,9 @@ impl<S: Service + 'static, W: Wire> Exchange<S, W> {
             {
                 // As that of a connection that is lost, its code goes on until it has seen that.
                 outlet.break_off(cx.waker());
+                if let Some(mailbox) = &self.mailbox {
+                    mailbox.close();
+                }
                 self.fail_body(BodyError::Truncated);
             } else if let Some(why) = ended {
                 self.give_up(cx, |scope| scope.cancel(why), BodyError::Truncated);
@@ -275,7 +293,10 @@ impl<S: Service + 'static, W: Wire> Exchange<S, W> {
         }
         let (tube, outlet) = Tube::new(self.tunnel.take().unwrap_or_default(), self.shared.peer.clone());
         let scope = self.scope.as_ref().map(Scope::handle);
-        let work = tunnel.begin(Upgraded { stream: Transport::from(tube), received: None, scope, _held: None });
+        self.mailbox = self.shared.open_mailbox(self.key);
+        let mailbox = self.mailbox.clone();
+        let work =
+            tunnel.begin(Upgraded { stream: Transport::from(tube), received: None, mailbox, scope, _held: None });
         self.stage = Stage::Tunnel(Some(work), outlet);
     }
 
@@ -285,12 +306,14 @@ impl<S: Service + 'static, W: Wire> Exchange<S, W> {
         let Stage::Tunnel(work, outlet) = &mut self.stage else { return Poll::Ready(Ok(true)) };
         if let Some(at_work) = work {
             outlet.watch(None);
+            self.shared.watch_mailbox(self.key, self.mailbox.as_deref(), None);
             let entered = enter(&self.shared, &self.scope, self.demand);
             if at_work.as_mut().poll(cx).is_ready() {
                 *work = None;
             }
             self.scope = entered.leave().or(self.scope.take());
             outlet.watch(Some(cx.waker()));
+            self.shared.watch_mailbox(self.key, self.mailbox.as_deref(), Some(cx.waker()));
         }
         let is_at_work = work.is_some();
         if self.shared.is_forsaken(self.key) {
@@ -519,6 +542,9 @@ impl<S: Service + 'static, W: Wire> Patient for Exchange<S, W> {
 impl<S: Service + 'static, W: Wire> Drop for Exchange<S, W> {
     fn drop(&mut self) {
         self.stop_waiting();
+        if let Some(mailbox) = &self.mailbox {
+            mailbox.close();
+        }
         self.shared.forsake(self.key);
         self.shared.release(self.key);
     }

@@ -2,6 +2,7 @@
 //! runs.
 
 use std::cell::{Cell, RefCell, RefMut};
+use std::rc::Rc;
 use std::task::Waker;
 
 use http::header::ALT_SVC;
@@ -10,7 +11,7 @@ use platform::Buf;
 use proto::message::{BodyLength, WriteError};
 use shards::{Pass, Shard};
 
-use super::{Answer, Cut, Means, Refusal, Slot, Streams, Wire};
+use super::{Answer, Cut, Mailbox, Means, Refusal, Slot, Streams, Wire};
 use crate::conn::{Context, Counted, Exhausted};
 use crate::{BodyError, Content, Headers, Incoming, Peer, Response, Service};
 
@@ -178,6 +179,27 @@ impl<S: Service + 'static, W: Wire> Shared<S, W> {
             self.context.supplies.reclaim_body(Some(incoming));
             self.consume(key, usize::MAX);
         }
+    }
+
+    /// What a tunnel's datagrams go through, where any go beside its stream.
+    pub(in crate::conn) fn open_mailbox(&self, key: W::Key) -> Option<Rc<Mailbox>> {
+        let mut state = self.state.borrow_mut();
+        let mailbox = state.wire.carries_datagrams().then(Rc::<Mailbox>::default)?;
+        state.slot(key)?.mailbox = Some(Rc::clone(&mailbox));
+        Some(mailbox)
+    }
+
+    /// Sends what a tunnel's code has put there, and has its task woken from now on when there is more; or not, since it looks anyway.
+    pub(in crate::conn) fn watch_mailbox(&self, key: W::Key, mailbox: Option<&Mailbox>, waker: Option<&Waker>) {
+        let Some(mailbox) = mailbox else { return };
+        let mut state = self.state.borrow_mut();
+        while let Some(datagram) = mailbox.next() {
+            let goes = state.wire.datagram(key, &datagram);
+            self.context.stats.http_datagrams_dropped.add(u64::from(!goes));
+            state.wake();
+        }
+        self.context.stats.http_datagrams_dropped.add(mailbox.take_dropped());
+        mailbox.watch(state.wire.datagram_bytes_max(key), waker);
     }
 
     /// Is done with a stream.
