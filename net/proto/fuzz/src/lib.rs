@@ -19,7 +19,9 @@
 //!   says, and both with their streams in any order.
 //! - [`ws`]: WebSocket's engine in both roles, with and without compression, however its input was cut.
 //! - [`proxy`]: the header that a proxy sends first, beside a writer of such headers.
+//! - [`capsule`]: capsules, however they are cut, beside a reader that has all of them at once.
 
+mod capsule;
 mod chunked;
 mod client;
 mod cut;
@@ -47,6 +49,7 @@ mod refused;
 #[path = "../../../../framework/tests/wire/mod.rs"]
 mod wire;
 
+pub use capsule::capsule;
 pub use chunked::h1_chunked;
 pub use client::h1_client;
 pub use h2::{h2_bytes_vs_h2, h2_client, h2_client_vs_h2, h2_frames, h2_server, h2_server_vs_h2};
@@ -64,7 +67,7 @@ pub use ws::ws;
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 21] = [
+pub const TARGETS: [(&str, Target); 22] = [
     ("h1_server", h1_server),
     ("h1_client", h1_client),
     ("h1_chunked", h1_chunked),
@@ -86,6 +89,7 @@ pub const TARGETS: [(&str, Target); 21] = [
     ("qpack_round_trip", qpack_round_trip),
     ("ws", ws),
     ("proxy", proxy),
+    ("capsule", capsule),
 ];
 
 #[cfg(test)]
