@@ -427,6 +427,16 @@ pub const QUIC_ARRIVAL_BYTES_MAX: u64 = 16 * 1024;
 /// How long a Retry may be answered: some round trips.
 pub const QUIC_RETRY_TIME_MAX: Duration = Duration::from_secs(15);
 
+/// Tokens that a client is given on each connection, to show where it is when it comes back (RFC 9000 section 8.1.3): for two
+/// connections, as browsers like to begin.
+pub const QUIC_TOKENS_SENT: u32 = 2;
+
+/// How long such a token is good: as long as a session ticket is at the most.
+pub const QUIC_TOKEN_TIME_MAX: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// Used ones that a shard remembers, for as long as they are good or twice that: half a megabyte. Further ones are not taken.
+pub const QUIC_TOKENS_USED_MAX: usize = 16_384;
+
 /// Bytes that are sent to an address for each that came from there, before it is known that the client receives there (RFC 9000
 /// section 8.1).
 pub const QUIC_AMPLIFICATION_MAX: u64 = 3;

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use quinn_proto::congestion::{BbrConfig, CubicConfig};
 use quinn_proto::crypto::rustls::QuicClientConfig;
-use quinn_proto::{AckFrequencyConfig, EndpointConfig, IdleTimeout, NoneTokenStore, TransportConfig, VarInt};
+use quinn_proto::{
+    AckFrequencyConfig, EndpointConfig, IdleTimeout, TokenMemoryCache, TransportConfig, ValidationTokenConfig, VarInt,
+};
 use quinn_proto::{ClientConfig, ServerConfig};
 use rustls::pki_types::ServerName;
 use rustls::quic::{ClientConnection, Version};
@@ -15,12 +17,13 @@ use shards::Shard;
 use super::cid::{Ids, first_destination};
 use super::secrets;
 use super::session::{Crypto, VERSION};
+use super::tokens::Tokens;
 use crate::NetStats;
 use crate::limits::{
     CONNECTIONS_MAX, QUIC_ARRIVAL_BYTES_MAX, QUIC_ARRIVALS_MAX, QUIC_DATAGRAM_BYTES_MAX, QUIC_FIRST_ROUND_TRIP,
     QUIC_IDLE_TIME_MAX, QUIC_PAYLOAD_BYTES_MAX, QUIC_RESET_PAUSE, QUIC_RETRY_TIME_MAX, QUIC_SEND_WINDOW_BYTES,
-    QUIC_STREAM_WINDOW_BYTES, QUIC_STREAMS_MAX, QUIC_UNI_STREAMS_MAX, QUIC_UNPROVED_HANDSHAKES_MAX, QUIC_WINDOW_BYTES,
-    TLS_HANDSHAKE_TIME_MAX, TLS_HANDSHAKES_MAX,
+    QUIC_STREAM_WINDOW_BYTES, QUIC_STREAMS_MAX, QUIC_TOKEN_TIME_MAX, QUIC_TOKENS_SENT, QUIC_UNI_STREAMS_MAX,
+    QUIC_UNPROVED_HANDSHAKES_MAX, QUIC_WINDOW_BYTES, TLS_HANDSHAKE_TIME_MAX, TLS_HANDSHAKES_MAX,
 };
 
 /// What can be set about QUIC. The defaults are the bounds of [`limits`](crate::limits).
@@ -34,6 +37,8 @@ pub struct Config {
     pub handshakes_max: usize,
     /// Hand-shakes in hand from which on clients must first show that they are where they say.
     pub unproved_handshakes_max: usize,
+    /// Tokens that a client is given on each connection, by one of which it shows where it is when it comes back.
+    pub tokens_sent: u32,
     /// How long a hand-shake may take.
     pub handshake_time_max: Duration,
     /// How long a connection may be silent; the peer may want less. Zero for as long as it likes.
@@ -85,6 +90,7 @@ impl Default for Config {
             connections_max: CONNECTIONS_MAX,
             handshakes_max: TLS_HANDSHAKES_MAX,
             unproved_handshakes_max: QUIC_UNPROVED_HANDSHAKES_MAX,
+            tokens_sent: QUIC_TOKENS_SENT,
             handshake_time_max: TLS_HANDSHAKE_TIME_MAX,
             idle_time_max: QUIC_IDLE_TIME_MAX,
             keep_alive: None,
@@ -147,6 +153,7 @@ impl Config {
         shard: &Shard,
         transport: &Arc<TransportConfig>,
         tls: &rustls::ServerConfig,
+        tokens: &Arc<Tokens>,
         stats: Arc<NetStats>,
     ) -> Option<Arc<ServerConfig>> {
         let mut tls = tls.clone();
@@ -156,11 +163,14 @@ impl Config {
             tls.max_early_data_size = u32::MAX;
         }
         let crypto = Crypto::new(tls, stats)?;
+        let mut validation = ValidationTokenConfig::default();
+        validation.lifetime(QUIC_TOKEN_TIME_MAX).log(Arc::<Tokens>::clone(tokens)).sent(self.tokens_sent);
         let mut config = ServerConfig::new(Arc::new(crypto), secrets::token_key(shard));
         config
             .transport_config(Arc::clone(transport))
             .migration(self.migrates)
             .retry_token_lifetime(QUIC_RETRY_TIME_MAX)
+            .validation_token_config(validation)
             .max_incoming(QUIC_ARRIVALS_MAX)
             .incoming_buffer_size(QUIC_ARRIVAL_BYTES_MAX)
             .incoming_buffer_size_total(QUIC_ARRIVAL_BYTES_MAX * QUIC_ARRIVALS_MAX as u64)
@@ -170,11 +180,15 @@ impl Config {
 }
 
 /// What a client makes a hand-shake with. `None` if that has no cipher suite for QUIC.
-pub(super) fn client(transport: &Arc<TransportConfig>, tls: Arc<rustls::ClientConfig>) -> Option<ClientConfig> {
+pub(super) fn client(
+    transport: &Arc<TransportConfig>,
+    tokens: &Arc<TokenMemoryCache>,
+    tls: Arc<rustls::ClientConfig>,
+) -> Option<ClientConfig> {
     let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).ok()?));
     config
         .transport_config(Arc::clone(transport))
-        .token_store(Arc::new(NoneTokenStore))
+        .token_store(Arc::<TokenMemoryCache>::clone(tokens))
         .initial_dst_cid_provider(Arc::new(first_destination));
     Some(config)
 }

@@ -16,8 +16,8 @@ use std::task::{Context, Poll, Waker};
 use bytes::BytesMut;
 use platform::{Datagram, Message};
 use quinn_proto::{
-    ConnectionEvent, ConnectionHandle, DatagramEvent, EcnCodepoint, EndpointEvent, Incoming, ServerConfig, Transmit,
-    TransportConfig,
+    ConnectionEvent, ConnectionHandle, DatagramEvent, EcnCodepoint, EndpointEvent, Incoming, ServerConfig,
+    TokenMemoryCache, Transmit, TransportConfig,
 };
 use rustls::ClientConfig;
 use shards::{Alarm, Listening, Shard, Stray};
@@ -26,8 +26,10 @@ use super::config::{Config, client};
 use super::connection::{Connection, Inlet};
 use super::detour::{Sender, is_long};
 use super::neighbours::{Label, Neighbours};
+use super::tokens::Tokens;
 use crate::limits::{
-    QUIC_ARRIVALS_MAX, QUIC_BLOCK_BYTES, QUIC_RECEIVE_PAUSE, QUIC_RECEIVES_PER_POLL_MAX, TLS_STEPS_PER_TURN_MAX,
+    CLIENT_SESSIONS_MAX, QUIC_ARRIVALS_MAX, QUIC_BLOCK_BYTES, QUIC_RECEIVE_PAUSE, QUIC_RECEIVES_PER_POLL_MAX,
+    QUIC_TOKENS_SENT, TLS_STEPS_PER_TURN_MAX,
 };
 use crate::udp::UdpSocket;
 use crate::{Error, NetStats, Result};
@@ -58,6 +60,10 @@ pub(super) struct Shared {
     pub(super) config: Config,
     pub(super) stats: Arc<NetStats>,
     transport: Arc<TransportConfig>,
+    /// Of a server's: those that were used.
+    used_tokens: Arc<Tokens>,
+    /// Of a client's: those that servers have given.
+    tokens: Arc<TokenMemoryCache>,
     socket: RefCell<Rc<UdpSocket>>,
     /// More sockets of the same address that another process has left. They are received from.
     others: Vec<UdpSocket>,
@@ -147,6 +153,8 @@ impl Endpoint {
         Endpoint(Rc::new(Shared {
             shard: shard.clone(),
             transport: Arc::new(config.transport()),
+            used_tokens: Arc::default(),
+            tokens: Arc::new(TokenMemoryCache::new(CLIENT_SESSIONS_MAX as u32, QUIC_TOKENS_SENT as usize)),
             config,
             stats,
             socket: RefCell::new(Rc::new(socket)),
@@ -199,7 +207,7 @@ impl Endpoint {
         name: &str,
         tls: &Arc<ClientConfig>,
     ) -> std::result::Result<Connection, ConnectError> {
-        let config = client(&self.0.transport, Arc::clone(tls)).ok_or(ConnectError::Suites)?;
+        let config = client(&self.0.transport, &self.0.tokens, Arc::clone(tls)).ok_or(ConnectError::Suites)?;
         let mut state = self.0.state.borrow_mut();
         if self.0.shard.is_draining() || state.inner.open_connections() >= self.0.config.connections_max {
             return Err(ConnectError::Full);
@@ -316,8 +324,8 @@ impl<'e> Driver<'e> {
     }
 
     fn make(&self, tls: &rustls::ServerConfig) -> Option<Arc<ServerConfig>> {
-        let Shared { shard, config, stats, transport, .. } = &**self.shared;
-        config.server(shard, transport, tls, Arc::clone(stats))
+        let Shared { shard, config, stats, transport, used_tokens, .. } = &**self.shared;
+        config.server(shard, transport, tls, used_tokens, Arc::clone(stats))
     }
 
     /// What the next hand-shake is made with. What cannot be used is as if it had not come.

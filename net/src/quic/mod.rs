@@ -16,6 +16,7 @@ mod neighbours;
 mod secrets;
 mod session;
 mod steer;
+mod tokens;
 
 pub(crate) use cid::NUMBERED_AT;
 pub(crate) use config::takes;

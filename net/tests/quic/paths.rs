@@ -21,6 +21,38 @@ fn a_client_shows_where_it_is_if_asked() {
     }
 }
 
+/// RFC 9000 section 8.1.3: by a token, which every shard knows, and which holds for its address.
+#[test]
+fn a_client_that_comes_back_has_shown_where_it_is() {
+    let mut setup = Setup::new();
+    (setup.server.unproved_handshakes_max, setup.shards) = (0, 2);
+    check(1, Plan::CALM, setup.clone(), async |world| {
+        let relay = Relay::start(&world);
+        for count in 0..4 {
+            relay.shard.set(count % 2);
+            let mut client = world.connected_by(&relay).await;
+            client.ask(b"hello").await.expect("an answer");
+            client.close().await;
+            assert_eq!(world.served.quic_retries.get(), 1, "only who is new is asked");
+        }
+        relay.end().await;
+        // To the server it is somewhere else.
+        let mut client = world.connected().await;
+        client.ask(b"hello").await.expect("an answer");
+        client.close().await;
+        assert_eq!(world.served.quic_retries.get(), 2);
+    });
+    setup.server.tokens_sent = 0;
+    check(1, Plan::CALM, setup, async |world| {
+        for count in 1..=2 {
+            let mut client = world.connected().await;
+            client.ask(b"hello").await.expect("an answer");
+            client.close().await;
+            assert_eq!(world.served.quic_retries.get(), count);
+        }
+    });
+}
+
 #[test]
 fn what_it_has_shown_holds_for_its_address_only() {
     let mut setup = Setup::new();

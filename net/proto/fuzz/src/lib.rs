@@ -20,7 +20,9 @@
 //! - [`ws`]: WebSocket's engine in both roles, with and without compression, however its input was cut.
 //! - [`dns`]: answers of name servers, whole, cut and spoilt, beside what holds of any.
 //! - [`proxy`]: the header that a proxy sends first, beside a writer of such headers.
+//! - [`capsule`]: capsules, however they are cut, beside a reader that has all of them at once.
 
+mod capsule;
 mod chunked;
 mod client;
 mod cut;
@@ -49,6 +51,7 @@ mod refused;
 #[path = "../../../../framework/tests/wire/mod.rs"]
 mod wire;
 
+pub use capsule::capsule;
 pub use chunked::h1_chunked;
 pub use client::h1_client;
 pub use dns::dns;
@@ -90,6 +93,7 @@ pub const TARGETS: [(&str, Target); 22] = [
     ("ws", ws),
     ("dns", dns),
     ("proxy", proxy),
+    ("capsule", capsule),
 ];
 
 #[cfg(test)]

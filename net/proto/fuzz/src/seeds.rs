@@ -18,6 +18,7 @@ pub fn of(name: &str) -> Vec<Vec<u8>> {
         "h1_chunked" => requests.filter_map(|bytes| bytes.strip_prefix(CHUNKED).map(<[u8]>::to_vec)).collect(),
         "dns" => DNS_ANSWERS.iter().map(|hex| bytes(&[DNS_QUESTION, hex].concat())).collect(),
         "proxy" => proxy_headers(),
+        "capsule" => capsules(),
         "ws" => ws_frames(),
         "h2_server" => h2_bytes(Role::Server),
         "h2_client" => h2_bytes(Role::Client),
@@ -178,6 +179,18 @@ fn proxy_headers() -> Vec<Vec<u8>> {
             .into_iter()
             .flat_map(|(command, family, addresses)| rests.map(|rest| binary(command, family, addresses, rest)));
     lines.chain(binaries).map(|header| [&header[..], b"GET / HTTP/1.1\r\n"].concat()).collect()
+}
+
+/// Capsules of several kinds and lengths, cut in several ways.
+fn capsules() -> Vec<Vec<u8>> {
+    let streams: [&[u8]; 5] = [
+        b"\x00\x05hello\x00\x00\x3f\x01x",
+        b"\x40\x00\x80\x00\x00\x02hi\x01\x03abc\x00\x01y",
+        b"\xc0\x00\x00\x00\x00\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xffrest",
+        b"\x80\xff\xe3\x7d\x04\x01\x02\x03\x04\x00\x40\x41",
+        b"\x00",
+    ];
+    streams.iter().flat_map(|stream| (0..8).map(|manner| [&[manner], *stream].concat())).collect()
 }
 
 const PROXY_LINES: &[&str] = &[

@@ -143,6 +143,11 @@ fn proxy() {
 }
 
 #[test]
+fn capsule() {
+    check("capsule");
+}
+
+#[test]
 fn dns() {
     check("dns");
 }
