@@ -1,5 +1,5 @@
-//! A kept connection, taken and put back without an exchange in between. What that costs is told:
-//! `cargo test --release -p shardwise-net --lib kept_connection -- --nocapture`.
+//! A kept connection, taken and put back without an exchange in between. What that costs is told by
+//! `cargo test --release -p shardwise-net --lib kept_connection -- --nocapture`: by the clock, so on a machine that is quiet.
 
 #![allow(clippy::disallowed_methods, reason = "what a round costs is told, and nothing depends on it")]
 
