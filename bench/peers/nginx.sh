@@ -1,8 +1,12 @@
 #!/usr/bin/env bash
-# nginx as a peer: nginx.sh [--addr ADDR:PORT [--h2|--tls|--h3]]. Install it with `apt-get install nginx-light`. A newer Debian's
+# nginx as a peer: nginx.sh [--addr ADDR:PORT [--h2|--tls|--h3|--behind ADDR:PORT,…]]. Install it with `apt-get install nginx-light`. A newer Debian's
 # speaks HTTP/3: where this one's does not, the one in HTTP3_ROOT is taken, by default the root of .ci/clients/with-http3-clients.
 . "$(dirname "$0")/server.sh"
 prepare "$@"
+if [ -n "$BEHIND" ]; then
+    sed "s/ADDRESS/$ADDRESS:$PORT/; s/BEHIND/server ${BEHIND//,/; server };/" "$(dirname "$0")/nginx-proxy.conf" >"$FILES/nginx.conf"
+    exec nginx -p "$FILES" -c "$FILES/nginx.conf"
+fi
 case "$PROTOCOL" in
     --h2) WORDS=http2 ;;
     --tls) WORDS='ssl http2' ;;

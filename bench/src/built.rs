@@ -23,9 +23,14 @@ pub fn programs(workspace: &str) -> PathBuf {
 
 /// The showcase: the one given, or else built from the workspace above.
 pub fn showcase(given: Option<PathBuf>) -> Result<PathBuf> {
+    example("showcase", given)
+}
+
+/// An example: the one given, or else built from the workspace above.
+pub fn example(name: &str, given: Option<PathBuf>) -> Result<PathBuf> {
     if let Some(path) = given {
         return Ok(path);
     }
-    build(&Path::new(BENCH).join("../Cargo.toml"), &["--bin=showcase"])?;
-    Ok(programs("..").join("showcase"))
+    build(&Path::new(BENCH).join("../Cargo.toml"), &[&format!("--bin={name}")])?;
+    Ok(programs("..").join(name))
 }

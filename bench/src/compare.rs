@@ -40,6 +40,8 @@ pub struct Run {
     pub server_cpu: usize,
     /// The load's.
     pub load_cpu: usize,
+    /// Servers that the server asks, which share the load's CPU.
+    pub behind: Vec<u32>,
 }
 
 /// Who asks in a run.
@@ -81,6 +83,7 @@ impl Run {
             plan: Plan::from_args(args)?,
             server_cpu: args.value("--server-cpu", 0)?,
             load_cpu: args.value("--load-cpu", 1)?,
+            behind: Vec::new(),
         })
     }
 
@@ -88,16 +91,23 @@ impl Run {
     pub fn measure(&self, command: &str) -> Result<Sample> {
         let (server, mut load) = self.start(command)?;
         let before = (Usage::of(server.pid())?, CpuUsage::of(self.server_cpu)?, CpuUsage::of(self.load_cpu)?);
+        let behind = self.used_behind()?;
         let report = load.run(self.time)?;
+        let behind = self.used_behind()? - behind;
         let server_used = Usage::of(server.pid())? - before.0;
         let server_cpu = CpuUsage::of(self.server_cpu)? - before.1;
         let load_cpu = CpuUsage::of(self.load_cpu)? - before.2;
         Ok(Sample {
             on_server_cpu: Disturbance::new(server_cpu, server_used.cpu, report.elapsed),
-            on_load_cpu: Disturbance::new(load_cpu, report.cpu, report.elapsed),
+            on_load_cpu: Disturbance::new(load_cpu, report.cpu + behind, report.elapsed),
             server: server_used,
             report,
         })
+    }
+
+    /// The CPU time of those behind, so far.
+    fn used_behind(&self) -> Result<Duration> {
+        self.behind.iter().map(|pid| Ok(Usage::of(*pid)?.cpu)).sum()
     }
 
     /// System calls per request by name, most frequent first.

@@ -1,4 +1,4 @@
-//! Middlewares that many servers want: a time limit, a body limit, request ids, an access log, nothing that came early.
+//! Middlewares that many servers want: a time limit, the time that a client has left, a body limit, request ids, an access log, nothing that came early.
 //!
 //! ```
 //! use std::time::Duration;
@@ -29,6 +29,7 @@
 
 mod access_log;
 mod body_limit;
+mod deadline;
 mod not_early;
 mod request_id;
 #[cfg(test)]
@@ -37,6 +38,7 @@ mod timeout;
 
 pub use access_log::access_log;
 pub use body_limit::{BodyLimit, Limiting, body_limit};
+pub use deadline::deadline;
 pub use not_early::{NotEarly, Refusing, not_early};
 pub use request_id::{RequestId, request_id};
 pub use timeout::timeout;

@@ -95,7 +95,7 @@ pub mod ws;
 
 /// TLS: what a server proves itself by, and whom it admits; given to [`App::listen_tls`].
 pub mod tls {
-    pub use net::tls::{Clients, FileOrBytes, SetupError, Tls, reload};
+    pub use net::tls::{Clients, FileOrBytes, Roots, SetupError, Tls, check, reload};
 }
 
 pub use app::App;
@@ -112,10 +112,13 @@ pub use middleware::{Middleware, Next};
 pub use mount::SetupError;
 pub use net::client;
 pub use net::quic;
+#[cfg(feature = "quinn")]
+pub use net::quinn;
 pub use net::tls::Tls;
+pub use net::upstream::{self, Upstream};
 pub use net::{
-    Body, BodyError, Client, Config, Content, Headers, Response, Spread, TcpStream, Trailers, Transport, Tunnel,
-    Upgraded,
+    Body, BodyError, BodyStream, Client, Config, Content, DeadlineField, Headers, Joined, Response, Spread, TcpStream,
+    Trailers, Transport, Tunnel, Upgraded,
 };
 pub use offload::{Offloaded, offload};
 pub use platform::{BackendKind, Bell, Buf, Choice, Chunk, Config as BackendConfig, Features, PoolSize};

@@ -32,6 +32,18 @@ fn app(made: Made) -> App {
                 sum.map(|sum| String::from_utf8_lossy(&sum).into_owned())
             ))
         })
+        .get("/inner/zipped", |request: Request| {
+            let takes = request.header("accept-encoding").is_some_and(|codings| codings == b"gzip, deflate");
+            let coding = if takes { "gzip" } else { "identity" };
+            ([("content-encoding", coding), ("x-a", "b")], if takes { ZIPPED.to_vec() } else { b"plain".to_vec() })
+        })
+        .get("/unzipped", async |client: Client| {
+            Ok::<_, shardwise::Error>(client.get("http://10.0.0.1/inner/zipped").decompress().send().await?)
+        })
+        .get("/bounded", async |client: Client| {
+            let response = client.get("http://10.0.0.1/inner/zipped").decompress().send().await?;
+            Ok::<_, shardwise::Error>(response.limit(500).text().await.unwrap_err().to_string())
+        })
         .get("/inner/headers", |request: Request| {
             let mut names: Vec<_> =
                 request.headers().map(|(name, _)| String::from_utf8_lossy(name).to_ascii_lowercase()).collect();
@@ -114,6 +126,59 @@ fn answers_are_passed_on() {
     }
 }
 
+/// The layer's deadline is told to the server behind, and holds for the body that comes from there.
+#[test]
+fn a_deadline_goes_with_the_request() {
+    for over in BOTH {
+        let server = test::builder().seed(1).start(move |_| {
+            let app = App::new().layer(shardwise::layers::deadline(Duration::from_secs(3))).state(over);
+            app.any("/proxy/{*path}", proxy)
+                .get("/inner/left", |request: Request| {
+                    request
+                        .header("x-envoy-expected-rq-timeout-ms")
+                        .map_or_else(String::new, |left| String::from_utf8_lossy(left).into_owned())
+                })
+                .get("/inner/slow", || {
+                    Stream::new(async |mut sink: Sink| {
+                        sink.send("begun").await?;
+                        Shard::current().expect("it runs on one").sleep(Duration::from_secs(60)).await;
+                        Ok(())
+                    })
+                })
+        });
+        let left: u32 = server.get("/proxy/left").expect(200).text().parse().unwrap();
+        assert!((2900..=3000).contains(&left), "{left}");
+        let asked = Ask::get("/proxy/left").header("x-envoy-expected-rq-timeout-ms", "700");
+        let left: u32 = server.send(asked).expect(200).text().parse().unwrap();
+        assert!((600..=700).contains(&left), "{left}");
+        server.run(async |client| {
+            let begun = client.now();
+            let mut exchange = client.begin(Ask::get("/proxy/slow")).await.unwrap();
+            while let Ok(Some(_)) = exchange.next().await {}
+            assert!((client.now() - begun).as_secs() < 5, "it ends when the time is up");
+        });
+    }
+}
+
+/// `hello, ` a hundred times.
+const ZIPPED: &[u8] = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\xff\xcb\x48\xcd\xc9\xc9\xd7\x51\xc8\x18\xa5\x46\xa9\xa1\x46\x01\x00\x0c\x30\x1f\x86\xbc\x02\x00\x00";
+
+#[test]
+fn a_body_is_decoded_where_that_is_asked_for() {
+    let server = start(Over::Http1, 1, Plan::CHOPPY, &Made::default());
+    let answer = server.get("/unzipped").expect(200);
+    assert_eq!(answer.text(), "hello, ".repeat(100));
+    assert_eq!((answer.header("x-a"), answer.headers().get("content-encoding")), ("b", None));
+    let answer = server.send(Ask::get("/proxy/zipped").header("accept-encoding", "gzip, deflate")).expect(200);
+    assert_eq!(
+        (answer.bytes(), answer.header("content-encoding")),
+        (ZIPPED, "gzip"),
+        "who passes it on leaves it as it is"
+    );
+    assert_eq!(server.get("/proxy/zipped").text(), "plain");
+    assert_eq!(server.get("/bounded").text(), "the answer is longer than the 500 bytes admitted: set `limit`");
+}
+
 #[test]
 fn bodies_are_passed_on_both_ways() {
     for over in BOTH {
@@ -129,6 +194,18 @@ fn bodies_are_passed_on_both_ways() {
             let waits = Ask::post("/proxy/count").header("Expect", "100-continue").body("hello");
             assert_eq!(server.send(waits).text(), "5 None");
         }
+    }
+}
+
+/// The answer begins long before the request has ended; and the connection serves the next.
+#[test]
+fn a_connection_outlives_a_long_body_that_is_passed_on() {
+    for over in BOTH {
+        let server = start(over, 1, Plan::CALM, &Made::default());
+        let long = vec![b'x'; 3_000_000];
+        let echoed = server.send(Ask::post("/proxy/echo").body(long.clone())).expect(200);
+        assert!(echoed.bytes() == long, "{} bytes", echoed.bytes().len());
+        assert!(!echoed.headers().contains_key("connection"), "{:?}", echoed.headers());
     }
 }
 

@@ -10,7 +10,7 @@ use shardwise::http::HeaderValue;
 use shardwise::http::header::UPGRADE;
 use shardwise::prelude::*;
 use shardwise::test::{self, Plan};
-use shardwise::{Config, Content, Tunnel, Upgraded};
+use shardwise::{Client, Config, Content, Tunnel, Upgraded, client};
 
 const ASK: &str = "GET /echo HTTP/1.1\r\nHost: here\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
 
@@ -36,6 +36,8 @@ fn app(log: &Log) -> App {
                 let _ = stream.send("bye").await;
             }))
         })
+        .any("/passed/{what}", pass_on)
+        .get("/pours", |State(log): State<Log>| switched(pour(log)))
         .get("/panics", || switched(Tunnel::new(async |_| panic!("a tunnel's"))))
         .get("/refused", || (StatusCode::FORBIDDEN, switched(echo(Log::default()))))
         .fallback(|State(log): State<Log>| Response::new(StatusCode::OK).with_content(Content::Tunnel(echo(log))))
@@ -61,6 +63,25 @@ fn echo(log: Log) -> Tunnel {
                 return;
             }
         }
+    })
+}
+
+/// Passes a request on to this same server, and what it asks for.
+async fn pass_on(client: Client, Path(what): Path<String>, mut request: Request) -> Result<client::Response> {
+    let protocol = request.asks_for().map(|protocol| String::from_utf8_lossy(protocol).into_owned());
+    let asks = client.get(format!("http://10.0.0.1/{what}")).pass_on(&mut request);
+    let asks = if let Some(protocol) = protocol { asks.upgrade(&protocol) } else { asks };
+    Ok(asks.send().await?)
+}
+
+/// Sends without end, and says how much was taken.
+fn pour(log: Log) -> Tunnel {
+    Tunnel::new(async move |Upgraded { mut stream, .. }| {
+        let mut count = 0;
+        while stream.send(vec![7; 50_000]).await.is_ok() {
+            count += 1;
+        }
+        log.borrow_mut().push(count.to_string());
     })
 }
 
@@ -135,6 +156,69 @@ fn whatever_the_network_does_a_tunnel_carries_all() {
         let pieces = vec![format!("{ASK}{bulk}").into_bytes()];
         assert!(after_head(&said(&server, pieces)) == bulk, "seed {seed}");
     }
+}
+
+#[test]
+fn a_tunnel_that_is_passed_on_carries_all_and_ends_as_it_does() {
+    let ask = ASK.replace("/echo", "/passed/echo");
+    for seed in test::seeds(50) {
+        let log = Log::default();
+        let server = start(seed, Plan::CHOPPY, &log);
+        let bulk: String = (0..100_000u32).map(|number| char::from(b'a' + (number % 23) as u8)).collect();
+        let pieces = vec![format!("{ask}{bulk}").into_bytes()];
+        let through = |said: &str| {
+            let (head, rest) = said.split_once("\r\n\r\n").expect("a whole head");
+            assert!(head.starts_with("HTTP/1.1 101 ") && head.ends_with("\r\nConnection: upgrade"), "{head}");
+            rest.to_owned()
+        };
+        assert!(through(&said(&server, pieces)) == bulk, "seed {seed}");
+        // The end of one side is passed on, and the rest comes all the same.
+        assert_eq!(through(&said(&server, vec![ask.clone().into_bytes(), b"more".to_vec()])), "more", "seed {seed}");
+        assert_eq!(*log.borrow(), ["over", "over"]);
+        let refused = said(&server, vec![ASK.replace("/echo", "/passed/refused").into_bytes()]);
+        assert!(refused.starts_with("HTTP/1.1 403 ") && !refused.contains("pgrade"), "{refused}");
+        assert_eq!(server.get("/passed/hello").text(), "hello");
+    }
+}
+
+#[test]
+fn one_that_reads_nothing_holds_up_the_other_and_is_given_up() {
+    let log = Log::default();
+    let server = start(1, Plan::CALM, &log);
+    let ask = ASK.replace("/echo", "/passed/pours");
+    let pool = server.run(async move |client| {
+        let mut connection = client.open().await;
+        connection.send(ask).await.unwrap();
+        client.sleep(Duration::from_secs(29)).await;
+        let pool = Shard::current().unwrap().pool().stats();
+        client.sleep(Duration::from_secs(2)).await;
+        connection.reset();
+        pool
+    });
+    let taken: u32 = log.borrow().last().expect("it has ended").parse().unwrap();
+    assert!(taken < 200, "{taken} pieces were taken");
+    assert!(pool.heads_leased + pool.bulk_leased < 20, "{pool:?}");
+}
+
+#[test]
+fn two_that_are_silent_for_ever_are_given_up() {
+    let log = Log::default();
+    let server = start(1, Plan::CALM, &log);
+    let ask = ASK.replace("/echo", "/passed/echo");
+    server.run(async move |client| {
+        let mut connection = client.open().await;
+        connection.send(ask).await.unwrap();
+        while !connection.receive().await.unwrap().expect("the head").ends_with(b"\r\n\r\n") {}
+        client.sleep(Duration::from_secs(3000)).await;
+        connection.send("still there").await.unwrap();
+        assert_eq!(connection.receive().await.unwrap().as_deref(), Some(&b"still there"[..]));
+        client.sleep(Duration::from_secs(3599)).await;
+        let begun = client.now();
+        assert!(connection.receive().await.unwrap().is_none());
+        assert!(client.now() - begun >= Duration::from_millis(900));
+    });
+    server.advance(Duration::from_secs(1));
+    assert_eq!(*log.borrow(), ["over"]);
 }
 
 #[test]

@@ -9,12 +9,15 @@
 pub mod client;
 mod clients;
 mod conn;
+mod deadline;
 
 mod error;
 mod exchange;
 mod files;
 pub mod limits;
 pub mod quic;
+#[cfg(feature = "quinn")]
+pub mod quinn;
 mod server;
 mod spread;
 mod standing;
@@ -23,6 +26,7 @@ mod tcp;
 pub mod tls;
 mod transport;
 mod udp;
+pub mod upstream;
 
 /// WebSocket: what an upgraded connection speaks.
 pub mod ws {
@@ -34,13 +38,15 @@ pub mod ws {
 
 pub use client::Client;
 pub use conn::Config;
+pub use deadline::DeadlineField;
 pub use error::{Error, Fault, Result};
 pub use exchange::{
-    Body, BodyError, BodyStream, Content, Head, HeadSpares, Headers, Incoming, Made, Peer, Piece, Reply, Request,
-    Response, Service, Trailers, Tunnel, Upgraded,
+    Body, BodyError, BodyStream, Content, Head, HeadSpares, Headers, Incoming, Joined, Made, Peer, Piece, Reply,
+    Request, Response, Service, Trailers, Tunnel, Upgraded,
 };
 pub use server::{QuicServer, Server, serve};
 pub use spread::Spread;
 pub use stats::NetStats;
 pub use tcp::{Listener, Receiving, Sending, TcpStream};
 pub use transport::Transport;
+pub use upstream::Upstream;

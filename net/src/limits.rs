@@ -140,6 +140,10 @@ const _: () = assert!(READ_AHEAD_BYTES_MAX + HEAD_BUFFER_BYTES as usize <= CHUNK
 /// for those that clean up. A connection that has waited so long goes on, and the drain waits for them.
 pub const REQUEST_TASKS_TIME_MAX: Duration = Duration::from_secs(5);
 
+/// How long two connections that are passed on to each other may both be silent, unless said. Whoever keeps a connection that
+/// it seldom uses asks for a sign of life within the hour; a peer that is gone without a word is found out so.
+pub const TUNNEL_SILENCE_MAX: Duration = Duration::from_secs(3600);
+
 /// WebSocket: messages that were received and that nobody has asked for yet. A few, so that a code on another task need not
 /// be woken for each; then the peer waits.
 pub const WEB_SOCKET_INBOX_COUNT_MAX: usize = 16;
@@ -218,7 +222,7 @@ pub const CLIENT_ALTERNATIVE_TIME_MAX: Duration = Duration::from_secs(30 * 24 * 
 
 /// How long a request without a connection at hand waits for one of HTTP/3 before it connects by TCP, as Envoy has it (its
 /// documentation's "HTTP/3 upstream": 300 ms).
-pub const CLIENT_HEAD_START: Duration = Duration::from_millis(300);
+pub const CLIENT_HTTP3_HEAD_START: Duration = Duration::from_millis(300);
 
 /// How long a server is not looked for by HTTP/3 where it was not there; each further time twice as long, as Envoy has it (its
 /// HTTP/3 status tracker: five minutes, and up to a day).
@@ -230,8 +234,81 @@ pub const CLIENT_SHUN_DOUBLINGS_MAX: u32 = 8;
 /// Bytes of a response's body that are gathered in memory unless a limit is said.
 pub const CLIENT_BODY_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
+/// How long an address is tried before the next is tried beside it, unless it fails sooner: RFC 8305 section 8 recommends that
+/// much. Nearly all that will ever answer have done so by then.
+pub const CLIENT_HEAD_START: Duration = Duration::from_millis(250);
+
+/// How long it takes until a Unix socket whose queue was full is tried again. Its server takes thousands in that time.
+pub const CLIENT_UNIX_PAUSE: Duration = Duration::from_millis(5);
+
+/// Bytes of what a proxy of SOCKS answers at a time: its longest answer has a name of 255.
+pub const SOCKS_ANSWER_BYTES_MAX: usize = 512;
+
+/// How much of a compressed body is made at a time: a buffer, which most answers fit.
+pub const DECODED_CHUNK_BYTES: usize = 16 * 1024;
+const _: () = assert!(DECODED_CHUNK_BYTES <= CHUNK_BYTES_MAX);
+
+/// How much of one is made before others have a turn: some hundred microseconds. A kilobyte may stand for a mebibyte.
+pub const DECODED_BYTES_MAX: usize = 128 * 1024;
+
+/// Bytes of what comes before the data of gzip: a name and a remark, which hardly any has.
+pub const GZIP_HEAD_BYTES_MAX: usize = 4096;
+
+/// Bytes of a redirect's own body that are read over so that its connection is kept, and how long that may take. What is said
+/// there is a line for people.
+pub const REDIRECT_BODY_BYTES_MAX: u64 = 16 * 1024;
+/// See [`REDIRECT_BODY_BYTES_MAX`].
+pub const REDIRECT_BODY_TIME_MAX: Duration = Duration::from_millis(100);
+
 /// Addresses of one name that are tried.
 pub const CLIENT_ADDRESSES_MAX: usize = 8;
+
+/// DNS: names that a client remembers, some hundred bytes each. Services call a few hosts; who crawls the web forgets.
+pub const DNS_NAMES_MAX: usize = 1024;
+
+/// How long an answer holds at the most, whatever it says of itself: what has moved is found within the hour.
+pub const DNS_TTL_MAX: Duration = Duration::from_secs(3600);
+
+/// How long it holds at the least, though it say that it does not: a storm of requests is one question a second.
+pub const DNS_TTL_MIN: Duration = Duration::from_secs(1);
+
+/// How long it holds that there is nothing, at the most. A name that has just been made is asked for before it is known.
+pub const DNS_NOTHING_TTL_MAX: Duration = Duration::from_secs(300);
+
+/// How long it holds that nobody could say. RFC 2308 section 7 admits five minutes; a second keeps a storm from the server.
+pub const DNS_FAILURE_TIME: Duration = Duration::from_secs(1);
+
+/// How long it holds what was said of one family of addresses while nothing was of the other.
+pub const DNS_HALF_TTL_MAX: Duration = Duration::from_secs(10);
+
+/// How long the addresses of one family wait for those of the other: RFC 8305 section 3 recommends that much.
+pub const DNS_OTHER_HALF_TIME: Duration = Duration::from_millis(50);
+
+/// How long a name server may take to answer when it is first asked, and twice as long each time after that. A datagram is lost
+/// now and then, and the answer to most questions is there within some tens of milliseconds.
+pub const DNS_TRY_TIME: Duration = Duration::from_secs(1);
+
+/// Datagrams that are read over where one answer is waited for. Whoever sends as many would have us take his for it.
+pub const DNS_STRAYS_MAX: usize = 32;
+
+/// Ports that are tried by chance, before the system chooses one.
+pub const DNS_PORTS_TRIED_MAX: usize = 4;
+
+/// Name servers of a `resolv.conf`, as its other readers have it (resolv.conf(5)).
+pub const DNS_SERVERS_MAX: usize = 3;
+
+/// Domains of its list, of which other readers have had six.
+pub const DNS_DOMAINS_MAX: usize = 6;
+
+/// The most of its `ndots`, of its `attempts` and of its `timeout`, by the same manual.
+pub const DNS_DOTS_MAX: usize = 15;
+/// See [`DNS_DOTS_MAX`].
+pub const DNS_ATTEMPTS_MAX: u32 = 5;
+/// See [`DNS_DOTS_MAX`].
+pub const DNS_TIMEOUT_MAX: Duration = Duration::from_secs(30);
+
+/// Addresses of one name in a file of hosts.
+pub const DNS_HOST_ADDRESSES_MAX: usize = 16;
 
 /// How often files of certificates and keys are looked at. They are small, and nobody renews one that ends sooner.
 pub const TLS_LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -350,6 +427,13 @@ pub const QUIC_ARRIVAL_BYTES_MAX: u64 = 16 * 1024;
 /// How long a Retry may be answered: some round trips.
 pub const QUIC_RETRY_TIME_MAX: Duration = Duration::from_secs(15);
 
+/// Bytes that are sent to an address for each that came from there, before it is known that the client receives there (RFC 9000
+/// section 8.1).
+pub const QUIC_AMPLIFICATION_MAX: u64 = 3;
+
+/// Bytes of a datagram during a hand-shake: larger ones are tried only when it is over.
+pub const QUIC_HANDSHAKE_PAYLOAD_BYTES: u64 = 1200;
+
 /// How often a packet of no connection is answered by a stateless reset: a flood of them makes no flood of ours.
 pub const QUIC_RESET_PAUSE: Duration = Duration::from_millis(20);
 
@@ -385,6 +469,9 @@ pub const QUIC_PAYLOAD_BYTES_MAX: u16 = 1472;
 /// How long receiving pauses when it fails, as when memory has run out.
 pub const QUIC_RECEIVE_PAUSE: Duration = Duration::from_millis(50);
 
+/// quinn: datagrams of one sender that it is handed as one, at the most; it makes room for so many. The kernel joins no more.
+pub const QUINN_JOINED_MAX: usize = 64;
+
 /// HTTP/3: bytes of one body that are read ahead of who takes them, in the shard's buffers. What is more stays with QUIC, and
 /// its windows hold up the peer.
 pub const H3_BODY_AHEAD_BYTES_MAX: usize = 128 * 1024;
@@ -397,3 +484,45 @@ pub const HQ_LINE_BYTES_MAX: usize = 2048;
 
 /// Ports of the kernel's choice that are tried for an address of TCP and UDP. It chooses for the one without a look at the other.
 pub const PORTS_TRIED_MAX: usize = 8;
+
+/// Upstreams: endpoints of one; those beyond are left out, with a line in the log. A shard that knows so many wants a subset of them.
+pub const UPSTREAM_ENDPOINTS_MAX: usize = 4096;
+
+/// Upstreams: the weight of an endpoint.
+pub const UPSTREAM_WEIGHT_MAX: u32 = 65_536;
+
+/// Upstreams that a shard has a part of: names and versions. What is counted of each is told to whoever scrapes.
+pub const UPSTREAMS_MAX: usize = 1024;
+
+/// Upstreams: calls under way on one shard, as Envoy's `max_requests`.
+pub const UPSTREAM_CALLS_MAX: u32 = policy::limits::REQUESTS_MAX;
+
+/// Upstreams: calls that wait for one of these to end, as Envoy's `max_pending_requests`.
+pub const UPSTREAM_WAITING_MAX: u32 = policy::limits::WAITING_MAX;
+
+/// Upstreams: how long a call may wait for that, and for the first endpoints to be known: as long as for a connection.
+pub const UPSTREAM_WAIT_MAX: Duration = CLIENT_CONNECT_TIME_MAX;
+
+/// Upstreams: how often shards tell each other what they have under way. A twentieth of a second is short beside what an
+/// endpoint's state lasts, and costs a shard of 32 some six hundred short messages a second when all are busy.
+pub const UPSTREAM_SHARE_TIME: Duration = Duration::from_millis(50);
+
+/// Upstreams: endpoints that one call has tried; it goes to others first.
+pub const UPSTREAM_TRIED_MAX: usize = 8;
+const _: () = assert!(UPSTREAM_TRIED_MAX <= policy::limits::TRIED_MAX);
+
+/// Upstreams: how often names are looked up whose resolver does not say how long they hold: Envoy's `dns_refresh_rate`. What their
+/// records say is heard down to a fifth of it.
+pub const UPSTREAM_NAMES_LOOK_TIME: Duration = Duration::from_secs(5);
+
+/// Upstreams: how often a file of endpoints is looked at.
+pub const UPSTREAM_FILE_LOOK_TIME: Duration = Duration::from_secs(1);
+
+/// Upstreams: how long after a failure endpoints are looked for again.
+pub const UPSTREAM_LOOK_PAUSE: Duration = Duration::from_secs(1);
+
+/// Upstreams: bytes of the answer to a probe.
+pub const UPSTREAM_PROBE_BYTES_MAX: u64 = 64 * 1024;
+
+/// Upstreams: bytes that are read of an answer which is not good enough, so that its connection can be kept.
+pub const UPSTREAM_DRAIN_BYTES_MAX: u64 = 16 * 1024;

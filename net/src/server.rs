@@ -4,7 +4,7 @@
 mod quic;
 
 use std::fmt;
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::net::SocketAddr;
 use std::panic::Location;
 use std::rc::Rc;
@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use platform::ListenOptions;
 use rustls::ServerConfig;
+use shards::combine::race;
 use shards::{Alarm, Kept, Listening, Scope, Shard, SpawnError, Tally};
 
 use crate::conn::{Config, Context, Counted, h1};
@@ -184,6 +185,9 @@ fn begin<S: Service + 'static>(
         return;
     }
     let work = h1::serve(context, stream.into(), connections.pass(), number);
+    // Who drops a server, or ends the shard, is heard by all that go on; then they end.
+    let over = connections.run(pending::<()>());
+    let work = race((work, async { over.await.unwrap_or(()) }));
     let spawned = match seat {
         None => shard.spawn(work).map(|task| task.detach()),
         Some(seat) => shard.spawn(Seated::new(work, seat)).map(|task| task.detach()),

@@ -4,6 +4,7 @@
 //! it is given from where it lies. Dropping one at any point gives everything back.
 
 use std::net::{Shutdown, SocketAddr};
+use std::path::Path;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
@@ -73,6 +74,14 @@ impl TcpStream {
             Outcome::Connected => Ok(TcpStream { receiving: Receive::NotStarted, socket, group: Group::Heads }),
             other => unreachable!("a connect ends with {other:?}"),
         }
+    }
+
+    /// Connects to a socket of this machine, by its path: a stream like any other from there on.
+    ///
+    /// Errors: those of [`unix_stream`](platform::Reactor::unix_stream).
+    pub(crate) fn at_path(shard: &Shard, path: &Path) -> Result<Self> {
+        let handle = shard.with_reactor(|reactor| reactor.unix_stream(path))?;
+        Ok(TcpStream::adopt(shard, handle))
     }
 
     /// A connection that another shard has accepted, or given up.

@@ -20,7 +20,7 @@ use platform::sim::Plan;
 use platform::{BackendKind, Buf, Choice, ListenOptions, SocketOption, select};
 use shards::{Runtime, Shard, Simulation};
 use shardwise_net::client::{Config, Error, Resolver, Response, Step};
-use shardwise_net::{BodyStream, Client, Content, Fault, Headers, Listener, TcpStream};
+use shardwise_net::{BodyStream, Client, Content, DeadlineField, Fault, Headers, Listener, TcpStream, Upgraded};
 
 use Do::{End, Hear, Reset, Say, Wait};
 
@@ -430,7 +430,7 @@ fn requests_are_written_as_they_were_meant() {
 
 #[test]
 fn what_would_break_a_request_never_leaves() {
-    let (refused, heard) = play_with(1, Plan::CALM, Config::default(), vec![vec![]; 12], async |client: Client| {
+    let (refused, heard) = play_with(1, Plan::CALM, Config::default(), vec![vec![]; 15], async |client: Client| {
         let url = "http://10.0.0.1/";
         let mut refused = Vec::new();
         for request in [
@@ -439,6 +439,9 @@ fn what_would_break_a_request_never_leaves() {
             client.get(url).header("", "a"),
             client.get(url).header("expect", "100-continue"),
             client.get(url).header("upgrade", "websocket"),
+            client.get(url).upgrade("h2c"),
+            client.get(url).upgrade("a, b"),
+            client.post(url).upgrade("websocket").body("body"),
             client.get("http://10.0.0.1/a b"),
             client.get("http://10.0.0.1/\r\nx: y"),
             client.get("http://10.0.0.1\r\nx: y/"),
@@ -458,7 +461,10 @@ fn what_would_break_a_request_never_leaves() {
         "\"a header\" cannot be sent: its name holds a character that is not allowed, or is empty",
         "\"a header\" cannot be sent: its name holds a character that is not allowed, or is empty",
         "\"expect\" cannot be sent: call `expect_continue`",
-        "\"upgrade\" cannot be sent: the client speaks nothing but HTTP",
+        "\"upgrade\" cannot be sent: call `upgrade`",
+        "\"upgrade\" cannot be sent: call `http2`",
+        "\"upgrade\" cannot be sent: it is not the name of one protocol",
+        "\"upgrade\" cannot be sent: a request that asks for another protocol has no body",
         "the URL holds a space or a character that must be percent-encoded",
         "the URL holds a space or a character that must be percent-encoded",
         "the URL \"http://10.0.0.1\\r\\nx: y/\" cannot be asked: the port is not a number",
@@ -654,6 +660,164 @@ fn dropped_anywhere_it_leaves_nothing_behind() {
     }
 }
 
+const SWITCHED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: echo\r\nConnection: upgrade\r\n\r\n";
+
+#[test]
+fn a_server_that_agrees_to_speak_something_else_has_the_connection() {
+    check(
+        vec![vec![Hear(ASKED_END), say(format!("{SWITCHED}first, ")), Hear("more"), say("last"), End]],
+        async |client: Client| {
+            let mut response = client.get("http://10.0.0.1/a").upgrade("echo").send().await.unwrap();
+            assert_eq!(
+                (response.status(), response.text().await.unwrap()),
+                (StatusCode::SWITCHING_PROTOCOLS, "".into())
+            );
+            let Upgraded { mut stream, received, .. } = response.upgraded().expect("it speaks something else");
+            assert!(response.upgraded().is_none());
+            let mut said = received.map(|chunk| chunk.to_vec()).unwrap_or_default();
+            while said.len() < 7 {
+                said.extend_from_slice(&stream.recv().await.unwrap().unwrap());
+            }
+            stream.send("more").await.unwrap();
+            while let Some(chunk) = stream.recv().await.unwrap() {
+                said.extend_from_slice(&chunk);
+            }
+            (String::from_utf8(said).unwrap(), client.idle())
+        },
+        ("first, last".to_owned(), 0),
+        &["GET /a HTTP/1.1\r\nHost: 10.0.0.1\r\nupgrade: echo\r\nConnection: upgrade\r\n\r\nmore"],
+    );
+}
+
+/// What comes of an offer to speak `protocol` that is answered so.
+#[track_caller]
+fn check_offer(protocol: &'static str, answer: &str, expect: &str) {
+    let script = vec![vec![Hear(ASKED_END), say(answer), End]];
+    let (given, _) = play_with(1, Plan::CALM, Config::default(), script, async move |client: Client| {
+        of(&client, client.get("http://10.0.0.1/a").upgrade(protocol).send().await).await
+    });
+    assert_eq!(given, expect, "{answer}");
+}
+
+#[test]
+fn what_was_not_offered_is_not_spoken() {
+    let unasked = "the server's answer is not HTTP as it must be: the server answers what it was not asked";
+    check_offer("ECHO", SWITCHED, "101 \"\"");
+    check_offer("other", SWITCHED, unasked);
+    check_offer("echo", &SWITCHED.replace("Upgrade: echo", "X: y"), unasked);
+    check_offer("echo", &SWITCHED.replace("Upgrade: echo", "Upgrade: echo, other"), unasked);
+    check_offer("echo", &SWITCHED.replace("Upgrade: echo", "Upgrade: echo\r\nUpgrade: echo"), unasked);
+    check_offer("websocket", &SWITCHED.replace("echo", "websocket"), unasked);
+    let wrong = "websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+    check_offer("websocket", &SWITCHED.replace("echo", wrong), unasked);
+    check_offer("echo", &format!("{OK}Content-Length: 2\r\n\r\nhi"), "200 \"hi\", kept");
+    check_offer("echo", "HTTP/1.1 426 Upgrade Required\r\nUpgrade: x\r\nContent-Length: 0\r\n\r\n", "426 \"\", kept");
+}
+
+/// It counts as in use until it goes.
+#[test]
+fn a_connection_that_speaks_something_else_has_its_place() {
+    let config =
+        Config { connections_per_origin_max: 1, connect_time_max: Duration::from_millis(100), ..Config::default() };
+    let script = vec![vec![Hear(ASKED_END), say(SWITCHED), End], vec![Hear(ASKED_END), say(OK), say("\r\nhi")]];
+    let (given, _) = play_with(1, Plan::CALM, config, script, async |client: Client| {
+        let mut response = client.get("http://10.0.0.1/a").upgrade("echo").send().await.unwrap();
+        let upgraded = response.upgraded().unwrap();
+        drop(response);
+        let busy = got(client.clone()).await;
+        drop(upgraded);
+        (busy.contains("raise `connections_per_origin_max`"), got(client.clone()).await)
+    });
+    assert_eq!(given, (true, "200 \"hi\"".to_owned()));
+}
+
+/// In the scope of a request that has so much time, servers are told of it, in the field that was chosen.
+#[test]
+fn the_time_that_is_left_travels() {
+    let answer = || vec![Hear(ASKED_END), say(format!("{OK}Content-Length: 2\r\n\r\nhi")), End];
+    for (field, expect) in [
+        (Some(DeadlineField::Milliseconds), "x-envoy-expected-rq-timeout-ms: 1500\r\n"),
+        (Some(DeadlineField::Grpc), "grpc-timeout: 1500m\r\n"),
+        (None, ""),
+    ] {
+        let config = Config { deadline_field: field, ..Config::default() };
+        let (given, heard) = play_with(1, Plan::CALM, config, vec![answer()], async |client: Client| {
+            let shard = Shard::current().unwrap();
+            let scope =
+                shard.scope().child("a request").unwrap().with_deadline(shard.now() + Duration::from_millis(1500));
+            scope.run(got(client)).await.unwrap()
+        });
+        assert_eq!(
+            (given.as_str(), heard.as_slice()),
+            ("200 \"hi\", kept", &[ASKED.replace("\r\n\r\n", &format!("\r\n{expect}\r\n"))][..])
+        );
+    }
+}
+
+/// What comes of a request that follows two redirects, when the server answers so.
+#[track_caller]
+fn check_led(
+    request: impl AsyncFnOnce(&Client) -> Result<Response, Error> + Clone + 'static,
+    answers: &[(&'static str, &str)],
+    expect: &str,
+    hears: &str,
+) {
+    let steps = answers.iter().flat_map(|answer| [Hear(answer.0), say(answer.1)]).chain([End]).collect();
+    let ask = async move |client: Client| read(request(&client).await).await.unwrap_or_else(|error| error.to_string());
+    check(vec![steps], ask, expect.to_owned(), &[hears]);
+}
+
+const FOUND: &str = "HTTP/1.1 302 Found\r\nLocation: b?c\r\nContent-Length: 5\r\n\r\nthere";
+const HI: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+
+#[test]
+fn redirects_are_followed_where_that_is_asked_for() {
+    let get = async |client: &Client| client.get("http://10.0.0.1/a").header("cookie", "x").redirects(2).send().await;
+    let asks = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: 10.0.0.1\r\ncookie: x\r\n\r\n");
+    check_led(get, &[(ASKED_END, FOUND), (ASKED_END, HI)], "200 \"hi\"", &[asks("/a"), asks("/b?c")].concat());
+    check_led(
+        get,
+        &[(ASKED_END, FOUND), (ASKED_END, FOUND), (ASKED_END, HI)],
+        "200 \"hi\"",
+        &[asks("/a"), asks("/b?c"), asks("/b?c")].concat(),
+    );
+    let too_many = "the answer leads to \"http://10.0.0.1/b?c\", which is not asked: it is one redirect too many";
+    check_led(get, &[(ASKED_END, FOUND); 3], too_many, &[asks("/a"), asks("/b?c"), asks("/b?c")].concat());
+    let plain = async |client: &Client| client.get("http://10.0.0.1/a").send().await;
+    check_led(plain, &[(ASKED_END, FOUND)], "302 \"there\"", ASKED);
+    // Without a place to go to, or with two, it is an answer.
+    check_led(get, &[(ASKED_END, "HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n")], "302 \"\"", &asks("/a"));
+    let two = "HTTP/1.1 302 Found\r\nLocation: b\r\nLocation: c\r\nContent-Length: 0\r\n\r\n";
+    check_led(get, &[(ASKED_END, two)], "302 \"\"", &asks("/a"));
+}
+
+#[test]
+fn bodies_go_along_if_they_may_and_are_at_hand() {
+    const BODY: &str = "body\r\n\r\n";
+    let post = async |client: &Client| {
+        let request = client.post("http://10.0.0.1/a").header("content-type", "x").redirects(2);
+        request.body(BODY).send().await
+    };
+    let asked = "POST /a HTTP/1.1\r\nHost: 10.0.0.1\r\ncontent-type: x\r\nContent-Length: 8\r\n\r\nbody\r\n\r\n";
+    let got = "GET /b?c HTTP/1.1\r\nHost: 10.0.0.1\r\n\r\n";
+    check_led(post, &[(BODY, FOUND), (ASKED_END, HI)], "200 \"hi\"", &format!("{asked}{got}"));
+    let kept = FOUND.replace("302", "307");
+    check_led(post, &[(BODY, &kept), (BODY, HI)], "200 \"hi\"", &format!("{asked}{}", asked.replace("/a", "/b?c")));
+    let stream = async |client: &Client| {
+        let body = Content::Stream(Box::pin(Pieces::of(["\r\n\r\n"])));
+        client.post("http://10.0.0.1/a").redirects(2).body(body).send().await
+    };
+    let asked = "POST /a HTTP/1.1\r\nHost: 10.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n\r\n\r\n\r\n0\r\nx-sum: 2\r\n\r\n";
+    let expect = play_with(
+        1,
+        Plan::CALM,
+        Config::default(),
+        vec![vec![Hear("x-sum: 2\r\n\r\n"), say(kept), End]],
+        async move |client: Client| read(stream(&client).await).await.unwrap(),
+    );
+    assert_eq!(expect, ("307 \"there\"".to_owned(), vec![asked.to_owned()]));
+}
+
 /// Ask by a name with these addresses, on a calm network; gives the answer and after how many tenths of a second.
 #[track_caller]
 fn check_name(addresses: &'static [([u8; 4], u16)], expect: &str) {
@@ -777,4 +941,31 @@ fn echo_server(connections: &Arc<AtomicUsize>) -> u16 {
         }
     });
     port
+}
+
+/// They went on, each request cancelled as it came.
+#[test]
+fn a_server_that_is_dropped_ends_its_connections() {
+    struct Hello;
+    impl shardwise_net::Service for Hello {
+        fn call(&self, _: shardwise_net::Request) -> shardwise_net::Reply {
+            shardwise_net::Reply::Ready(shardwise_net::Response::new(StatusCode::OK).with_content("hello".into()))
+        }
+    }
+    let mut simulation = Simulation::new(1);
+    simulation.start(1, async |shard: Shard| {
+        let location = std::panic::Location::caller();
+        let served = shardwise_net::serve(&shard, address(80), Hello, location);
+        let _ = shard.timeout(Duration::from_secs(1), served).await;
+        std::future::pending::<Result<(), String>>().await
+    });
+    simulation.run(async |shard| {
+        shard.sleep(Duration::from_millis(1)).await;
+        let client = Client::new(&shard);
+        let get = async || client.get("http://10.0.0.1/").send().await?.text().await;
+        assert_eq!(get().await.unwrap(), "hello");
+        shard.sleep(Duration::from_secs(2)).await;
+        let refused = get().await.unwrap_err();
+        assert!(matches!(refused, Error::Connect { .. }), "{refused}");
+    });
 }

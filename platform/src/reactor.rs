@@ -5,6 +5,7 @@
 //! makes it is the one that uses it.
 
 use std::net::{Shutdown, SocketAddr};
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::backend::{Backend, BackendKind, Config, SetupError, sim};
@@ -271,6 +272,15 @@ impl Reactor {
     /// Opens a stream socket that can reach `peer`, to be connected by [`Op::Connect`].
     pub fn stream_socket(&mut self, peer: SocketAddr) -> Result<Handle> {
         let socket = self.backend.stream_socket(peer)?;
+        self.adopt(socket)
+    }
+
+    /// Opens a stream socket that is connected to the one that listens at this path (a Unix socket), at once.
+    ///
+    /// Errors: `NotFound`, `Denied`, `Refused`; `Full` while its queue is, or as many handles are open as may be: pause, and
+    /// try again. `Unsupported` on a simulated machine.
+    pub fn unix_stream(&mut self, path: &Path) -> Result<Handle> {
+        let socket = self.backend.unix_stream(path)?;
         self.adopt(socket)
     }
 

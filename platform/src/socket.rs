@@ -3,9 +3,10 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Type};
+use socket2::{Domain, Protocol, SockAddr, Type};
 
 use crate::backend::sim::SimDescriptor;
 use crate::handle::Resource;
@@ -243,6 +244,18 @@ pub(crate) fn stream_socket(address: SocketAddr) -> Result<socket2::Socket> {
         socket.set_only_v6(false)?;
     }
     Ok(socket)
+}
+
+/// A stream socket that is connected to one of this machine, which takes no time: it is in the other's queue or is not.
+pub(crate) fn unix_stream(path: &Path) -> Result<socket2::Socket> {
+    let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    match socket.connect(&SockAddr::unix(path)?) {
+        Ok(()) => Ok(socket),
+        // What Linux says where the queue is full (connect(2), EAGAIN), and others refuse.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(Error::Full),
+        Err(error) => Err(error.into()),
+    }
 }
 
 pub(crate) fn datagram_socket(local: SocketAddr) -> Result<socket2::Socket> {

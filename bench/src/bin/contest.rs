@@ -1,8 +1,8 @@
-//! The showcase beside every server that one would otherwise choose, in one run.
+//! The showcase beside every server that one would otherwise choose, and the gateway beside every reverse proxy, in one run.
 //!
 //! A round is one run of each, and the next round goes the other way about, so that a drift favours no one. A server's cost is
-//! divided by the showcase's of the same round, and the median of these ratios is the result. Who cannot do what a discipline
-//! asks, or answers something else than the showcase, is left out of it and named.
+//! divided by ours of the same round, and the median of these ratios is the result. Who cannot do what a discipline
+//! asks, or answers something else than ours, is left out of it and named.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -18,17 +18,36 @@ use bench::{Result, built, h2load, h3load};
 
 const USAGE: &str = "\
 usage: contest [--only DISCIPLINE,...] [--against NAME,...] [--rounds 10] [--seconds 1] [--showcase PATH]
-               [--server-cpu 0] [--load-cpu 1]
+               [--gateway PATH] [--server-cpu 0] [--load-cpu 1]
 Disciplines: plaintext plaintext-256 pipelined json post close open, over HTTP/2 h2-1x100 h2-10x10 h2-64x1, under TLS tls
-tls-bulk tls-h2, over HTTP/3 h3-1x100 h3-10x10 h3-bulk; those over HTTP/2 and under TLS are asked by h2load.
-Builds the showcase and the ceilings, but no peer: those that are missing are named, with the command that builds them.";
+tls-bulk tls-h2, over HTTP/3 h3-1x100 h3-10x10 h3-bulk; those over HTTP/2 and under TLS are asked by h2load. As reverse proxies
+proxy-64 proxy-512, with two servers behind that share the load's CPU.
+Builds the showcase, the gateway and the ceilings, but no peer: those that are missing are named, with the command that builds them.";
 
 /// Written in Rust, in `peers/`.
-const PEERS: [&str; 10] =
-    ["hyper", "axum", "actix-web", "ntex", "may_minihttp", "monoio", "glommio", "compio", "quinn", "s2n-quic"];
+const PEERS: [&str; 11] = [
+    "hyper",
+    "axum",
+    "actix-web",
+    "ntex",
+    "may_minihttp",
+    "monoio",
+    "glommio",
+    "compio",
+    "quinn",
+    "s2n-quic",
+    "pingora",
+];
 
 /// Not written in Rust, with the Debian package that has it; `peers/NAME.sh` starts it.
-const OTHERS: [(&str, &str); 2] = [("nginx", "nginx-light"), ("h2o", "h2o")];
+const OTHERS: [(&str, &str); 3] = [("nginx", "nginx-light"), ("h2o", "h2o"), ("haproxy", "haproxy")];
+
+/// Those of them that are reverse proxies, and those that are nothing else.
+const PROXIES: [&str; 3] = ["nginx", "haproxy", "pingora"];
+const PROXIES_ONLY: [&str; 2] = ["haproxy", "pingora"];
+
+/// Servers behind a proxy.
+const BEHIND: usize = 2;
 
 fn main() -> ExitCode {
     bench::run(contest)
@@ -38,6 +57,8 @@ fn main() -> ExitCode {
 struct Discipline {
     name: &'static str,
     plan: Plan,
+    /// Who is asked passes it on.
+    is_proxied: bool,
 }
 
 struct Peer {
@@ -66,7 +87,8 @@ fn contest() -> Result<()> {
     let time = Duration::try_from_secs_f64(args.value("--seconds", 1.0)?)?;
     let only: Option<String> = args.optional("--only")?;
     let against: Option<String> = args.optional("--against")?;
-    let showcase: Option<PathBuf> = args.optional("--showcase")?;
+    let (showcase, gateway): (Option<PathBuf>, Option<PathBuf>) =
+        (args.optional("--showcase")?, args.optional("--gateway")?);
     let (server_cpu, load_cpu) = (args.value("--server-cpu", 0)?, args.value("--load-cpu", 1)?);
     args.finish()?;
     if server_cpu == load_cpu {
@@ -79,22 +101,32 @@ fn contest() -> Result<()> {
         &Path::new(built::BENCH).join("Cargo.toml"),
         &["--bin=ceiling-uring", "--bin=ceiling-epoll", "--bin=ceiling-quic"],
     )?;
-    let showcase = built::showcase(showcase)?;
+    let (direct, proxied): (Vec<_>, Vec<_>) = disciplines.iter().partition(|discipline| !discipline.is_proxied);
+    let showcase = if direct.is_empty() { PathBuf::new() } else { built::showcase(showcase)? };
+    let gateway = if proxied.is_empty() { PathBuf::new() } else { built::example("gateway", gateway)? };
 
     for Peer { name, remedy, .. } in &missing {
         println!("{name} is missing: {remedy}");
     }
     let mut cheaper = Vec::new();
     for discipline in disciplines {
-        let run = Run { time, plan: discipline.plan.clone(), server_cpu, load_cpu };
-        let contestants = contestants(&showcase, &run.plan, &peers);
+        let mut run = Run { time, plan: discipline.plan.clone(), server_cpu, load_cpu, behind: Vec::new() };
+        let ceiling = format!("{} --addr 127.0.0.1:0 --body 0", built::programs(".").join("ceiling-uring").display());
+        let behind = (0..if discipline.is_proxied { BEHIND } else { 0 })
+            .map(|_| Server::start(&ceiling, false, load_cpu, load_cpu))
+            .collect::<Result<Vec<_>>>()?;
+        run.behind = behind.iter().map(Server::pid).collect();
+        let contestants = match discipline.is_proxied {
+            true => proxies(&gateway, &behind, &peers),
+            false => contestants(&showcase, &run.plan, &peers),
+        };
         let entries = measure(discipline.name, &run, &contestants, rounds)?;
         println!("\n{}", table(&discipline, rounds, time, &entries));
         cheaper.extend(entries.iter().filter_map(|entry| loss(&discipline, entry, &entries)));
     }
     match cheaper.len() {
-        0 => println!("No peer was cheaper than the showcase."),
-        _ => println!("Cheaper than the showcase:\n{}", cheaper.concat()),
+        0 => println!("No peer was cheaper than ours."),
+        _ => println!("Cheaper than ours:\n{}", cheaper.concat()),
     }
     Ok(())
 }
@@ -124,24 +156,28 @@ fn disciplines() -> Vec<Discipline> {
     let h2 = |connections, streams| Plan { connections, streams: Some(streams), ..plain.clone() };
     let tls = Plan { tls: true, ..plain.clone() };
     let h3 = |connections, streams| Plan { http3: true, ..h2(connections, streams) };
-    vec![
-        Discipline { name: "plaintext", plan: plain.clone() },
-        Discipline { name: "plaintext-256", plan: Plan { connections: 256, ..plain.clone() } },
-        Discipline { name: "pipelined", plan: Plan { pipeline: 16, ..plain.clone() } },
-        Discipline { name: "json", plan: Plan { path: "/json".into(), ..plain.clone() } },
-        Discipline { name: "post", plan: Plan { path: "/echo".into(), body: 16 * 1024, ..plain.clone() } },
-        Discipline { name: "close", plan: Plan { close: true, ..plain.clone() } },
-        Discipline { name: "open", plan: Plan { rate: Some(20_000.0), ..plain.clone() } },
-        Discipline { name: "h2-1x100", plan: h2(1, 100) },
-        Discipline { name: "h2-10x10", plan: h2(10, 10) },
-        Discipline { name: "h2-64x1", plan: h2(64, 1) },
-        Discipline { name: "tls", plan: tls.clone() },
-        Discipline { name: "tls-bulk", plan: Plan { path: "/bytes/1048576".into(), connections: 8, ..tls.clone() } },
-        Discipline { name: "tls-h2", plan: Plan { connections: 10, streams: Some(10), ..tls } },
-        Discipline { name: "h3-1x100", plan: h3(1, 100) },
-        Discipline { name: "h3-10x10", plan: h3(10, 10) },
-        Discipline { name: "h3-bulk", plan: Plan { path: "/bytes/1048576".into(), ..h3(8, 1) } },
-    ]
+    let direct = [
+        ("plaintext", plain.clone()),
+        ("plaintext-256", Plan { connections: 256, ..plain.clone() }),
+        ("pipelined", Plan { pipeline: 16, ..plain.clone() }),
+        ("json", Plan { path: "/json".into(), ..plain.clone() }),
+        ("post", Plan { path: "/echo".into(), body: 16 * 1024, ..plain.clone() }),
+        ("close", Plan { close: true, ..plain.clone() }),
+        ("open", Plan { rate: Some(20_000.0), ..plain.clone() }),
+        ("h2-1x100", h2(1, 100)),
+        ("h2-10x10", h2(10, 10)),
+        ("h2-64x1", h2(64, 1)),
+        ("tls", tls.clone()),
+        ("tls-bulk", Plan { path: "/bytes/1048576".into(), connections: 8, ..tls.clone() }),
+        ("tls-h2", Plan { connections: 10, streams: Some(10), ..tls }),
+        ("h3-1x100", h3(1, 100)),
+        ("h3-10x10", h3(10, 10)),
+        ("h3-bulk", Plan { path: "/bytes/1048576".into(), ..h3(8, 1) }),
+    ];
+    let proxied = [64, 512].map(|connections| Plan { connections, ..plain.clone() });
+    let direct = direct.into_iter().map(|(name, plan)| Discipline { name, plan, is_proxied: false });
+    let proxied = ["proxy-64", "proxy-512"].into_iter().zip(proxied);
+    direct.chain(proxied.map(|(name, plan)| Discipline { name, plan, is_proxied: true })).collect()
 }
 
 fn peers() -> Vec<Peer> {
@@ -195,8 +231,23 @@ fn contestants(showcase: &Path, plan: &Plan, peers: &[Peer]) -> Vec<Contestant> 
         _ => "",
     };
     let command = |peer: &Peer| format!("{} --addr 127.0.0.1:0{protocol}", peer.command);
-    all.extend(peers.iter().map(|peer| contestant(peer.name, command(peer), false)));
+    let servers = peers.iter().filter(|peer| !PROXIES_ONLY.contains(&peer.name));
+    all.extend(servers.map(|peer| contestant(peer.name, command(peer), false)));
     all
+}
+
+/// The gateway first.
+fn proxies(gateway: &Path, behind: &[Server], peers: &[Peer]) -> Vec<Contestant> {
+    let addrs: Vec<String> = behind.iter().map(|server| server.addr.to_string()).collect();
+    let listens = format!("--addr 127.0.0.1:0 --behind {}", addrs.join(","));
+    let ours = |backend: &str| format!("{}/peers/gateway.sh {} {backend} {listens}", built::BENCH, gateway.display());
+    let peers = peers.iter().filter(|peer| PROXIES.contains(&peer.name));
+    let peers = peers.map(|peer| (peer.name, format!("{} {listens}", peer.command)));
+    [("gateway", ours("uring")), ("gateway on epoll", ours("epoll"))]
+        .into_iter()
+        .chain(peers)
+        .map(|(name, command)| Contestant { name: name.to_owned(), command, is_ceiling: false })
+        .collect()
 }
 
 /// All rounds of a discipline.
@@ -267,7 +318,7 @@ impl Entry<'_> {
 /// In Markdown, cheapest first.
 fn table(discipline: &Discipline, rounds: usize, time: Duration, entries: &[Entry<'_>]) -> String {
     let mut text = format!("### {}: {}, {rounds} rounds of {time:?}\n\n", discipline.name, discipline.plan);
-    text += "| server | CPU us/request | user | system | to the showcase (95 %) | requests/s | p50 us | p99 us | p99.9 us \
+    text += "| server | CPU us/request | user | system | to ours (95 %) | requests/s | p50 us | p99 us | p99.9 us \
              | answer bytes | busy % | errors |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n";
     let mut order: Vec<&Entry<'_>> = entries.iter().filter(|entry| entry.runs.is_ok()).collect();
     order.sort_by(|a, b| median(&a.ratios(entries)).total_cmp(&median(&b.ratios(entries))));
@@ -310,7 +361,7 @@ fn table(discipline: &Discipline, rounds: usize, time: Duration, entries: &[Entr
     text
 }
 
-/// A line for a peer that is cheaper than the showcase.
+/// A line for a peer that is cheaper than ours.
 fn loss(discipline: &Discipline, entry: &Entry<'_>, entries: &[Entry<'_>]) -> Option<String> {
     let ratios = entry.ratios(entries);
     let ratio = median(&ratios);
@@ -318,6 +369,7 @@ fn loss(discipline: &Discipline, entry: &Entry<'_>, entries: &[Entry<'_>]) -> Op
         Some((_, high)) if high < 1.0 => "surely",
         _ => "not surely",
     };
-    let rival = !entry.contestant.is_ceiling && !entry.contestant.name.starts_with("showcase");
+    let is_ours = ["showcase", "gateway"].iter().any(|ours| entry.contestant.name.starts_with(ours));
+    let rival = !entry.contestant.is_ceiling && !is_ours;
     (rival && ratio < 1.0).then(|| format!("- {}: {}, {ratio:.3}, {sure}\n", discipline.name, entry.contestant.name))
 }

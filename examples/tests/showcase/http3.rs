@@ -1,4 +1,5 @@
-//! HTTP/3, asked for by quinn and h3: every route, much both ways, and restarts and drains under load.
+//! HTTP/3, asked for by quinn and h3: every route, much both ways, sessions that are resumed, a client that moves, and
+//! restarts and drains under load.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -12,10 +13,11 @@ use h3::client::SendRequest;
 use h3::error::{Code, StreamError};
 use http::{Method, Request, StatusCode};
 use quinn::crypto::rustls::QuicClientConfig;
+use rustls::ClientConfig;
 
 use crate::lineage::Lineage;
 use crate::served::showcase;
-use crate::tls::config;
+use crate::tls::{config, counting_config};
 use crate::wire::{WAIT_MAX, pattern};
 
 /// How often a server is restarted, unless the environment says otherwise.
@@ -25,6 +27,11 @@ const COUNT: usize = 3;
 const CLIENTS: usize = 8;
 
 const PAUSE: Duration = Duration::from_millis(4);
+
+/// Bytes of the large transfers, which are so many times the same piece, and how long both ways may take.
+const MUCH: usize = 100 * PIECE;
+const PIECE: usize = 1_000_000;
+const MUCH_TIME_MAX: Duration = Duration::from_secs(180);
 
 /// A client of one connection.
 struct Client {
@@ -58,7 +65,10 @@ type Answer = (StatusCode, Bytes);
 
 impl Client {
     async fn connect(address: SocketAddr) -> Client {
-        let (endpoint, connection) = connect(address, "h3").await;
+        Client::over(connect(address, "h3").await).await
+    }
+
+    async fn over((endpoint, connection): (quinn::Endpoint, quinn::Connection)) -> Client {
         let (mut driver, asks) = h3::client::new(h3_quinn::Connection::new(connection)).await.expect("a connection");
         tokio::spawn(async move { poll_fn(|cx| driver.poll_close(cx)).await });
         Client { asks, _endpoint: endpoint }
@@ -103,6 +113,55 @@ impl Client {
         asked.expect("in time").unwrap_or_else(|failure| panic!("{path}: {failure:?}"))
     }
 
+    /// Has much echoed and compares it as it comes. A third of the way something happens.
+    async fn echo_much(&mut self, on_the_way: impl FnOnce()) {
+        let piece = Bytes::from(pattern(PIECE));
+        let request = Request::post("https://localhost/echo").body(()).expect("a sound request");
+        let (mut send, mut receive) = self.asks.send_request(request).await.expect("it is taken").split();
+        let sending = async {
+            for _ in 0..MUCH / PIECE {
+                send.send_data(piece.clone()).await.expect("it is taken");
+            }
+            send.finish().await.expect("it ends");
+        };
+        let receiving = async {
+            assert_eq!(receive.recv_response().await.expect("an answer").status(), 200);
+            let (mut count, mut on_the_way) = (0, Some(on_the_way));
+            while let Some(mut got) = receive.recv_data().await.expect("more of the answer") {
+                while got.has_remaining() {
+                    let at = count % PIECE;
+                    let length = got.chunk().len().min(PIECE - at);
+                    assert!(got.chunk()[..length] == piece[at..at + length], "what comes back is what was sent");
+                    got.advance(length);
+                    count += length;
+                }
+                if count > MUCH / 3
+                    && let Some(work) = on_the_way.take()
+                {
+                    work();
+                }
+            }
+            assert_eq!(count, MUCH);
+        };
+        tokio::time::timeout(MUCH_TIME_MAX, async { tokio::join!(sending, receiving) }).await.expect("in time");
+    }
+
+    /// Has much sent to it. Gives how much came.
+    async fn fetch_much(&mut self) -> usize {
+        let request = Request::get(format!("https://localhost/bytes/{MUCH}")).body(()).expect("a sound request");
+        let fetching = async {
+            let mut stream = self.asks.send_request(request).await.expect("it is taken");
+            stream.finish().await.expect("it ends");
+            assert_eq!(stream.recv_response().await.expect("an answer").status(), 200);
+            let mut count = 0;
+            while let Some(got) = stream.recv_data().await.expect("more of the answer") {
+                count += got.remaining();
+            }
+            count
+        };
+        tokio::time::timeout(MUCH_TIME_MAX, fetching).await.expect("in time")
+    }
+
     async fn get(&mut self, path: &str) -> String {
         let (status, content) = self.ask(Method::GET, path, b"").await;
         assert_eq!(status, 200, "{path}");
@@ -112,7 +171,11 @@ impl Client {
 
 /// A connection of this protocol.
 async fn connect(address: SocketAddr, alpn: &str) -> (quinn::Endpoint, quinn::Connection) {
-    let crypto = QuicClientConfig::try_from(config(&[alpn])).expect("suites for QUIC");
+    connect_by(config(&[alpn]), address).await
+}
+
+async fn connect_by(tls: Arc<ClientConfig>, address: SocketAddr) -> (quinn::Endpoint, quinn::Connection) {
+    let crypto = QuicClientConfig::try_from(tls).expect("suites for QUIC");
     let any = "127.0.0.1:0".parse().expect("an address");
     let mut endpoint = quinn::Endpoint::client(any).expect("a socket");
     endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(crypto)));
@@ -180,6 +243,43 @@ pub(crate) fn much_goes_both_ways(backend: &'static str) {
             one.await.expect("the right answer");
         }
     });
+    lineage.end();
+}
+
+/// The client goes on from another port in the middle of it, and says so.
+pub(crate) fn a_hundred_megabytes_go_both_ways_while_the_client_moves(backend: &'static str) {
+    let (lineage, address) = start(backend);
+    with_tokio(async {
+        let mut client = Client::connect(address).await;
+        let endpoint = client._endpoint.clone();
+        let here = || endpoint.local_addr().expect("a socket has an address");
+        let before = here();
+        let moves = || {
+            let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+            endpoint.rebind(socket).expect("it is taken");
+        };
+        client.echo_much(moves).await;
+        assert_ne!(here(), before);
+        assert_eq!(client.fetch_much().await, MUCH);
+    });
+    lineage.end();
+}
+
+/// Which shard has the next connection is left to chance.
+pub(crate) fn sessions_are_resumed(backend: &'static str) {
+    let (lineage, address) = start(backend);
+    let (tls, anyone) = counting_config(&["h3"]);
+    with_tokio(async {
+        for count in 1..=6 {
+            let (endpoint, connection) = connect_by(Arc::clone(&tls), address).await;
+            let mut client = Client::over((endpoint.clone(), connection.clone())).await;
+            assert_eq!(client.get("/plaintext").await, "Hello, World!", "connection {count}");
+            connection.close(0x100u32.into(), b"");
+            endpoint.wait_idle().await;
+        }
+    });
+    // Whoever resumes is shown no certificate again.
+    assert_eq!(anyone.shown.load(Ordering::Relaxed), 1);
     lineage.end();
 }
 

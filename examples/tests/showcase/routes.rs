@@ -58,6 +58,21 @@ pub(crate) fn echo(backend: &'static str) {
     check(&answer, 200, &[("content-length", "0")], b"");
 }
 
+/// By the hash's published vectors.
+pub(crate) fn sum(backend: &'static str) {
+    let served = Served::start(backend, &[]);
+    let mut client = served.client();
+    for (body, expect) in [
+        ("", r#"{"bytes":0,"hash":2166136261}"#),
+        ("a", r#"{"bytes":1,"hash":3826002220}"#),
+        ("foobar", r#"{"bytes":6,"hash":3214735720}"#),
+    ] {
+        let head = format!("POST /sum HTTP/1.1\r\nHost: here\r\nContent-Length: {}\r\n\r\n", body.len());
+        client.send([head.as_bytes(), body.as_bytes()].concat());
+        assert_eq!(client.answer().text(), expect, "{body:?}");
+    }
+}
+
 /// Posts while the answer is read, as neither side holds a mebibyte for the other.
 #[track_caller]
 fn post(client: &mut Client, headers: &str, rest: Vec<u8>) -> Answer {

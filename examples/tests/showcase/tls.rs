@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -95,7 +96,7 @@ fn config_of(
             builder.with_root_certificates(roots).with_no_client_auth()
         }
         None => {
-            let anyone = Arc::new(Anyone(provider));
+            let anyone = Arc::new(Anyone { provider, shown: AtomicUsize::new(0) });
             builder.dangerous().with_custom_certificate_verifier(anyone).with_no_client_auth()
         }
     };
@@ -106,6 +107,14 @@ fn config_of(
 
 pub(crate) fn config(alpn: &[&str]) -> Arc<ClientConfig> {
     config_of(&[&version::TLS13, &version::TLS12], None, alpn)
+}
+
+/// The same, and who is shown the certificates.
+pub(crate) fn counting_config(alpn: &[&str]) -> (Arc<ClientConfig>, Arc<Anyone>) {
+    let mut config = ClientConfig::clone(&config(alpn));
+    let anyone = Arc::new(Anyone { provider: Arc::clone(config.crypto_provider()), shown: AtomicUsize::new(0) });
+    config.dangerous().set_certificate_verifier(Arc::<Anyone>::clone(&anyone));
+    (Arc::new(config), anyone)
 }
 
 const TLS: [&str; 2] = ["--tls-addr", "127.0.0.1:0"];
@@ -292,7 +301,11 @@ fn certificates_that_are_not_in_order_are_refused_in_words() {
 
 /// Takes any certificate, and checks that the server has its key.
 #[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
+pub(crate) struct Anyone {
+    provider: Arc<CryptoProvider>,
+    /// Certificates that it was shown.
+    pub(crate) shown: AtomicUsize,
+}
 
 impl ServerCertVerifier for Anyone {
     fn verify_server_cert(
@@ -303,6 +316,7 @@ impl ServerCertVerifier for Anyone {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        self.shown.fetch_add(1, Ordering::Relaxed);
         Ok(ServerCertVerified::assertion())
     }
 
@@ -312,7 +326,12 @@ impl ServerCertVerifier for Anyone {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        rustls::crypto::verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+        rustls::crypto::verify_tls12_signature(
+            message,
+            certificate,
+            signed,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -321,10 +340,15 @@ impl ServerCertVerifier for Anyone {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        rustls::crypto::verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+        rustls::crypto::verify_tls13_signature(
+            message,
+            certificate,
+            signed,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

@@ -10,7 +10,7 @@ use super::*;
 use crate::limits::REQUEST_ID_BYTES_MAX;
 use crate::test::{self, Request as Ask};
 use crate::testing::check;
-use crate::{App, Body, Bytes, Config, Extension, Handler, Shard};
+use crate::{App, Body, Bytes, Config, Extension, Handler, ScopeHandle, Shard};
 
 /// What is logged at `info` while `work` runs, in lines without the time and the level.
 fn logged(work: impl FnOnce()) -> Vec<String> {
@@ -47,6 +47,35 @@ fn what_is_late_is_answered_503_and_dropped() {
     let response = server.get("/late").expect(503);
     assert_eq!(response.header("retry-after"), "1");
     assert_eq!(response.text(), "Service Unavailable at /late: the answer was not ready in time. Try again later.\n");
+}
+
+#[test]
+fn a_request_has_the_time_that_its_client_has_and_no_more_than_may_be() {
+    let app =
+        App::new().layer(deadline(Duration::from_secs(5))).get("/left", async |shard: Shard, scope: ScopeHandle| {
+            let left = scope.deadline().unwrap() - shard.now();
+            shard.sleep(Duration::from_secs(1)).await;
+            left.as_millis().to_string()
+        });
+    let server = test::run(app);
+    let left = |field: &str, value: &str| {
+        let answer = server.send(Ask::get("/left").header(field, value));
+        (answer.status().as_u16(), answer.text().to_owned())
+    };
+    assert_eq!(left("x", "y"), (200, "5000".into()));
+    assert_eq!(left("x-envoy-expected-rq-timeout-ms", "2000"), (200, "2000".into()));
+    assert_eq!(left("x-envoy-expected-rq-timeout-ms", "20000"), (200, "5000".into()));
+    for wrong in ["", "-1", "2.5", "soon", "99999999999999999999999"] {
+        assert_eq!(left("x-envoy-expected-rq-timeout-ms", wrong), (200, "5000".into()), "{wrong}");
+    }
+    for (value, time) in [("3S", "3000"), ("1500m", "1500"), ("2000000u", "2000"), ("1H", "5000"), ("1M", "5000")] {
+        assert_eq!(left("grpc-timeout", value), (200, time.into()), "{value}");
+    }
+    for wrong in ["S", "3", "3s", "123456789m", "-1S", "18446744073709551615H"] {
+        assert_eq!(left("grpc-timeout", wrong), (200, "5000".into()), "{wrong}");
+    }
+    assert_eq!(left("x-envoy-expected-rq-timeout-ms", "500").0, 503);
+    assert_eq!(left("grpc-timeout", "0m").0, 503);
 }
 
 fn limited() -> App {

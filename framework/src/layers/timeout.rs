@@ -26,7 +26,7 @@ pub fn timeout(time: Duration) -> impl AsyncFn(Request, Next) -> Response + 'sta
 }
 
 #[cold]
-fn late(pattern: &str) -> Response {
+pub(super) fn late(pattern: &str) -> Response {
     let rejection = Rejection::new(StatusCode::SERVICE_UNAVAILABLE, "the answer was not ready in time").at(pattern);
     rejection.remedy("Try again later.").respond().with_header(RETRY_AFTER, HeaderValue::from_static("1"))
 }

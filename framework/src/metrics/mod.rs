@@ -11,6 +11,7 @@ mod scrape;
 mod store;
 #[cfg(test)]
 mod tests;
+mod upstreams;
 
 pub(crate) use http::{HttpMetrics, MethodLabel, RouteMetrics};
 pub(crate) use recorder::install;

@@ -1,7 +1,7 @@
 //! A scrape: gathers what the store and the shards hold, and writes it as Prometheus's text.
 //!
-//! Counters are read where they stand. Histograms are asked for by a closure in each shard's inbox; a shard that does not
-//! answer in time is reported with what it said last, and marked stale.
+//! Counters are read where they stand. Histograms, and what is known of the services that a shard calls, are asked for by a closure
+//! in each shard's inbox; a shard that does not answer in time is reported with what it said last, and marked stale.
 
 #![allow(clippy::disallowed_methods, reason = "runs on the admin thread, which lives in real time")]
 
@@ -15,14 +15,16 @@ use metrics::Key;
 use metrics_exporter_prometheus::LabelSet;
 use metrics_exporter_prometheus::formatting::{write_help_line, write_metric_line, write_type_line};
 use net::NetStats;
+use net::upstream::{self, Survey};
 use shards::{Counter, Phase, Shard};
 
 use super::durations::Snapshot;
 use super::store::{Family, Kind, Series, ShardEntry, ShardMetrics, State, Store};
+use super::upstreams::{ENDPOINTS, SERVICES};
 use crate::limits::SCRAPE_WAIT_MAX;
 
 impl Store {
-    /// Everything, as text. Waits for the shards' histograms up to [`SCRAPE_WAIT_MAX`].
+    /// Everything, as text. Waits for the shards' answers up to [`SCRAPE_WAIT_MAX`].
     pub(crate) fn scrape(&self, phase: Phase) -> String {
         self.gather();
         let state = self.lock();
@@ -32,6 +34,7 @@ impl Store {
         }
         text.shards(&state);
         text.durations(&state);
+        text.upstreams(&state);
         for (key, series) in &state.series {
             text.series(key, series);
         }
@@ -39,7 +42,7 @@ impl Store {
         text.out
     }
 
-    /// Asks all shards for their histograms and keeps what comes in time. What comes later is kept by the next scrape; a
+    /// Asks all shards for what only they can tell and keeps what comes in time. What comes later is kept by the next scrape; a
     /// shard that stalls is not asked twice.
     fn gather(&self) {
         let deadline = Instant::now() + SCRAPE_WAIT_MAX;
@@ -52,7 +55,7 @@ impl Store {
             entry.is_stale = true;
             waiting += 1;
             if !std::mem::replace(&mut entry.is_asked, true) {
-                let asked = Asked { number, snapshots: None, sender: answers.sender.clone() };
+                let asked = Asked { number, told: None, sender: answers.sender.clone() };
                 // A shard that has ended drops the closure, which is an answer too.
                 let _ = entry.remote.send(move |shard| asked.answer(shard));
             }
@@ -67,18 +70,27 @@ impl Store {
 }
 
 impl State {
-    fn keep(&mut self, (number, snapshots): Answer) {
+    fn keep(&mut self, (number, told): Answer) {
         let Some(entry) = self.shards.get_mut(&number) else { return };
         entry.is_asked = false;
-        if let Some(snapshots) = snapshots {
+        if let Some(Told { snapshots, surveys }) = told {
             entry.snapshots.extend(snapshots);
+            entry.upstreams.keep(surveys);
             entry.is_stale = false;
         }
     }
 }
 
-/// A shard's number and its histograms; none if it has ended.
-type Answer = (usize, Option<Vec<(Key, Snapshot)>>);
+/// A shard's number and what it has told; nothing if it has ended.
+type Answer = (usize, Option<Told>);
+
+/// What only the shard itself can tell.
+struct Told {
+    /// Histograms that have changed.
+    snapshots: Vec<(Key, Snapshot)>,
+    /// The services that it calls.
+    surveys: Vec<Survey>,
+}
 
 /// Where shards' answers arrive. One scrape at a time reads them.
 pub(super) struct Answers {
@@ -96,20 +108,20 @@ impl Default for Answers {
 /// A question on its way to a shard; it is answered when it is dropped, whatever has become of it.
 struct Asked {
     number: usize,
-    snapshots: Option<Vec<(Key, Snapshot)>>,
+    told: Option<Told>,
     sender: Sender<Answer>,
 }
 
 impl Asked {
     fn answer(mut self, shard: &Shard) {
-        self.snapshots = Some(ShardMetrics::of(shard).snapshot());
+        self.told = Some(Told { snapshots: ShardMetrics::of(shard).snapshot(), surveys: upstream::survey(shard) });
     }
 }
 
 impl Drop for Asked {
     fn drop(&mut self) {
         // The store may be gone; then nobody asks.
-        let _ = self.sender.send((self.number, self.snapshots.take()));
+        let _ = self.sender.send((self.number, self.told.take()));
     }
 }
 
@@ -157,6 +169,28 @@ impl Text<'_> {
             self.part(key, "bucket", Some(("le", "+Inf".to_owned())), snapshot.count());
             self.part(key, "sum", None, snapshot.seconds);
             self.part(key, "count", None, snapshot.count());
+        }
+    }
+
+    fn upstreams(&mut self, state: &State) {
+        let all: Vec<_> = state.shards.iter().map(|(number, entry)| (shard(*number), entry.upstreams.sums())).collect();
+        for (row, (name, ..)) in SERVICES.iter().enumerate() {
+            for (shard, sums) in &all {
+                for (upstream, values) in &sums.services {
+                    let Some(value) = values[row] else { continue };
+                    let labels = [("upstream", upstream.to_string()), shard.clone()];
+                    self.line(&Key::from_parts(*name, &labels), None, value);
+                }
+            }
+        }
+        for (row, (name, ..)) in ENDPOINTS.iter().enumerate() {
+            for (shard, sums) in &all {
+                for ((upstream, address), values) in &sums.endpoints {
+                    let Some(value) = values[row] else { continue };
+                    let labels = [("upstream", upstream.to_string()), ("endpoint", address.to_string()), shard.clone()];
+                    self.line(&Key::from_parts(*name, &labels), None, value);
+                }
+            }
         }
     }
 
@@ -755,7 +789,9 @@ pub(super) fn describe(families: &mut BTreeMap<String, Family>) {
     ];
     let stats = STATS.iter().map(|&(name, kind, help, _)| (name, kind, help));
     let parted = TLS.iter().chain(QUIC).map(|&(name, kind, help, _)| (name, kind, help));
-    for (name, kind, help) in own.into_iter().chain(stats).chain(parted) {
+    let services = SERVICES.iter().map(|&(name, how, help, _)| (name, how.kind(), help));
+    let endpoints = ENDPOINTS.iter().map(|&(name, how, help, _)| (name, how.kind(), help));
+    for (name, kind, help) in own.into_iter().chain(stats).chain(parted).chain(services).chain(endpoints) {
         families.insert(name.to_owned(), Family { kind, help: help.to_owned() });
     }
 }

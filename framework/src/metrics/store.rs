@@ -18,6 +18,7 @@ use shards::{Counter, Remote, Shard, ShardStats};
 
 use super::durations::{Durations, Snapshot};
 use super::scrape::Answers;
+use super::upstreams::Upstreams;
 use crate::limits::SERIES_MAX;
 
 /// All series of one runtime.
@@ -71,6 +72,8 @@ pub(super) struct ShardEntry {
     pub(super) why: String,
     /// The latest snapshot of each histogram.
     pub(super) snapshots: BTreeMap<Key, Snapshot>,
+    /// The services that it calls.
+    pub(super) upstreams: Upstreams,
     /// Whether the shard has been asked and has not answered yet.
     pub(super) is_asked: bool,
     /// Whether the shard did not answer the latest scrape in time.
@@ -215,6 +218,7 @@ impl ShardMetrics {
             backend: shard.backend().to_string(),
             why: shard.backend_reason().to_owned(),
             snapshots: BTreeMap::new(),
+            upstreams: Upstreams::default(),
             is_asked: false,
             is_stale: false,
         };

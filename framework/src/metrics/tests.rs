@@ -8,7 +8,10 @@ use std::time::Duration;
 use ::http::{Method, StatusCode};
 use ::metrics::{Key, Label};
 
-use shards::Phase;
+use net::Client;
+use net::upstream::policy::breaker;
+use net::upstream::{Config, Endpoint, Endpoints, Upstream};
+use shards::{Phase, Shard, Simulation};
 
 use super::durations::{BOUNDS, Durations};
 use super::*;
@@ -130,6 +133,79 @@ fn what_other_crates_count_lands_in_the_same_store() {
     assert_eq!(value(&text, "test_seconds_count{shard=\"0\"}"), 100.0);
     assert!((value(&text, "test_seconds_sum{shard=\"0\"}") - 5.05).abs() < 1e-9);
     assert!((value(&text, "test_seconds{shard=\"0\",quantile=\"0.5\"}") - 0.05).abs() < 0.001);
+}
+
+/// This shard's part of a service at a port where a server answers, and at another where nobody listens.
+fn greeters(shard: &Shard, version: u64) -> Upstream {
+    let endpoints = [80, 81].map(|port| Endpoint::new(([10, 0, 0, 1], port).into()));
+    let (endpoints, breaker) = (Endpoints::fixed(endpoints), Some(breaker::Config::default()));
+    let config = Config { endpoints, breaker, version, ..Config::default() };
+    Upstream::new(&Client::new(shard), "greeters", config).expect("it can be declared so")
+}
+
+/// On a shard beside a server's.
+fn with_greeters(test: impl AsyncFnOnce(Shard, Arc<Store>) + 'static) {
+    let mut simulation = Simulation::new(1);
+    simulation.start(1, async |_| App::new().get("/", || "hello").serve("10.0.0.1:80").await);
+    simulation.run(async move |shard: Shard| {
+        shard.sleep(Duration::from_millis(1)).await;
+        let store = Store::new();
+        ShardMetrics::join(&shard, &store);
+        test(shard, store).await;
+    });
+}
+
+async fn greet(upstream: &Upstream) {
+    let mut response = upstream.get("/").send().await.expect("one of them answers");
+    assert_eq!(response.text().await.expect("it is whole"), "hello");
+}
+
+#[test]
+fn services_are_told_with_their_endpoints() {
+    with_greeters(async |shard, store| {
+        let upstream = greeters(&shard, 0);
+        for _ in 0..40 {
+            greet(&upstream).await;
+        }
+        let text = scraped(&store).await;
+        let of = |name: &str| value(&text, &format!("shardwise_upstream_{name}{{upstream=\"greeters\",shard=\"0\"}}"));
+        let at = |port: u16, name: &str| {
+            let labels = format!("upstream=\"greeters\",endpoint=\"10.0.0.1:{port}\",shard=\"0\"");
+            value(&text, &format!("shardwise_upstream_endpoint_{name}{{{labels}}}"))
+        };
+        assert_eq!((of("calls_total"), of("calls_failed_total"), of("calls_open")), (40.0, 0.0, 0.0));
+        assert_eq!(of("tries_total"), 40.0 + of("retries_total"));
+        assert_eq!((at(80, "tries_total"), at(80, "failures_total")), (40.0, 0.0));
+        assert_eq!((at(81, "tries_total"), at(81, "failures_total")), (of("retries_total"), of("retries_total")));
+        assert!(at(81, "failures_total") >= 5.0, "it was asked until its breaker opened");
+        assert_eq!((at(80, "breaker"), at(81, "breaker")), (0.0, 2.0));
+        assert_eq!((of("breaker_changes_total"), at(80, "up"), at(80, "tries_open")), (1.0, 1.0, 0.0));
+        assert!((0.0..1.0).contains(&at(80, "latency_seconds")) && of("retry_budget") > 0.0);
+        for line in text.lines().filter(|line| line.starts_with("shardwise_upstream")) {
+            let name = line.split(['{', ' ']).next().expect("a name");
+            assert_eq!(text.matches(&format!("# TYPE {name} ")).count(), 1, "{name} is described, and stands together");
+        }
+    });
+}
+
+#[test]
+fn a_service_that_is_declared_anew_counts_on() {
+    with_greeters(async |shard, store| {
+        let calls = "shardwise_upstream_calls_total{upstream=\"greeters\",shard=\"0\"}";
+        let tries =
+            "shardwise_upstream_endpoint_tries_total{upstream=\"greeters\",endpoint=\"10.0.0.1:80\",shard=\"0\"}";
+        let (former, latter) = (greeters(&shard, 1), greeters(&shard, 2));
+        greet(&former).await;
+        greet(&latter).await;
+        let both = scraped(&store).await;
+        assert_eq!((value(&both, calls), value(&both, tries)), (2.0, 2.0));
+        drop(former);
+        greet(&latter).await;
+        let latter_alone = scraped(&store).await;
+        assert_eq!((value(&latter_alone, calls), value(&latter_alone, tries)), (3.0, 3.0));
+        drop(latter);
+        assert!(!scraped(&store).await.contains("shardwise_upstream"), "nothing is told of what nobody calls");
+    });
 }
 
 #[test]

@@ -61,6 +61,30 @@ fn a_tunnel_of_http_1_carries_every_byte_of_a_stream() {
     assert_eq!(said, ["the end"; 3]);
 }
 
+/// The gateway makes a key for a client that has none, and keeps the answer to it to itself.
+#[test]
+fn a_tunnel_is_passed_on_over_http_1() {
+    let said = said(Limits::default(), async |client, _| {
+        let id = client.connect("/passed/echo", Some("echo"), &[]).await;
+        client.tell(id, &pattern(300_000));
+        client.flush().await;
+        client.hang_up(id);
+        let answer = client.answer(id).await;
+        assert_eq!((answer.status, answer.reset), (200, None));
+        assert!(answer.body == pattern(300_000));
+        let id = client.connect("/passed/ws", Some("websocket"), &[VERSION]).await;
+        client.tell(id, &[frame(0x81, b"hello"), frame(0x88, &1000u16.to_be_bytes())].concat());
+        client.hang_up(id);
+        let answer = client.answer(id).await;
+        assert_eq!((answer.status, answer.body.as_slice()), (200, &b"\x81\x05hello\x88\x02\x03\xe8"[..]));
+        assert!(answer.fields.iter().all(|(name, _)| !name.starts_with("sec-") && name != "upgrade"), "{answer:?}");
+        let id = client.connect("/passed/ws", Some("echo"), &[]).await;
+        assert_eq!(client.until(id, |answer| answer.status != 0).await.status, 426);
+        client.reset(id, Code::CANCEL);
+    });
+    assert_eq!(said, ["the end", "Some(CloseCode(1000))"]);
+}
+
 #[test]
 fn a_plain_connect_is_a_tunnel_too() {
     let said = said(Limits::default(), async |client, _| {

@@ -7,7 +7,7 @@ use shardwise::http::HeaderValue;
 use shardwise::http::header::UPGRADE;
 use shardwise::prelude::*;
 use shardwise::ws::{WebSocket, WebSocketUpgrade};
-use shardwise::{Config, Content, Tunnel, Upgraded};
+use shardwise::{Client, Config, Content, Tunnel, Upgraded, client};
 
 use super::leaving::Log;
 
@@ -40,6 +40,7 @@ pub(crate) fn app(log: &Log) -> App {
                 let _ = stream.send(bytes.to_string()).await;
             }))
         })
+        .any("/passed/{what}", pass_on)
         .get("/both", |State(log): State<Log>| switched(Tunnel::new(async move |upgraded| both(upgraded, log).await)))
         .get("/panics", || switched(Tunnel::new(async |_| panic!("a tunnel's"))))
         .get("/ws", |State(log): State<Log>, upgrade: WebSocketUpgrade| {
@@ -52,6 +53,14 @@ fn switched(tunnel: Tunnel) -> Response {
     Response::new(StatusCode::SWITCHING_PROTOCOLS)
         .with_header(UPGRADE, HeaderValue::from_static("echo"))
         .with_content(Content::Tunnel(tunnel))
+}
+
+/// Passes a request on to this same server, over HTTP/1.1, and what it asks for.
+async fn pass_on(client: Client, Path(what): Path<String>, mut request: Request) -> Result<client::Response> {
+    let protocol = request.asks_for().map(|protocol| String::from_utf8_lossy(protocol).into_owned());
+    let asks = client.get(format!("http://10.0.0.1/{what}")).pass_on(&mut request);
+    let asks = if let Some(protocol) = protocol { asks.upgrade(&protocol) } else { asks };
+    Ok(asks.send().await?)
 }
 
 /// Sends back what comes, and says how it ended.

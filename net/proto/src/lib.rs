@@ -6,7 +6,8 @@
 //! head block, indexed, and the vocabulary of [messages](message). [`h1`] is HTTP/1.1; [`h2`] is HTTP/2, whose fields
 //! [`hpack`] compresses, and [`h3`] is HTTP/3, with [`qpack`]; [`ws`] is WebSocket, which begins as a request. [`conditions`]
 //! is what a request asks of a representation: validators and ranges. [`proxy`] is what a proxy says before its client's
-//! first byte. [`alternatives`] is where else a server says that it is found. Sockets, buffers and time-outs belong to the `net` package above.
+//! first byte, [`dns`] how the addresses of a name are asked for, [`alternatives`] where else a server says that it is found. Sockets,
+//! buffers and time-outs belong to the `net` package above.
 //!
 //! ```
 //! use shardwise_proto::head::HeadTable;
@@ -30,6 +31,7 @@
 pub mod alternatives;
 mod budget;
 pub mod conditions;
+pub mod dns;
 mod fields;
 pub mod h1;
 pub mod h2;

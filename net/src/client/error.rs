@@ -3,9 +3,13 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
 
 use proto::message::WriteError;
 use proto::{h1, h2, h3};
+
+use shards::{Cancelled, Cause};
 
 use crate::Fault;
 
@@ -48,8 +52,43 @@ pub enum Error {
         /// What the system says.
         error: Box<crate::Error>,
     },
+    /// The same of a socket of this machine.
+    Unix {
+        /// Its path.
+        path: Box<Path>,
+        /// What the system says.
+        error: Box<crate::Error>,
+    },
+    /// The proxy on the way does not lead to the server.
+    Proxy {
+        /// Why not.
+        why: Box<str>,
+    },
+    /// A redirect leads to where nobody goes.
+    Redirect {
+        /// Where to.
+        url: Box<str>,
+        /// Why not.
+        what: &'static str,
+    },
+    /// The response's body is not what its coding says.
+    Coding(&'static str),
     /// As many connections to this server are in use as may be, and none came free in time.
     Busy,
+    /// None of an upstream's endpoints may be asked.
+    NoEndpoint {
+        /// The upstream's name.
+        upstream: Box<str>,
+        /// Why not.
+        why: &'static str,
+    },
+    /// An upstream is called as often, or by as many at a time, as was declared or as it bears.
+    Limited {
+        /// The upstream's name.
+        upstream: Box<str>,
+        /// How long until it may be called again, if that is known.
+        after: Option<Duration>,
+    },
     /// The server took too long.
     TimedOut(Step),
     /// The server closed the connection before it answered.
@@ -79,6 +118,9 @@ pub enum Error {
     Body(Box<dyn StdError>),
     /// The response's body is not UTF-8, or not the JSON that was hoped for.
     Unreadable(Box<dyn StdError>),
+    /// The scope that the request was sent in was cancelled, or its deadline has passed: as when the client whose request it was
+    /// for has gone.
+    Cancelled(Cancelled),
     /// The shard's buffer pool is exhausted.
     Exhausted,
     /// The shard has as many tasks, scopes or connections of QUIC as it admits; of the last it begins none while it drains.
@@ -113,9 +155,14 @@ impl Error {
     /// Whose fault it is. The status of a gateway's answer follows from it.
     pub fn fault(&self) -> Fault {
         match self {
+            // Whoever wanted it has gone, or has no more time.
+            Error::Cancelled(Cancelled { cause: Cause::Deadline }) => Fault::Upstream,
+            Error::Cancelled(_) => Fault::Peer,
             Error::Url { .. } | Error::Header { .. } | Error::Request(_) | Error::Body(_) => Fault::Us,
-            Error::Trust { .. } | Error::Busy | Error::Exhausted | Error::Full => Fault::Operator,
-            Error::Connect { error, .. } if error.fault() != Fault::Peer => error.fault(),
+            Error::Trust { .. } | Error::Busy | Error::Limited { .. } | Error::Exhausted | Error::Full => {
+                Fault::Operator
+            }
+            Error::Connect { error, .. } | Error::Unix { error, .. } if error.fault() != Fault::Peer => error.fault(),
             _ => Fault::Upstream,
         }
     }
@@ -123,8 +170,8 @@ impl Error {
     /// Whether a time limit passed.
     pub fn is_timeout(&self) -> bool {
         match self {
-            Error::TimedOut(_) => true,
-            Error::Connect { error, .. } => error.is_timeout(),
+            Error::TimedOut(_) | Error::Cancelled(Cancelled { cause: Cause::Deadline }) => true,
+            Error::Connect { error, .. } | Error::Unix { error, .. } => error.is_timeout(),
             _ => false,
         }
     }
@@ -132,8 +179,11 @@ impl Error {
     /// Whether the request has certainly done nothing, so that it may be sent again, whatever its method.
     pub fn can_retry(&self) -> bool {
         let was_not_sent =
-            matches!(self, Error::Resolve { .. } | Error::Connect { .. } | Error::TimedOut(Step::Connect));
-        was_not_sent || matches!(self, Error::Busy | Error::Full | Error::Unprocessed)
+            matches!(self, Error::Resolve { .. } | Error::Connect { .. } | Error::TimedOut(Step::Connect))
+                || matches!(self, Error::Unix { .. } | Error::Proxy { .. });
+        let was_held_back =
+            matches!(self, Error::NoEndpoint { .. } | Error::Limited { .. } | Error::Busy | Error::Full);
+        was_not_sent || was_held_back || matches!(self, Error::Unprocessed)
     }
 }
 
@@ -154,9 +204,22 @@ impl fmt::Display for Error {
                  `tls`."
             ),
             Error::Connect { address, error } => write!(f, "no connection to {address}: {error}"),
+            Error::Unix { path, error } => write!(f, "no connection to {}: {error}", path.display()),
+            Error::Redirect { url, what } => {
+                write!(f, "the answer leads to {url:?}, which is not asked: {what}")
+            }
+            Error::Coding(what) => write!(f, "the answer's body cannot be decoded: {what}"),
+            Error::Proxy { why } => write!(f, "the proxy does not lead to the server: {why}"),
             Error::Busy => f.write_str(
                 "all connections to this server are in use: raise `connections_per_origin_max`, or ask less at a time",
             ),
+            Error::NoEndpoint { upstream, why } => write!(f, "no endpoint of {upstream:?} can be asked: {why}"),
+            Error::Limited { upstream, after: Some(after) } => {
+                write!(f, "{upstream:?} is called as often as it may be: try again after {after:?}")
+            }
+            Error::Limited { upstream, after: None } => {
+                write!(f, "as many calls of {upstream:?} as may be are under way, and as many wait")
+            }
             Error::TimedOut(Step::Connect) => f.write_str("the server did not accept a connection in time"),
             Error::TimedOut(Step::Write) => f.write_str("the server did not take the request in time"),
             Error::TimedOut(Step::Head) => f.write_str("the server did not answer in time"),
@@ -170,6 +233,7 @@ impl fmt::Display for Error {
             Error::Broken { code, what } => write!(f, "the server broke the rules of the connection: {what} ({code})"),
             Error::Reset(code) => write!(f, "the request's stream was reset: {code}"),
             Error::Unprocessed => f.write_str("the server has not looked at the request, which may be sent again"),
+            Error::Cancelled(cancelled) => write!(f, "the request was given up: {cancelled}"),
             Error::Full => f.write_str("the shard has as many tasks, scopes or connections as it admits"),
             Error::Exhausted => f.write_str("the shard's buffer pool is exhausted"),
         }
@@ -188,7 +252,8 @@ impl fmt::Display for Code {
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
-            Error::Connect { error, .. } => Some(&**error),
+            Error::Connect { error, .. } | Error::Unix { error, .. } => Some(&**error),
+            Error::Cancelled(cancelled) => Some(cancelled),
             Error::Body(error) | Error::Unreadable(error) => Some(&**error),
             _ => None,
         }

@@ -3,26 +3,32 @@
 //! Three parts, each without the others. A connection (`conn/client.rs`) serves one exchange at a time, driven by whoever
 //! waits for it, or many, driven by a task (`conn/streams/client.rs`). The pool (`pool.rs`) keeps those that are idle, a few for
 //! each server. [`Request`] and [`Response`] are what code sees. Between them, `ask.rs` sends one request to one
-//! [target](target::Target): what chooses among several servers, watches their health and gives up on them is to stand on top
-//! of that.
+//! [target](target::Target): what chooses among several servers, watches their health and gives up on them stands on top of that,
+//! in `upstream/`.
 
 mod alternatives;
-mod ask;
+pub(crate) mod ask;
+mod connect;
+mod decode;
+pub mod dns;
 mod error;
 mod pool;
+mod proxy;
 pub(crate) mod quic;
+mod redirect;
 mod request;
 mod resolve;
 mod response;
-mod target;
+pub(crate) mod target;
 mod trust;
+pub(crate) mod upgrade;
 mod url;
 
 use std::borrow::Cow;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::Method;
 use proto::{h1::Limits, h2::Limits as StreamLimits};
@@ -30,10 +36,13 @@ use rustls::ClientConfig;
 use shards::Shard;
 
 pub use error::{Code, Error, Step};
+pub use proxy::Proxy;
 pub use request::Request;
-pub use resolve::Resolver;
+pub(crate) use request::end_to_end;
+pub use resolve::{Lookup, Resolver};
 pub use response::Response;
 
+use crate::DeadlineField;
 use crate::conn::client::Shared;
 use crate::limits::{
     BODY_PAUSE_MAX, CLIENT_BODY_BYTES_MAX, CLIENT_CONNECT_TIME_MAX, CLIENT_CONTINUE_TIME_MAX, CLIENT_HEAD_TIME_MAX,
@@ -98,7 +107,7 @@ pub struct Config {
     /// Whether all servers are asked over HTTP/3, which they are known to speak ([`Request::http3`] for one).
     pub http3: bool,
     /// Whether a server of `https` is asked over HTTP/3 once it has said that it is found by that (`Alt-Svc`, RFC 7838): as soon
-    /// as a connection stands, which is waited for no longer than [`CLIENT_HEAD_START`](crate::limits::CLIENT_HEAD_START); until
+    /// as a connection stands, which is waited for no longer than [`CLIENT_HTTP3_HEAD_START`](crate::limits::CLIENT_HTTP3_HEAD_START); until
     /// then, and where none comes to be, by TCP.
     pub follows_alternatives: bool,
     /// How long a server may take to be found and to accept a connection, over all its addresses.
@@ -123,6 +132,19 @@ pub struct Config {
     pub body_bytes_max: u64,
     /// What gives the addresses of a name.
     pub resolver: Resolver,
+    /// What all connections go through, but those to a socket of this machine ([`Request::proxy`] for one).
+    pub proxy: Option<Proxy>,
+    /// How many redirects are followed for one request ([`Request::redirects`] for one). None unless said: a service passes
+    /// them on, or is not to be led where its client likes.
+    pub redirects_max: u32,
+    /// Whether a redirect may lead from `https` to `http`.
+    pub redirects_bare: bool,
+    /// Whether bodies are asked for compressed, and decoded ([`Request::decompress`] for one). Not unless said, since who passes
+    /// them on needs them as they are.
+    pub decompresses: bool,
+    /// The field by which servers are told how much time is left, where the scope of a request has a deadline; as it stands
+    /// when the request begins.
+    pub deadline_field: Option<DeadlineField>,
     /// How servers of `https` are to prove who they are, and what is agreed on with them; `None` for what the authorities that the
     /// system trusts vouch for, by TLS 1.3 or 1.2. The protocols of ALPN are the client's to say.
     pub tls: Option<Arc<ClientConfig>>,
@@ -154,6 +176,11 @@ impl Default for Config {
             connections_per_origin_max: CLIENT_IN_USE_PER_ORIGIN_MAX,
             body_bytes_max: CLIENT_BODY_BYTES_MAX,
             resolver: Resolver::default(),
+            proxy: None,
+            redirects_max: 0,
+            redirects_bare: false,
+            decompresses: false,
+            deadline_field: Some(DeadlineField::default()),
             tls: None,
         }
     }
@@ -168,6 +195,14 @@ impl Client {
     /// The same, set up otherwise.
     pub fn with(shard: &Shard, config: Config) -> Self {
         Client(Pool::new(Shared::new(shard, config)))
+    }
+
+    pub(crate) fn pool(&self) -> &Rc<Pool> {
+        &self.0
+    }
+
+    pub(crate) fn shard(&self) -> &Shard {
+        &self.0.shared.shard
     }
 
     /// Begins a request. `url` is a whole one: `http://10.0.0.7:8080/items?by=name`.
@@ -198,6 +233,26 @@ impl Client {
     /// Begins a `DELETE`.
     pub fn delete<'u>(&self, url: impl Into<Cow<'u, str>>) -> Request<'u> {
         self.request(Method::DELETE, url)
+    }
+
+    /// The addresses of a name, as the client's [`Resolver`] gives them, and until when they hold.
+    ///
+    /// Errors: there is none, nobody could say, or not [in time](Config::connect_time_max).
+    pub async fn lookup(&self, name: &str, port: u16) -> Result<Lookup, Error> {
+        let Shared { shard, config, .. } = &*self.0.shared;
+        resolve::lookup(&self.0, name, port, shard.clock() + config.connect_time_max).await
+    }
+
+    /// Where a service is, by its name `_service._proto.domain` (RFC 2782), and until when that holds.
+    ///
+    /// Errors: as [`lookup`](Client::lookup); and only a resolver of our own can say ([`Resolver::dns`]).
+    pub async fn services(&self, name: &str) -> Result<(Vec<dns::Service>, Instant), Error> {
+        let Shared { shard, config, .. } = &*self.0.shared;
+        let failure = |why: &str| Error::Resolve { host: name.into(), why: why.into() };
+        let names =
+            self.0.names.as_ref().ok_or_else(|| failure("services are found by a resolver of our own alone"))?;
+        let found = shard.timeout(config.connect_time_max, names.services(name)).await;
+        found.map_err(|_| Error::TimedOut(Step::Connect))?.map_err(|why| failure(&why))
     }
 
     /// How many connections of HTTP/1.1 wait for their next request.

@@ -2,32 +2,47 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::path::PathBuf;
 use std::rc::Rc;
 
-use http::header::{CONTENT_TYPE, EXPECT, HOST, UPGRADE};
+use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, EXPECT, HOST, UPGRADE};
 use http::{HeaderName, HeaderValue, Method};
 use proto::head::Known;
 use serde::Serialize;
+use shards::Shard;
 
-use super::Error;
 use super::ask::ask;
 use super::pool::Pool;
+use super::proxy::Proxy;
 use super::response::Response;
 use super::target::{Protocols, Target};
+use super::upgrade::Upgrade;
 use super::url::Url;
-use crate::conn::client::Outline;
+use super::{Config, Error, decode, redirect};
+use crate::conn::client::{Outline, Shared};
+use crate::limits::{REDIRECT_BODY_BYTES_MAX, REDIRECT_BODY_TIME_MAX};
+use crate::upstream::{Ask, Upstream, twin};
 use crate::{Content, Headers};
 
 /// A request that has not been sent. What is wrong with it is said by [`send`](Request::send).
 #[must_use = "a request goes nowhere until it is sent"]
 pub struct Request<'u> {
     pool: Rc<Pool>,
+    /// Which has the pool, and says whom to ask.
+    upstream: Option<Upstream>,
+    /// By which an upstream chooses an endpoint.
+    key: Option<u64>,
     method: Method,
     url: Cow<'u, str>,
     headers: Headers,
     content: Content,
     expects: bool,
     protocols: Protocols,
+    upgrade: Option<Upgrade>,
+    path: Option<PathBuf>,
+    proxy: Option<Proxy>,
+    redirects: u32,
+    decompresses: bool,
     fault: Option<Error>,
 }
 
@@ -39,7 +54,35 @@ impl<'u> Request<'u> {
             config if config.http2 => Protocols::Http2,
             _ => Protocols::Usual,
         };
-        Request { pool, method, url, headers, content, expects: false, protocols, fault: None }
+        let (upstream, key) = Default::default();
+        let Config { redirects_max: redirects, decompresses, .. } = pool.shared.config;
+        Request {
+            pool,
+            upstream,
+            key,
+            method,
+            url,
+            headers,
+            content,
+            expects: false,
+            protocols,
+            upgrade: None,
+            path: None,
+            proxy: None,
+            redirects,
+            decompresses,
+            fault: None,
+        }
+    }
+
+    /// Asks an upstream for a path.
+    pub(crate) fn of(upstream: &Upstream, method: Method, path: Cow<'u, str>) -> Self {
+        let pool = Rc::clone(upstream.client().pool());
+        let fault = (!path.starts_with('/')).then(|| Error::Url {
+            url: (*path).into(),
+            what: "of an upstream, a path is asked for, such as /items?by=name",
+        });
+        Request { upstream: Some(upstream.clone()), fault, ..Request::new(pool, method, path) }
     }
 
     /// Adds a header. `Host` takes the place of the URL's. The framing of the body is the connection's to say, and what is
@@ -51,7 +94,7 @@ impl<'u> Request<'u> {
     {
         match (HeaderName::try_from(name), HeaderValue::try_from(value)) {
             (Ok(EXPECT), _) => self.refuse(EXPECT.as_str(), "call `expect_continue`"),
-            (Ok(UPGRADE), _) => self.refuse(UPGRADE.as_str(), "the client speaks nothing but HTTP"),
+            (Ok(UPGRADE), _) => self.refuse(UPGRADE.as_str(), "call `upgrade`"),
             (Ok(name), Ok(value)) => self.headers.append(name, value),
             (Ok(name), Err(_)) => self.refuse(name.as_str(), "its value holds a control character"),
             (Err(_), _) => self.refuse("a header", "its name holds a character that is not allowed, or is empty"),
@@ -103,6 +146,48 @@ impl<'u> Request<'u> {
         self
     }
 
+    /// Asks at a socket of this machine, by its path (a Unix socket), whatever host the URL names.
+    pub fn unix(mut self, path: impl Into<PathBuf>) -> Self {
+        self.path = Some(path.into());
+        self
+    }
+
+    /// Follows redirects, so many and no more, instead of as many as the [client](super::Config::redirects_max) does. Methods change
+    /// as everywhere (RFC 9110 section 15.4): to `GET` after 303, and of `POST` after 301 and 302. Credentials do not go to
+    /// another origin; a body goes along if it is at hand, and if it is not the redirect is the answer. What is asked of an
+    /// [upstream](crate::upstream) is not led away from it.
+    pub fn redirects(mut self, max: u32) -> Self {
+        self.redirects = max;
+        self
+    }
+
+    /// Asks for the body compressed, by gzip or deflate, and decodes it as it is read. Unless `Accept-Encoding` was set, in
+    /// which case what comes so coded is decoded all the same. Limits are those of what is read.
+    pub fn decompress(mut self) -> Self {
+        self.decompresses = true;
+        self
+    }
+
+    /// Goes through this proxy, instead of the [client's](super::Config::proxy).
+    pub fn proxy(mut self, proxy: Proxy) -> Self {
+        self.proxy = Some(proxy);
+        self
+    }
+
+    /// Offers to speak this protocol instead, over HTTP/1.1 whatever else is said (RFC 9110 section 7.8). A server that agrees
+    /// answers 101, and [`upgraded`](Response::upgraded) gives the connection; any other answers as ever. Such a request has no
+    /// body.
+    ///
+    /// A WebSocket that is passed on is asked for by `websocket`; its other fields are among the headers. One that has come over
+    /// HTTP/2 or HTTP/3 has no key (RFC 8441 section 5), and is given one.
+    pub fn upgrade(mut self, protocol: &str) -> Self {
+        match Upgrade::offer(protocol) {
+            Ok(upgrade) => self.upgrade = Some(upgrade),
+            Err(what) => self.refuse(UPGRADE.as_str(), what),
+        }
+        self
+    }
+
     /// Passes on what came in a request: its headers, but for those that were for the connection or for us (RFC 9110 section
     /// 7.6.1), and its body, as it comes.
     pub fn pass_on(mut self, received: &mut crate::Request) -> Self {
@@ -119,6 +204,13 @@ impl<'u> Request<'u> {
         self.fault.get_or_insert_with(|| Error::Header { name: name.into(), what });
     }
 
+    /// Asks the endpoint of an upstream that has all requests with this, where it is balanced by a ring or a table: a hash of a
+    /// name, a session, a path.
+    pub fn key(mut self, key: u64) -> Self {
+        self.key = Some(key);
+        self
+    }
+
     /// Sends it, and waits for the head of the response. The body is received as it is read.
     ///
     /// A request that a server may be asked twice (RFC 9110 section 9.2.2) is sent once more, over a new connection, if a kept
@@ -128,29 +220,107 @@ impl<'u> Request<'u> {
     /// Cancel safe in that nothing is left behind: dropping the future closes the connection, of HTTP/2 and HTTP/3 the stream.
     /// What the server has done of the request by then, nobody knows.
     ///
+    /// It ends with the [current scope](shards::Shard::current_scope): when the client whose request it is for goes away, or when
+    /// the deadline passes; so does the reading of the answer's body.
+    ///
     /// Errors: see [`Error`].
-    pub async fn send(self) -> Result<Response, Error> {
-        let Request { pool, method, url, headers, mut content, expects, protocols, fault } = self;
+    pub async fn send(mut self) -> Result<Response, Error> {
+        let scope = self.pool.shared.shard.current_scope().map_err(|_| Error::Full)?;
+        let Shared { shard, config, .. } = &*self.pool.shared;
+        if let (Some(field), Some(deadline)) = (config.deadline_field, scope.deadline()) {
+            self.headers.set(field.name(), field.value(deadline.saturating_duration_since(shard.now())));
+        }
+        match scope.run(self.ask()).await {
+            Ok(response) => Ok(response?.within(scope)),
+            Err(cancelled) => Err(Error::Cancelled(cancelled)),
+        }
+    }
+
+    async fn ask(self) -> Result<Response, Error> {
+        let Request {
+            pool,
+            upstream,
+            key,
+            method,
+            url,
+            mut headers,
+            mut content,
+            expects,
+            protocols,
+            mut upgrade,
+            path,
+            proxy,
+            redirects,
+            decompresses,
+            fault,
+        } = self;
         if let Some(fault) = fault {
             return Err(fault);
         }
         if method == Method::CONNECT || matches!(content, Content::Tunnel(_)) {
             return Err(Error::Header { name: method.as_str().into(), what: "the client speaks nothing but HTTP" });
         }
-        let url = Url::parse(&url)?;
-        if protocols == Protocols::Http3 && !url.is_secure {
-            return Err(Error::Url { url: url.origin.into(), what: "HTTP/3 is spoken with servers of https only" });
+        if let Some(upgrade) = &mut upgrade {
+            upgrade.write(&mut headers, &content, || pool.shared.shard.random())?;
         }
-        let target = Target::of(&url, protocols);
-        let host = headers.get(&HOST).map_or(target.authority.as_bytes(), HeaderValue::as_bytes);
-        let outline = Outline { method: &method, target: url.target.as_bytes(), host, headers: &headers, expects };
-        ask(&pool, &target, outline, &mut content).await
+        if decompresses && headers.get(&ACCEPT_ENCODING).is_none() {
+            headers.append(ACCEPT_ENCODING, HeaderValue::from_static(decode::OFFER));
+        }
+        if let Some(Upstream(shared)) = upstream {
+            let upgrade = upgrade.as_ref();
+            let ask = Ask { method: &method, target: url.as_bytes(), headers: &headers, expects, upgrade, key };
+            // In a slot of its own: whoever asks no upstream has no room for its tries.
+            let response = pool.shared.shard.lease(shared.call(ask, content)).await?;
+            return Ok(if decompresses { response.decoded(pool.shared.shard.pool()) } else { response });
+        }
+        let Shared { shard, config, .. } = &*pool.shared;
+        let upgrade = upgrade.as_ref();
+        let (mut method, mut url, mut steps) = (method, url, 0);
+        loop {
+            let asked = Url::parse(&url)?;
+            if protocols == Protocols::Http3 && !asked.is_secure {
+                let what = "HTTP/3 is spoken with servers of https only";
+                return Err(Error::Url { url: asked.origin.into(), what });
+            }
+            let target = Target::of(&asked, protocols);
+            let target = if let Some(proxy) = &proxy { target.through(proxy) } else { target };
+            let target = if let Some(path) = &path { target.at(path) } else { target };
+            let host = headers.get(&HOST).map_or(target.authority.as_bytes(), HeaderValue::as_bytes);
+            let outline =
+                Outline { method: &method, target: asked.target.as_bytes(), host, headers: &headers, expects, upgrade };
+            let copy = if redirects > 0 { twin(&mut content) } else { None };
+            let response = ask(&pool, &target, outline, &mut content).await?;
+            let step = match redirects {
+                0 => None,
+                _ => redirect::step(&response, &asked, &method, config.redirects_bare)?,
+            };
+            // A body that has gone cannot go again, and a socket of this machine has the one server.
+            let step = step.filter(|step| !(step.has_body && copy.is_none() || step.is_elsewhere && path.is_some()));
+            let Some(step) = step else {
+                return Ok(if decompresses { response.decoded(shard.pool()) } else { response });
+            };
+            steps += 1;
+            if steps > redirects {
+                return Err(Error::Redirect { url: step.url.into(), what: "it is one redirect too many" });
+            }
+            read_over(shard, response).await;
+            content = copy.unwrap_or_default();
+            step.strip(&mut headers, &mut content);
+            (method, url) = (step.method, Cow::Owned(step.url));
+        }
+    }
+}
+
+/// A redirect's own body, if it is short: its connection is worth that.
+async fn read_over(shard: &Shard, mut response: Response) {
+    if response.length().is_some_and(|bytes| bytes <= REDIRECT_BODY_BYTES_MAX) {
+        let _ = shard.timeout(REDIRECT_BODY_TIME_MAX, response.bytes()).await;
     }
 }
 
 /// Header lines without those that were for one connection: the known ones, and what `Connection` names (RFC 9110 section
 /// 7.6.1).
-pub(super) fn end_to_end<'h>(
+pub(crate) fn end_to_end<'h>(
     lines: impl Iterator<Item = (&'h [u8], &'h [u8])> + Clone,
 ) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
     let options = lines.clone().filter(|(name, _)| Known::of(name) == Known::Connection);

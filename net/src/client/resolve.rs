@@ -1,4 +1,4 @@
-//! From a name to a connection: the addresses of a host, and a connection to the first that accepts one.
+//! From a name to addresses: by a function that may block, such as the system's, or by a resolver of our own (`dns/`).
 
 use std::fmt;
 use std::io;
@@ -6,29 +6,49 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Instant;
 
-use platform::SocketOption;
-use shards::Shard;
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
+use super::dns;
 use super::pool::Pool;
-use super::target::{Target, Where};
-use super::{Config, Error, Step};
+use super::{Error, Step};
 use crate::conn::client::Shared;
 use crate::limits::CLIENT_ADDRESSES_MAX;
-use crate::{TcpStream, Transport};
 
-/// What gives the addresses of a name: the system, unless said. It may block: it runs on the runtime's pool of threads.
+/// What gives the addresses of a name: the system, unless said.
 #[derive(Clone)]
-pub struct Resolver(Arc<Lookup>);
+pub struct Resolver(pub(super) Source);
 
-type Lookup = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
+#[derive(Clone)]
+pub(super) enum Source {
+    Function(Arc<Function>),
+    Own(Arc<dns::Config>),
+}
 
+type Function = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
+
+/// Addresses of one server that are tried.
 pub(super) type Addresses = SmallVec<[SocketAddr; 1]>;
 
+/// The addresses of a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lookup {
+    /// In the order that the resolver prefers.
+    pub addresses: Vec<SocketAddr>,
+    /// Until when they hold, if whoever gave them says; the next lookup after that finds what has changed.
+    pub until: Option<Instant>,
+}
+
 impl Resolver {
-    /// A resolver by a function of name and port: a table, say, or a test's. The addresses are tried in their order.
+    /// A resolver by a function of name and port: a table, say, or a test's. It may block: it runs on the runtime's pool of
+    /// threads. The addresses are tried in their order.
     pub fn new(lookup: impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static) -> Self {
-        Resolver(Arc::new(lookup))
+        Resolver(Source::Function(Arc::new(lookup)))
+    }
+
+    /// A resolver of our own, that asks name servers from the shard and knows how long their answers hold. Of the system's
+    /// settings it reads the usual files, and nothing else that a system may have.
+    pub fn dns(config: dns::Config) -> Self {
+        Resolver(Source::Own(Arc::new(config)))
     }
 }
 
@@ -45,70 +65,35 @@ impl fmt::Debug for Resolver {
     }
 }
 
-/// Connects to a server by TCP, over TLS if it is of `https`.
-pub(super) async fn connect(pool: &Pool, target: &Target<'_>) -> Result<Transport, Error> {
+/// The addresses of a name, in time.
+pub(super) async fn lookup(pool: &Pool, name: &str, port: u16, deadline: Instant) -> Result<Lookup, Error> {
     let Shared { shard, config, .. } = &*pool.shared;
-    let deadline = shard.clock() + config.connect_time_max;
-    let secured = match target.is_secure {
-        true => Some(pool.trust.expects(shard, config, target).await?),
-        false => None,
-    };
-    let addresses = addresses(shard, config, &target.at, deadline).await?;
-    first(shard, &addresses, deadline, async |address| {
-        let opened = async {
-            let stream = Transport::from(TcpStream::connect(shard, address).await?);
-            // What is gathered leaves as one; nothing is gained by waiting for more.
-            let _ = stream.set_option(SocketOption::NoDelay(true));
-            match &secured {
-                None => Ok(stream),
-                Some(expects) => expects.secure(stream).await,
+    let failure = |why: String| Error::Resolve { host: name.into(), why: why.into() };
+    let found = async {
+        match (&config.resolver.0, &pool.names) {
+            (Source::Function(function), _) => {
+                let (host, function) = (name.to_owned(), Arc::clone(function));
+                match shard.offload(move || function(&host, port)).await {
+                    Ok(Ok(addresses)) => Ok(Lookup { addresses, until: None }),
+                    Ok(Err(error)) => Err(failure(error.to_string())),
+                    Err(error) => Err(failure(error.to_string())),
+                }
             }
-        };
-        opened.await.map_err(|error| Error::Connect { address, error: Box::new(error) })
-    })
-    .await
+            (Source::Own(_), names) => {
+                let names = names.as_ref().expect("made with the client");
+                let (addresses, until) = names.addresses(name).await.map_err(failure)?;
+                let addresses = addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
+                Ok(Lookup { addresses, until })
+            }
+        }
+    };
+    let found = shard.deadline(deadline, found).await.map_err(|_| Error::TimedOut(Step::Connect))??;
+    if found.addresses.is_empty() { Err(failure("there is none".to_owned())) } else { Ok(found) }
 }
 
-/// The first connection that comes to be. The addresses are tried one after the other, each for its share of the time that is
-/// left, so that one that swallows everything does not hide the others.
-pub(super) async fn first<T>(
-    shard: &Shard,
-    addresses: &[SocketAddr],
-    deadline: Instant,
-    connect: impl AsyncFn(SocketAddr) -> Result<T, Error>,
-) -> Result<T, Error> {
-    let mut failure = Error::TimedOut(Step::Connect);
-    for (tried, &address) in addresses.iter().enumerate() {
-        let time = deadline.saturating_duration_since(shard.clock()) / (addresses.len() - tried) as u32;
-        failure = match shard.timeout(time, connect(address)).await {
-            Ok(Ok(connection)) => return Ok(connection),
-            Ok(Err(error)) => error,
-            Err(_) => Error::TimedOut(Step::Connect),
-        };
-    }
-    Err(failure)
-}
-
-pub(super) async fn addresses(
-    shard: &Shard,
-    config: &Config,
-    at: &Where<'_>,
-    deadline: Instant,
-) -> Result<Addresses, Error> {
-    let (name, port) = match at {
-        Where::Name(name, port) => (name, *port),
-        Where::Fixed(address) => return Ok(smallvec![*address]),
-    };
-    let failure = |why: String| Error::Resolve { host: (&**name).into(), why: why.into() };
-    let (host, Resolver(lookup)) = (name.to_string(), config.resolver.clone());
-    let found = shard.deadline(deadline, shard.offload(move || lookup(&host, port))).await;
-    let mut found = match found.map_err(|_| Error::TimedOut(Step::Connect))? {
-        Ok(found) => found.map_err(|error| failure(error.to_string()))?,
-        Err(error) => return Err(failure(error.to_string())),
-    };
+/// Those of them that are tried.
+pub(super) async fn addresses(pool: &Pool, name: &str, port: u16, deadline: Instant) -> Result<Addresses, Error> {
+    let mut found = lookup(pool, name, port, deadline).await?.addresses;
     found.truncate(CLIENT_ADDRESSES_MAX);
-    if found.is_empty() {
-        return Err(failure("there is none".to_owned()));
-    }
     Ok(found.into())
 }

@@ -2,21 +2,28 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{StatusCode, Version};
-use platform::{Buf, Chunk};
+use http::header::{SEC_WEBSOCKET_ACCEPT, UPGRADE};
+use http::{HeaderValue, StatusCode, Version};
+use platform::{Buf, Chunk, Pool};
 use proto::head::Known;
 use serde::de::DeserializeOwned;
+use shards::{Cancelled, ScopeHandle};
 
 use super::Error;
+use super::decode::Decoder;
 use super::pool::Place;
 use super::request::end_to_end;
 use crate::conn::client::Connection;
 use crate::conn::streams::client::Answering;
-use crate::{BodyStream, Content, Head, Headers, Trailers};
+use crate::limits::TUNNEL_SILENCE_MAX;
+use crate::upstream::Held;
+use crate::{BodyStream, Content, Fault, Head, Headers, Trailers, Tunnel, Upgraded};
 
 /// A response. Its body is received only as it is read, so a slow reader slows its server and nobody else.
 ///
@@ -31,6 +38,17 @@ pub struct Response {
     bytes_max: Option<u64>,
     gathered_max: u64,
     trailers: Option<Trailers>,
+    /// What the request was sent in.
+    scope: Option<ScopeHandle>,
+    endpoint: Option<SocketAddr>,
+    /// What an upstream counts of it, until its body has ended.
+    held: Option<Held>,
+    /// What its body goes through.
+    decoder: Option<Box<Decoder>>,
+    /// What ends it while it is passed on.
+    ends: Option<Pin<Box<dyn Future<Output = Cancelled>>>>,
+    /// The key that the server has answered was the client's, and nobody behind it has asked.
+    has_own_key: bool,
 }
 
 /// How far the body is.
@@ -38,6 +56,8 @@ enum Body {
     Comes(Source),
     Ended,
     Failed,
+    /// There is none: the connection speaks something else.
+    Switched(Box<Upgraded>),
 }
 
 /// What it comes from.
@@ -96,6 +116,12 @@ impl Response {
             bytes_max: None,
             gathered_max,
             trailers: None,
+            scope: None,
+            endpoint: None,
+            held: None,
+            decoder: None,
+            ends: None,
+            has_own_key: false,
         };
         if length == Some(0) {
             // Nothing is waited for: whoever looks at the status alone keeps the connection all the same.
@@ -104,9 +130,76 @@ impl Response {
         response
     }
 
+    /// An answer that has ended HTTP.
+    pub(super) fn switched(head: Head, upgraded: Upgraded, has_own_key: bool) -> Self {
+        let (bytes, bytes_max, trailers) = Default::default();
+        let body = Body::Switched(Box::new(upgraded));
+        Response {
+            head,
+            body,
+            length: Some(0),
+            bytes,
+            bytes_max,
+            gathered_max: 0,
+            trailers,
+            scope: None,
+            endpoint: None,
+            held: None,
+            decoder: None,
+            ends: None,
+            has_own_key,
+        }
+    }
+
+    /// The connection of a request that has [offered](super::Request::upgrade) to speak something else, once the server agrees:
+    /// after a 101, when it has not been taken yet. It counts as one that is in use until it is dropped.
+    ///
+    /// As [`Content`], such a response is the [`Tunnel`] that [joins](Upgraded::join) it to whoever is answered by it.
+    pub fn upgraded(&mut self) -> Option<Upgraded> {
+        match std::mem::replace(&mut self.body, Body::Ended) {
+            Body::Switched(upgraded) => Some(*upgraded),
+            other => {
+                self.body = other;
+                None
+            }
+        }
+    }
+
+    /// Its body as it was before it was compressed, if it was in a way that is known; of the coding and of the length that it
+    /// came in nothing is said any more.
+    pub(super) fn decoded(mut self, pool: &Pool) -> Self {
+        let coding = self.known(Known::ContentEncoding);
+        if let (Body::Comes(_), Some(decoder)) = (&self.body, coding.and_then(|coding| Decoder::of(coding, pool))) {
+            (self.decoder, self.length) = (Some(Box::new(decoder)), None);
+        }
+        self
+    }
+
+    /// What reads its body ends with this.
+    pub(super) fn within(mut self, scope: ScopeHandle) -> Self {
+        self.scope = matches!(self.body, Body::Comes(_)).then_some(scope);
+        self
+    }
+
+    /// Holds on to this until the body has ended.
+    pub(crate) fn held(mut self, held: Held) -> Self {
+        self.endpoint = Some(held.endpoint());
+        match &mut self.body {
+            Body::Comes(_) => self.held = Some(held),
+            Body::Switched(upgraded) => upgraded._held = Some(Box::new((upgraded._held.take(), held))),
+            Body::Ended | Body::Failed => {}
+        }
+        self
+    }
+
     /// The status.
     pub fn status(&self) -> StatusCode {
         self.head.table().status()
+    }
+
+    /// The endpoint that has answered, of an upstream.
+    pub fn endpoint(&self) -> Option<SocketAddr> {
+        self.endpoint
     }
 
     /// The version of HTTP that the server speaks.
@@ -116,23 +209,36 @@ impl Response {
 
     /// The first value of a well-known header.
     pub fn known(&self, name: Known) -> Option<&[u8]> {
-        self.head.table().get(self.head.block(), name)
+        let is_hidden = self.decoder.is_some() && matches!(name, Known::ContentEncoding | Known::ContentLength);
+        self.head.table().get(self.head.block(), name).filter(|_| !is_hidden)
     }
 
     /// The first value of a header, by its name in any case.
     pub fn header(&self, name: &str) -> Option<&[u8]> {
-        self.head.table().find(self.head.block(), name)
+        self.head.table().find(self.head.block(), name).filter(|_| !self.hides(name.as_bytes()))
     }
 
     /// All headers in the order received: name as sent, value.
     pub fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
-        self.head.table().iter(self.head.block())
+        self.head.table().iter(self.head.block()).filter(|(name, _)| !self.hides(name))
     }
 
-    /// The headers for whoever is behind us: without those that were for this connection (RFC 9110 section 7.6.1).
+    /// What was true of a body before it was decoded.
+    fn hides(&self, name: &[u8]) -> bool {
+        self.decoder.is_some() && matches!(Known::of(name), Known::ContentEncoding | Known::ContentLength)
+    }
+
+    /// The headers for whoever is behind us: without those that were for this connection (RFC 9110 section 7.6.1). Of a 101 the
+    /// protocol stays, which is spoken there too.
     pub fn end_to_end(&self) -> Headers {
         let mut headers = Headers::default();
-        end_to_end(self.headers()).for_each(|(name, value)| headers.append(name, value));
+        if self.status() == StatusCode::SWITCHING_PROTOCOLS
+            && let Some(Ok(protocol)) = self.known(Known::Upgrade).map(HeaderValue::from_bytes)
+        {
+            headers.append(UPGRADE, protocol);
+        }
+        let lines = end_to_end(self.headers()).filter(|(name, _)| !self.has_own_key || name != SEC_WEBSOCKET_ACCEPT);
+        lines.for_each(|(name, value)| headers.append(name, value));
         headers
     }
 
@@ -159,19 +265,24 @@ impl Response {
     ///
     /// Errors: the connection ended or broke its framing, the server was too slow, or the body is longer than the limit.
     pub async fn chunk(&mut self) -> Result<Option<Chunk>, Error> {
-        std::future::poll_fn(|cx| self.poll_chunk(cx)).await
+        let Some(scope) = self.scope.clone() else { return poll_fn(|cx| self.poll_chunk(cx)).await };
+        let chunk = scope.run(poll_fn(|cx| self.poll_chunk(cx))).await;
+        chunk.unwrap_or_else(|cancelled| Err(Error::Cancelled(cancelled)))
     }
 
     /// [`chunk`](Response::chunk) as a poll.
     pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>, Error>> {
         let source = match &mut self.body {
             Body::Comes(source) => source,
-            Body::Ended => return Poll::Ready(Ok(None)),
+            Body::Ended | Body::Switched(_) => return Poll::Ready(Ok(None)),
             Body::Failed => return Poll::Ready(Err(Error::Truncated)),
         };
         let max = self.bytes_max.unwrap_or(u64::MAX);
-        let mut read =
-            if self.length > Some(max) { Err(Error::TooLarge { max }) } else { ready!(source.poll_chunk(cx)) };
+        let mut read = match &mut self.decoder {
+            _ if self.length > Some(max) => Err(Error::TooLarge { max }),
+            Some(decoder) => ready!(decoder.poll_chunk(cx, |cx| source.poll_chunk(cx))),
+            None => ready!(source.poll_chunk(cx)),
+        };
         match &read {
             Ok(Some(chunk)) => self.bytes += chunk.len() as u64,
             Ok(None) => self.end(),
@@ -180,8 +291,13 @@ impl Response {
         if self.bytes > max {
             read = Err(Error::TooLarge { max });
         }
-        if read.is_err() {
+        if let Err(error) = &read {
             self.body = Body::Failed;
+            if let Some(mut held) = self.held.take()
+                && error.fault() == Fault::Upstream
+            {
+                held.fail();
+            }
         }
         Poll::Ready(read)
     }
@@ -190,6 +306,7 @@ impl Response {
     fn end(&mut self) {
         if let Body::Comes(source) = std::mem::replace(&mut self.body, Body::Ended) {
             self.trailers = source.end();
+            (self.held, self.scope) = (None, None);
         }
     }
 
@@ -236,6 +353,11 @@ impl Response {
 /// Passed on to another, piece by piece: the server is read from only as that one takes what came.
 impl BodyStream for Response {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Buf, Box<dyn StdError>>>> {
+        if let Some(ends) = &mut self.ends
+            && let Poll::Ready(cancelled) = ends.as_mut().poll(cx)
+        {
+            return Poll::Ready(Some(Err(Error::Cancelled(cancelled).into())));
+        }
         match ready!(self.poll_chunk(cx)) {
             Ok(chunk) => Poll::Ready(chunk.map(|chunk| Ok(Buf::Chunk(chunk)))),
             Err(error) => Poll::Ready(Some(Err(error.into()))),
@@ -254,12 +376,23 @@ impl BodyStream for Response {
     }
 }
 
-/// Its body, to be passed on.
+/// Its body, to be passed on; or the connection that no longer speaks HTTP.
 impl From<Response> for Content {
-    fn from(response: Response) -> Self {
+    fn from(mut response: Response) -> Self {
         match response.body {
+            Body::Switched(there) => Content::Tunnel(Tunnel::new(async move |here: Upgraded| {
+                here.join(*there, TUNNEL_SILENCE_MAX).await;
+            })),
             Body::Ended if response.stated().is_none_or(|bytes| bytes == 0) => Content::Empty,
-            _ => Content::Stream(Box::pin(response)),
+            _ => {
+                // Whoever polls it does not look at that.
+                response.ends = response.scope.take().filter(|scope| scope.deadline().is_some()).map(|scope| {
+                    let ends: Pin<Box<dyn Future<Output = Cancelled>>> =
+                        Box::pin(async move { scope.cancelled().await });
+                    ends
+                });
+                Content::Stream(Box::pin(response))
+            }
         }
     }
 }

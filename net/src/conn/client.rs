@@ -22,6 +22,7 @@ use super::input::{Input, Unfilled};
 use super::outbox::{Outbox, Supplies};
 use super::{DecodeRoom, Exhausted};
 use crate::client::quic::Endpoints;
+use crate::client::upgrade::Upgrade;
 use crate::client::{Config, Error, Step};
 use crate::limits::{COPY_BODY_BYTES_MAX, GATHER_BYTES_MAX};
 use crate::tcp::Outgoing;
@@ -104,6 +105,8 @@ pub(crate) struct Outline<'a> {
     pub(crate) headers: &'a Headers,
     /// The body waits to be asked for.
     pub(crate) expects: bool,
+    /// What is offered to be spoken instead; it is among the headers.
+    pub(crate) upgrade: Option<&'a Upgrade>,
 }
 
 impl Shared {
@@ -132,6 +135,25 @@ impl Connection {
             has_received: false,
             is_broken: false,
         })
+    }
+
+    /// Whether the answer has ended HTTP: the connection is no longer ours to speak over.
+    pub(crate) fn is_switched(&self) -> bool {
+        self.engine.is_tunnel()
+    }
+
+    /// The stream of a connection that [no longer speaks HTTP](Connection::is_switched), with what has come behind the answer.
+    /// `None` if the server has answered before it had the request whole, or has sent ahead more than can be handed on.
+    pub(crate) fn into_stream(mut self) -> Option<(Transport, Option<Chunk>)> {
+        if self.is_broken || self.upload != Upload::Done || !self.outbox.is_empty() {
+            return None;
+        }
+        let received = match self.input.len() {
+            0 => None,
+            bytes if bytes == self.input.as_slice().len() => Some(self.input.take(bytes)),
+            _ => return None,
+        };
+        Some((self.stream, received))
     }
 
     /// Whether another request can be sent: the last exchange has ended on both sides, and nothing has come unasked.
@@ -307,7 +329,7 @@ impl Connection {
                 Event::Head(_) => {
                     let block = self.input.take(step.consumed);
                     let status = self.table.as_ref().expect("just filled").status();
-                    if status.is_informational() {
+                    if status.is_informational() && !self.engine.is_tunnel() {
                         self.go_on();
                         continue;
                     }
@@ -449,14 +471,6 @@ impl Connection {
             return Poll::Ready(Ok(()));
         }
         Poll::Ready(Err(Error::TimedOut(step)))
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        if let Some(table) = self.table.take() {
-            self.shared.spares.put(table);
-        }
     }
 }
 

@@ -379,7 +379,7 @@ impl<S: Service + 'static> Connection<S> {
             true => Reply::Ready(unavailable("the server is short of memory\n")),
         };
         self.stage = match reply {
-            Reply::Ready(response) => match self.respond(response)? {
+            Reply::Ready(response) => match self.respond(response, incoming.as_ref())? {
                 None if !entered.has_made() => return Ok(Begun::Ended),
                 rest => rest.into(),
             },
@@ -436,7 +436,7 @@ impl<S: Service + 'static> Connection<S> {
                     let response = ready!(self.poll_handler(cx, future, incoming))?;
                     // It is not to be polled again, whatever comes now.
                     *stage = Stage::Done;
-                    self.respond(response)?.into()
+                    self.respond(response, incoming)?.into()
                 }
                 Stage::Content(content) => {
                     ready!(self.poll_content(cx, content, incoming))?;
@@ -692,7 +692,7 @@ impl<S: Service + 'static> Connection<S> {
         // The handler's own word, unless that takes further time.
         let is_whole = |response: &Response| matches!(response.content, Content::Empty | Content::Full(_));
         let answer = answer.filter(is_whole).unwrap_or_else(|| unavailable("the request took too long\n"));
-        Ok(self.respond(answer)?.into())
+        Ok(self.respond(answer, None)?.into())
     }
 
     /// The request has ended: so does what it has left running. Gives the gate at which that is waited for.
@@ -764,7 +764,7 @@ impl<S: Service + 'static> Connection<S> {
         let Connection { stream, context, pass, .. } = self;
         let shard = stream.shard().clone();
         let within = scope.as_ref().ok().map(|scope| scope.handle());
-        let mut work = (*tunnel).begin(Upgraded { stream, received, scope: within });
+        let mut work = (*tunnel).begin(Upgraded { stream, received, scope: within, _held: None });
         shard.clone().lease(async move {
             let _held = (context, pass);
             let Ok(scope) = scope else {
@@ -792,8 +792,8 @@ impl<S: Service + 'static> Connection<S> {
     // ---- the response ------------------------------------------------------------------------------------------------
 
     /// Writes the head, and the content if it is there as a whole. What is still to come is given back.
-    fn respond(&mut self, mut response: Response) -> Result<Option<Content>, End> {
-        self.prepare(&response.content)?;
+    fn respond(&mut self, mut response: Response, incoming: Option<&Rc<Incoming>>) -> Result<Option<Content>, End> {
+        self.prepare(&response.content, incoming)?;
         if self.requests == 1
             && self.stream.is_secure()
             && let Some(value) = &self.context.config.alternative
@@ -833,11 +833,13 @@ impl<S: Service + 'static> Connection<S> {
 
     /// Decides what becomes of the connection, before the head says it.
     #[inline]
-    fn prepare(&mut self, content: &Content) -> Result<(), End> {
+    fn prepare(&mut self, content: &Content, incoming: Option<&Rc<Incoming>>) -> Result<(), End> {
         let is_echo = matches!(content, Content::Body(_));
+        // Whoever passes it on to a third reads it while it answers.
+        let is_read = || is_echo || incoming.is_some_and(|incoming| !incoming.is_forsaken());
         let too_much_left = !self.engine.is_request_ended()
-            && !is_echo
-            && self.engine.body_left().is_some_and(|left| left > DRAIN_BODY_BYTES_MAX);
+            && self.engine.body_left().is_some_and(|left| left > DRAIN_BODY_BYTES_MAX)
+            && !is_read();
         if self.shard().is_draining() || too_much_left {
             self.engine.close_after_response();
         } else if self.is_retiring() && !matches!(content, Content::Tunnel(_)) {

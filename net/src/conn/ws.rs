@@ -161,7 +161,7 @@ struct Common {
 
 impl Link {
     fn new(upgraded: Upgraded, agreed: Option<Agreed>, config: Config) -> Self {
-        let Upgraded { stream, received, scope } = upgraded;
+        let Upgraded { stream, received, scope, .. } = upgraded;
         let shard = stream.shard().clone();
         let common = shard.local(|| Common {
             supplies: Supplies::new(shard.pool().clone()),

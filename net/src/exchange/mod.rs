@@ -4,6 +4,7 @@
 //! the [`Response`]. No header map is built on the way in either direction.
 
 mod body;
+mod join;
 mod request;
 mod response;
 #[cfg(test)]
@@ -15,6 +16,7 @@ use std::rc::Rc;
 use shards::Leased;
 
 pub use body::{Body, BodyError, Incoming, Trailers};
+pub use join::Joined;
 pub use request::{Head, HeadSpares, Peer, Request};
 pub use response::{BodyStream, Content, Headers, Made, Piece, Response};
 pub(crate) use tunnel::Work;

@@ -12,7 +12,8 @@ use proto::proxy::Ends;
 use proto::ws::{Refusal, Upgrade};
 use shards::{Shard, TraceContext};
 
-use super::Body;
+use super::{Body, Headers};
+use crate::client::end_to_end;
 use crate::tls::Secured;
 
 /// One request. Its strings lie in the received bytes; whoever wants to keep one copies it.
@@ -110,6 +111,14 @@ impl Request {
         self.table().iter(&self.head.block)
     }
 
+    /// The headers for whoever is behind us: without those that were for this connection (RFC 9110 section 7.6.1). `Host` and
+    /// `Expect` are among them.
+    pub fn end_to_end(&self) -> Headers {
+        let mut headers = Headers::default();
+        end_to_end(self.headers()).for_each(|(name, value)| headers.append(name, value));
+        headers
+    }
+
     /// The trace that the client says this belongs to, by `traceparent`. One that is not well formed, or comes twice, is as
     /// good as absent.
     pub fn trace(&self) -> Option<TraceContext> {
@@ -127,6 +136,23 @@ impl Request {
     /// Judges whether it asks to speak WebSocket, and may.
     pub fn upgrade(&self) -> Result<Upgrade<'_>, Refusal> {
         Upgrade::judge(self.table(), &self.head.block)
+    }
+
+    /// What the client wishes to speak instead of HTTP on this connection, or over HTTP/2 and HTTP/3 on this stream, as it was
+    /// sent; `None` if it does not ask.
+    pub fn asks_for(&self) -> Option<&[u8]> {
+        match self.version() {
+            http::Version::HTTP_2 | http::Version::HTTP_3 => self.table().protocol(&self.head.block),
+            http::Version::HTTP_11 if self.names_upgrade() => self.known(Known::Upgrade),
+            _ => None,
+        }
+    }
+
+    /// RFC 9110 section 7.8: `Upgrade` by itself says nothing.
+    fn names_upgrade(&self) -> bool {
+        let lines = self.table().all(&self.head.block, Known::Connection);
+        let mut options = lines.flat_map(|value| value.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+        options.any(|option| option.eq_ignore_ascii_case(b"upgrade"))
     }
 
     /// The body, to be read.

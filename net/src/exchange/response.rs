@@ -166,9 +166,20 @@ impl Headers {
 
     /// Sets the only line of this name.
     pub fn set(&mut self, name: HeaderName, value: HeaderValue) {
-        self.made = self.made.filter(|made| made.line.0 != name);
-        self.lines.retain(|(present, _)| *present != name);
+        self.remove(&name);
         self.lines.push((name, value));
+    }
+
+    /// Takes all lines of this name out.
+    pub fn remove(&mut self, name: &HeaderName) {
+        self.made = self.made.filter(|made| made.line.0 != name);
+        self.lines.retain(|(present, _)| present != name);
+    }
+
+    /// Keeps the lines of these names alone.
+    pub fn retain(&mut self, mut is_kept: impl FnMut(&HeaderName) -> bool) {
+        self.made = self.made.filter(|made| is_kept(&made.line.0));
+        self.lines.retain(|(name, _)| is_kept(name));
     }
 
     /// Takes over the lines of names that are not here yet.

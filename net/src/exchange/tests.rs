@@ -134,6 +134,17 @@ fn a_request_shows_its_head_as_it_was_sent() {
 }
 
 #[test]
+fn what_was_for_one_connection_does_not_go_on() {
+    on_a_shard(|shard| {
+        let head =
+            "GET / HTTP/1.1\r\nHost: here\r\nConnection: close, X-One\r\nX-One: 1\r\nTE: trailers\r\nX-Two: 2\r\n\r\n";
+        let headers = request(shard, &Rc::default(), head).end_to_end();
+        let lines: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        assert_eq!(lines, [("host", &b"here"[..]), ("x-two", b"2")]);
+    });
+}
+
+#[test]
 fn a_head_gives_its_memory_back() {
     on_a_shard(|shard| {
         let spares = Rc::default();
@@ -158,6 +169,14 @@ fn headers_keep_their_order_and_set_replaces_all_lines_of_a_name() {
     let lines: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
     assert_eq!(lines, [("accept", &b"b"[..]), ("content-type", b"d")]);
     assert!(headers.get(&SERVER).is_none());
+    headers.append(ACCEPT, HeaderValue::from_static("e"));
+    headers.remove(&ACCEPT);
+    let lines: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+    assert_eq!(lines, [("content-type", &b"d"[..])]);
+    static TYPE: Made = Made::new(CONTENT_TYPE, HeaderValue::from_static("made"), "content-type: made\r\n");
+    let mut headers = Headers::of(&TYPE);
+    headers.remove(&CONTENT_TYPE);
+    assert!(headers.is_empty());
 }
 
 #[test]

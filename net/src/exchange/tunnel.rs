@@ -3,6 +3,7 @@
 //! The one idea: whoever answers a request also says who owns the connection afterwards. The answer's head is sent in full;
 //! then the stream itself moves to that code, with whatever has come behind the request.
 
+use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -26,17 +27,26 @@ pub struct Tunnel(Box<dyn FnOnce(Upgraded) -> Work>);
 /// What runs in a tunnel.
 pub(crate) type Work = Pin<Box<dyn Future<Output = ()>>>;
 
-/// A connection that no longer speaks HTTP.
+/// A connection that no longer speaks HTTP: of a client to us, or ours to a server ([`upgraded`](crate::client::Response::upgraded)).
 #[derive(Debug)]
 pub struct Upgraded {
-    /// The stream. The client may have ended its side already. Over HTTP/2 an end of one side ends the stream's, and when a peer
+    /// The stream. The peer may have ended its side already. Over HTTP/2 an end of one side ends the stream's, and when a peer
     /// resets the stream, that is a connection reset.
     pub stream: Transport,
     /// What was received behind the request: the first bytes of whatever is spoken now. At most what the loop receives ahead,
     /// [`READ_AHEAD_BYTES_MAX`](crate::limits::READ_AHEAD_BYTES_MAX) and one receive more.
     pub received: Option<Chunk>,
-    /// Where the work runs.
+    /// Where the work runs, at the server's end.
     pub(crate) scope: Option<ScopeHandle>,
+    /// The client's place for it, which counts as in use until this goes.
+    pub(crate) _held: Option<Box<dyn Any>>,
+}
+
+/// A stream that never spoke HTTP, to be [joined](Upgraded::join) to one that does no more: a proxy's way on.
+impl From<Transport> for Upgraded {
+    fn from(stream: Transport) -> Self {
+        Upgraded { stream, received: None, scope: None, _held: None }
+    }
 }
 
 impl Tunnel {

@@ -13,6 +13,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use bytes::Bytes;
+use platform::Datagram;
 use quinn_proto::crypto::rustls::HandshakeData;
 use quinn_proto::{
     ConnectionError, ConnectionEvent, ConnectionHandle, Dir, EndpointEvent, FinishError, ReadError, ReadableError,
@@ -21,6 +22,7 @@ use quinn_proto::{
 use rustls::AlertDescription;
 use shards::{Alarm, Shard};
 
+use super::detour::{Detour, Sender};
 use super::endpoint::{Handshake, Shared};
 use crate::limits::{QUIC_BATCHES_PER_FLUSH_MAX, QUIC_INBOX_COUNT_MAX};
 use crate::tls::{Failure, Secured};
@@ -38,6 +40,8 @@ pub struct Connection {
     alarm: Alarm,
     /// While it lasts, and until when it may.
     handshake: Option<(Handshake, Instant)>,
+    /// Of a server's: the client is not where its hand-shake began.
+    detour: Option<Detour>,
     /// Streams of the peer's have been opened and not been told of.
     has_opened: [bool; 2],
     peer: SocketAddr,
@@ -160,7 +164,9 @@ pub enum DatagramRefused {
 pub(super) struct Inlet {
     /// Whom to wake.
     waker: RefCell<Option<Waker>>,
-    inbox: RefCell<VecDeque<ConnectionEvent>>,
+    inbox: RefCell<VecDeque<(ConnectionEvent, Option<Sender>)>>,
+    /// Of a server's, while its hand-shake lasts or the client is not found there: where it began.
+    pub(super) begun_at: Cell<Option<SocketAddr>>,
     /// It waits for room to send.
     pub(super) waits: Cell<bool>,
     /// The endpoint has another socket.
@@ -168,12 +174,12 @@ pub(super) struct Inlet {
 }
 
 impl Inlet {
-    /// Puts something into the queue, unless that is full.
-    pub(super) fn put(&self, event: ConnectionEvent) -> bool {
+    /// Puts something into the queue, unless that is full; and who has sent it, if that matters.
+    pub(super) fn put(&self, event: ConnectionEvent, sender: Option<Sender>) -> bool {
         let mut inbox = self.inbox.borrow_mut();
         let has_room = inbox.len() < QUIC_INBOX_COUNT_MAX;
         if has_room {
-            inbox.push_back(event);
+            inbox.push_back((event, sender));
         }
         has_room
     }
@@ -189,7 +195,7 @@ impl Inlet {
         self.wake();
     }
 
-    fn take(&self) -> Option<ConnectionEvent> {
+    fn take(&self) -> Option<(ConnectionEvent, Option<Sender>)> {
         self.inbox.borrow_mut().pop_front()
     }
 
@@ -209,7 +215,9 @@ impl Connection {
         handshake: Handshake,
     ) -> (Self, Rc<Inlet>) {
         let (waker, inbox, waits, has_moved) = Default::default();
-        let inlet = Rc::new(Inlet { waker, inbox, waits, has_moved });
+        let follows = inner.side().is_server() && endpoint.config.migrates;
+        let begun_at = Cell::new(follows.then(|| inner.remote_address()));
+        let inlet = Rc::new(Inlet { waker, inbox, begun_at, waits, has_moved });
         let shard = &endpoint.shard;
         let connection = Connection {
             peer: inner.remote_address(),
@@ -219,6 +227,7 @@ impl Connection {
             inlet: Rc::clone(&inlet),
             alarm: shard.alarm(shard.now()),
             handshake: Some((handshake, shard.now() + endpoint.config.handshake_time_max)),
+            detour: None,
             has_opened: [false; 2],
             packets_lost: 0,
             heard: shard.now(),
@@ -275,9 +284,15 @@ impl Connection {
         if self.inlet.has_moved.take() {
             self.inner.local_address_changed();
         }
-        while let Some(event) = self.inlet.take() {
+        while let Some((event, sender)) = self.inlet.take() {
             self.heard = now;
+            let frames = sender.map(|_| self.frames());
             self.inner.handle_event(event);
+            if let Some(sender) = sender
+                && frames != Some(self.frames())
+            {
+                self.follow(sender);
+            }
         }
         if self.inner.poll_timeout().is_some_and(|at| at <= now) {
             self.inner.handle_timeout(now);
@@ -289,6 +304,25 @@ impl Connection {
             self.untold = Some(Closed::TimedOut);
         }
         self.tell_endpoint();
+    }
+
+    /// Something of the client's has come, which was new: during the hand-shake it is answered to where it came from.
+    fn follow(&mut self, sender: Sender) {
+        let Some(begun_at) = self.inlet.begun_at.get() else { return };
+        let (is_over, is_found) = (!self.inner.is_handshaking(), self.inner.remote_address() != begun_at);
+        self.detour = match sender.peer == begun_at || is_found {
+            true => None,
+            false => Some(Detour::after(self.detour.take(), sender, is_over)),
+        };
+        if is_over && self.detour.is_none() {
+            self.inlet.begun_at.set(None);
+        }
+    }
+
+    /// Frames that have come in packets that were new.
+    fn frames(&self) -> u64 {
+        let frames = self.inner.stats().frame_rx;
+        frames.acks + frames.crypto + frames.ping + frames.stream + frames.connection_close
     }
 
     fn next_event(&mut self) -> Option<Event> {
@@ -356,14 +390,32 @@ impl Connection {
 
     fn transmit(&mut self, cx: &mut Context<'_>) {
         for _ in 0..QUIC_BATCHES_PER_FLUSH_MAX {
-            let Some(mut datagram) = self.endpoint.spare_for(&self.inlet) else { return };
-            let now = self.shard().now();
-            match self.inner.poll_transmit(now, self.endpoint.batch_max(), &mut datagram.data) {
-                Some(transmit) => self.endpoint.send(transmit, datagram),
-                None => return self.endpoint.keep(datagram),
+            let Some(datagram) = self.endpoint.spare_for(&self.inlet) else { return };
+            if !self.transmit_batch(datagram, self.endpoint.batch_max()) {
+                return;
             }
         }
         cx.waker().wake_by_ref();
+    }
+
+    /// Sends so many datagrams at the most. Whether there was something to send.
+    fn transmit_batch(&mut self, mut datagram: Box<Datagram>, count_max: usize) -> bool {
+        let room = self.detour.as_ref().map_or(count_max, |detour| detour.room().min(count_max));
+        let transmit = match room {
+            0 => None,
+            room => self.inner.poll_transmit(self.endpoint.shard.now(), room, &mut datagram.data),
+        };
+        let Some(mut transmit) = transmit else {
+            self.endpoint.keep(datagram);
+            return false;
+        };
+        if let Some(detour) = &mut self.detour
+            && Some(transmit.destination) == self.inlet.begun_at.get()
+        {
+            transmit.destination = detour.send(transmit.size);
+        }
+        self.endpoint.send(transmit, datagram);
+        true
     }
 
     /// What the endpoint needs to know to find the connection, and what it answers.
@@ -584,12 +636,8 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.close(0, b"");
         if self.end == End::Closed {
-            if let Some(mut datagram) = self.endpoint.spare() {
-                let now = self.shard().now();
-                match self.inner.poll_transmit(now, 1, &mut datagram.data) {
-                    Some(transmit) => self.endpoint.send(transmit, datagram),
-                    None => self.endpoint.keep(datagram),
-                }
+            if let Some(datagram) = self.endpoint.spare() {
+                self.transmit_batch(datagram, 1);
             }
             self.tell_endpoint();
         }

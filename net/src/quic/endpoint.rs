@@ -24,6 +24,7 @@ use shards::{Alarm, Listening, Shard, Stray};
 
 use super::config::{Config, client};
 use super::connection::{Connection, Inlet};
+use super::detour::{Sender, is_long};
 use super::neighbours::{Label, Neighbours};
 use crate::limits::{
     QUIC_ARRIVALS_MAX, QUIC_BLOCK_BYTES, QUIC_RECEIVE_PAUSE, QUIC_RECEIVES_PER_POLL_MAX, TLS_STEPS_PER_TURN_MAX,
@@ -429,10 +430,20 @@ impl Shared {
             if neighbours.is_some_and(|neighbours| neighbours.pass_on(self, &data, label)) {
                 continue;
             }
+            let sender = Sender::new(label.peer, &data);
+            // It may have to be shown once more.
+            let copy = (self.handshakes.get() > 0 && is_long(&data)).then(|| data.clone());
             match state.inner.handle(now, label.peer, label.local, ecn, data, &mut state.answer) {
-                Some(DatagramEvent::ConnectionEvent(handle, event)) => {
+                Some(DatagramEvent::ConnectionEvent(handle, mut event)) => {
                     let Some(Some(inlet)) = state.inlets.get(handle.0) else { continue };
-                    if !inlet.put(event) {
+                    let begun_at = inlet.begun_at.get();
+                    if let (Some(begun_at), Some(copy)) = (begun_at.filter(|address| *address != label.peer), copy)
+                        && let Some(DatagramEvent::ConnectionEvent(_, as_from_there)) =
+                            state.inner.handle(now, begun_at, label.local, ecn, copy, &mut state.answer)
+                    {
+                        event = as_from_there;
+                    }
+                    if !inlet.put(event, begun_at.map(|_| sender)) {
                         stats.datagrams_crowded.add(1);
                     }
                     // All of a batch are one connection's, but for those that share a socket.

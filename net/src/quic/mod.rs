@@ -10,6 +10,7 @@
 mod cid;
 mod config;
 mod connection;
+mod detour;
 mod endpoint;
 mod neighbours;
 mod secrets;

@@ -1,7 +1,7 @@
 //! Serving an address by QUIC: each shard has a socket of its own there, and runs one task for each of its connections.
 
 use std::fmt;
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::net::SocketAddr;
 use std::panic::Location;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use std::task::Poll;
 
 use platform::{DatagramOptions, ListenOptions};
 use rustls::ServerConfig;
+use shards::combine::race;
 use shards::{Listening, Pass, Shard, SpawnError, StartError};
 
 use super::Server;
@@ -95,6 +96,9 @@ impl QuicServer {
             if context.admit(|| Some(connection.peer_address().ip())) {
                 number = u32::wrapping_add(number, 1);
                 let work = speak(context, connection, connections.pass(), number);
+                // As over TCP: who drops the server is heard.
+                let over = connections.run(pending::<()>());
+                let work = race((work, async { over.await.unwrap_or(()) }));
                 if let Err(error) = shard.spawn(work).map(|task| task.detach()) {
                     tracing::warn!("a connection was closed: {error}");
                 }

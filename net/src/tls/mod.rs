@@ -17,6 +17,7 @@ mod failure;
 mod handshakes;
 mod hello;
 mod provider;
+mod roots;
 mod secured;
 mod session;
 #[cfg(test)]
@@ -30,4 +31,5 @@ pub use error::SetupError;
 pub use failure::{Cause, Failure};
 pub(crate) use handshakes::{Configs, Handshakes};
 pub use provider::{ShardTime, provider};
+pub use roots::{Roots, check};
 pub use secured::Secured;

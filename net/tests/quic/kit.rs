@@ -35,8 +35,18 @@ pub(crate) struct Identity {
 
 impl Identity {
     pub(crate) fn new() -> Rc<Self> {
+        Self::with_names(["localhost".to_owned()])
+    }
+
+    /// One that no flight of three datagrams carries.
+    pub(crate) fn large() -> Rc<Self> {
+        let more = (0..400).map(|number| format!("a-name-among-many-{number}.example"));
+        Self::with_names(std::iter::once("localhost".to_owned()).chain(more))
+    }
+
+    fn with_names(names: impl IntoIterator<Item = String>) -> Rc<Self> {
         let key = KeyPair::generate_for(&PKCS_ED25519).expect("a key");
-        let params = CertificateParams::new(["localhost".to_owned()]).expect("a name");
+        let params = CertificateParams::new(names.into_iter().collect::<Vec<_>>()).expect("names");
         let certificate = params.self_signed(&key).expect("a certificate").der().clone();
         let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
         Rc::new(Identity { certificate, key })
@@ -485,12 +495,14 @@ pub(crate) struct Relay {
     pub(crate) address: SocketAddr,
     pub(crate) to_server: Rc<Cell<usize>>,
     pub(crate) from_server: Rc<Cell<usize>>,
-    /// How often the server had sent more than three times what it had received.
+    /// How often the server had sent more than three times what it had received, since the address was what it is.
     pub(crate) exceeded: Rc<Cell<usize>>,
     /// Nothing passes in either direction.
     pub(crate) is_cut: Rc<Cell<bool>>,
     /// Nothing passes to the client.
     pub(crate) is_deaf: Rc<Cell<bool>>,
+    /// Nothing passes to the server that begins with a Handshake packet.
+    pub(crate) is_mute: Rc<Cell<bool>>,
     /// After so many packets to the server, they come from another address.
     moves_after: Rc<Cell<u32>>,
     /// The shard of the server that the packets go to.
@@ -504,14 +516,17 @@ impl Relay {
         let server = Rc::new(Cell::new(0));
         let to_shard = Rc::clone(&server);
         let [to_server, from_server, exceeded] = [(); 3].map(|()| Rc::new(Cell::new(0)));
-        let [is_cut, is_deaf] = [(); 2].map(|()| Rc::new(Cell::new(false)));
+        let [is_cut, is_deaf, is_mute] = [(); 3].map(|()| Rc::new(Cell::new(false)));
         let moves_after = Rc::new(Cell::new(u32::MAX));
         let address = "10.0.0.3:443";
         let (to, from, over) = (Rc::clone(&to_server), Rc::clone(&from_server), Rc::clone(&exceeded));
-        let (cut, deaf, moving) = (Rc::clone(&is_cut), Rc::clone(&is_deaf), Rc::clone(&moves_after));
+        let (cut, deaf, mute) = (Rc::clone(&is_cut), Rc::clone(&is_deaf), Rc::clone(&is_mute));
+        let moving = Rc::clone(&moves_after);
         let work = async move {
             let (mut inside, mut outside) = (Raw::bind(&shard, address), Raw::bind(&shard, "10.0.0.3:0"));
             let client = RefCell::new(None);
+            // From the present address, and to it.
+            let (mut sent, mut received) = (0, 0);
             loop {
                 let (is_out, message) = poll_fn(|cx| {
                     if let Poll::Ready(message) = inside.poll_receive(cx) {
@@ -526,15 +541,21 @@ impl Relay {
                 let data = message.data.to_vec();
                 if is_out {
                     client.replace(Some(message.peer));
+                    if mute.get() && data[0] & 0xb0 == 0xa0 {
+                        continue;
+                    }
                     if moving.replace(moving.get().wrapping_sub(1)) == 0 {
                         outside = Raw::bind(&shard, "10.0.0.3:0");
+                        (sent, received) = (0, 0);
                     }
+                    sent += data.len();
                     to.set(to.get() + data.len());
                     outside.send(self::address(to_shard.get()), data).await;
                     continue;
                 }
                 from.set(from.get() + data.len());
-                over.set(over.get() + usize::from(from.get() > 3 * to.get()));
+                received += data.len();
+                over.set(over.get() + usize::from(received > 3 * sent));
                 let peer = *client.borrow();
                 if let Some(peer) = peer.filter(|_| !deaf.get()) {
                     inside.send(peer, data).await;
@@ -543,15 +564,16 @@ impl Relay {
         };
         let task = world.shard.spawn(work).expect("room for a task");
         let address = address.parse().expect("an address");
-        Relay { address, to_server, from_server, exceeded, is_cut, is_deaf, moves_after, shard: server, task }
+        Relay { address, to_server, from_server, exceeded, is_cut, is_deaf, is_mute, moves_after, shard: server, task }
     }
 
     pub(crate) fn moves_next(&self) {
         self.moves_after.set(0);
     }
 
-    pub(crate) fn moves_at_second(&self) {
-        self.moves_after.set(1);
+    /// Once it has passed on so many.
+    pub(crate) fn moves_after(&self, count: u32) {
+        self.moves_after.set(count);
     }
 
     pub(crate) async fn end(self) {

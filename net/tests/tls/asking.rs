@@ -1,14 +1,16 @@
 //! Our client, where servers must prove who they are.
 
+use std::cell::{Cell, RefCell};
 use std::io::{Read, Write};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use platform::ListenOptions;
 use rustls::{RootCertStore, ServerConfig, ServerConnection};
 use shards::Shard;
-use shardwise_net::client::{Config, Error, Resolver};
-use shardwise_net::{Client, Fault, Listener};
+use shardwise_net::client::{Config, Error, Proxy, Resolver};
+use shardwise_net::{Client, Fault, Listener, TcpStream, Transport, Upgraded};
 
 use crate::kit::{Setup, World, check, pattern};
 
@@ -52,6 +54,44 @@ fn sessions_are_taken_up_again() {
             }
         });
     }
+}
+
+/// A proxy written with this package's own parts, that leads wherever it is asked to. What goes through it, it cannot read.
+#[test]
+fn a_proxy_leads_to_a_server_that_proves_itself() {
+    check(Setup::new(), async |world: World| {
+        let (proxied, heard) = (Rc::new(Cell::new(0)), Rc::new(RefCell::new(Vec::new())));
+        let (shard, count, log) = (world.shard.clone(), Rc::clone(&proxied), Rc::clone(&heard));
+        let work = async move {
+            let address = ([127, 0, 0, 1], 3128).into();
+            let sockets = shard.with_reactor(|reactor| reactor.listen(address, 1, &ListenOptions::default()));
+            let mut listener = Listener::adopt(&shard, sockets.unwrap().remove(0)).unwrap();
+            loop {
+                let mut here = listener.accept().await.unwrap();
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.extend_from_slice(&here.recv().await.unwrap().unwrap());
+                }
+                log.borrow_mut().push(String::from_utf8(head).unwrap());
+                let there = TcpStream::connect(&shard, ([127, 0, 0, 1], 8443).into()).await.unwrap();
+                here.send("HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+                let (here, there) = (Upgraded::from(Transport::from(here)), Upgraded::from(Transport::from(there)));
+                let joined = here.join(there, Duration::from_secs(60)).await;
+                count.set(count.get() + joined.back);
+            }
+        };
+        let proxy = world.shard.spawn(work).unwrap();
+        let client = client(&world, |config| config.proxy = Some(Proxy::http("127.0.0.1", 3128)));
+        let mut response =
+            client.get("https://localhost:8443/bytes/300000").header("connection", "close").send().await.unwrap();
+        assert!(response.bytes().await.unwrap() == pattern(300_000));
+        world.shard.sleep(Duration::from_secs(1)).await;
+        assert!(proxied.get() > 300_000, "{} bytes came through it", proxied.get());
+        let error = client.get("https://elsewhere:8443/").send().await.unwrap_err();
+        assert!(error.to_string().contains("not valid for name"), "{error}");
+        assert_eq!(heard.borrow()[0], "CONNECT localhost:8443 HTTP/1.1\r\nHost: localhost:8443\r\n\r\n");
+        proxy.abort();
+    });
 }
 
 #[test]

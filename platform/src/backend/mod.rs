@@ -25,6 +25,7 @@ mod watched;
 
 use std::fmt;
 use std::net::{Shutdown, SocketAddr};
+use std::path::Path;
 use std::time::{Instant, SystemTime};
 
 pub use features::Features;
@@ -306,6 +307,13 @@ impl Backend {
         match self {
             Backend::Kernel(_) => socket::stream_socket(peer).map(Socket::from),
             Backend::Sim(sim) => sim.stream_socket().map(Socket::simulated),
+        }
+    }
+
+    pub(crate) fn unix_stream(&self, path: &Path) -> Result<Socket> {
+        match self {
+            Backend::Kernel(_) => socket::unix_stream(path).map(Socket::from),
+            Backend::Sim(_) => Err(Error::Unsupported),
         }
     }
 

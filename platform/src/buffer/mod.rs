@@ -48,6 +48,16 @@ impl Buf {
         self.as_slice().len()
     }
 
+    /// The bytes as shared ones, which are copied by a count: see [`Chunk::share`] for what lies in the pool.
+    pub fn into_bytes(self) -> Bytes {
+        match self {
+            Buf::Chunk(chunk) => chunk.share(),
+            Buf::Bytes(bytes) => bytes,
+            Buf::Static(bytes) => Bytes::from_static(bytes),
+            Buf::Vec(bytes) => bytes.into(),
+        }
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

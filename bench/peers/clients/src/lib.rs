@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -19,10 +20,10 @@ use tokio::task::{JoinSet, LocalSet};
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// How long all of it may take.
-pub const TIME_MAX: Duration = Duration::from_secs(60);
+pub const TIME_MAX: Duration = Duration::from_secs(110);
 
 /// Of the body that is echoed.
-const ECHO_BYTES: usize = 20_000_000;
+const ECHO_BYTES: usize = 100_000_000;
 
 /// Of one of its DATA frames.
 const PIECE_BYTES: usize = 100_000;
@@ -59,8 +60,6 @@ where
                 let (path, (status, bytes)) = done??;
                 println!("{path}: {} {bytes} bytes", status.as_u16());
             }
-            echo(send, addr).await?;
-            println!("/echo: {ECHO_BYTES} bytes, as they were sent");
             Ok(())
         })
         .await
@@ -80,8 +79,8 @@ async fn get<T: OpenStreams<Bytes>>(
     Ok((status, bytes))
 }
 
-/// Sends and receives at the same time, and compares as the answer comes.
-async fn echo<T>(mut send: SendRequest<T, Bytes>, addr: SocketAddr) -> Result<()>
+/// Sends and receives at the same time, and compares as the answer comes. A third of the way something happens.
+pub async fn echo<T>(mut send: SendRequest<T, Bytes>, addr: SocketAddr, on_the_way: impl FnOnce()) -> Result<()>
 where
     T: OpenStreams<Bytes>,
     T::BidiStream: h3::quic::BidiStream<Bytes>,
@@ -98,34 +97,59 @@ where
     };
     let receiving = async {
         let response = back.recv_response().await?;
-        let mut rest = body.clone();
+        let (mut rest, mut on_the_way) = (body.clone(), Some(on_the_way));
         while let Some(mut piece) = back.recv_data().await? {
             let piece = piece.copy_to_bytes(piece.remaining());
             if response.status() != StatusCode::OK || rest.len() < piece.len() || rest.split_to(piece.len()) != piece {
                 return Err(Box::<dyn std::error::Error>::from("/echo answers something else"));
+            }
+            if rest.len() < ECHO_BYTES * 2 / 3
+                && let Some(work) = on_the_way.take()
+            {
+                work();
             }
         }
         if rest.is_empty() { Ok(()) } else { Err("/echo answers less".into()) }
     };
     let (sent, received) = tokio::join!(sending, receiving);
     sent?;
-    received
+    received?;
+    println!("/echo: {ECHO_BYTES} bytes, as they were sent");
+    Ok(())
 }
 
-/// TLS that trusts every certificate.
-pub fn tls() -> Result<ClientConfig> {
+/// TLS that trusts every certificate, and who is shown them: a session that is resumed brings none.
+pub fn tls() -> Result<(ClientConfig, Arc<Anyone>)> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let mut tls = ClientConfig::builder_with_provider(Arc::clone(&provider))
+    let anyone = Arc::new(Anyone { provider: Arc::clone(&provider), shown: AtomicUsize::new(0) });
+    let mut tls = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anyone(provider)))
+        .with_custom_certificate_verifier(Arc::<Anyone>::clone(&anyone))
         .with_no_client_auth();
     tls.alpn_protocols = vec![b"h3".to_vec()];
-    Ok(tls)
+    Ok((tls, anyone))
 }
 
+/// Takes every certificate.
 #[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
+pub struct Anyone {
+    provider: Arc<CryptoProvider>,
+    shown: AtomicUsize,
+}
+
+impl Anyone {
+    /// Says that a session was resumed.
+    ///
+    /// Errors: it was not, since there was more than one certificate.
+    pub fn has_resumed(&self) -> Result<()> {
+        match self.shown.load(Ordering::Relaxed) {
+            1 => println!("a session is resumed"),
+            count => return Err(format!("no session is resumed: {count} certificates were shown").into()),
+        }
+        Ok(())
+    }
+}
 
 impl ServerCertVerifier for Anyone {
     fn verify_server_cert(
@@ -136,6 +160,7 @@ impl ServerCertVerifier for Anyone {
         _: &[u8],
         _: UnixTime,
     ) -> std::result::Result<ServerCertVerified, rustls::Error> {
+        self.shown.fetch_add(1, Ordering::Relaxed);
         Ok(ServerCertVerified::assertion())
     }
 
@@ -154,10 +179,10 @@ impl ServerCertVerifier for Anyone {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

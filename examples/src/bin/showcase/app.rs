@@ -24,6 +24,7 @@ pub(crate) fn app(shard: &Shard, root: Option<&std::path::Path>) -> App {
         .get("/plaintext", plaintext)
         .get("/json", json)
         .post("/echo", echo)
+        .post("/sum", sum)
         .get("/bytes/{n}", bytes)
         .get("/stream/{n}", stream)
         .get("/headers", headers)
@@ -62,6 +63,23 @@ fn echo(mut request: Request) -> Response {
         None => HeaderValue::from_bytes(sent).unwrap_or(HeaderValue::from_static(COMMON_TYPES[0])),
     };
     ([(CONTENT_TYPE, value)], body).respond()
+}
+
+/// What came, for those who do not read while they write, as browsers do not: how much, and its FNV-1a hash.
+async fn sum(mut request: Request) -> Result<Json<Sum>, Rejection> {
+    let mut body = request.take_body();
+    let mut sum = Sum { bytes: 0, hash: 0x811c_9dc5 };
+    while let Some(chunk) = body.chunk().await? {
+        sum.bytes += chunk.len() as u64;
+        sum.hash = chunk.iter().fold(sum.hash, |hash, &byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    }
+    Ok(Json(sum))
+}
+
+#[derive(serde::Serialize)]
+struct Sum {
+    bytes: u64,
+    hash: u32,
 }
 
 /// Content types that need no memory of their own.

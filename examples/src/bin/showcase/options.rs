@@ -48,8 +48,8 @@ Usage: showcase --addr ADDR:PORT [OPTIONS]
   --root DIR          the directory whose files are served at /files; none unless given
   --help              this text
 
-Routes: GET /plaintext /json /bytes/{n} /stream/{n} /headers /sleep/{ms} /shard /files/{path}, POST /echo,
-        any method /request
+Routes: GET /plaintext /json /bytes/{n} /stream/{n} /headers /sleep/{ms} /shard /files/{path}, POST /echo
+        /sum, any method /request
 ";
 
 impl Options {

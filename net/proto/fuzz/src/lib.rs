@@ -18,11 +18,13 @@
 //! - [`qpack_decoder`], [`qpack_encoder`], [`qpack_round_trip`]: that of HTTP/3, either end beside one that does as the RFC
 //!   says, and both with their streams in any order.
 //! - [`ws`]: WebSocket's engine in both roles, with and without compression, however its input was cut.
+//! - [`dns`]: answers of name servers, whole, cut and spoilt, beside what holds of any.
 //! - [`proxy`]: the header that a proxy sends first, beside a writer of such headers.
 
 mod chunked;
 mod client;
 mod cut;
+mod dns;
 mod h2;
 mod h3;
 mod heads;
@@ -49,6 +51,7 @@ mod wire;
 
 pub use chunked::h1_chunked;
 pub use client::h1_client;
+pub use dns::dns;
 pub use h2::{h2_bytes_vs_h2, h2_client, h2_client_vs_h2, h2_frames, h2_server, h2_server_vs_h2};
 pub use h3::{h3_client, h3_frames, h3_server};
 pub use heads::h1_head_vs_httparse;
@@ -64,7 +67,7 @@ pub use ws::ws;
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 21] = [
+pub const TARGETS: [(&str, Target); 22] = [
     ("h1_server", h1_server),
     ("h1_client", h1_client),
     ("h1_chunked", h1_chunked),
@@ -85,6 +88,7 @@ pub const TARGETS: [(&str, Target); 21] = [
     ("qpack_encoder", qpack_encoder),
     ("qpack_round_trip", qpack_round_trip),
     ("ws", ws),
+    ("dns", dns),
     ("proxy", proxy),
 ];
 

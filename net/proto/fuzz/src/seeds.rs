@@ -16,6 +16,7 @@ pub fn of(name: &str) -> Vec<Vec<u8>> {
     let mut seeds: Vec<Vec<u8>> = match name {
         "h1_client" => RESPONSES.iter().flat_map(|response| (0..4).map(|asked| asked_for(asked, response))).collect(),
         "h1_chunked" => requests.filter_map(|bytes| bytes.strip_prefix(CHUNKED).map(<[u8]>::to_vec)).collect(),
+        "dns" => DNS_ANSWERS.iter().map(|hex| bytes(&[DNS_QUESTION, hex].concat())).collect(),
         "proxy" => proxy_headers(),
         "ws" => ws_frames(),
         "h2_server" => h2_bytes(Role::Server),
@@ -191,6 +192,20 @@ const PROXY_LINES: &[&str] = &[
 ];
 
 const PROXY_ADDRESSES: [u8; 12] = [192, 0, 2, 7, 198, 51, 100, 1, 0xdc, 0x04, 0x01, 0xbb];
+
+/// The name of `a.example` in a question; what stands before and behind it is the answers'.
+const DNS_QUESTION: &str = "0007 8180 0001";
+
+/// Addresses, aliases, services, nothing, errors; names that point to the front, to themselves and in a circle.
+const DNS_ANSWERS: &[&str] = &[
+    "0001 0000 0000 0161 0765 7861 6d70 6c65 00 0001 0001 c00c 0001 0001 0000003c 0004 c0000207",
+    "0002 0000 0000 0161 0765 7861 6d70 6c65 00 0001 0001 c00c 0005 0001 0000003c 0004 0162c00e c027 0001 0001 0000003c 0004 c0000207",
+    "0001 0000 0000 0161 0765 7861 6d70 6c65 00 001c 0001 c00c 001c 0001 0000003c 0010 fd000000000000000000000000000001",
+    "0001 0000 0000 0161 0765 7861 6d70 6c65 00 0021 0001 c00c 0021 0001 0000003c 000a 000100021f90 0162c00e",
+    "0000 0001 0000 0161 0765 7861 6d70 6c65 00 0001 0001 c00e 0006 0001 00000384 0018 c00ec00e 0000000000000000000000000000000000000012c",
+    "0001 0000 0000 0161 0765 7861 6d70 6c65 00 0001 0001 c01b 0001 0001 0000003c 0004 c0000207",
+    "0002 0000 0000 0161 0765 7861 6d70 6c65 00 0001 0001 c00c 0005 0001 00000001 0002 c00c c00c 0005 0001 00000001 0002 c00e",
+];
 
 const SEED_BYTES_MAX: usize = 1024;
 

@@ -141,3 +141,8 @@ fn ws() {
 fn proxy() {
     check("proxy");
 }
+
+#[test]
+fn dns() {
+    check("dns");
+}

@@ -230,9 +230,7 @@ impl<'p> Opening<'p> {
     /// With a nonce that nobody has seen, the subprotocols that are spoken, those liked best first, and what is wished of
     /// compression.
     pub fn new(nonce: [u8; NONCE_BYTES], protocols: &'p [&'p str], compression: Option<Compression>) -> Opening<'p> {
-        let mut key = [0; KEY_BYTES];
-        encode(&nonce, &mut key);
-        Opening { key, protocols, compression, extensions: compression.as_ref().map(extension::offer) }
+        Opening { key: key(nonce), protocols, compression, extensions: compression.as_ref().map(extension::offer) }
     }
 
     /// The fields of the request, which is a GET. `Host` and `Connection` are written by HTTP's engine; `Origin` and
@@ -302,8 +300,16 @@ impl fmt::Display for Unacceptable {
 
 impl std::error::Error for Unacceptable {}
 
-/// RFC 6455 section 4.2.2: what shows that the key was read by one who speaks WebSocket.
-fn accept(key: &[u8]) -> [u8; ACCEPT_BYTES] {
+/// The value of a request's `Sec-WebSocket-Key`: for who passes one on that has come without (RFC 8441 section 5).
+pub fn key(nonce: [u8; NONCE_BYTES]) -> [u8; KEY_BYTES] {
+    let mut out = [0; KEY_BYTES];
+    encode(&nonce, &mut out);
+    out
+}
+
+/// The value of `Sec-WebSocket-Accept` that answers a key (RFC 6455 section 4.2.2): it shows that the key was read by one who
+/// speaks WebSocket.
+pub fn accept(key: &[u8]) -> [u8; ACCEPT_BYTES] {
     let mut out = [0; ACCEPT_BYTES];
     encode(&Sha1::new().chain_update(key).chain_update(GUID).finalize(), &mut out);
     out
@@ -340,5 +346,5 @@ const BASE64: GeneralPurpose =
 const NONCE_BYTES: usize = 16;
 /// A nonce, in base64.
 const KEY_BYTES: usize = 24;
-/// A SHA-1, in base64.
-const ACCEPT_BYTES: usize = 28;
+/// A SHA-1, in base64: what [`accept`] gives.
+pub const ACCEPT_BYTES: usize = 28;

@@ -28,7 +28,7 @@ pub use deflate::Contexts;
 pub use engine::Engine;
 pub use error::{CloseCode, Error, WriteError};
 pub use extension::{Agreed, Compression, Terms};
-pub use handshake::{Accepted, Opening, Refusal, Unacceptable, Upgrade};
+pub use handshake::{ACCEPT_BYTES, Accepted, Opening, Refusal, Unacceptable, Upgrade, accept, key};
 pub use limits::{
     COMPRESSED_FRAME_BYTES_MIN, CONTROL_BYTES_MAX, CONTROL_FRAME_BYTES_MAX, HEAD_BYTES_MAX, Limits, REASON_BYTES_MAX,
 };

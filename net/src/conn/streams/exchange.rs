@@ -275,7 +275,7 @@ impl<S: Service + 'static, W: Wire> Exchange<S, W> {
         }
         let (tube, outlet) = Tube::new(self.tunnel.take().unwrap_or_default(), self.shared.peer.clone());
         let scope = self.scope.as_ref().map(Scope::handle);
-        let work = tunnel.begin(Upgraded { stream: Transport::from(tube), received: None, scope });
+        let work = tunnel.begin(Upgraded { stream: Transport::from(tube), received: None, scope, _held: None });
         self.stage = Stage::Tunnel(Some(work), outlet);
     }
 
