@@ -82,8 +82,13 @@ fn a_proxy_leads_to_a_server_that_proves_itself() {
         };
         let proxy = world.shard.spawn(work).unwrap();
         let client = client(&world, |config| config.proxy = Some(Proxy::http("127.0.0.1", 3128)));
-        let mut response =
-            client.get("https://localhost:8443/bytes/300000").header("connection", "close").send().await.unwrap();
+        let mut response = client
+            .get("https://localhost:8443/bytes/300000")
+            .http1()
+            .header("connection", "close")
+            .send()
+            .await
+            .unwrap();
         assert!(response.bytes().await.unwrap() == pattern(300_000));
         world.shard.sleep(Duration::from_secs(1)).await;
         assert!(proxied.get() > 300_000, "{} bytes came through it", proxied.get());
