@@ -12,7 +12,7 @@ use proto::alternatives::{is_clear, services};
 use smallvec::SmallVec;
 
 use super::response::Response;
-use super::target::{Target, Where};
+use super::target::{Place, Target};
 use crate::limits::{
     CLIENT_ALTERNATIVE_TIME_MAX, CLIENT_ALTERNATIVES_MAX, CLIENT_ALTERNATIVES_PER_ORIGIN_MAX,
     CLIENT_SHUN_DOUBLINGS_MAX, CLIENT_SHUN_TIME_MIN,
@@ -41,16 +41,16 @@ pub(super) struct Service {
 
 impl Service {
     /// Where that is for one target. A server at a fixed address has none elsewhere.
-    pub(super) fn place<'t>(&self, target: &Target<'t>) -> Option<Where<'t>> {
+    pub(super) fn place<'t>(&self, target: &Target<'t>) -> Option<Place<'t>> {
         let host = self.host.as_deref().filter(|host| **host != *target.name);
-        match (&target.at, host) {
-            (Where::Name(name, _), None) => Some(Where::Name(name.clone(), self.port)),
-            (Where::Fixed(address), None) => Some(Where::Fixed((address.ip(), self.port).into())),
-            (Where::Name(..), Some(host)) => match host.parse::<IpAddr>() {
-                Ok(ip) => Some(Where::Fixed((ip, self.port).into())),
-                Err(_) => Some(Where::Name(host.to_owned().into(), self.port)),
+        match (&target.place, host) {
+            (Place::Name(name, _), None) => Some(Place::Name(name.clone(), self.port)),
+            (Place::Fixed(address), None) => Some(Place::Fixed((address.ip(), self.port).into())),
+            (Place::Name(..), Some(host)) => match host.parse::<IpAddr>() {
+                Ok(ip) => Some(Place::Fixed((ip, self.port).into())),
+                Err(_) => Some(Place::Name(host.to_owned().into(), self.port)),
             },
-            (Where::Fixed(_), Some(_)) | (Where::Unix(_), _) => None,
+            (Place::Fixed(_), Some(_)) | (Place::Unix(_), _) => None,
         }
     }
 

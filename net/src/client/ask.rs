@@ -4,11 +4,11 @@
 use std::future::poll_fn;
 use std::rc::Rc;
 
-use super::Error;
 use super::connect::connect;
 use super::pool::{Place, Pool, Way};
 use super::response::{Response, Source};
-use super::target::Target;
+use super::target::{Protocols, Target};
+use super::{Error, quic};
 use crate::Content;
 use crate::conn::client::{Connection, Outline};
 use crate::conn::streams::client::{Asks, Trunk};
@@ -35,9 +35,11 @@ pub(crate) async fn ask(
     outline: Outline<'_>,
     content: &mut Content,
 ) -> Result<Response, Error> {
+    // Another protocol takes the place of HTTP/1.1 only.
+    let protocols = if outline.upgrade.is_some() { Protocols::Http1 } else { target.protocols };
     let (mut place, mut is_first) = (None, true);
     for _ in 0..CLIENT_TURNS_MAX {
-        let (way, is_kept) = pool.way(target, &mut place).await?;
+        let (way, is_kept) = pool.way(target, protocols, &mut place).await?;
         let (tried, is_misdirected) = match way {
             Way::Alone(connection, taken) => (alone(connection, taken, &mut place, outline, content).await?, false),
             Way::Http2(trunk) => (among(&trunk, outline, content).await?, false),
@@ -63,11 +65,6 @@ pub(crate) async fn ask(
         }
     }
     Err(Error::Unprocessed)
-}
-
-/// Connects, and no more: whether anybody is there.
-pub(crate) async fn reach(pool: &Pool, target: &Target<'_>) -> Result<(), Error> {
-    connect(pool, target).await.map(drop)
 }
 
 impl Tried {
@@ -110,5 +107,13 @@ async fn among<W: Asks>(trunk: &Rc<Trunk<W>>, outline: Outline<'_>, content: &mu
     match poll_fn(|cx| exchange.poll_head(cx)).await {
         Ok(head) => Ok(Tried::Answered(Response::new(head, Source::Among(Box::new(exchange))), is_at_hand)),
         Err(error) => Ok(Tried::Failed(error, is_at_hand)),
+    }
+}
+
+/// Connects, and no more: whether anybody is there.
+pub(crate) async fn reach(pool: &Pool, target: &Target<'_>) -> Result<(), Error> {
+    match target.protocols {
+        Protocols::Http3 => Box::pin(quic::connect(pool, target, &target.place)).await.map(drop),
+        protocols => Box::pin(connect(pool, target, protocols)).await.map(drop),
     }
 }

@@ -244,7 +244,7 @@ impl Client {
     /// Errors: there is none, nobody could say, or not [in time](Config::connect_time_max).
     pub async fn lookup(&self, name: &str, port: u16) -> Result<Lookup, Error> {
         let Shared { shard, config, .. } = &*self.0.shared;
-        resolve::lookup(&self.0.shared, name, port, shard.clock() + config.connect_time_max).await
+        resolve::lookup(&self.0, name, port, shard.clock() + config.connect_time_max).await
     }
 
     /// Where a service is, by its name `_service._proto.domain` (RFC 2782), and until when that holds.
@@ -254,7 +254,7 @@ impl Client {
         let Shared { shard, config, .. } = &*self.0.shared;
         let failure = |why: &str| Error::Resolve { host: name.into(), why: why.into() };
         let names =
-            self.0.shared.names.as_ref().ok_or_else(|| failure("services are found by a resolver of our own alone"))?;
+            self.0.names.as_ref().ok_or_else(|| failure("services are found by a resolver of our own alone"))?;
         let found = shard.timeout(config.connect_time_max, names.services(name)).await;
         found.map_err(|_| Error::TimedOut(Step::Connect))?.map_err(|why| failure(&why))
     }

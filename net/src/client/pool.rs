@@ -23,8 +23,10 @@ use smallvec::SmallVec;
 
 use super::alternatives::{Alternatives, Service};
 use super::connect::connect;
+use super::dns::Names;
+use super::resolve::Source;
 use super::response::Response;
-use super::target::{Protocols, Target};
+use super::target::{self, Protocols, Target};
 use super::trust::Trust;
 use super::{Error, Step, quic};
 use crate::Transport;
@@ -37,8 +39,10 @@ use crate::quic::Connection as Connected;
 /// The idle connections of a client.
 pub(crate) struct Pool {
     pub(super) shared: Rc<Shared>,
-    pub(super) trust: Rc<Trust>,
+    pub(super) trust: Trust,
     alternatives: Alternatives,
+    /// What is known of names, if we find out ourselves.
+    pub(super) names: Option<Names>,
     /// By the keys of targets. An entry stays while one of its connections is idle or in use.
     origins: RefCell<BTreeMap<Box<str>, Rc<Origin>>>,
     /// How many connections are idle.
@@ -94,7 +98,11 @@ pub(super) struct Place {
 impl Pool {
     pub(super) fn new(shared: Rc<Shared>) -> Rc<Self> {
         let (trust, alternatives, origins, idle, sweeper) = Default::default();
-        Rc::new(Pool { shared, trust, alternatives, origins, idle, sweeper })
+        let names = match &shared.config.resolver.0 {
+            Source::Own(config) => Some(Names::new(&shared.shard, config.as_ref().clone())),
+            Source::Function(_) => None,
+        };
+        Rc::new(Pool { shared, trust, alternatives, names, origins, idle, sweeper })
     }
 
     /// A place, once one is free; `None` if that takes as long as a connection may.
@@ -124,23 +132,27 @@ impl Pool {
     pub(super) async fn way(
         self: &Rc<Self>,
         target: &Target<'_>,
+        protocols: Protocols,
         place: &mut Option<Place>,
     ) -> Result<(Way, bool), Error> {
         // It is forgotten with this, unless there is something in it.
         let visit = Place { pool: Rc::clone(self), origin: self.origin(&target.key), permit: None };
         let origin = &visit.origin;
-        match target.protocols {
-            Protocols::Http1 => self.alone(target, origin, place).await,
-            Protocols::Usual if !target.is_secure => self.alone(target, origin, place).await,
+        match protocols {
+            Protocols::Http1 => self.alone(target, protocols, origin, place).await,
+            Protocols::Usual if !target.is_secure => self.alone(target, protocols, origin, place).await,
             Protocols::Usual => self.agreed(target, origin, place).await,
             Protocols::Http2 => match self.turn(&origin.h2).await? {
                 Ok(trunk) => Ok((Way::Http2(trunk), true)),
-                Err(_turn) => Ok((Way::Http2(self.start_h2(origin, connect(self, target).await?)?), false)),
+                Err(_turn) => {
+                    let stream = Box::pin(connect(self, target, protocols)).await?;
+                    Ok((Way::Http2(self.start_h2(origin, stream)?), false))
+                }
             },
             Protocols::Http3 => match self.turn(&origin.h3).await? {
                 Ok(trunk) => Ok((Way::Http3(trunk), true)),
                 Err(_turn) => {
-                    let quic = quic::connect(&self.shared, &self.trust, target, &target.at).await?;
+                    let quic = Box::pin(quic::connect(self, target, &target.place)).await?;
                     Ok((Way::Http3(self.start_h3(origin, quic, None)?), false))
                 }
             },
@@ -151,6 +163,7 @@ impl Pool {
     async fn alone(
         self: &Rc<Self>,
         target: &Target<'_>,
+        protocols: Protocols,
         origin: &Rc<Origin>,
         place: &mut Option<Place>,
     ) -> Result<(Way, bool), Error> {
@@ -164,8 +177,9 @@ impl Pool {
                 place
             }
         };
-        let stream = connect(self, target).await?;
-        self.chosen(target, origin, stream, async || Ok(place)).await
+        // Rare and large: it is not to be a part of every request.
+        let stream = Box::pin(connect(self, target, protocols)).await?;
+        self.chosen(protocols, origin, stream, async || Ok(place)).await
     }
 
     /// A connection of what the server chooses.
@@ -188,28 +202,28 @@ impl Pool {
             };
             // Whoever was before us may have found out.
             if !origin.is_plain.get() {
-                let stream = connect(self, target).await?;
+                let stream = Box::pin(connect(self, target, Protocols::Usual)).await?;
                 let place = async || {
                     drop(turn);
                     self.place(origin).await.ok_or(Error::Busy)
                 };
-                return self.chosen(target, origin, stream, place).await;
+                return self.chosen(Protocols::Usual, origin, stream, place).await;
             }
         }
-        self.alone(target, origin, place).await
+        self.alone(target, Protocols::Usual, origin, place).await
     }
 
     /// What a new connection is one of. `place` gives one of one exchange at a time its place.
     async fn chosen(
         self: &Rc<Self>,
-        target: &Target<'_>,
+        protocols: Protocols,
         origin: &Rc<Origin>,
         stream: Transport,
         place: impl AsyncFnOnce() -> Result<Place, Error>,
     ) -> Result<(Way, bool), Error> {
         let protocol = stream.secured().and_then(|secured| secured.protocol());
         let is_plain = protocol != Some(b"h2");
-        if target.protocols == Protocols::Usual {
+        if protocols == Protocols::Usual {
             origin.is_plain.set(is_plain);
         }
         if is_plain {
@@ -256,8 +270,9 @@ impl Pool {
     /// for a moment, where no other connection is at hand.
     async fn alternative(self: &Rc<Self>, target: &Target<'_>, origin: &Rc<Origin>) -> Option<Rc<h3::client::Trunk>> {
         let Shared { shard, config, .. } = &*self.shared;
-        // No proxy passes datagrams on.
-        if !config.follows_alternatives || target.proxy(config).is_some() {
+        let is_beside =
+            target.proxy.is_some() || config.proxy.is_some() || matches!(target.place, target::Place::Unix(_));
+        if !config.follows_alternatives || is_beside {
             return None;
         }
         if let Some(trunk) = origin.h3.usable() {
@@ -284,18 +299,17 @@ impl Pool {
         let Ok(scope) = shard.scope().child("client") else { return };
         let ends = Rc::<Notify>::default();
         let (target, told) = (target.clone().into_owned(), Rc::clone(&ends));
-        let (shared, trust) = (Rc::clone(&self.shared), Rc::clone(&self.trust));
-        let (pool, origin_of) = (Rc::downgrade(self), Rc::downgrade(origin));
+        let (pool, origin_of) = (Rc::clone(self), Rc::downgrade(origin));
         let work = async move {
             let mut made = Err(Error::TimedOut(Step::Connect));
             for service in found {
                 let Some(at) = service.place(&target) else { continue };
-                made = quic::connect(&shared, &trust, &target, &at).await.map(|quic| (quic, service));
+                made = quic::connect(&pool, &target, &at).await.map(|quic| (quic, service));
                 if made.is_ok() {
                     break;
                 }
             }
-            let (Some(pool), Some(origin)) = (pool.upgrade(), origin_of.upgrade()) else { return };
+            let Some(origin) = origin_of.upgrade() else { return };
             match made {
                 Ok((quic, service)) => {
                     pool.alternatives.found(&target.key);
@@ -377,8 +391,8 @@ impl Pool {
         let Some(origin) = self.origins.borrow().get(key).cloned() else { return };
         let closed = std::mem::take(&mut *origin.idle.borrow_mut());
         self.idle.set(self.idle.get() - closed.len());
-        let trunks = (origin.h2.trunk.take(), origin.h3.trunk.take(), origin.search.take());
-        if Rc::strong_count(&origin) == 2 {
+        let trunks = (origin.h2.trunk.take(), origin.h3.trunk.take());
+        if Rc::strong_count(&origin) == 2 && !origin.has_trunk() {
             self.origins.borrow_mut().remove(key);
         }
         drop((closed, trunks));
@@ -515,6 +529,3 @@ impl Drop for Place {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

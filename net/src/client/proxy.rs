@@ -13,7 +13,7 @@ use http::{HeaderValue, Method, StatusCode};
 
 use super::Error;
 use super::pool::Pool;
-use super::target::Where;
+use super::target::Place;
 use crate::conn::client::{Connection, Outline};
 use crate::limits::SOCKS_ANSWER_BYTES_MAX;
 use crate::{Content, Headers, Transport};
@@ -66,18 +66,18 @@ impl Proxy {
     /// Has the proxy at the other end go on to the server.
     ///
     /// Errors: it does not; or it speaks otherwise than it must.
-    pub(super) async fn through(&self, pool: &Pool, stream: Transport, place: &Where<'_>) -> Result<Transport, Error> {
+    pub(super) async fn through(&self, pool: &Pool, stream: Transport, place: &Place<'_>) -> Result<Transport, Error> {
         match self.kind {
             Kind::Http => self.connect(pool, stream, place).await,
             Kind::Socks5 => self.socks(stream, place).await,
         }
     }
 
-    async fn connect(&self, pool: &Pool, stream: Transport, place: &Where<'_>) -> Result<Transport, Error> {
+    async fn connect(&self, pool: &Pool, stream: Transport, place: &Place<'_>) -> Result<Transport, Error> {
         let server = match place {
-            Where::Name(name, port) => format!("{name}:{port}"),
-            Where::Fixed(address) => address.to_string(),
-            Where::Unix(_) => return Err(refused("it leads to no socket of this machine")),
+            Place::Name(name, port) => format!("{name}:{port}"),
+            Place::Fixed(address) => address.to_string(),
+            Place::Unix(_) => return Err(refused("it leads to no socket of this machine")),
         };
         let mut headers = Headers::default();
         if let Some(Login { name, password }) = &self.login {
@@ -106,7 +106,7 @@ impl Proxy {
         }
     }
 
-    async fn socks(&self, stream: Transport, place: &Where<'_>) -> Result<Transport, Error> {
+    async fn socks(&self, stream: Transport, place: &Place<'_>) -> Result<Transport, Error> {
         let mut socks = Socks { stream, received: Vec::new() };
         let methods: &[u8] =
             if self.login.is_some() { &[VERSION, 2, NO_LOGIN, BY_LOGIN] } else { &[VERSION, 1, NO_LOGIN] };
@@ -188,24 +188,24 @@ impl Socks {
 }
 
 /// The request to go on to a server (RFC 1928 section 4).
-fn server(place: &Where<'_>) -> Result<Vec<u8>, Error> {
+fn server(place: &Place<'_>) -> Result<Vec<u8>, Error> {
     let mut bytes = vec![VERSION, 1, 0];
     let port = match place {
-        Where::Name(name, port) => {
+        Place::Name(name, port) => {
             let length =
                 u8::try_from(name.len()).map_err(|_| refused("the server's name is longer than can be said"))?;
             bytes.extend([NAME, length]);
             bytes.extend(name.as_bytes());
             *port
         }
-        Where::Fixed(address) => {
+        Place::Fixed(address) => {
             match address.ip() {
                 IpAddr::V4(ip) => bytes.extend([&[V4][..], &ip.octets()].concat()),
                 IpAddr::V6(ip) => bytes.extend([&[V6][..], &ip.octets()].concat()),
             }
             SocketAddr::port(address)
         }
-        Where::Unix(_) => return Err(refused("it leads to no socket of this machine")),
+        Place::Unix(_) => return Err(refused("it leads to no socket of this machine")),
     };
     bytes.extend(port.to_be_bytes());
     Ok(bytes)

@@ -10,10 +10,10 @@ use shards::Shard;
 use shards::combine::race;
 use shards::sync::Notify;
 
-use super::resolve::{addresses, first};
-use super::target::{Target, Where};
-use super::trust::Trust;
-use super::{Config, Error};
+use super::pool::Pool;
+use super::resolve::{Addresses, addresses};
+use super::target::{Place, Target};
+use super::{Config, Error, Step};
 use crate::NetStats;
 use crate::conn::client::Shared;
 use crate::conn::h3::client::shake_hands;
@@ -97,23 +97,32 @@ fn for_quic(config: &Config) -> quic::Config {
     }
 }
 
-/// Connects to a server by QUIC, where it is or at another place that it has named.
-pub(super) async fn connect(
-    shared: &Shared,
-    trust: &Trust,
-    target: &Target<'_>,
-    at: &Where<'_>,
-) -> Result<Connection, Error> {
-    let Shared { shard, config, endpoints, .. } = shared;
-    if target.proxy(config).is_some() || matches!(at, Where::Unix(_)) {
-        return Err(Error::Proxy { why: "HTTP/3 goes through none, and over no socket of this machine".into() });
-    }
+/// Connects to a server by QUIC, where it is or at another place that it has named. The addresses are tried one after the other,
+/// each for its share of the time that is left.
+pub(super) async fn connect(pool: &Pool, target: &Target<'_>, place: &Place<'_>) -> Result<Connection, Error> {
+    let Shared { shard, config, endpoints, .. } = &*pool.shared;
     let deadline = shard.clock() + config.connect_time_max;
-    let tls = trust.of_quic(shard, config, target).await?;
-    let addresses = addresses(shared, at, deadline).await?;
-    first(shard, &addresses, deadline, async |address| {
-        let quic = endpoints.connect(shared, address, &target.name, &tls)?;
-        shake_hands(quic).await.map_err(|error| Error::Connect { address, error: Box::new(error) })
-    })
-    .await
+    if target.proxy.is_some() || config.proxy.is_some() {
+        return Err(Error::Proxy { why: "HTTP/3 does not go through one".into() });
+    }
+    let tls = pool.trust.of_quic(shard, config, target).await?;
+    let addresses = match place {
+        Place::Fixed(address) => Addresses::from([*address]),
+        Place::Name(name, port) => addresses(pool, name, *port, deadline).await?,
+        Place::Unix(path) => {
+            let error = Box::new(crate::Error::Io(platform::Error::Unsupported));
+            return Err(Error::Unix { path: path.as_ref().into(), error });
+        }
+    };
+    let mut failure = Error::TimedOut(Step::Connect);
+    for (tried, &address) in addresses.iter().enumerate() {
+        let time = deadline.saturating_duration_since(shard.clock()) / (addresses.len() - tried) as u32;
+        let quic = endpoints.connect(&pool.shared, address, &target.name, &tls)?;
+        failure = match shard.timeout(time, shake_hands(quic)).await {
+            Ok(Ok(quic)) => return Ok(quic),
+            Ok(Err(error)) => Error::Connect { address, error: Box::new(error) },
+            Err(_) => Error::TimedOut(Step::Connect),
+        };
+    }
+    Err(failure)
 }

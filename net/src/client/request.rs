@@ -274,21 +274,17 @@ impl<'u> Request<'u> {
             return Ok(if decompresses { response.decoded(pool.shared.shard.pool()) } else { response });
         }
         let Shared { shard, config, .. } = &*pool.shared;
-        // Another protocol takes the place of HTTP/1.1 only.
-        let protocols = if upgrade.is_some() { Protocols::Http1 } else { protocols };
         let upgrade = upgrade.as_ref();
         let (mut method, mut url, mut steps) = (method, url, 0);
         loop {
             let asked = Url::parse(&url)?;
             if protocols == Protocols::Http3 && !asked.is_secure {
-                return Err(Error::Url {
-                    url: asked.origin.into(),
-                    what: "HTTP/3 is spoken with servers of https only",
-                });
+                let what = "HTTP/3 is spoken with servers of https only";
+                return Err(Error::Url { url: asked.origin.into(), what });
             }
             let target = Target::of(&asked, protocols);
             let target = if let Some(proxy) = &proxy { target.through(proxy) } else { target };
-            let target = if let Some(path) = &path { target.at_path(path) } else { target };
+            let target = if let Some(path) = &path { target.at(path) } else { target };
             let host = headers.get(&HOST).map_or(target.authority.as_bytes(), HeaderValue::as_bytes);
             let outline =
                 Outline { method: &method, target: asked.target.as_bytes(), host, headers: &headers, expects, upgrade };

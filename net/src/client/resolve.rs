@@ -6,11 +6,10 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Instant;
 
-use shards::Shard;
 use smallvec::SmallVec;
 
-use super::dns::{self, Names};
-use super::target::Where;
+use super::dns;
+use super::pool::Pool;
 use super::{Error, Step};
 use crate::conn::client::Shared;
 use crate::limits::CLIENT_ADDRESSES_MAX;
@@ -51,14 +50,6 @@ impl Resolver {
     pub fn dns(config: dns::Config) -> Self {
         Resolver(Source::Own(Arc::new(config)))
     }
-
-    /// What it keeps on a shard, if it is our own.
-    pub(crate) fn names(&self, shard: &Shard) -> Option<Names> {
-        match &self.0 {
-            Source::Own(config) => Some(Names::new(shard, config.as_ref().clone())),
-            Source::Function(_) => None,
-        }
-    }
 }
 
 /// The system's, as other programs ask it: its files, then its name servers, in the order that it prefers.
@@ -75,13 +66,13 @@ impl fmt::Debug for Resolver {
 }
 
 /// The addresses of a name, in time.
-pub(super) async fn lookup(shared: &Shared, name: &str, port: u16, deadline: Instant) -> Result<Lookup, Error> {
-    let Shared { shard, config, names, .. } = shared;
+pub(super) async fn lookup(pool: &Pool, name: &str, port: u16, deadline: Instant) -> Result<Lookup, Error> {
+    let Shared { shard, config, .. } = &*pool.shared;
     let failure = |why: String| Error::Resolve { host: name.into(), why: why.into() };
     let found = async {
-        match (&config.resolver.0, names) {
+        match (&config.resolver.0, &pool.names) {
             (Source::Function(function), _) => {
-                let (host, function) = (name.to_owned(), function.clone());
+                let (host, function) = (name.to_owned(), Arc::clone(function));
                 match shard.offload(move || function(&host, port)).await {
                     Ok(Ok(addresses)) => Ok(Lookup { addresses, until: None }),
                     Ok(Err(error)) => Err(failure(error.to_string())),
@@ -100,34 +91,9 @@ pub(super) async fn lookup(shared: &Shared, name: &str, port: u16, deadline: Ins
     if found.addresses.is_empty() { Err(failure("there is none".to_owned())) } else { Ok(found) }
 }
 
-/// Those of a place that are tried; none of a socket of this machine.
-pub(super) async fn addresses(shared: &Shared, at: &Where<'_>, deadline: Instant) -> Result<Addresses, Error> {
-    let (name, port) = match at {
-        Where::Name(name, port) => (name, *port),
-        Where::Fixed(address) => return Ok(Addresses::from([*address])),
-        Where::Unix(_) => return Ok(Addresses::new()),
-    };
-    let mut found = lookup(shared, name, port, deadline).await?.addresses;
+/// Those of them that are tried.
+pub(super) async fn addresses(pool: &Pool, name: &str, port: u16, deadline: Instant) -> Result<Addresses, Error> {
+    let mut found = lookup(pool, name, port, deadline).await?.addresses;
     found.truncate(CLIENT_ADDRESSES_MAX);
     Ok(found.into())
-}
-
-/// The first connection that comes to be. The addresses are tried one after the other, each for its share of the time that is
-/// left, so that one that swallows everything does not hide the others.
-pub(super) async fn first<T>(
-    shard: &Shard,
-    addresses: &[SocketAddr],
-    deadline: Instant,
-    connect: impl AsyncFn(SocketAddr) -> Result<T, Error>,
-) -> Result<T, Error> {
-    let mut failure = Error::TimedOut(Step::Connect);
-    for (tried, &address) in addresses.iter().enumerate() {
-        let time = deadline.saturating_duration_since(shard.clock()) / (addresses.len() - tried) as u32;
-        failure = match shard.timeout(time, connect(address)).await {
-            Ok(Ok(connection)) => return Ok(connection),
-            Ok(Err(error)) => error,
-            Err(_) => Error::TimedOut(Step::Connect),
-        };
-    }
-    Err(failure)
 }

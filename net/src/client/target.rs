@@ -19,7 +19,7 @@ pub(crate) struct Target<'t> {
     pub(crate) name: Cow<'t, str>,
     pub(crate) is_secure: bool,
     pub(crate) protocols: Protocols,
-    pub(crate) at: Where<'t>,
+    pub(crate) place: Place<'t>,
     /// What the way there leads through, if that is not the client's proxy.
     pub(crate) proxy: Option<Cow<'t, Proxy>>,
 }
@@ -40,7 +40,7 @@ pub(crate) enum Protocols {
 
 /// Where a server is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Where<'t> {
+pub(crate) enum Place<'t> {
     /// At the addresses of this name, and this port.
     Name(Cow<'t, str>, u16),
     Fixed(SocketAddr),
@@ -56,18 +56,18 @@ impl<'t> Target<'t> {
             name: url.host.into(),
             is_secure: url.is_secure,
             protocols,
-            at: match url.ip() {
-                Some(ip) => Where::Fixed(SocketAddr::new(ip, url.port)),
-                None => Where::Name(url.host.into(), url.port),
+            place: match url.ip() {
+                Some(ip) => Place::Fixed(SocketAddr::new(ip, url.port)),
+                None => Place::Name(url.host.into(), url.port),
             },
             proxy: None,
         }
     }
 
     /// The same server, at this path instead.
-    pub(crate) fn at_path(mut self, path: &'t Path) -> Self {
+    pub(crate) fn at(mut self, path: &'t Path) -> Self {
         self.key = format!("{} {}", path.display(), self.key).into();
-        self.at = Where::Unix(path.into());
+        self.place = Place::Unix(path.into());
         self
     }
 
@@ -78,21 +78,16 @@ impl<'t> Target<'t> {
         self
     }
 
-    /// What the way there leads through, if it does.
-    pub(crate) fn proxy<'a>(&'a self, config: &'a super::Config) -> Option<&'a Proxy> {
-        self.proxy.as_deref().or(config.proxy.as_ref())
-    }
-
     /// The same, for a task of its own.
     pub(crate) fn into_owned(self) -> Target<'static> {
-        let Target { key, authority, name, is_secure, protocols, at, proxy } = self;
+        let Target { key, authority, name, is_secure, protocols, place, proxy } = self;
         let [key, authority, name] = [key, authority, name].map(|text| Cow::Owned(text.into_owned()));
-        let at = match at {
-            Where::Name(name, port) => Where::Name(Cow::Owned(name.into_owned()), port),
-            Where::Fixed(address) => Where::Fixed(address),
-            Where::Unix(path) => Where::Unix(Cow::Owned(path.into_owned())),
+        let place = match place {
+            Place::Name(name, port) => Place::Name(Cow::Owned(name.into_owned()), port),
+            Place::Fixed(address) => Place::Fixed(address),
+            Place::Unix(path) => Place::Unix(Cow::Owned(path.into_owned())),
         };
         let proxy = proxy.map(|proxy| Cow::Owned(proxy.into_owned()));
-        Target { key, authority, name, is_secure, protocols, at, proxy }
+        Target { key, authority, name, is_secure, protocols, place, proxy }
     }
 }

@@ -41,10 +41,16 @@ pub(super) struct Expected {
 
 impl Trust {
     /// Errors: the host is nothing that can be vouched for; or the system's authorities cannot be read.
-    pub(super) async fn expects(&self, shard: &Shard, config: &Config, target: &Target<'_>) -> Result<Expected, Error> {
+    pub(super) async fn expects(
+        &self,
+        shard: &Shard,
+        config: &Config,
+        target: &Target<'_>,
+        protocols: Protocols,
+    ) -> Result<Expected, Error> {
         let name = name(target)?;
         let secrets = self.secrets(shard, config).await?;
-        let (config, is_h2) = match target.protocols {
+        let (config, is_h2) = match protocols {
             Protocols::Usual => (&secrets.usual, false),
             Protocols::Http2 => (&secrets.http2, true),
             Protocols::Http1 | Protocols::Http3 => (&secrets.http1, false),

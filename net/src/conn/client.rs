@@ -21,7 +21,6 @@ use shards::{Alarm, Shard};
 use super::input::{Input, Unfilled};
 use super::outbox::{Outbox, Supplies};
 use super::{DecodeRoom, Exhausted};
-use crate::client::dns::Names;
 use crate::client::quic::Endpoints;
 use crate::client::upgrade::Upgrade;
 use crate::client::{Config, Error, Step};
@@ -38,8 +37,6 @@ pub(crate) struct Shared {
     pub(super) scratch: DecodeRoom,
     /// Here, so that they are there as long as any connection.
     pub(crate) endpoints: Endpoints,
-    /// What is known of names, if we find out ourselves.
-    pub(crate) names: Option<Names>,
 }
 
 /// A connection. What it holds while idle is what an idle connection costs.
@@ -118,8 +115,7 @@ impl Shared {
         let supplies = Supplies::new(shard.pool().clone());
         let scratch = DecodeRoom::new(config.h2.head_bytes_max.max(config.h3.head_bytes_max));
         let (spares, endpoints) = Default::default();
-        let names = config.resolver.names(shard);
-        Rc::new(Shared { shard: shard.clone(), config, spares, supplies, scratch, endpoints, names })
+        Rc::new(Shared { shard: shard.clone(), config, spares, supplies, scratch, endpoints })
     }
 
     /// Whether a connection has lasted as long as it may.

@@ -21,7 +21,7 @@ use super::Endpoint;
 use super::config::{Config, Protocol};
 use super::keeper::View;
 use super::survey::{Counts, MemberCounts};
-use crate::client::target::{Protocols, Target, Where};
+use crate::client::target::{self, Protocols, Target};
 use crate::limits::UPSTREAM_TRIED_MAX;
 
 /// The endpoints of this shard's subset.
@@ -328,7 +328,7 @@ pub(super) fn target(config: &Config, endpoint: &Endpoint, whose: &str) -> Targe
             Protocol::Http2 => Protocols::Http2,
             Protocol::Http3 => Protocols::Http3,
         },
-        at: Where::Fixed(*address),
+        place: target::Place::Fixed(*address),
         proxy: None,
     }
 }

@@ -5,10 +5,8 @@
 
 mod race;
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::pin::Pin;
 use std::time::Instant;
 
 use platform::SocketOption;
@@ -16,51 +14,44 @@ use shards::Shard;
 
 use super::pool::Pool;
 use super::resolve::{self, Addresses};
-use super::target::{Target, Where};
+use super::target::{Place, Protocols, Target};
 use super::trust::Expected;
 use super::{Error, Step};
 use crate::conn::client::Shared;
 use crate::limits::CLIENT_UNIX_PAUSE;
 use crate::{TcpStream, Transport};
 
-/// Connects to a server, over TLS if it is of `https`, within the time that the client gives it. In a box: it is rare and large, and
-/// not to be a part of every request.
-pub(super) fn connect<'a>(
-    pool: &'a Pool,
-    target: &'a Target<'_>,
-) -> Pin<Box<dyn Future<Output = Result<Transport, Error>> + 'a>> {
-    Box::pin(begin(pool, target))
-}
-
-async fn begin(pool: &Pool, target: &Target<'_>) -> Result<Transport, Error> {
-    let shared = &*pool.shared;
-    let Shared { shard, config, .. } = shared;
+/// Connects to a server, over TLS if it is of `https`, within the time that the client gives it.
+pub(super) async fn connect(pool: &Pool, target: &Target<'_>, protocols: Protocols) -> Result<Transport, Error> {
+    let Shared { shard, config, .. } = &*pool.shared;
     let deadline = shard.clock() + config.connect_time_max;
     let secured = match target.is_secure {
-        true => Some(pool.trust.expects(shard, config, target).await?),
+        true => Some(pool.trust.expects(shard, config, target, protocols).await?),
         false => None,
     };
     let late = |_| Error::TimedOut(Step::Connect);
-    let stream = match (&target.at, target.proxy(config)) {
-        (Where::Unix(path), _) => shard.deadline(deadline, at_path(shard, path)).await.map_err(late)??,
-        (at, None) => {
-            let addresses = resolve::addresses(shared, at, deadline).await?;
+    let stream = match (&target.place, target.proxy.as_deref().or(config.proxy.as_ref())) {
+        (Place::Unix(path), _) => shard.deadline(deadline, at_path(shard, path)).await.map_err(late)??,
+        (Place::Fixed(address), None) => {
+            return open(shard, Addresses::from([*address]), secured.as_ref(), deadline).await;
+        }
+        (Place::Name(name, port), None) => {
+            let addresses = resolve::addresses(pool, name, *port, deadline).await?;
             return open(shard, addresses, secured.as_ref(), deadline).await;
         }
-        (at, Some(proxy)) => {
-            let way = match proxy.host.parse() {
-                Ok(ip) => Where::Fixed(SocketAddr::new(ip, proxy.port)),
-                Err(_) => Where::Name((&*proxy.host).into(), proxy.port),
+        (place, Some(proxy)) => {
+            let addresses = match proxy.host.parse() {
+                Ok(ip) => Addresses::from([SocketAddr::new(ip, proxy.port)]),
+                Err(_) => resolve::addresses(pool, &proxy.host, proxy.port, deadline).await?,
             };
-            let addresses = resolve::addresses(shared, &way, deadline).await?;
             let stream = open(shard, addresses, None, deadline).await?;
-            shard.deadline(deadline, proxy.through(pool, stream, at)).await.map_err(late)??
+            shard.deadline(deadline, proxy.through(pool, stream, place)).await.map_err(late)??
         }
     };
     let Some(expects) = secured else { return Ok(stream) };
     let secured = shard.deadline(deadline, expects.secure(stream)).await.map_err(late)?;
-    secured.map_err(|error| match &target.at {
-        Where::Unix(path) => Error::Unix { path: path.as_ref().into(), error: Box::new(error) },
+    secured.map_err(|error| match &target.place {
+        Place::Unix(path) => Error::Unix { path: path.as_ref().into(), error: Box::new(error) },
         _ => Error::Proxy { why: format!("behind it, {error}").into() },
     })
 }
