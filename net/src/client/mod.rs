@@ -3,7 +3,7 @@
 //! Three parts, each without the others. A connection (`conn/client.rs`) serves one exchange at a time, driven by whoever
 //! waits for it, or many, driven by a task (`conn/streams/client.rs`). The pool (`pool.rs`) keeps those that are idle, a few for
 //! each server. [`Request`] and [`Response`] are what code sees. Between them, `ask.rs` sends one request to one
-//! [target](target::Target): what chooses among several servers, watches their health and gives up on them stands on top of that,
+//! target (`target.rs`): what chooses among several servers, watches their health and gives up on them stands on top of that,
 //! in `upstream/`.
 
 mod alternatives;
