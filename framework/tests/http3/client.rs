@@ -78,6 +78,15 @@ pub(crate) fn run<T: 'static>(
     })
 }
 
+/// What an app's certificate is trusted by.
+pub(crate) fn trust(shard: &Shard) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots.add(identity().certificate.clone()).unwrap();
+    let builder = ClientConfig::builder_with_details(provider(shard), Arc::new(ShardTime));
+    let builder = builder.with_protocol_versions(&[&TLS13]).unwrap();
+    builder.with_root_certificates(roots).with_no_client_auth()
+}
+
 /// Where clients are.
 #[derive(Clone)]
 pub(crate) struct Host {
@@ -97,11 +106,7 @@ impl Host {
 
     pub(crate) async fn with(kit: &test::Client, config: QuicConfig) -> Host {
         let shard = kit.shard();
-        let mut roots = RootCertStore::empty();
-        roots.add(identity().certificate.clone()).unwrap();
-        let builder = ClientConfig::builder_with_details(provider(shard), Arc::new(ShardTime));
-        let builder = builder.with_protocol_versions(&[&TLS13]).unwrap();
-        let mut tls = builder.with_root_certificates(roots).with_no_client_auth();
+        let mut tls = trust(shard);
         tls.alpn_protocols = vec![b"h3".to_vec()];
         tls.resumption = Resumption::in_memory_sessions(32);
         tls.enable_early_data = true;

@@ -15,7 +15,7 @@ use crate::conn::streams::client::{Asks, Trunk};
 use crate::limits::CLIENT_TURNS_MAX;
 
 /// What has become of a request on one connection.
-#[allow(clippy::large_enum_variant, reason = "it is taken apart at once, and most are answered")]
+#[allow(clippy::large_enum_variant, reason = "nearly all requests are answered")]
 enum Tried {
     /// It was answered. Whether its content is still there.
     Answered(Response, bool),

@@ -154,7 +154,7 @@ pub(crate) struct Rules {
     pub(crate) append: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// `[upstreams.NAME]`: a service that we call. What decides has the defaults that [`upstream::Config`] has.
+/// `[upstreams.NAME]`: a service that we call. What decides has the defaults that `upstream::Config` has.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Upstream {
     pub(crate) name: String,
