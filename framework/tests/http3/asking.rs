@@ -22,7 +22,7 @@ fn what_an_app_says_of_itself_is_followed() {
         let server = serve(seed, Plan::CHOPPY, app);
         server.run(async |kit| {
             let client = client(&kit);
-            for version in [Version::HTTP_2, Version::HTTP_2, Version::HTTP_3, Version::HTTP_3] {
+            for version in [Version::HTTP_2, Version::HTTP_3, Version::HTTP_3] {
                 let mut response = client.get("https://localhost/").send().await.expect("an answer");
                 assert_eq!((response.version(), response.text().await.expect("text").as_str()), (version, "hello"));
                 let body = pattern(70_000);
