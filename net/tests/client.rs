@@ -255,6 +255,22 @@ fn connections_are_kept_for_the_same_server() {
     );
 }
 
+/// What is passed on of an answer whose body has come with its head is no stream, and its connection is free at once.
+#[test]
+fn a_short_answer_is_passed_on_whole() {
+    let head = || say(format!("{OK}Content-Length: 5\r\n\r\nhe"));
+    let ask = async |client: Client| {
+        let content = Content::from(client.get("http://10.0.0.1/a").send().await.unwrap());
+        (format!("{content:?}"), client.idle())
+    };
+    let whole = vec![vec![Hear(ASKED_END), say(format!("{OK}Content-Length: 5\r\n\r\nhello")), End]];
+    let (passed_on, _) = play_with(1, Plan::CALM, Config::default(), whole, ask);
+    assert_eq!(passed_on, ("Full(5 bytes)".to_owned(), 1));
+    let parts = vec![vec![Hear(ASKED_END), head(), Wait(10), say("llo"), End]];
+    let (passed_on, _) = play_with(1, Plan::CALM, Config::default(), parts, ask);
+    assert_eq!(passed_on, ("Stream".to_owned(), 0));
+}
+
 #[test]
 fn an_old_connection_is_not_kept() {
     let config = Config { age_max: Some(Duration::from_secs(3)), ..Config::default() };

@@ -102,6 +102,19 @@ impl<'u> Request<'u> {
         self
     }
 
+    /// Adds all these headers, as [`header`](Request::header) would one by one.
+    pub fn headers(mut self, headers: Headers) -> Self {
+        for (name, _) in headers.iter() {
+            match *name {
+                EXPECT => self.refuse(EXPECT.as_str(), "call `expect_continue`"),
+                UPGRADE => self.refuse(UPGRADE.as_str(), "call `upgrade`"),
+                _ => {}
+            }
+        }
+        self.headers.add(headers);
+        self
+    }
+
     /// Gives it a body: bytes of any kind, or the [`Body`](crate::Body) of a request that is passed on.
     pub fn body(mut self, content: impl Into<Content>) -> Self {
         self.content = content.into();

@@ -302,6 +302,18 @@ impl Response {
         Poll::Ready(read)
     }
 
+    /// What is left of the body, if all of it is at hand.
+    fn whole(&mut self) -> Option<Chunk> {
+        let Body::Comes(Source::Alone(connection, _)) = &mut self.body else { return None };
+        if self.decoder.is_some() || self.length.is_none_or(|length| length > self.bytes_max.unwrap_or(u64::MAX)) {
+            return None;
+        }
+        let chunk = connection.whole()?;
+        self.bytes += chunk.len() as u64;
+        self.end();
+        Some(chunk)
+    }
+
     /// The body has ended, or there is none.
     fn end(&mut self) {
         if let Body::Comes(source) = std::mem::replace(&mut self.body, Body::Ended) {
@@ -379,6 +391,10 @@ impl BodyStream for Response {
 /// Its body, to be passed on; or the connection that no longer speaks HTTP.
 impl From<Response> for Content {
     fn from(mut response: Response) -> Self {
+        // Most that is short has come with its head: it is sent in one, and its connection is free at once.
+        if let Some(chunk) = response.whole() {
+            return Content::Full(chunk.into());
+        }
         match response.body {
             Body::Switched(there) => Content::Tunnel(Tunnel::new(async move |here: Upgraded| {
                 here.join(*there, TUNNEL_SILENCE_MAX).await;

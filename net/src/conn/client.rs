@@ -409,6 +409,21 @@ impl Connection {
         }
     }
 
+    /// What is left of the body, if its length is known, all of it has come, and the request has left: without a wait.
+    pub(crate) fn whole(&mut self) -> Option<Chunk> {
+        let left = usize::try_from(self.engine.body_left()?).ok().filter(|left| *left > 0)?;
+        let has_left = self.upload == Upload::Done && self.outbox.is_empty() && !self.stream.is_sending();
+        if !has_left || self.input.as_slice().len() < left {
+            return None;
+        }
+        let step = self.receive().ok()?;
+        let Event::Data(range) = step.event else { return None };
+        self.input.skip(range.start);
+        let chunk = self.input.take(range.len());
+        self.input.skip(step.consumed - range.end);
+        Some(chunk)
+    }
+
     /// The body is known to have ended, perhaps with the head, but nobody has looked: whether it has, in order.
     pub(crate) fn is_done(&mut self) -> bool {
         if !self.engine.is_idle() {

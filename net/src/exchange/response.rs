@@ -157,6 +157,16 @@ impl Headers {
         self.lines.push((name, value));
     }
 
+    /// Adds all of these, whatever is there.
+    pub(crate) fn add(&mut self, others: Headers) {
+        if self.made.is_none() && self.lines.is_empty() {
+            *self = others;
+            return;
+        }
+        self.lines.extend(others.made.map(|made| made.line.clone()));
+        self.lines.extend(others.lines);
+    }
+
     /// Adds a line, unless there is one of this name.
     pub(crate) fn append_missing(&mut self, name: HeaderName, value: &HeaderValue) {
         if self.get(&name).is_none() {

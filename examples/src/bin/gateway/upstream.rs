@@ -67,9 +67,7 @@ impl Upstream {
         if self.config.host == HostSent::Kept && !host.is_empty() {
             request = request.header(HOST, host);
         }
-        for (name, value) in headers.iter() {
-            request = request.header(name, value);
-        }
+        request = request.headers(headers);
         if expects {
             request = request.expect_continue();
         }

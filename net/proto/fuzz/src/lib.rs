@@ -70,7 +70,7 @@ pub use ws::ws;
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 22] = [
+pub const TARGETS: [(&str, Target); 23] = [
     ("h1_server", h1_server),
     ("h1_client", h1_client),
     ("h1_chunked", h1_chunked),
