@@ -111,6 +111,8 @@ impl Decoder {
                 }
                 State::TrailersStart if input[at] != b'\r' => {
                     *progress = Progress::default();
+                    // The table may be another than the head's, and hold those of another message.
+                    trailers.clear();
                     self.state = State::Trailers;
                 }
                 State::Trailers => {

@@ -353,3 +353,23 @@ fn who_says_that_it_was_the_last_request_sends_no_more() {
         assert_eq!(server.may_be_sending(), expect, "{input}");
     }
 }
+
+/// A head's table goes along with its request, and the body is read with another, which may have been somebody else's: what
+/// trailers that one held are not this message's.
+#[test]
+fn trailers_of_another_message_are_forgotten() {
+    let (limits, head) = (Limits::default(), "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let mut used = HeadTable::new();
+    for trailers in ["x-secret: of another\r\nx-more: too\r\n\r\n", "x-a: 1\r\n\r\n"] {
+        let (mut server, body) = (Server::new(), format!("0\r\n{trailers}"));
+        assert!(matches!(
+            server.receive(head.as_bytes(), &mut HeadTable::new(), &limits).unwrap().event,
+            Event::Head(_)
+        ));
+        let Event::End { trailers: range } = server.receive(body.as_bytes(), &mut used, &limits).unwrap().event else {
+            panic!("the body has ended");
+        };
+        let lines: Vec<_> = used.trailers().iter(&body.as_bytes()[range]).collect();
+        assert_eq!(lines.len(), trailers.matches(':').count(), "{lines:?}");
+    }
+}
