@@ -53,8 +53,8 @@ async fn serve(connection: ::quinn::Connection) {
     }
 }
 
-/// A client's way through: requests one after the other on one connection, and it moves in between.
-async fn exchange(shard: Shard, here: SocketAddr, there: SocketAddr) {
+/// A client's way through: requests one after the other on one connection, and perhaps it moves in between.
+async fn exchange(shard: Shard, here: SocketAddr, there: SocketAddr, moves: bool) {
     let runtime = Runtime::new(&shard);
     let (server, client) = configs();
     let server = runtime.endpoint(here, EndpointConfig::default(), Some(server)).expect("an address");
@@ -85,7 +85,9 @@ async fn exchange(shard: Shard, here: SocketAddr, there: SocketAddr) {
         }
         assert!(got == body, "exchange {count}");
         sending.expect("room for a task").await.expect("it is sent");
-        endpoint.rebind_abstract(runtime.socket(there).expect("an address")).expect("a socket");
+        if moves {
+            endpoint.rebind_abstract(runtime.socket(there).expect("an address")).expect("a socket");
+        }
     }
     assert!(runtime.stats().datagrams_received.get() > 0);
     drop(asks);
@@ -108,9 +110,11 @@ fn both_ends_on_a_simulated_shard() {
         let lossy = Plan { lost_datagrams: 0.02, late_datagrams: 0.02, doubled_datagrams: 0.02, ..Plan::CHOPPY };
         let plan = [Plan::CALM, lossy][seed as usize % 2];
         let mut simulation = Simulation::with_plan(seed, plan, platform::Config::default());
-        simulation.run(async |shard| {
+        simulation.run(async move |shard| {
             let (here, there) = ("10.0.0.1:443", "10.0.0.2:0");
-            exchange(shard, here.parse().expect("an address"), there.parse().expect("an address")).await;
+            // A move whose challenges are lost can end a connection of quinn's, which draws its own chance.
+            let moves = plan == Plan::CALM;
+            exchange(shard, here.parse().expect("an address"), there.parse().expect("an address"), moves).await;
         });
     }
 }
@@ -125,7 +129,7 @@ fn both_ends_over_loopback() {
         let runtime = shards::Runtime::builder().shards(1).backend(Choice::Force(kind));
         let main = async |shard: Shard| {
             let any = "127.0.0.1:0".parse().expect("an address");
-            shard.timeout(TIME_MAX, exchange(shard.clone(), any, any)).await.map_err(|error| error.to_string())
+            shard.timeout(TIME_MAX, exchange(shard.clone(), any, any, true)).await.map_err(|error| error.to_string())
         };
         runtime.handle_signals(false).announce(false).run(main).expect("it ends well");
     }
