@@ -44,9 +44,8 @@ struct Place {
     /// Of the breaker of all.
     admission: Option<Admission>,
     permit: Option<Permit>,
-    since: Instant,
-    /// What came of it, if that is the service's doing.
-    ended: Option<Ended>,
+    /// What came of it, if that is the service's doing, and how long its last try took.
+    ended: Option<(Ended, Duration)>,
     in_flight: u32,
 }
 
@@ -59,12 +58,13 @@ enum Ended {
     Overloaded,
 }
 
-/// A try at an endpoint. It ends when this is dropped: without an outcome, if it was told none.
+/// A try at an endpoint. It ends when this is dropped; what comes of it is not settled before, since a body may break off.
 struct Try {
     shared: Rc<Shared>,
     picked: Picked,
     since: Instant,
-    is_judged: bool,
+    /// What has come of it so far; `None` until it is answered, or if that is nobody's fault there.
+    outcome: Option<Outcome>,
 }
 
 /// What goes with a response until its body has ended.
@@ -93,6 +93,7 @@ impl Shared {
     /// A place among the calls that are under way.
     async fn enter(self: &Rc<Self>) -> Result<Place, Error> {
         let (shard, config, counts) = (&self.shard, &self.config, &self.counts);
+        self.stir();
         let limited = self.limits.borrow_mut().rate.as_mut().and_then(|rate| rate.admit(shard.now()).err());
         if let Some(after) = limited {
             count(&counts.limited);
@@ -106,8 +107,7 @@ impl Shared {
                 why: "too many calls have failed, and no more are made for a while",
             });
         };
-        let mut place =
-            Place { shared: Rc::clone(self), admission, permit: None, since: shard.now(), ended: None, in_flight: 0 };
+        let mut place = Place { shared: Rc::clone(self), admission, permit: None, ended: None, in_flight: 0 };
         let permit = match self.places.try_acquire(1) {
             Ok(permit) => permit,
             Err(_) if self.places.waiting() >= config.waiting_max as usize => {
@@ -144,7 +144,8 @@ impl Shared {
         let mut tried = Tried::default();
         let is_empty = matches!(content, Content::Empty);
         loop {
-            let time = tries.try_time(shard.now());
+            let since = shard.now();
+            let time = tries.try_time(since);
             let result = self.one_or_two(ask, content, time, &mut tried).await;
             let is_at_hand = is_empty || !matches!(content, Content::Empty);
             let verdict = |cause, did_nothing, retry_after| Verdict {
@@ -175,13 +176,15 @@ impl Shared {
                 }
             }
             let Some(pause) = pause else {
-                place.ended = match &result {
+                let ended = match &result {
                     Ok((response, _)) if is_overload(response) => Some(Ended::Overloaded),
                     Ok((response, _)) if is_failure(response) => Some(Ended::Badly),
                     Ok(_) => Some(Ended::Well),
                     Err(error) if error.is_timeout() => Some(Ended::Overloaded),
                     Err(error) => (error.fault() == Fault::Upstream).then_some(Ended::Badly),
                 };
+                // The wait for a place, earlier tries and the reading of the answer are not the service's.
+                place.ended = ended.map(|ended| (ended, shard.now().saturating_duration_since(since)));
                 place.tell_breaker();
                 let (response, tried) = result?;
                 return Ok(response.held(Held { tried, _place: place }));
@@ -268,7 +271,7 @@ impl Shared {
             Ok(picked) => {
                 count(&self.counts.tries);
                 count(&picked.member.counts.tries);
-                Ok(Try { shared: Rc::clone(self), picked, since: self.shard.now(), is_judged: false })
+                Ok(Try { shared: Rc::clone(self), picked, since: self.shard.now(), outcome: None })
             }
             Err(nobody) => {
                 count(&self.counts.nobody);
@@ -300,46 +303,48 @@ impl Shared {
         };
         match &result {
             Ok(response) => match response.status().as_u16() {
-                502..=504 => tried.judge(Outcome::GatewayError),
-                500.. => tried.judge(Outcome::Error),
-                _ => tried.judge(Outcome::Success),
+                502..=504 => tried.answered(Outcome::GatewayError),
+                500.. => tried.answered(Outcome::Error),
+                _ => tried.answered(Outcome::Success),
             },
             // What is not the endpoint's fault says nothing of it.
             Err(error) if error.fault() != Fault::Upstream => {}
-            Err(_) => tried.judge(Outcome::GatewayError),
+            Err(_) => tried.answered(Outcome::GatewayError),
         }
         result.map(|response| (response, tried))
     }
 }
 
 impl Try {
-    fn judge(&mut self, outcome: Outcome) {
-        let Try { shared, picked, since, is_judged } = self;
-        let shard = &shared.shard;
-        let took = shard.now().saturating_duration_since(*since);
+    /// An answer has begun, or there is none.
+    fn answered(&mut self, outcome: Outcome) {
+        let Try { shared, picked, since, .. } = self;
+        let took = match outcome {
+            // Who fails fast is not fast.
+            Outcome::GatewayError => shared.config.retry.try_time,
+            Outcome::Success | Outcome::Error => Some(shared.shard.now().saturating_duration_since(*since)),
+        };
+        shared.members.borrow_mut().tell(picked, Some(outcome), took, shared);
+        self.came_to(outcome);
+    }
+
+    fn came_to(&mut self, outcome: Outcome) {
+        let counts = &self.picked.member.counts;
         match outcome {
             Outcome::Success => {}
-            Outcome::Error => count(&picked.member.counts.errors),
-            Outcome::GatewayError => count(&picked.member.counts.failures),
+            Outcome::Error => count(&counts.errors),
+            Outcome::GatewayError => count(&counts.failures),
         }
-        *is_judged = true;
-        // Who fails fast is not fast.
-        let took = match outcome {
-            Outcome::GatewayError => shared.config.retry.try_time,
-            Outcome::Success | Outcome::Error => Some(took),
-        };
-        shared.members.borrow_mut().tell(picked, Some(outcome), took, shard, &shared.counts);
+        self.outcome = Some(outcome);
     }
 }
 
 impl Drop for Try {
     fn drop(&mut self) {
-        let Try { shared, picked, is_judged, .. } = self;
+        let Try { shared, picked, outcome, .. } = self;
         let mut members = shared.members.borrow_mut();
-        if !*is_judged {
-            members.tell(picked, None, None, &shared.shard, &shared.counts);
-        }
-        members.end(picked.place, shared.shard.now());
+        members.tell(picked, None, None, shared);
+        members.end(picked.place, *outcome, shared);
     }
 }
 
@@ -350,7 +355,7 @@ impl Held {
 
     /// The body has broken off.
     pub(crate) fn fail(&mut self) {
-        self.tried.judge(Outcome::GatewayError);
+        self.tried.came_to(Outcome::GatewayError);
     }
 }
 
@@ -363,7 +368,7 @@ impl Place {
         let (Some(breaker), Some(admission)) = (&mut limits.breaker, admission.take()) else { return };
         match ended {
             None => breaker.forget(admission),
-            Some(Ended::Well) => breaker.record(admission, breaker::Outcome::Success, shard.now(), shard.random()),
+            Some((Ended::Well, _)) => breaker.record(admission, breaker::Outcome::Success, shard.now(), shard.random()),
             Some(_) => breaker.record(admission, breaker::Outcome::Failure, shard.now(), shard.random()),
         }
         while let Some(event) = breaker.next_event() {
@@ -376,16 +381,15 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.tell_breaker();
-        let Place { shared, permit, since, ended, in_flight, .. } = self;
+        let Place { shared, permit, ended, in_flight, .. } = self;
         // It may have ended before it was under way.
         let Some(permit) = permit.take() else { return };
         let counts = &shared.counts;
         counts.running.set(counts.running.get() - 1);
-        let now = shared.shard.now();
         let mut limits = shared.limits.borrow_mut();
-        if let Some(ended) = ended {
-            let dropped = *ended == Ended::Overloaded;
-            limits.sample(Sample { time: now.saturating_duration_since(*since), in_flight: *in_flight, dropped }, now);
+        if let Some((ended, time)) = *ended {
+            let dropped = ended == Ended::Overloaded;
+            limits.sample(Sample { time, in_flight: *in_flight, dropped }, shared.shard.now());
         }
         let given = limits.give_back(permit, &shared.places);
         drop(limits);

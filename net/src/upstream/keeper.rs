@@ -1,7 +1,7 @@
 //! What one shard does for all: learns which endpoints there are, probes them, and tells the others.
 //!
-//! The one idea: there is one [`View`], it is replaced as a whole, and whoever gets two keeps the later. Telling is one task's, so
-//! that a view which was overtaken while others were told is never sent.
+//! The one idea: there is one [`View`], and it is replaced as a whole. Telling is one task's, and the mesh keeps what goes from one shard to
+//! another in order, so that nobody goes back to a view that was overtaken.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -21,10 +21,6 @@ use crate::limits::UPSTREAM_LOOK_PAUSE;
 /// All endpoints, as the keeper knows them.
 #[derive(Clone)]
 pub(super) struct View {
-    /// How many views were before it.
-    pub(super) version: u64,
-    /// How many sets of endpoints were before its.
-    pub(super) generation: u64,
     /// In order, without repetitions.
     pub(super) endpoints: Arc<[Endpoint]>,
     /// One for each, by probes.
@@ -40,18 +36,29 @@ pub(super) struct Keeper {
     probes: RefCell<BTreeMap<u64, Scope>>,
     /// What went wrong last, so that it is said once.
     wrong: RefCell<Option<String>>,
-    told: Cell<u64>,
+    /// The view is still to be told.
+    has_news: Cell<bool>,
 }
 
 impl View {
     /// What every shard knows without being told.
     pub(super) fn first(config: &Config, endpoints: &[Endpoint]) -> Self {
-        View::new(1, 1, tidy(endpoints.to_vec()), |_| at_first(config))
+        View::new(tidy(endpoints.to_vec()), |_| at_first(config))
     }
 
-    fn new(generation: u64, version: u64, endpoints: Vec<Endpoint>, verdict: impl Fn(&Endpoint) -> Verdict) -> Self {
+    fn new(endpoints: Vec<Endpoint>, verdict: impl Fn(&Endpoint) -> Verdict) -> Self {
         let verdicts = endpoints.iter().map(verdict).collect();
-        View { version, generation, endpoints: endpoints.into(), verdicts }
+        View { endpoints: endpoints.into(), verdicts }
+    }
+
+    /// Where an endpoint stands, whatever its weight.
+    fn find(&self, endpoint: &Endpoint) -> Option<usize> {
+        let whose = |endpoint: &Endpoint| (endpoint.address, endpoint.name.clone());
+        self.endpoints.binary_search_by_key(&whose(endpoint), whose).ok()
+    }
+
+    pub(super) fn verdict(&self, endpoint: &Endpoint) -> Option<Verdict> {
+        self.find(endpoint).map(|at| self.verdicts[at])
     }
 
     /// The endpoints that a shard asks, each with its share.
@@ -67,19 +74,19 @@ impl View {
 
 impl Keeper {
     pub(super) fn new() -> Self {
-        let (view, probes, wrong, told) = Default::default();
-        Keeper { view, news: Rc::new(Notify::new()), probes, wrong, told }
+        let (view, probes, wrong, has_news) = Default::default();
+        Keeper { view, news: Rc::new(Notify::new()), probes, wrong, has_news }
     }
 
     /// A shard has made its part and wants to know what is known.
     pub(super) fn asked(&self) {
-        self.told.set(0);
+        self.has_news.set(true);
         self.news.notify_one();
     }
 
     fn set(&self, view: View) {
         *self.view.borrow_mut() = Some(view);
-        self.news.notify_one();
+        self.asked();
     }
 }
 
@@ -141,27 +148,24 @@ fn adopt(shared: &Rc<Shared>, found: Vec<Endpoint>) {
     if former.as_ref().is_some_and(|former| *former.endpoints == *found) {
         return;
     }
-    let (generation, version) = former.as_ref().map_or((1, 1), |former| (former.generation + 1, former.version + 1));
     let first = at_first(&shared.config);
-    let known = |endpoint: &Endpoint| {
-        let former = former.as_ref()?;
-        let at = former.endpoints.iter().position(|known| known.id() == endpoint.id())?;
-        Some(former.verdicts[at])
-    };
-    let view = View::new(generation, version, found, |endpoint| known(endpoint).unwrap_or(first));
+    let known = |endpoint: &Endpoint| former.as_ref()?.verdict(endpoint);
+    let view = View::new(found, |endpoint| known(endpoint).unwrap_or(first));
     tracing::debug!(upstream = &*shared.name, endpoints = view.endpoints.len(), "endpoints are known");
-    let ids: Vec<(u64, Endpoint)> = view.endpoints.iter().map(|endpoint| (endpoint.id(), endpoint.clone())).collect();
+    let endpoints = Arc::clone(&view.endpoints);
     keeper.set(view);
     if shared.config.probe.is_none() {
         return;
     }
     let mut probes = keeper.probes.borrow_mut();
-    let gone: Vec<u64> = probes.keys().copied().filter(|id| ids.iter().all(|(known, _)| known != id)).collect();
-    let gone: Vec<Scope> = gone.iter().filter_map(|id| probes.remove(id)).collect();
-    for (id, endpoint) in ids {
-        if probes.contains_key(&id) {
+    let mut former = std::mem::take(&mut *probes);
+    for endpoint in &*endpoints {
+        let id = endpoint.id();
+        if let Some(scope) = former.remove(&id) {
+            probes.insert(id, scope);
             continue;
         }
+        let endpoint = endpoint.clone();
         let probing = probe_on(Rc::downgrade(shared), shared.shard.clone(), endpoint);
         let begun = shared.scope.child("probe").ok().filter(|scope| scope.spawn(probing).is_ok());
         match begun {
@@ -173,7 +177,8 @@ fn adopt(shared: &Rc<Shared>, found: Vec<Endpoint>) {
         }
     }
     drop(probes);
-    drop(gone);
+    // Those that are gone are probed no more.
+    drop(former);
 }
 
 /// What an endpoint counts as before anything is known.
@@ -197,7 +202,7 @@ async fn probe_on(shared: Weak<Shared>, shard: Shard, endpoint: Endpoint) {
         let finding = {
             let Some(shared) = shared.upgrade() else { return };
             let Some(probe) = shared.config.probe.clone() else { return };
-            let asked = probe.ask(&shared.client, &shared.config, &endpoint);
+            let asked = probe.ask(&shared, &endpoint);
             shard.timeout(probes.timeout(), asked).await.unwrap_or(Finding::Fail)
         };
         let changed = probes.tell(finding, shard.now(), shard.random());
@@ -218,9 +223,9 @@ fn judge(shared: &Shared, endpoint: &Endpoint, verdict: Verdict) {
     let Some(keeper) = &shared.keeper else { return };
     let Some(former) = keeper.view.borrow().clone() else { return };
     let mut verdicts = former.verdicts.to_vec();
-    if let Some(at) = former.endpoints.iter().position(|known| known.id() == endpoint.id()) {
+    if let Some(at) = former.find(endpoint) {
         verdicts[at] = verdict;
-        keeper.set(View { version: former.version + 1, verdicts: verdicts.into(), ..former });
+        keeper.set(View { verdicts: verdicts.into(), ..former });
     }
 }
 
@@ -230,8 +235,7 @@ pub(super) async fn tell_all(shared: Weak<Shared>, shard: Shard) {
         let (view, key, news) = {
             let Some(shared) = shared.upgrade() else { return };
             let Some(keeper) = &shared.keeper else { return };
-            let view = keeper.view.borrow().clone().filter(|view| view.version != keeper.told.get());
-            view.iter().for_each(|view| keeper.told.set(view.version));
+            let view = keeper.view.borrow().clone().filter(|_| keeper.has_news.replace(false));
             (view, shared.key, Rc::clone(&keeper.news))
         };
         match view {

@@ -3,9 +3,11 @@
 //! The balancer decides among those that fit; a breaker of each says whether its time has come. A call holds on to its member,
 //! whatever becomes of the set meanwhile.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use policy::Place;
@@ -17,10 +19,10 @@ use policy::shares::{Report, Shares};
 use shards::Shard;
 use smallvec::SmallVec;
 
-use super::Endpoint;
 use super::config::{Config, Protocol};
 use super::keeper::View;
-use super::survey::{Counts, MemberCounts};
+use super::survey::{Counts, MemberCounts, count};
+use super::{Endpoint, Shared};
 use crate::client::target::{self, Protocols, Target};
 use crate::limits::UPSTREAM_TRIED_MAX;
 
@@ -32,8 +34,8 @@ pub(super) struct Members {
     outlier: Option<Outlier>,
     /// What other shards have told.
     shares: Shares,
-    /// Of the view that they were made of.
-    generation: Option<u64>,
+    /// All that there are, as they were told; `None` until then.
+    known: Option<Arc<[Endpoint]>>,
 }
 
 /// One endpoint, as long as it is in the set or a call to it is under way.
@@ -43,6 +45,8 @@ pub(super) struct Member {
     pub(super) target: Target<'static>,
     breaker: Option<RefCell<Breaker>>,
     pub(super) counts: MemberCounts,
+    /// How many tries others have been told of.
+    told: Cell<u64>,
 }
 
 /// Endpoints that were asked for a call already.
@@ -69,56 +73,47 @@ impl Members {
     pub(super) fn new(config: &Config, now: Instant) -> Result<Self, &'static str> {
         let balancer = Balancer::new(config.balance)?;
         let outlier = config.outlier.map(|settings| Outlier::new(settings, now)).transpose()?;
-        Ok(Members { balancer, all: Vec::new(), outlier, shares: Shares::default(), generation: None })
+        Ok(Members { balancer, all: Vec::new(), outlier, shares: Shares::default(), known: None })
     }
 
     /// Whether it is known which endpoints there are.
     pub(super) fn is_known(&self) -> bool {
-        self.generation.is_some()
+        self.known.is_some()
     }
 
     /// Takes over what the keeper tells. Returns the members that are gone.
-    pub(super) fn adopt(
-        &mut self,
-        view: &View,
-        config: &Config,
-        name: &str,
-        shard: &Shard,
-        counts: &Counts,
-    ) -> Vec<Rc<Member>> {
+    pub(super) fn adopt(&mut self, view: &View, shared: &Shared) -> Vec<Rc<Member>> {
+        let Shared { shard, config, counts, .. } = shared;
         let now = shard.now();
         let mut gone = Vec::new();
-        if self.generation != Some(view.generation) {
-            self.generation = Some(view.generation);
+        if self.known.as_deref() != Some(&*view.endpoints) {
+            self.known = Some(Arc::clone(&view.endpoints));
             let chosen = view.subset(config, shard);
-            let mut former = std::mem::take(&mut self.all);
+            let mut former: BTreeMap<_, _> = self.all.drain(..).map(|member| (member.id, member)).collect();
             let mut entries = Vec::with_capacity(chosen.len());
             for (endpoint, share) in chosen {
                 let id = endpoint.id();
                 entries.push(Entry { id, weight: endpoint.weight as f32, share });
-                let known = former.iter().position(|member| member.id == id);
-                self.all.push(match known {
-                    Some(at) => former.swap_remove(at),
-                    None => Rc::new(Member::new(endpoint, id, config, name)),
-                });
+                let known = former.remove(&id);
+                self.all.push(known.unwrap_or_else(|| Rc::new(Member::new(endpoint, id, config, &shared.name))));
             }
-            gone = former;
+            gone.extend(former.into_values());
             self.balancer.set(&entries, now, &mut || shard.random());
             if let Some(outlier) = &mut self.outlier {
                 outlier.set(&entries.iter().map(|entry| entry.id).collect::<Vec<_>>());
             }
         }
-        for (endpoint, verdict) in view.endpoints.iter().zip(&*view.verdicts) {
-            let id = endpoint.id();
-            let (is_failing, is_degraded) = (*verdict == Verdict::Down, *verdict == Verdict::Degraded);
-            let known = self.balancer.members().iter().find(|member| member.id() == id);
-            if known.is_some_and(|known| known.health().is_failing && !is_failing) {
+        for index in 0..self.all.len() {
+            let member = &self.all[index];
+            let place = Place { index, id: member.id };
+            let Some(verdict) = view.verdict(&member.endpoint) else { continue };
+            let (is_failing, is_degraded) = (verdict == Verdict::Down, verdict == Verdict::Degraded);
+            if self.balancer.members()[index].health().is_failing && !is_failing {
                 // What was seen of it before its probes found it well again says nothing any more.
-                let place = self.outlier.as_ref().and_then(|outlier| outlier.place(id));
-                let pardoned = place.and_then(|place| self.outlier.as_mut()?.pardon(place));
+                let pardoned = self.outlier.as_mut().and_then(|outlier| outlier.pardon(place));
                 pardoned.into_iter().for_each(|event| self.heed(event, now, counts));
             }
-            self.judge(id, now, |health| (health.is_failing, health.is_degraded) = (is_failing, is_degraded));
+            self.judge(place, now, |health| (health.is_failing, health.is_degraded) = (is_failing, is_degraded));
         }
         gone
     }
@@ -145,11 +140,20 @@ impl Members {
             let (tally, ejected_until) = outlier
                 .map(|outlier| (outlier.take_tally(place), outlier.ejected_here_until(place)))
                 .unwrap_or_default();
-            if outstanding > 0 || latency.is_some() || tally.requests > 0 || ejected_until.is_some() {
+            let tries = member.counts.tries.get();
+            let was_asked = member.told.replace(tries) != tries;
+            if was_asked || outstanding > 0 || tally.requests > 0 || ejected_until.is_some() {
                 reports.push(Report { id: member.id, outstanding, latency, ejected_until, tally });
             }
         }
         reports
+    }
+
+    /// Whether nothing becomes of time that passes: nobody is left alone, and no breaker is to be looked at.
+    pub(super) fn is_at_rest(&self) -> bool {
+        let is_well = |member: &balance::Member| !member.health().is_ejected;
+        let is_closed = |member: &Rc<Member>| member.breaker().is_none_or(|state| state == breaker::State::Closed);
+        self.balancer.members().iter().all(is_well) && self.all.iter().all(is_closed)
     }
 
     /// Now and then: what others have told is taken over, who was ejected returns, and open breakers are looked at.
@@ -170,12 +174,17 @@ impl Members {
         for event in events {
             self.heed(event, now, counts);
         }
-        for at in 0..self.all.len() {
-            let member = &self.all[at];
-            if let Some(breaker) = &member.breaker {
-                let (id, is_barred) = (member.id, !breaker.borrow().admits(now));
-                self.judge(id, now, |health| health.is_barred = is_barred);
-            }
+        for index in 0..self.all.len() {
+            self.look_at_breaker(index, now);
+        }
+    }
+
+    /// An endpoint is barred as long as its breaker lets no call pass.
+    fn look_at_breaker(&mut self, index: usize, now: Instant) {
+        let member = &self.all[index];
+        if let Some(breaker) = &member.breaker {
+            let (id, is_barred) = (member.id, !breaker.borrow().admits(now));
+            self.judge(Place { index, id }, now, |health| health.is_barred = is_barred);
         }
     }
 
@@ -183,7 +192,7 @@ impl Members {
     fn heed(&mut self, event: outlier::Event, now: Instant, counts: &Counts) {
         let (id, is_ejected) = match event {
             outlier::Event::Ejected { id, reason, .. } => {
-                counts.ejections.set(counts.ejections.get() + 1);
+                count(&counts.ejections);
                 tracing::info!(endpoint = %self.label(id), ?reason, "an endpoint is left alone for a while");
                 (id, true)
             }
@@ -192,15 +201,16 @@ impl Members {
                 (id, false)
             }
         };
-        self.judge(id, now, |health| health.is_ejected = is_ejected);
+        if let Some(index) = self.all.iter().position(|member| member.id == id) {
+            self.judge(Place { index, id }, now, |health| health.is_ejected = is_ejected);
+        }
     }
 
     pub(super) fn set_breaker(&mut self, address: SocketAddr, mode: Mode, now: Instant) -> bool {
-        let Some(member) = self.all.iter().find(|member| member.endpoint.address == address) else { return false };
-        let Some(breaker) = &member.breaker else { return false };
+        let at = self.all.iter().position(|member| member.endpoint.address == address);
+        let Some((index, breaker)) = at.and_then(|at| Some((at, self.all[at].breaker.as_ref()?))) else { return false };
         breaker.borrow_mut().set_mode(mode, now);
-        let (id, is_barred) = (member.id, !breaker.borrow().admits(now));
-        self.judge(id, now, |health| health.is_barred = is_barred);
+        self.look_at_breaker(index, now);
         true
     }
 
@@ -209,12 +219,14 @@ impl Members {
         member.map(|member| member.endpoint.to_string()).unwrap_or_default()
     }
 
-    fn judge(&mut self, id: u64, now: Instant, change: impl Fn(&mut balance::Health)) {
-        let Some(member) = self.balancer.members().iter().find(|member| member.id() == id) else { return };
-        let mut health = member.health();
+    /// Changes what speaks against a member, unless it has left. It costs a look at every member, if there is a change.
+    fn judge(&mut self, place: Place, now: Instant, change: impl Fn(&mut balance::Health)) {
+        let Some(at) = self.balancer.find(place) else { return };
+        let before = self.balancer.members()[at].health();
+        let mut health = before;
         change(&mut health);
-        if health != member.health() {
-            self.balancer.judge(id, now, change);
+        if health != before {
+            self.balancer.judge(place.id, now, change);
         }
     }
 
@@ -253,45 +265,42 @@ impl Members {
         self.balancer.members().iter().any(|member| is_well(member.health()) && !tried.contains(&member.id()))
     }
 
-    /// A try was answered, or was not, after so long if that says something of the endpoint. Without an outcome it was given up.
+    /// A try has been answered, or was not: for its breaker, and if it says how long that took. Without an outcome it was given up.
     pub(super) fn tell(
         &mut self,
         picked: &mut Picked,
         outcome: Option<Outcome>,
         took: Option<Duration>,
-        shard: &Shard,
-        counts: &Counts,
+        shared: &Shared,
     ) {
+        let Shared { shard, counts, .. } = shared;
         let now = shard.now();
         let Picked { member, place, admission } = picked;
         if let Some(took) = took {
             self.balancer.observe(*place, took, now);
         }
-        if let (Some(breaker), Some(admission)) = (&member.breaker, admission.take()) {
-            let mut breaker = breaker.borrow_mut();
-            match outcome {
-                None => breaker.forget(admission),
-                Some(Outcome::Success) => breaker.record(admission, breaker::Outcome::Success, now, shard.random()),
-                Some(_) => breaker.record(admission, breaker::Outcome::Failure, now, shard.random()),
-            }
-            let is_barred = !breaker.admits(now);
-            while let Some(event) = breaker.next_event() {
-                counts.breaker_changes.set(counts.breaker_changes.get() + 1);
-                tracing::info!(endpoint = %member.endpoint, from = ?event.from, to = ?event.to, why = ?event.why, "a breaker has changed");
-            }
-            drop(breaker);
-            self.judge(member.id, now, |health| health.is_barred = is_barred);
+        let (Some(breaker), Some(admission)) = (&member.breaker, admission.take()) else { return };
+        let mut breaker = breaker.borrow_mut();
+        match outcome {
+            None => breaker.forget(admission),
+            Some(Outcome::Success) => breaker.record(admission, breaker::Outcome::Success, now, shard.random()),
+            Some(_) => breaker.record(admission, breaker::Outcome::Failure, now, shard.random()),
         }
-        if let (Some(outlier), Some(outcome)) = (&mut self.outlier, outcome)
-            && let Some(event) = outlier.record(*place, outcome, now, shard.random())
-        {
-            self.heed(event, now, counts);
+        while let Some(event) = breaker.next_event() {
+            count(&counts.breaker_changes);
+            tracing::info!(endpoint = %member.endpoint, from = ?event.from, to = ?event.to, why = ?event.why, "a breaker has changed");
         }
+        let is_barred = !breaker.admits(now);
+        self.judge(*place, now, |health| health.is_barred = is_barred);
     }
 
-    /// Nothing is under way of a call any more.
-    pub(super) fn end(&mut self, place: Place, now: Instant) {
+    /// Nothing is under way of a try any more. What has come of it is compared with what comes of others, unless it was given up.
+    pub(super) fn end(&mut self, place: Place, outcome: Option<Outcome>, shared: &Shared) {
+        let now = shared.shard.now();
         self.balancer.end(place, None, now);
+        let ejected =
+            outcome.and_then(|outcome| self.outlier.as_mut()?.record(place, outcome, now, shared.shard.random()));
+        ejected.into_iter().for_each(|event| self.heed(event, now, &shared.counts));
     }
 }
 
@@ -299,7 +308,8 @@ impl Member {
     fn new(endpoint: Endpoint, id: u64, config: &Config, upstream: &str) -> Self {
         let target = target(config, &endpoint, upstream);
         let breaker = config.breaker.map(|config| RefCell::new(Breaker::new(config)));
-        Member { endpoint, id, target, breaker, counts: MemberCounts::default() }
+        let (counts, told) = Default::default();
+        Member { endpoint, id, target, breaker, counts, told }
     }
 
     pub(super) fn breaker(&self) -> Option<breaker::State> {
@@ -318,7 +328,8 @@ pub(super) fn target(config: &Config, endpoint: &Endpoint, whose: &str) -> Targe
         (None, None) => address.ip().to_string(),
     };
     Target {
-        key: format!("{whose}@{address}/{name}").into(),
+        // Who declares it anew may say otherwise what it speaks.
+        key: format!("{whose} {}@{address}/{name}", config.version).into(),
         authority: authority.into(),
         name: name.into(),
         is_secure: config.is_secure,

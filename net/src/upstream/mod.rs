@@ -101,8 +101,11 @@ pub(crate) struct Shared {
     /// One for each call that may be under way.
     places: Semaphore,
     counts: Counts,
-    /// Whether there is something that others have not been told.
+    /// Others have been told that there is nothing to tell.
     is_silent: Cell<bool>,
+    /// What wakes the task that tells others, once it rests.
+    stirred: Rc<Notify>,
+    rests: Cell<bool>,
     /// Of the tasks that work for it, which end with it.
     scope: Scope,
 }
@@ -135,7 +138,9 @@ impl Upstream {
             places: Semaphore::new(config.calls_max as usize),
             limits: RefCell::new(Limits::new(&config, &shard)),
             counts: Counts::default(),
-            is_silent: Cell::new(false),
+            is_silent: Cell::new(true),
+            stirred: Rc::default(),
+            rests: Cell::new(false),
             client: client.clone(),
             config,
             shard: shard.clone(),
@@ -199,14 +204,16 @@ impl Upstream {
     /// Takes an endpoint out of use on this shard, or has it used come what may, or leaves it to its breaker again, which it must
     /// have. False if there is no such endpoint here.
     pub fn set_breaker(&self, address: SocketAddr, mode: breaker::Mode) -> bool {
-        self.0.members.borrow_mut().set_breaker(address, mode, self.0.shard.now())
+        let has_set = self.0.members.borrow_mut().set_breaker(address, mode, self.0.shard.now());
+        self.0.stir();
+        has_set
     }
 }
 
 impl Shared {
     /// Takes over what the keeper tells.
     fn adopt(&self, view: &View) {
-        let gone = self.members.borrow_mut().adopt(view, &self.config, &self.name, &self.shard, &self.counts);
+        let gone = self.members.borrow_mut().adopt(view, self);
         gone.iter().for_each(|member| self.client.pool().forget(&member.target.key));
         self.news.notify_all();
     }
@@ -214,6 +221,14 @@ impl Shared {
     /// Another shard tells what is so with it.
     fn hear(&self, from: usize, reports: &[Report]) {
         self.members.borrow_mut().hear(from, reports, self.shard.now());
+        self.stir();
+    }
+
+    /// There is something to tell, or to look after.
+    fn stir(&self) {
+        if self.rests.replace(false) {
+            self.stirred.notify_one();
+        }
     }
 
     async fn found(&self) {
@@ -223,26 +238,34 @@ impl Shared {
     }
 }
 
-/// Tells the others what is so here, now and then, and takes over what they have told.
+/// Tells the others what is so here, now and then, and takes over what they have told. It rests while nobody calls the service and
+/// nothing is to be looked after.
 async fn share(shared: Weak<Shared>, shard: Shard) {
-    let Some(time) = shared.upgrade().map(|shared| shared.config.share_time) else { return };
     loop {
+        let Some(strong) = shared.upgrade() else { return };
+        let (time, key, stirred) = (strong.config.share_time, strong.key, Rc::clone(&strong.stirred));
+        let rests = strong.rests.get();
+        // It is not held on to meanwhile: who drops the last handle ends this task.
+        drop(strong);
+        if rests {
+            stirred.notified().await;
+        }
         shard.sleep(time).await;
         let Some(strong) = shared.upgrade() else { return };
         strong.members.borrow_mut().tick(&shard, &strong.counts);
-        if shard.count() == 1 {
-            continue;
-        }
-        let reports: Arc<[Report]> = strong.members.borrow_mut().reports(shard.now()).into();
+        let reports: Arc<[Report]> = match shard.count() {
+            1 => Arc::default(),
+            _ => strong.members.borrow_mut().reports(shard.now()).into(),
+        };
         // That there is nothing any more is told once.
         let was_silent = strong.is_silent.replace(reports.is_empty());
-        let (key, from) = (strong.key, shard.number());
-        drop(strong);
         if reports.is_empty() && was_silent {
+            strong.rests.set(strong.counts.running.get() == 0 && strong.members.borrow().is_at_rest());
             continue;
         }
-        for to in (0..shard.count()).filter(|to| *to != from) {
-            let reports = Arc::clone(&reports);
+        drop(strong);
+        for to in (0..shard.count()).filter(|to| *to != shard.number()) {
+            let (from, reports) = (shard.number(), Arc::clone(&reports));
             hub::tell(&shard, to, key, move |there| there.hear(from, &reports)).await;
         }
     }

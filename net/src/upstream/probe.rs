@@ -7,8 +7,8 @@ use http::Method;
 use policy::probe::{Finding, Settings};
 
 use super::members::target;
-use super::{Config, Endpoint};
-use crate::client::{Client, ask};
+use super::{Endpoint, Shared};
+use crate::client::ask;
 use crate::conn::client::Outline;
 use crate::limits::UPSTREAM_PROBE_BYTES_MAX;
 use crate::{Content, Headers};
@@ -56,10 +56,11 @@ impl Probe {
     }
 
     /// Asks once, over a connection of its own, which is not kept: a server that accepts none is not well.
-    pub(super) async fn ask(&self, client: &Client, config: &Config, endpoint: &Endpoint) -> Finding {
-        let target = target(config, endpoint, "probe");
+    pub(super) async fn ask(&self, shared: &Shared, endpoint: &Endpoint) -> Finding {
+        let pool = shared.client.pool();
+        let target = target(&shared.config, endpoint, &format!("a probe of {}", shared.name));
         let asked = match &self.expect {
-            Expect::Connection => ask::reach(client.pool(), &target).await.map(|()| true),
+            Expect::Connection => ask::reach(pool, &target).await.map(|()| true),
             Expect::Status { path, statuses } => {
                 let mut headers = Headers::default();
                 headers.set(http::header::CONNECTION, http::HeaderValue::from_static("close"));
@@ -71,7 +72,7 @@ impl Probe {
                     expects: false,
                     upgrade: None,
                 };
-                let answer = ask::ask(client.pool(), &target, outline, &mut Content::Empty).await;
+                let answer = ask::ask(pool, &target, outline, &mut Content::Empty).await;
                 match answer {
                     Ok(response) => {
                         let is_well = statuses.contains(&response.status().as_u16());
@@ -83,6 +84,7 @@ impl Probe {
                 }
             }
         };
+        pool.forget(&target.key);
         match asked {
             Ok(true) => Finding::Pass,
             Ok(false) => Finding::Fail,

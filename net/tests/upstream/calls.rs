@@ -5,7 +5,7 @@ use std::time::Duration;
 use platform::sim::Plan;
 use shards::combine::all;
 use shardwise_net::client::{Error, Step};
-use shardwise_net::upstream::policy::{budget, hedge, retry};
+use shardwise_net::upstream::policy::{adaptive, budget, hedge, retry};
 use shardwise_net::upstream::{Config, Endpoints, Rate};
 
 use super::kit::{Mood, World, text, who};
@@ -218,5 +218,33 @@ fn nobody_to_ask() {
             error.to_string(),
             "the URL \"x\" cannot be asked: of an upstream, a path is asked for, such as /items?by=name"
         );
+    });
+}
+
+/// A few call, then many, most of whom wait: which says nothing of the server, which takes a millisecond for as many as there are.
+#[test]
+fn who_waits_for_a_place_does_not_make_the_service_slow() {
+    let world = World::new(1, Plan::CALM, 1);
+    let adaptive = adaptive::Config { first: 16, min: 1, ..adaptive::Config::default() };
+    let config = Config { endpoints: world.endpoints(), adaptive: Some(adaptive), ..Config::default() };
+    world.call(config, async |shard, upstream, _| {
+        let call = async |callers: usize, calls: usize| {
+            let scope = shard.scope().child("callers").unwrap();
+            for _ in 0..callers {
+                let upstream = upstream.clone();
+                let work = async move {
+                    for _ in 0..calls {
+                        who(&upstream).await;
+                    }
+                };
+                scope.spawn(work).unwrap().detach();
+            }
+            scope.gate().await;
+        };
+        call(4, 1000).await;
+        let before = upstream.survey().calls_max;
+        call(64, 400).await;
+        let after = upstream.survey().calls_max;
+        assert!(after > before, "{before} and {after}");
     });
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use platform::sim::Plan;
 use shardwise_net::upstream::policy::breaker::{self, Mode, State};
 use shardwise_net::upstream::policy::retry;
-use shardwise_net::upstream::{Config, Probe};
+use shardwise_net::upstream::{Config, Probe, Protocol};
 
 use super::kit::{Mood, World, text, who};
 
@@ -144,4 +144,40 @@ fn a_breaker_of_all_stops_all_calls() {
         who(&upstream).await;
         assert_eq!(upstream.survey().breaker_changes, 3, "open, half open, closed");
     });
+}
+
+/// Its answers begin well, each time.
+#[test]
+fn who_breaks_off_its_answers_is_left_alone_for_a_while() {
+    let world = World::new(5, Plan::CALM, 4);
+    let config = Config { endpoints: world.endpoints(), ..Config::default() };
+    world.call(config, async |_, upstream, servers| {
+        servers[2].set(Mood::BreaksOff);
+        let mut broken = 0;
+        for _ in 0..200 {
+            broken += u32::from(text(upstream.get("/")).await.is_err());
+        }
+        assert_eq!((broken, upstream.survey().ejections), (5, 1));
+        assert_eq!(upstream.survey().endpoints[2].failures, 5);
+    });
+}
+
+#[test]
+fn a_probe_keeps_no_connection() {
+    for protocol in [Protocol::Usual, Protocol::Http2] {
+        let world = World::new(1, Plan::CALM, 1);
+        let config = Config {
+            endpoints: world.endpoints(),
+            probe: Some(Probe::http("/healthz")),
+            protocol,
+            ..Config::default()
+        };
+        world.call(config, async |shard, upstream, _| {
+            shard.sleep(Duration::from_secs(9)).await;
+            let survey = upstream.survey();
+            assert!(survey.probes >= 4 && survey.probes_failed == 0, "{survey:?}");
+            // Between two of them.
+            assert_eq!(shard.with_reactor(|reactor| reactor.holdings()).handles, 0);
+        });
+    }
 }

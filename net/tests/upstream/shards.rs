@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use platform::sim::Plan;
 use shards::Shard;
-use shardwise_net::Client;
 use shardwise_net::upstream::policy::balance::{self, Rule};
 use shardwise_net::upstream::{Config, Endpoints, Probe, Survey, Upstream};
+use shardwise_net::{Client, client};
 
 use super::kit::{Mood, World, text};
 
@@ -111,4 +111,31 @@ fn slowest(rule: Rule) -> Duration {
 fn peak_ewma_goes_round_a_slow_endpoint() {
     let (even, clever) = (slowest(Rule::RoundRobin), slowest(Rule::PeakEwma));
     assert!(clever * 3 <= even, "{clever:?} and {even:?}");
+}
+
+/// Three shards that have a part of a service, of which one has called it for a while.
+#[test]
+fn shards_that_call_nobody_rest() {
+    let mut world = World::new(1, Plan::CALM, 2);
+    let endpoints = world.endpoints();
+    let turns: Rc<RefCell<Vec<u64>>> = Rc::default();
+    let told = Rc::clone(&turns);
+    world.simulation.start(3, async move |shard: Shard| {
+        shard.sleep(Duration::from_millis(5)).await;
+        let client = client::Config { idle_time_max: Duration::from_secs(1), ..client::Config::default() };
+        let config = Config { endpoints: endpoints.clone(), ..Config::default() };
+        let upstream = Upstream::new(&Client::with(&shard, client), "servers", config);
+        let upstream = upstream.map_err(|error| error.to_string())?;
+        for _ in 0..100 * usize::from(shard.number() == 0) {
+            text(upstream.get("/")).await.map_err(|error| error.to_string())?;
+        }
+        shard.sleep(Duration::from_secs(5)).await;
+        let before = shard.turn_number();
+        shard.sleep(Duration::from_secs(3600)).await;
+        told.borrow_mut().push(shard.turn_number() - before);
+        // Whoever calls again finds all as it was.
+        text(upstream.get("/")).await.map_err(|error| error.to_string()).map(drop)
+    });
+    assert!(world.simulation.run_until(Duration::from_secs(7200), || turns.borrow().len() == 3));
+    assert!(turns.borrow().iter().all(|turns| *turns < 100), "turns in an hour: {turns:?}");
 }
