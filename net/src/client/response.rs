@@ -402,7 +402,7 @@ impl From<Response> for Content {
             Body::Ended if response.stated().is_none_or(|bytes| bytes == 0) => Content::Empty,
             _ => {
                 // Whoever polls it does not look at that.
-                response.ends = response.scope.take().filter(|scope| scope.deadline().is_some()).map(|scope| {
+                response.ends = response.scope.take().map(|scope| {
                     let ends: Pin<Box<dyn Future<Output = Cancelled>>> =
                         Box::pin(async move { scope.cancelled().await });
                     ends

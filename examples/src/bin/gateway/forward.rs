@@ -65,7 +65,7 @@ async fn answer(site: &Site, id: &RequestId, mut request: Request, entry: &mut E
         key: key(upstream, &request, entry.client),
     };
     // It ends with the scope: when the client has left, nobody is asked on.
-    let scope = entry.scope.insert(request.scope()?).clone();
+    let scope = request.scope()?;
     let asked = pin!(upstream.ask(call));
     let asked = scope.run(in_time(request.shard(), route.time_max, &entry.upload, asked)).await;
     let Ok(asked) = asked else { return Err(Rejection::new(CLIENT_LEFT, "the client has left").into()) };

@@ -5,7 +5,6 @@
 
 use std::cell::Cell;
 use std::error::Error;
-use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -15,7 +14,7 @@ use std::time::{Duration, Instant};
 use shardwise::http::{Method, StatusCode, Version};
 use shardwise::layers::RequestId;
 use shardwise::prelude::*;
-use shardwise::{Body, BodyStream, Buf, Cancelled, Content, Headers, Response};
+use shardwise::{Body, BodyStream, Buf, Content, Headers, Response};
 
 /// What is known of an exchange so far.
 pub(crate) struct Entry {
@@ -31,8 +30,6 @@ pub(crate) struct Entry {
     pub(crate) upstream: Option<Rc<str>>,
     pub(crate) endpoint: Option<SocketAddr>,
     pub(crate) upload: Rc<Progress>,
-    /// The request's, which ends when its client leaves.
-    pub(crate) scope: Option<ScopeHandle>,
     status: Option<StatusCode>,
     /// Until the answer's head was there.
     head_time: Duration,
@@ -72,7 +69,6 @@ impl Entry {
             upstream: None,
             endpoint: None,
             upload: Rc::default(),
-            scope: None,
             status: None,
             head_time: Duration::ZERO,
             bytes: 0,
@@ -83,15 +79,12 @@ impl Entry {
 
     /// The answer, which takes the entry along if its body is still to come.
     pub(crate) fn answered(mut self, mut response: Response) -> Response {
-        // A body whose client has left ends, even if nothing comes of it that could not be sent.
-        let scope = self.scope.take();
         self.status = Some(response.status);
         self.head_time = self.shard.clock() - self.begun;
         response.content = match response.content {
             Content::Stream(stream) => {
                 self.is_whole = false;
-                let left = scope.map(|scope| Box::pin(async move { scope.cancelled().await }) as Left);
-                Content::Stream(Box::pin(Download { stream, left, entry: self }))
+                Content::Stream(Box::pin(Download { stream, entry: self }))
             }
             content => {
                 self.bytes = content.length().unwrap_or_default();
@@ -136,21 +129,12 @@ impl Drop for Entry {
 /// A body on its way to the client, with its entry.
 struct Download {
     stream: Pin<Box<dyn BodyStream>>,
-    left: Option<Left>,
     entry: Entry,
 }
-
-/// Ready when the client has left.
-type Left = Pin<Box<dyn Future<Output = Cancelled>>>;
 
 impl BodyStream for Download {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Buf, Box<dyn Error>>>> {
         let next = self.stream.as_mut().poll_next(cx);
-        if next.is_pending()
-            && let Some(left) = &mut self.left
-        {
-            return left.as_mut().poll(cx).map(|cancelled| Some(Err(cancelled.into())));
-        }
         match &next {
             Poll::Ready(Some(Ok(piece))) => {
                 self.entry.bytes += piece.len() as u64;
