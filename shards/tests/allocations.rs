@@ -6,13 +6,15 @@
 
 mod counting;
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use counting::COUNT;
-use shardwise_shards::combine::{Backoff, RetryBudget, all, defer, race, race_ok, retry, try_all};
+use shardwise_shards::combine::budget::{self, Budget};
+use shardwise_shards::combine::{Backoff, all, defer, race, race_ok, retry, try_all};
 use shardwise_shards::sync::{Mutex, Notify, Semaphore, mpsc, oneshot, watch};
 use shardwise_shards::{Runtime, Shard, yield_now};
 
@@ -415,7 +417,7 @@ fn combinators() {
         })
         .await;
         check("defer", async |_| drop(defer(|| ()))).await;
-        let budget = RetryBudget::new(1.0, 1_000_000, shard.now());
+        let budget = RefCell::new(Budget::new(budget::Config { share: 2.0, ..Default::default() }));
         let at_once = Backoff { pause_first: Duration::ZERO, ..Backoff::USUAL };
         check("retry", async |_| {
             let work = async |attempt: shardwise_shards::combine::Attempt| match attempt.is_last {

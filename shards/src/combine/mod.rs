@@ -15,8 +15,9 @@ mod retry;
 
 pub use all::{All, TryAll, all, try_all};
 pub use defer::{Defer, defer};
+pub use policy::budget;
 pub use race::{Race, RaceOk, race, race_ok};
-pub use retry::{Attempt, Backoff, RetryBudget, retry};
+pub use retry::{Attempt, Backoff, retry};
 
 use std::future::Future;
 use std::time::Instant;

@@ -7,7 +7,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::{Backoff, RetryBudget, all, defer, race, race_ok, retry, try_all};
+use super::budget::{self, Budget};
+use super::{Backoff, all, defer, race, race_ok, retry, try_all};
 use crate::{Shard, Simulation, SpawnError, TimedOut};
 
 fn on_a_shard(test: impl AsyncFnOnce(Shard) + 'static) {
@@ -159,7 +160,7 @@ fn a_retry_stops_at_a_final_error_and_after_the_last_try() {
         assert_eq!(retry(&shard, Backoff::USUAL, None, |_| true, fail).await, Err(3));
         assert_eq!(retry(&shard, Backoff::USUAL, None, |error| *error < 2, fail).await, Err(2));
         assert_eq!(tries.get(), 5);
-        let broke = RetryBudget::new(0.0, 0, shard.now());
+        let broke = RefCell::new(Budget::new(budget::Config { share: 0.0, per_second: 0.0, ..Default::default() }));
         assert_eq!(retry(&shard, Backoff::USUAL, Some(&broke), |_| true, fail).await, Err(1));
     });
 }
@@ -177,18 +178,23 @@ fn pauses_grow_to_a_bound_and_are_spread_over_all_of_it() {
     assert_eq!(endless.pause(9, u64::MAX), Duration::from_nanos(u64::MAX));
 }
 
+/// How budgets grow and wane is tried in the policies; here, that a call pays and is paid for.
 #[test]
-fn a_budget_grows_with_calls_and_time_up_to_a_bound() {
+fn a_call_deposits_once_and_each_retry_withdraws() {
     on_a_shard(async |shard| {
-        let budget = RetryBudget::new(0.1, 2, shard.now());
-        let left = |shard: &Shard| (0..100_000).take_while(|_| budget.withdraw(shard.now())).count();
-        assert_eq!(left(&shard), 2, "a second's worth at the start");
-        shard.sleep(seconds(3)).await;
-        assert_eq!(left(&shard), 6);
-        (0..20).for_each(|_| budget.deposit());
-        assert_eq!(left(&shard), 2);
-        shard.sleep(seconds(1_000_000)).await;
-        assert_eq!(left(&shard), 100, "a thousand calls' worth, and no more");
+        let half = budget::Config { share: 0.5, per_second: 0.0, ..Default::default() };
+        let budget = RefCell::new(Budget::new(half));
+        for _ in 0..5 {
+            let done = async |_| Ok::<_, ()>(());
+            assert_eq!(retry(&shard, Backoff::USUAL, Some(&budget), |()| true, done).await, Ok(()));
+        }
+        let fail = async |attempt: super::Attempt| Err::<(), _>(attempt.number);
+        assert_eq!(
+            retry(&shard, Backoff::USUAL, Some(&budget), |_| true, fail).await,
+            Err(3),
+            "six calls pay for three"
+        );
+        assert_eq!(retry(&shard, Backoff::USUAL, Some(&budget), |_| true, fail).await, Err(2));
     });
 }
 
