@@ -11,6 +11,8 @@
 #[path = "../conformance/accepted.rs"]
 #[allow(dead_code, reason = "the tests of conformance use the rest")]
 mod accepted;
+#[path = "../showcase/backends.rs"]
+mod backends;
 mod bodies;
 mod forwarding;
 mod frames;
@@ -36,20 +38,7 @@ mod tunnels;
 #[path = "../../../framework/tests/wire/mod.rs"]
 mod wire;
 
-/// Instantiates each test on both backends.
-macro_rules! on_each_backend {
-    ($($file:ident::$test:ident),* $(,)?) => {
-        mod uring {
-            $(#[test] fn $test() { crate::served::check("uring", crate::$file::$test); })*
-        }
-
-        mod epoll {
-            $(#[test] fn $test() { crate::served::check("epoll", crate::$file::$test); })*
-        }
-    };
-}
-
-on_each_backend! {
+backends::on_each_backend! {
     start::a_file_that_is_not_in_order_is_refused,
     start::a_check_says_whether_it_is,
     forwarding::requests_go_where_their_routes_lead,

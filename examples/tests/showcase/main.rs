@@ -7,6 +7,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::disallowed_methods, reason = "tests outside of any shard: real threads and a real clock")]
 
+mod backends;
 mod bad_input;
 mod crowd;
 mod drain;
@@ -27,20 +28,7 @@ mod web_sockets;
 mod wire;
 mod ws_cases;
 
-/// Instantiates each test on both backends.
-macro_rules! on_each_backend {
-    ($($file:ident::$test:ident),* $(,)?) => {
-        mod uring {
-            $(#[test] fn $test() { crate::served::check("uring", crate::$file::$test); })*
-        }
-
-        mod epoll {
-            $(#[test] fn $test() { crate::served::check("epoll", crate::$file::$test); })*
-        }
-    };
-}
-
-on_each_backend! {
+backends::on_each_backend! {
     routes::plaintext,
     routes::json,
     routes::echo,

@@ -138,18 +138,6 @@ fn run(seed: u64, plan: Plan, bears_faults: bool) -> u64 {
     server.run(async move |kit| talk(&kit, seed, bears_faults).await);
     server.end()
 }
-
-/// Datagrams are lost, doubled, overtaken and spoilt, this share of them each.
-fn rough(share: f64) -> Plan {
-    Plan {
-        lost_datagrams: share,
-        doubled_datagrams: share,
-        late_datagrams: share,
-        corrupt_datagrams: share,
-        ..Plan::CHOPPY
-    }
-}
-
 fn plan(seed: u64) -> Plan {
     [Plan::CALM, Plan::CHOPPY, Plan::LATE][seed as usize % 3]
 }
@@ -165,7 +153,7 @@ fn what_comes_is_right_and_nothing_is_left() {
 fn whatever_share_of_datagrams_goes_wrong() {
     for share in [0.01, 0.05, 0.1, 0.2] {
         test::run_seeds(3, |seed| {
-            run(seed, rough(share), false);
+            run(seed, Plan::rough(share), false);
         });
     }
 }
@@ -182,6 +170,6 @@ fn nothing_is_left_where_everything_fails() {
 fn a_seed_gives_the_same_again() {
     for seed in test::seeds(3) {
         assert_eq!(run(seed, plan(seed), false), run(seed, plan(seed), false), "seed {seed}");
-        assert_eq!(run(seed, rough(0.1), false), run(seed, rough(0.1), false), "seed {seed}");
+        assert_eq!(run(seed, Plan::rough(0.1), false), run(seed, Plan::rough(0.1), false), "seed {seed}");
     }
 }

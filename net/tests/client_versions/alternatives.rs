@@ -6,7 +6,8 @@ use std::time::Duration;
 use http::{HeaderValue, StatusCode};
 use platform::sim::Plan;
 
-use crate::kit::{Setup, World, every, run};
+use crate::every::every;
+use crate::kit::{Setup, World, run};
 
 /// A server of HTTP/2 and HTTP/3 that says this.
 fn saying(value: &'static str) -> Setup {

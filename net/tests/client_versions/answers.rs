@@ -8,7 +8,8 @@ use http::{StatusCode, Version};
 use platform::sim::Plan;
 use shardwise_net::client::Error;
 
-use crate::kit::{Pieces, Setup, World, every, pattern, rough, run};
+use crate::every::every;
+use crate::kit::{Pieces, Setup, World, pattern, run};
 
 fn setup() -> Setup {
     let mut setup = Setup::new();
@@ -61,7 +62,7 @@ fn on_networks_that_cut_and_kernels_that_are_late() {
 fn whatever_share_of_datagrams_goes_wrong() {
     for seed in 1..=3 {
         for share in [0.01, 0.05, 0.1] {
-            run(seed, rough(share), setup(), exchange);
+            run(seed, Plan::rough(share), setup(), exchange);
         }
     }
 }

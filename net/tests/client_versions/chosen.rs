@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use platform::sim::Plan;
 
-use crate::kit::{Setup, World, every, run};
+use crate::every::every;
+use crate::kit::{Setup, World, run};
 
 /// So many requests at once, to a server of these protocols.
 #[track_caller]

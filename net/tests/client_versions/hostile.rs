@@ -16,7 +16,8 @@ use shardwise_net::client::{self, Error, Step};
 use shardwise_net::quic::{Closed, Config, Connection, Dir, Endpoint, Event, Read, StreamId};
 use shardwise_net::{Client, NetStats};
 
-use crate::kit::{ADDRESS, Identity, Setup, World, every, nothing_is_left};
+use crate::every::every;
+use crate::kit::{ADDRESS, Identity, Setup, World, nothing_is_left};
 
 /// A head of 200.
 const OK: &[u8] = &[1, 3, 0, 0, 0xd9];

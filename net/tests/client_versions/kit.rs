@@ -3,7 +3,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::panic::Location;
 use std::pin::Pin;
@@ -203,33 +202,6 @@ pub(crate) async fn nothing_is_left(shard: &Shard, tasks: (usize, usize)) -> Res
 /// Bytes that tell where they belong.
 pub(crate) fn pattern(count: usize) -> Vec<u8> {
     (0..count as u32).map(|place| (place.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
-}
-
-pub(crate) fn rough(share: f64) -> Plan {
-    Plan {
-        lost_datagrams: share,
-        doubled_datagrams: share,
-        late_datagrams: share,
-        corrupt_datagrams: share,
-        ..Plan::CHOPPY
-    }
-}
-
-/// Waits for all, each polled in its order.
-pub(crate) async fn every<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
-    let mut futures: Vec<_> = futures.into_iter().map(|future| (Box::pin(future), None)).collect();
-    poll_fn(|cx| {
-        let mut is_done = true;
-        for (future, given) in futures.iter_mut().filter(|(_, given)| given.is_none()) {
-            match future.as_mut().poll(cx) {
-                Poll::Ready(value) => *given = Some(value),
-                Poll::Pending => is_done = false,
-            }
-        }
-        if is_done { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
-    futures.into_iter().map(|(_, given)| given.expect("all are done")).collect()
 }
 
 /// A body of pieces, which counts those that were asked for.

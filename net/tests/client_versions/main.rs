@@ -4,6 +4,8 @@
 mod alternatives;
 mod answers;
 mod chosen;
+#[path = "../every/mod.rs"]
+mod every;
 mod hostile;
 mod kit;
 mod others;

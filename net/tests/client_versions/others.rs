@@ -19,7 +19,8 @@ use shards::{Runtime, Shard};
 use shardwise_net::Client;
 use shardwise_net::client::{Config, Resolver};
 
-use crate::kit::{every, pattern};
+use crate::every::every;
+use crate::kit::pattern;
 
 const TIME_MAX: Duration = Duration::from_secs(60);
 const BYTES: usize = 3_000_000;

@@ -16,6 +16,7 @@ use shards::Shard;
 use shardwise_net::client::{self, Error, Step};
 use shardwise_net::{BodyStream, Client, Content, Headers};
 
+use super::every::every;
 use super::kit::*;
 
 /// Answers every request by the number of its stream.

@@ -1,11 +1,9 @@
 //! Servers made of frames, and a client to ask them.
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
 use std::time::Duration;
 
 use platform::ListenOptions;
@@ -133,24 +131,6 @@ impl Wire {
         self.shard.sleep(Duration::from_millis(milliseconds)).await;
     }
 }
-
-/// Waits for all, each polled in its order.
-pub(crate) async fn every<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
-    let mut futures: Vec<_> = futures.into_iter().map(|future| (Box::pin(future), None)).collect();
-    poll_fn(|cx| {
-        let mut is_done = true;
-        for (future, given) in futures.iter_mut().filter(|(_, given)| given.is_none()) {
-            match future.as_mut().poll(cx) {
-                Poll::Ready(value) => *given = Some(value),
-                Poll::Pending => is_done = false,
-            }
-        }
-        if is_done { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
-    futures.into_iter().map(|(_, given)| given.expect("all are done")).collect()
-}
-
 /// What a server does with each connection.
 pub(crate) type Script = Rc<dyn Fn(Wire) -> Pin<Box<dyn Future<Output = ()>>>>;
 

@@ -2,5 +2,7 @@
 //! server should. On a simulated machine, under some seeds; after each, nothing is left behind.
 
 mod answers;
+#[path = "../every/mod.rs"]
+mod every;
 mod hostile;
 mod kit;

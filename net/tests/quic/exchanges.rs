@@ -3,7 +3,7 @@
 use platform::sim::Plan;
 use shardwise_net::quic::Event;
 
-use crate::kit::{Setup, World, check, pattern, rough, run};
+use crate::kit::{Setup, World, check, pattern, run};
 
 /// Small and large, one by one and many at a time.
 async fn exchange(world: World) {
@@ -45,7 +45,7 @@ fn on_hostile_machines() {
 fn whatever_share_of_datagrams_goes_wrong() {
     for seed in 1..=4 {
         for share in [0.01, 0.05, 0.1] {
-            check(seed, rough(share), Setup::new(), exchange);
+            check(seed, Plan::rough(share), Setup::new(), exchange);
         }
         let plans = [
             Plan { lost_datagrams: 0.2, ..Plan::CHOPPY },

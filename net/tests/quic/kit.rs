@@ -434,18 +434,6 @@ impl Client {
         .await;
     }
 }
-
-/// Datagrams are lost, doubled, overtaken and spoilt, this share of them each.
-pub(crate) fn rough(share: f64) -> Plan {
-    Plan {
-        lost_datagrams: share,
-        doubled_datagrams: share,
-        late_datagrams: share,
-        corrupt_datagrams: share,
-        ..Plan::CHOPPY
-    }
-}
-
 /// Bytes that tell where they belong.
 pub(crate) fn pattern(count: usize) -> Vec<u8> {
     (0..count as u32).map(|place| (place.wrapping_mul(2_654_435_761) >> 24) as u8).collect()

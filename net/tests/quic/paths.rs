@@ -5,7 +5,7 @@ use std::time::Duration;
 use platform::sim::Plan;
 use shardwise_net::quic::Closed;
 
-use crate::kit::{Identity, Relay, Setup, World, check, pattern, rough};
+use crate::kit::{Identity, Relay, Setup, World, check, pattern};
 
 #[test]
 fn a_client_shows_where_it_is_if_asked() {
@@ -129,7 +129,7 @@ fn a_router_forgets_a_client_that_is_silent() {
 #[test]
 fn a_router_forgets_a_client_in_the_middle_of_its_hand_shake() {
     for seed in 1..=40 {
-        let plan = [Plan::CALM, Plan::LATE, rough(0.02), rough(0.05)][(seed / 4 % 4) as usize];
+        let plan = [Plan::CALM, Plan::LATE, Plan::rough(0.02), Plan::rough(0.05)][(seed / 4 % 4) as usize];
         check(seed, plan, Setup::new(), async move |world| {
             let relay = Relay::start(&world);
             relay.moves_after(1 + (seed % 4) as u32);
@@ -224,7 +224,7 @@ fn a_server_that_does_not_want_to_loses_a_client_that_moves() {
 fn many_clients_at_once_all_come_through() {
     let mut setup = Setup::new();
     setup.server.unproved_handshakes_max = 8;
-    for (seed, plan) in [(1, Plan::CALM), (2, Plan::LATE), (3, rough(0.02))] {
+    for (seed, plan) in [(1, Plan::CALM), (2, Plan::LATE), (3, Plan::rough(0.02))] {
         check(seed, plan, setup.clone(), async |world| {
             let data = pattern(20_000);
             let ask = |world: World, data: Vec<u8>| async move {

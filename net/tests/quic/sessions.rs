@@ -7,12 +7,12 @@ use platform::sim::Plan;
 use rustls::ClientConfig;
 use shardwise_net::quic::{Behind, Closed, Dir, Event, Read};
 
-use crate::kit::{ADDRESS, Client, Setup, World, check, pattern, rough};
+use crate::kit::{ADDRESS, Client, Setup, World, check, pattern};
 
 #[test]
 fn keys_change_while_much_is_said() {
     for seed in 1..=4 {
-        check(seed, rough(if seed == 1 { 0.0 } else { 0.03 }), Setup::new(), async |world| {
+        check(seed, Plan::rough(if seed == 1 { 0.0 } else { 0.03 }), Setup::new(), async |world| {
             let mut client = world.connected().await;
             let data = pattern(200_000);
             for _ in 0..5 {

@@ -174,6 +174,18 @@ impl Plan {
         ..Plan::CALM
     };
 
+    /// [`CHOPPY`](Self::CHOPPY), where this share of the datagrams is lost, as many come twice, as many are overtaken, and as many
+    /// arrive wrong.
+    pub const fn rough(share: f64) -> Plan {
+        Plan {
+            lost_datagrams: share,
+            doubled_datagrams: share,
+            late_datagrams: share,
+            corrupt_datagrams: share,
+            ..Plan::CHOPPY
+        }
+    }
+
     /// All that a healthy kernel may do: it takes what it is given bit by bit, answers late and in another order,
     /// cancels too late, and at times does not see a buffer. Nothing is lost, and nobody fails.
     pub const LATE: Plan = Plan {
