@@ -45,9 +45,9 @@ pub use response::Response;
 use crate::DeadlineField;
 use crate::conn::client::Shared;
 use crate::limits::{
-    BODY_PAUSE_MAX, CLIENT_BODY_BYTES_MAX, CLIENT_CONNECT_TIME_MAX, CLIENT_CONTINUE_TIME_MAX, CLIENT_HEAD_TIME_MAX,
-    CLIENT_IDLE_MAX, CLIENT_IDLE_PER_ORIGIN_MAX, CLIENT_IDLE_TIME_MAX, CLIENT_IN_USE_PER_ORIGIN_MAX, CLIENT_KEEP_ALIVE,
-    CLIENT_STREAMS_MAX, WRITE_STALL_MAX,
+    BODY_PAUSE_MAX, CLIENT_BODY_BYTES_MAX, CLIENT_CONNECT_TIME_MAX, CLIENT_CONTINUE_TIME_MAX, CLIENT_FAREWELL_TIME,
+    CLIENT_HEAD_TIME_MAX, CLIENT_IDLE_MAX, CLIENT_IDLE_PER_ORIGIN_MAX, CLIENT_IDLE_TIME_MAX,
+    CLIENT_IN_USE_PER_ORIGIN_MAX, CLIENT_KEEP_ALIVE, CLIENT_STREAMS_MAX, WRITE_STALL_MAX,
 };
 use pool::Pool;
 
@@ -262,6 +262,17 @@ impl Client {
     /// How many connections of HTTP/1.1 wait for their next request.
     pub fn idle(&self) -> usize {
         self.0.idle()
+    }
+
+    /// Drops it, and gives its connections the [time](crate::limits::CLIENT_FAREWELL_TIME) to say that they end, if no other clone
+    /// and no request is left. For the end of a program: its shard then stops, and with it whatever was still to be said, so
+    /// that a server keeps a connection of QUIC until that has been silent for long enough (RFC 9000 section 10.1).
+    ///
+    /// Cancel safe: then it is dropped.
+    pub async fn close(self) {
+        let shard = self.0.shared.shard.clone();
+        drop(self);
+        shard.sleep(CLIENT_FAREWELL_TIME).await;
     }
 }
 

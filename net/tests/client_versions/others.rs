@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use h3::server::Connection;
 use platform::Choice;
+use quinn::ConnectionError;
 use quinn::crypto::rustls::QuicServerConfig;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -33,7 +34,8 @@ async fn serve(tls: ServerConfig, told: Sender<SocketAddr>) {
     told.send(endpoint.local_addr().expect("an address")).expect("somebody waits");
     for _ in 0..2 {
         let quic = endpoint.accept().await.expect("a client").await.expect("a hand-shake");
-        let mut connection: Connection<_, Bytes> = Connection::new(h3_quinn::Connection::new(quic)).await.expect("h3");
+        let mut connection: Connection<_, Bytes> =
+            Connection::new(h3_quinn::Connection::new(quic.clone())).await.expect("h3");
         while let Ok(Some(resolver)) = connection.accept().await {
             tokio::spawn(async move {
                 let (request, mut stream) = resolver.resolve_request().await.expect("a request");
@@ -46,6 +48,11 @@ async fn serve(tls: ServerConfig, told: Sender<SocketAddr>) {
                 stream.finish().await.expect("it is taken");
             });
         }
+        let reason = quic.close_reason();
+        assert!(
+            matches!(reason, Some(ConnectionError::ApplicationClosed(_))),
+            "it does not say that it ends: {reason:?}"
+        );
     }
     endpoint.wait_idle().await;
 }
@@ -90,7 +97,7 @@ fn their_server_is_asked() {
                 every((0..150).map(one)).await;
             };
             shard.timeout(TIME_MAX, asked).await.expect("it ends in time");
-            drop(client);
+            client.close().await;
         }
         shard.drain();
         Ok::<_, String>(())
