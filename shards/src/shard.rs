@@ -28,7 +28,7 @@ use crate::models::offload::Offloader;
 use crate::runtime::start::Start;
 use crate::scope::{Cause, ScopeHandle, Tree};
 use crate::stats::ShardStats;
-use crate::task::{self, JoinHandle, Leased, Locals, SpawnError, TaskNumber, Tasks};
+use crate::task::{self, JoinHandle, Leased, Locals, Pooled, SpawnError, TaskNumber, Tasks};
 use crate::timer;
 use crate::world::{Claim, World, WorldsFull};
 
@@ -479,6 +479,12 @@ impl Shard {
     /// Puts a future into a pooled slot, for one call of something whose type is not known.
     pub fn lease<'a, F: Future + 'a>(&self, future: F) -> Leased<'a, F::Output> {
         self.0.tasks.lease(future)
+    }
+
+    /// Puts a value into a pooled slot.
+    #[inline]
+    pub fn pooled<T>(&self, value: T) -> Pooled<T> {
+        self.0.tasks.pooled(value)
     }
 
     /// The shard's one value of this type, made when first asked for. It takes the place of a thread-local.

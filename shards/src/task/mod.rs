@@ -28,7 +28,7 @@ mod yields;
 pub use join::{JoinError, JoinHandle};
 pub use local::Locals;
 pub use number::TaskNumber;
-pub use raw::{Leased, current};
+pub use raw::{Leased, Pooled, current};
 pub(crate) use raw::{bury, footing, on_no_shard, with_footing, with_private};
 pub use yields::{YieldNow, yield_now};
 
@@ -106,6 +106,12 @@ impl Tasks {
         let task = RawTask::new(self.core.pool.clone(), future);
         self.core.start(slot, header, task);
         Ok(JoinHandle::new(self.core.clone(), slot))
+    }
+
+    /// Puts a value into memory of the pool that tasks use.
+    #[inline]
+    pub fn pooled<T>(&self, value: T) -> Pooled<T> {
+        Pooled::new(self.core.pool.clone(), value)
     }
 
     /// Puts a future into memory leased from the pool that tasks use, for one call of a handler.

@@ -1,8 +1,8 @@
 //! The executor's only unsafe code: memory for futures, the waker that is a number, and the current shard. Its one idea:
 //! each of the three is closed in itself, so that everything built on them is plain safe Rust that owns what it touches.
 //!
-//! - [`Pool`]: memory in size classes that is kept; [`PoolBox`] is a `Box` in it, [`Leased`] a future in such a box,
-//!   [`RawTask`] a task.
+//! - [`Pool`]: memory in size classes that is kept; [`PoolBox`] is a `Box` in it, [`Pooled`] such a box of any value, [`Leased`]
+//!   a future in one, [`RawTask`] a task.
 //! - [`waker`]: a `Waker` whose data word is a number; nothing is dereferenced, so nothing can dangle.
 //! - [`enter`]: what a thread keeps: the current shard, as a borrow that holds for as long as a call lasts; where code runs
 //!   at this moment; and the shard of the thread's own.
@@ -13,6 +13,7 @@ use std::any::{Any, TypeId};
 use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
 use std::mem::{self, ManuallyDrop};
+use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::ptr::{self, NonNull};
@@ -25,7 +26,7 @@ use crate::models::{Footing, Private};
 
 // ---- memory ----
 
-/// Memory for futures in blocks of a few sizes. Blocks go back to a list and slabs are kept until the pool ends, so a
+/// Memory for futures, and what else is large, in blocks of a few sizes. Blocks go back to a list and slabs are kept until the pool ends, so a
 /// steady server does not touch the heap. What is larger or more aligned than a block comes from the heap.
 pub(super) struct Pool {
     classes: [Class; CLASSES],
@@ -216,6 +217,54 @@ impl<T: ?Sized> Drop for PoolBox<T> {
 }
 
 impl<T: ?Sized> Unpin for PoolBox<T> {}
+
+/// A value in memory of its shard's pool: a `Box` that costs no heap allocation once the shard has had as many of that size, so that
+/// what is large goes from hand to hand as a pointer.
+pub struct Pooled<T>(PoolBox<T>);
+
+impl<T> Pooled<T> {
+    #[inline]
+    pub(super) fn new(pool: Rc<Pool>, value: T) -> Self {
+        Pooled(PoolBox::new(pool, value))
+    }
+
+    /// The value, moved out of its place.
+    #[inline]
+    pub fn into_inner(self) -> T {
+        let this = ManuallyDrop::new(self.0);
+        // SAFETY: `this` is never dropped, so the `Rc` is moved and not copied.
+        let pool = unsafe { ptr::read(&this.pool) };
+        // SAFETY: nor is the value: it is moved out, and its place is given back below.
+        let value = unsafe { this.value.read() };
+        // SAFETY: `PoolBox::new` took the memory from this pool with this layout, and nothing uses it any more.
+        unsafe { pool.release(this.value.cast(), Layout::new::<T>()) };
+        value
+    }
+}
+
+impl<T> Deref for Pooled<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: the box owns the value, which is alive until it is dropped, and is borrowed for as long as this.
+        unsafe { self.0.value.as_ref() }
+    }
+}
+
+impl<T> DerefMut for Pooled<T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: as above, and borrowed mutably. Nothing has pinned it: only a `Leased` does that, whose box is its own.
+        unsafe { self.0.value.as_mut() }
+    }
+}
+
+impl<T: std::fmt::Debug> std::fmt::Debug for Pooled<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        T::fmt(self, f)
+    }
+}
 
 /// A future in memory leased from the shard's pool, dropped in place when the lease is: what one request's handler runs
 /// in. It is `Unpin`, so it may be stored and polled without further pinning.

@@ -1081,6 +1081,25 @@ fn random_programs_leave_nothing_behind() {
 // ---- leases and locals ----
 
 #[test]
+fn a_pooled_value_is_owned_and_its_memory_goes_back() {
+    check(|shard| {
+        let drops = Rc::new(Cell::new(0));
+        for round in 1..=3 {
+            let mut pooled = shard.tasks.pooled((vec![round], dropped(&drops)));
+            let large = shard.tasks.pooled([round; BLOCK_BYTES_MAX]);
+            assert_eq!(shard.tasks.stats().blocks_used, 2);
+            pooled.0.push(large[BLOCK_BYTES_MAX - 1]);
+            drop(large);
+            let (numbers, _guard) = pooled.into_inner();
+            assert_eq!((numbers, shard.tasks.stats().blocks_used), (vec![round, round], 0));
+            assert_eq!(drops.get(), round - 1, "what was moved out is not dropped");
+        }
+        drop(shard.tasks.pooled(dropped(&drops)));
+        assert_eq!(drops.get(), 4);
+    });
+}
+
+#[test]
 fn a_lease_is_a_future_whose_memory_goes_back() {
     check(|shard| {
         let name = "borrowed".to_owned();
