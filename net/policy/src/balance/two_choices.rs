@@ -61,7 +61,16 @@ impl TwoChoices {
             }
             one = self.draw_one(&fits, random)?;
         }
-        let other = self.draw_one(|at| at != one && fits(at), random);
+        let other = match (self.count, self.columns.is_empty()) {
+            (1, _) => None,
+            // Any but the first, by one draw for most.
+            (_, true) => {
+                let at = below(random(), self.count - 1);
+                let at = at + usize::from(at >= one);
+                if fits(at) { Some(at) } else { self.draw_one(|at| at != one && fits(at), random) }
+            }
+            (_, false) => self.draw_one(|at| at != one && fits(at), random),
+        };
         Some((one, other.filter(|other| is_grown(grown(*other), random)).unwrap_or(one)))
     }
 
