@@ -15,7 +15,6 @@ use crate::conn::streams::client::{Asks, Trunk};
 use crate::limits::CLIENT_TURNS_MAX;
 
 /// What has become of a request on one connection.
-#[allow(clippy::large_enum_variant, reason = "nearly all requests are answered")]
 enum Tried {
     /// It was answered. Whether its content is still there.
     Answered(Response, bool),
@@ -41,10 +40,12 @@ pub(crate) async fn ask(
     for _ in 0..CLIENT_TURNS_MAX {
         let (way, is_kept) = pool.way(target, protocols, &mut place).await?;
         let (tried, is_misdirected) = match way {
-            Way::Alone(connection, taken) => (alone(connection, taken, &mut place, outline, content).await?, false),
-            Way::Http2(trunk) => (among(&trunk, outline, content).await?, false),
+            Way::Alone(connection, taken) => {
+                (alone(pool, connection, taken, &mut place, outline, content).await?, false)
+            }
+            Way::Http2(trunk) => (among(pool, &trunk, outline, content).await?, false),
             Way::Http3(trunk) => {
-                let tried = among(&trunk, outline, content).await?;
+                let tried = among(pool, &trunk, outline, content).await?;
                 let is_misdirected = trunk.is_alternative() && pool.judge(target, &trunk, tried.result());
                 (tried, is_misdirected)
             }
@@ -79,6 +80,7 @@ impl Tried {
 
 /// Over a connection of one exchange at a time. Its place is kept if it fails.
 async fn alone(
+    pool: &Pool,
     mut connection: Box<Connection>,
     taken: Place,
     place: &mut Option<Place>,
@@ -88,9 +90,10 @@ async fn alone(
     let is_at_hand = connection.begin(outline, content)?;
     match poll_fn(|cx| connection.poll_head(cx)).await {
         Ok(head) => {
+            let shard = &pool.shared.shard;
             let response = match outline.upgrade {
-                Some(upgrade) if connection.is_switched() => upgrade.switch(head, *connection, taken)?,
-                _ => Response::new(head, Source::Alone(connection, taken)),
+                Some(upgrade) if connection.is_switched() => upgrade.switch(shard, head, *connection, taken)?,
+                _ => Response::new(shard, head, Source::Alone(connection, taken)),
             };
             Ok(Tried::Answered(response, is_at_hand))
         }
@@ -102,10 +105,18 @@ async fn alone(
 }
 
 /// Over a connection of many.
-async fn among<W: Asks>(trunk: &Rc<Trunk<W>>, outline: Outline<'_>, content: &mut Content) -> Result<Tried, Error> {
+async fn among<W: Asks>(
+    pool: &Pool,
+    trunk: &Rc<Trunk<W>>,
+    outline: Outline<'_>,
+    content: &mut Content,
+) -> Result<Tried, Error> {
     let Some((mut exchange, is_at_hand)) = trunk.begin(outline, content).await? else { return Ok(Tried::Untaken) };
     match poll_fn(|cx| exchange.poll_head(cx)).await {
-        Ok(head) => Ok(Tried::Answered(Response::new(head, Source::Among(Box::new(exchange))), is_at_hand)),
+        Ok(head) => {
+            let response = Response::new(&pool.shared.shard, head, Source::Among(Box::new(exchange)));
+            Ok(Tried::Answered(response, is_at_hand))
+        }
         Err(error) => Ok(Tried::Failed(error, is_at_hand)),
     }
 }

@@ -7,9 +7,10 @@ use std::rc::Rc;
 
 use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, EXPECT, HOST, UPGRADE};
 use http::{HeaderName, HeaderValue, Method};
-use proto::head::Known;
+use proto::head::{Fields, Known};
 use serde::Serialize;
-use shards::Shard;
+use shards::{Pooled, Shard};
+use smallvec::SmallVec;
 
 use super::ask::ask;
 use super::pool::Pool;
@@ -26,7 +27,10 @@ use crate::{Content, Headers};
 
 /// A request that has not been sent. What is wrong with it is said by [`send`](Request::send).
 #[must_use = "a request goes nowhere until it is sent"]
-pub struct Request<'u> {
+pub struct Request<'u>(Pooled<Parts<'u>>);
+
+/// What it is made of: large, and handed on from one word about it to the next.
+struct Parts<'u> {
     pool: Rc<Pool>,
     /// Which has the pool, and says whom to ask.
     upstream: Option<Upstream>,
@@ -56,7 +60,8 @@ impl<'u> Request<'u> {
         };
         let (upstream, key) = Default::default();
         let Config { redirects_max: redirects, decompresses, .. } = pool.shared.config;
-        Request {
+        let shard = pool.shared.shard.clone();
+        Request(shard.pooled(Parts {
             pool,
             upstream,
             key,
@@ -72,7 +77,7 @@ impl<'u> Request<'u> {
             redirects,
             decompresses,
             fault: None,
-        }
+        }))
     }
 
     /// Asks an upstream for a path.
@@ -82,7 +87,9 @@ impl<'u> Request<'u> {
             url: (*path).into(),
             what: "of an upstream, a path is asked for, such as /items?by=name",
         });
-        Request { upstream: Some(upstream.clone()), fault, ..Request::new(pool, method, path) }
+        let mut request = Request::new(pool, method, path);
+        (request.0.upstream, request.0.fault) = (Some(upstream.clone()), fault);
+        request
     }
 
     /// Adds a header. `Host` takes the place of the URL's. The framing of the body is the connection's to say, and what is
@@ -95,7 +102,7 @@ impl<'u> Request<'u> {
         match (HeaderName::try_from(name), HeaderValue::try_from(value)) {
             (Ok(EXPECT), _) => self.refuse(EXPECT.as_str(), "call `expect_continue`"),
             (Ok(UPGRADE), _) => self.refuse(UPGRADE.as_str(), "call `upgrade`"),
-            (Ok(name), Ok(value)) => self.headers.append(name, value),
+            (Ok(name), Ok(value)) => self.0.headers.append(name, value),
             (Ok(name), Err(_)) => self.refuse(name.as_str(), "its value holds a control character"),
             (Err(_), _) => self.refuse("a header", "its name holds a character that is not allowed, or is empty"),
         }
@@ -111,13 +118,13 @@ impl<'u> Request<'u> {
                 _ => {}
             }
         }
-        self.headers.add(headers);
+        self.0.headers.add(headers);
         self
     }
 
     /// Gives it a body: bytes of any kind, or the [`Body`](crate::Body) of a request that is passed on.
     pub fn body(mut self, content: impl Into<Content>) -> Self {
-        self.content = content.into();
+        self.0.content = content.into();
         self
     }
 
@@ -125,11 +132,11 @@ impl<'u> Request<'u> {
     pub fn json(mut self, value: &impl Serialize) -> Self {
         match serde_json::to_vec(value) {
             Ok(text) => {
-                self.headers.set(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                self.0.headers.set(CONTENT_TYPE, HeaderValue::from_static("application/json"));
                 self.body(text)
             }
             Err(error) => {
-                self.fault.get_or_insert(Error::Body(error.into()));
+                self.0.fault.get_or_insert(Error::Body(error.into()));
                 self
             }
         }
@@ -137,31 +144,31 @@ impl<'u> Request<'u> {
 
     /// Holds the body back until the server asks for it, or for a while: a server that does not want it says so first.
     pub fn expect_continue(mut self) -> Self {
-        self.expects = true;
+        self.0.expects = true;
         self
     }
 
     /// Asks over HTTP/1.1 and nothing else, also where the server would speak HTTP/2.
     pub fn http1(mut self) -> Self {
-        self.protocols = Protocols::Http1;
+        self.0.protocols = Protocols::Http1;
         self
     }
 
     /// Asks over HTTP/2, which the server is known to speak (RFC 9113 section 3.3): many requests at a time go over one connection.
     pub fn http2(mut self) -> Self {
-        self.protocols = Protocols::Http2;
+        self.0.protocols = Protocols::Http2;
         self
     }
 
     /// Asks over HTTP/3, which the server of an `https` URL is known to speak at the URL's port.
     pub fn http3(mut self) -> Self {
-        self.protocols = Protocols::Http3;
+        self.0.protocols = Protocols::Http3;
         self
     }
 
     /// Asks at a socket of this machine, by its path (a Unix socket), whatever host the URL names.
     pub fn unix(mut self, path: impl Into<PathBuf>) -> Self {
-        self.path = Some(path.into());
+        self.0.path = Some(path.into());
         self
     }
 
@@ -170,20 +177,20 @@ impl<'u> Request<'u> {
     /// another origin; a body goes along if it is at hand, and if it is not the redirect is the answer. What is asked of an
     /// [upstream](crate::upstream) is not led away from it.
     pub fn redirects(mut self, max: u32) -> Self {
-        self.redirects = max;
+        self.0.redirects = max;
         self
     }
 
     /// Asks for the body compressed, by gzip or deflate, and decodes it as it is read. Unless `Accept-Encoding` was set, in
     /// which case what comes so coded is decoded all the same. Limits are those of what is read.
     pub fn decompress(mut self) -> Self {
-        self.decompresses = true;
+        self.0.decompresses = true;
         self
     }
 
     /// Goes through this proxy, instead of the [client's](super::Config::proxy).
     pub fn proxy(mut self, proxy: Proxy) -> Self {
-        self.proxy = Some(proxy);
+        self.0.proxy = Some(proxy);
         self
     }
 
@@ -195,7 +202,7 @@ impl<'u> Request<'u> {
     /// HTTP/2 or HTTP/3 has no key (RFC 8441 section 5), and is given one.
     pub fn upgrade(mut self, protocol: &str) -> Self {
         match Upgrade::offer(protocol) {
-            Ok(upgrade) => self.upgrade = Some(upgrade),
+            Ok(upgrade) => self.0.upgrade = Some(upgrade),
             Err(what) => self.refuse(UPGRADE.as_str(), what),
         }
         self
@@ -204,23 +211,20 @@ impl<'u> Request<'u> {
     /// Passes on what came in a request: its headers, but for those that were for the connection or for us (RFC 9110 section
     /// 7.6.1), and its body, as it comes.
     pub fn pass_on(mut self, received: &mut crate::Request) -> Self {
-        for (name, value) in end_to_end(received.headers()) {
-            if name != HOST && name != EXPECT {
-                self.headers.append(name, value);
-            }
-        }
-        self.content = Content::from(received.take_body());
+        let (block, fields) = received.fields();
+        self.0.headers.add(end_to_end(block, fields, |known| !matches!(known, Known::Host | Known::Expect)));
+        self.0.content = Content::from(received.take_body());
         self
     }
 
     fn refuse(&mut self, name: &str, what: &'static str) {
-        self.fault.get_or_insert_with(|| Error::Header { name: name.into(), what });
+        self.0.fault.get_or_insert_with(|| Error::Header { name: name.into(), what });
     }
 
     /// Asks the endpoint of an upstream that has all requests with this, where it is balanced by a ring or a table: a hash of a
     /// name, a session, a path.
     pub fn key(mut self, key: u64) -> Self {
-        self.key = Some(key);
+        self.0.key = Some(key);
         self
     }
 
@@ -238,88 +242,104 @@ impl<'u> Request<'u> {
     ///
     /// Errors: see [`Error`].
     pub async fn send(mut self) -> Result<Response, Error> {
-        let scope = self.pool.shared.shard.current_scope().map_err(|_| Error::Full)?;
-        let Shared { shard, config, .. } = &*self.pool.shared;
+        let shared = Rc::clone(&self.0.pool.shared);
+        let Shared { shard, config, .. } = &*shared;
+        let scope = shard.current_scope().map_err(|_| Error::Full)?;
         if let (Some(field), Some(deadline)) = (config.deadline_field, scope.deadline()) {
-            self.headers.set(field.name(), field.value(deadline.saturating_duration_since(shard.now())));
+            self.0.headers.set(field.name(), field.value(deadline.saturating_duration_since(shard.now())));
         }
-        match scope.run(self.ask()).await {
+        // In a slot of its own, so that whoever sends has no room for all that may become of it.
+        let asked = match self.0.upstream.is_some() {
+            true => shard.lease(self.call()),
+            false => shard.lease(self.ask()),
+        };
+        match scope.run(asked).await {
             Ok(response) => Ok(response?.within(scope)),
             Err(cancelled) => Err(Error::Cancelled(cancelled)),
         }
     }
 
-    async fn ask(self) -> Result<Response, Error> {
-        let Request {
+    /// What can be said before anybody is asked.
+    fn prepare(&mut self) -> Result<(), Error> {
+        let Parts { pool, method, headers, content, upgrade, decompresses, fault, .. } = &mut *self.0;
+        if let Some(fault) = fault.take() {
+            return Err(fault);
+        }
+        if *method == Method::CONNECT || matches!(content, Content::Tunnel(_)) {
+            return Err(Error::Header { name: method.as_str().into(), what: "the client speaks nothing but HTTP" });
+        }
+        if let Some(upgrade) = upgrade {
+            upgrade.write(headers, content, || pool.shared.shard.random())?;
+        }
+        if *decompresses && headers.get(&ACCEPT_ENCODING).is_none() {
+            headers.append(ACCEPT_ENCODING, HeaderValue::from_static(decode::OFFER));
+        }
+        Ok(())
+    }
+
+    /// Asks the upstream.
+    async fn call(mut self) -> Result<Response, Error> {
+        self.prepare()?;
+        let Parts { pool, upstream, key, method, url, headers, content, expects, upgrade, decompresses, .. } =
+            &mut *self.0;
+        let Some(Upstream(shared)) = upstream else { unreachable!("it was looked at") };
+        let (target, upgrade) = (url.as_bytes(), upgrade.as_ref());
+        let ask = Ask { method, target, headers, expects: *expects, upgrade, key: *key };
+        let response = shared.call(ask, std::mem::take(content)).await?;
+        Ok(if *decompresses { response.decoded(pool.shared.shard.pool()) } else { response })
+    }
+
+    /// Asks the server that the URL names, and others to which that one leads.
+    async fn ask(mut self) -> Result<Response, Error> {
+        self.prepare()?;
+        let Parts {
             pool,
-            upstream,
-            key,
             method,
             url,
-            mut headers,
-            mut content,
+            headers,
+            content,
             expects,
             protocols,
-            mut upgrade,
+            upgrade,
             path,
             proxy,
             redirects,
             decompresses,
-            fault,
-        } = self;
-        if let Some(fault) = fault {
-            return Err(fault);
-        }
-        if method == Method::CONNECT || matches!(content, Content::Tunnel(_)) {
-            return Err(Error::Header { name: method.as_str().into(), what: "the client speaks nothing but HTTP" });
-        }
-        if let Some(upgrade) = &mut upgrade {
-            upgrade.write(&mut headers, &content, || pool.shared.shard.random())?;
-        }
-        if decompresses && headers.get(&ACCEPT_ENCODING).is_none() {
-            headers.append(ACCEPT_ENCODING, HeaderValue::from_static(decode::OFFER));
-        }
-        if let Some(Upstream(shared)) = upstream {
-            let upgrade = upgrade.as_ref();
-            let ask = Ask { method: &method, target: url.as_bytes(), headers: &headers, expects, upgrade, key };
-            // In a slot of its own: whoever asks no upstream has no room for its tries.
-            let response = pool.shared.shard.lease(shared.call(ask, content)).await?;
-            return Ok(if decompresses { response.decoded(pool.shared.shard.pool()) } else { response });
-        }
+            ..
+        } = &mut *self.0;
         let Shared { shard, config, .. } = &*pool.shared;
-        let upgrade = upgrade.as_ref();
-        let (mut method, mut url, mut steps) = (method, url, 0);
+        let (upgrade, mut steps) = (upgrade.as_ref(), 0);
         loop {
-            let asked = Url::parse(&url)?;
-            if protocols == Protocols::Http3 && !asked.is_secure {
+            let asked = Url::parse(url)?;
+            if *protocols == Protocols::Http3 && !asked.is_secure {
                 let what = "HTTP/3 is spoken with servers of https only";
                 return Err(Error::Url { url: asked.origin.into(), what });
             }
-            let target = Target::of(&asked, protocols);
-            let target = if let Some(proxy) = &proxy { target.through(proxy) } else { target };
-            let target = if let Some(path) = &path { target.at(path) } else { target };
+            let target = Target::of(&asked, *protocols);
+            let target = if let Some(proxy) = &*proxy { target.through(proxy) } else { target };
+            let target = if let Some(path) = &*path { target.at(path) } else { target };
             let host = headers.get(&HOST).map_or(target.authority.as_bytes(), HeaderValue::as_bytes);
             let outline =
-                Outline { method: &method, target: asked.target.as_bytes(), host, headers: &headers, expects, upgrade };
-            let copy = if redirects > 0 { twin(&mut content) } else { None };
-            let response = ask(&pool, &target, outline, &mut content).await?;
-            let step = match redirects {
+                Outline { method, target: asked.target.as_bytes(), host, headers, expects: *expects, upgrade };
+            let copy = if *redirects > 0 { twin(content) } else { None };
+            let response = ask(pool, &target, outline, content).await?;
+            let step = match *redirects {
                 0 => None,
-                _ => redirect::step(&response, &asked, &method, config.redirects_bare)?,
+                _ => redirect::step(&response, &asked, method, config.redirects_bare)?,
             };
             // A body that has gone cannot go again, and a socket of this machine has the one server.
             let step = step.filter(|step| !(step.has_body && copy.is_none() || step.is_elsewhere && path.is_some()));
             let Some(step) = step else {
-                return Ok(if decompresses { response.decoded(shard.pool()) } else { response });
+                return Ok(if *decompresses { response.decoded(shard.pool()) } else { response });
             };
             steps += 1;
-            if steps > redirects {
+            if steps > *redirects {
                 return Err(Error::Redirect { url: step.url.into(), what: "it is one redirect too many" });
             }
-            read_over(shard, response).await;
-            content = copy.unwrap_or_default();
-            step.strip(&mut headers, &mut content);
-            (method, url) = (step.method, Cow::Owned(step.url));
+            shard.lease(read_over(shard, response)).await;
+            *content = copy.unwrap_or_default();
+            step.strip(headers, content);
+            (*method, *url) = (step.method, Cow::Owned(step.url));
         }
     }
 }
@@ -332,23 +352,32 @@ async fn read_over(shard: &Shard, mut response: Response) {
 }
 
 /// Header lines without those that were for one connection: the known ones, and what `Connection` names (RFC 9110 section
-/// 7.6.1).
-pub(crate) fn end_to_end<'h>(
-    lines: impl Iterator<Item = (&'h [u8], &'h [u8])> + Clone,
-) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
-    let options = lines.clone().filter(|(name, _)| Known::of(name) == Known::Connection);
-    let options = options.flat_map(|(_, value)| value.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
-    lines.filter_map(move |(name, value)| {
-        let is_named = || options.clone().any(|option| option.eq_ignore_ascii_case(name));
-        if Known::of(name).is_hop_by_hop() || is_named() {
+/// 7.6.1); and only those that are kept besides.
+pub(crate) fn end_to_end(block: &[u8], fields: &Fields, mut is_kept: impl FnMut(Known) -> bool) -> Headers {
+    let options = fields.all(block, Known::Connection).flat_map(|value| value.split(|byte| *byte == b','));
+    let options: SmallVec<[&[u8]; 4]> = options.map(<[u8]>::trim_ascii).collect();
+    let lines = fields.as_slice().iter().filter_map(|field| {
+        let name = field.name.of(block);
+        let is_named = || options.iter().any(|option| option.eq_ignore_ascii_case(name));
+        if field.known.is_hop_by_hop() || is_named() || !is_kept(field.known) {
             return None;
         }
-        Some((HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(value).ok()?))
-    })
+        let name = match field.known.header_name() {
+            Some(name) => name.clone(),
+            None => HeaderName::from_bytes(name).ok()?,
+        };
+        Some((name, HeaderValue::from_bytes(field.value.of(block)).ok()?))
+    });
+    let mut headers = Headers::with_capacity(fields.len() + LINES_PUT_MAX);
+    lines.for_each(|(name, value)| headers.append(name, value));
+    headers
 }
+
+/// As many lines as a proxy usually puts beside those that it passes on.
+const LINES_PUT_MAX: usize = 6;
 
 impl fmt::Debug for Request<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.method, self.url)
+        write!(f, "{} {}", self.0.method, self.0.url)
     }
 }

@@ -5,6 +5,7 @@ use http::header::{SEC_WEBSOCKET_KEY, UPGRADE};
 use proto::h1;
 use proto::head::Known;
 use proto::ws;
+use shards::Shard;
 
 use super::Error;
 use super::pool::Place;
@@ -57,7 +58,13 @@ impl Upgrade {
     /// The answer to a request with it, which has ended HTTP.
     ///
     /// Errors: the server speaks something that it was not offered, or had not heard the request.
-    pub(super) fn switch(&self, head: Head, connection: Connection, place: Place) -> Result<Response, Error> {
+    pub(super) fn switch(
+        &self,
+        shard: &Shard,
+        head: Head,
+        connection: Connection,
+        place: Place,
+    ) -> Result<Response, Error> {
         let only = |name| {
             let mut values = head.table().fields().all(head.block(), name);
             values.next().filter(|_| values.next().is_none())
@@ -68,7 +75,7 @@ impl Upgrade {
         match connection.into_stream() {
             Some((stream, received)) if is_offered && is_heard => {
                 let upgraded = Upgraded { stream, received, mailbox: None, scope: None, _held: Some(Box::new(place)) };
-                Ok(Response::switched(head, upgraded, self.accept.is_some()))
+                Ok(Response::switched(shard, head, upgraded, self.accept.is_some()))
             }
             _ => Err(Error::Malformed(h1::Error::Unexpected)),
         }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use http::Method;
 use platform::{Chunk, Handle};
-use proto::head::{HeadTable, Known};
+use proto::head::{Fields, HeadTable, Known};
 use proto::proxy::Ends;
 use proto::ws::{Refusal, Upgrade};
 use shards::{Shard, TraceContext};
@@ -114,9 +114,13 @@ impl Request {
     /// The headers for whoever is behind us: without those that were for this connection (RFC 9110 section 7.6.1). `Host` and
     /// `Expect` are among them.
     pub fn end_to_end(&self) -> Headers {
-        let mut headers = Headers::default();
-        end_to_end(self.headers()).for_each(|(name, value)| headers.append(name, value));
-        headers
+        let (block, fields) = self.fields();
+        end_to_end(block, fields, |_| true)
+    }
+
+    /// All headers as they lie in the head.
+    pub(crate) fn fields(&self) -> (&[u8], &Fields) {
+        (&self.head.block, self.table().fields())
     }
 
     /// The trace that the client says this belongs to, by `traceparent`. One that is not well formed, or comes twice, is as

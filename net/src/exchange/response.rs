@@ -151,6 +151,11 @@ impl Headers {
         Headers { made: Some(made), lines: SmallVec::new() }
     }
 
+    /// None, with room for so many lines.
+    pub(crate) fn with_capacity(count: usize) -> Self {
+        Headers { made: None, lines: SmallVec::with_capacity(count) }
+    }
+
     /// Adds a line, whatever is there.
     #[inline]
     pub fn append(&mut self, name: HeaderName, value: HeaderValue) {

@@ -15,6 +15,7 @@ use policy::adaptive::Sample;
 use policy::breaker::{self, Admission};
 use policy::outlier::Outcome;
 use policy::retry::{Cause, Decision, Tries, Verdict};
+use shards::Shard;
 use shards::combine::race;
 use shards::sync::Permit;
 
@@ -191,14 +192,8 @@ impl Shared {
             };
             count(&counts.retries);
             match result {
-                // Its connection is worth a short body.
-                Ok((response, tried)) => {
-                    let mut response = response.limit(UPSTREAM_DRAIN_BYTES_MAX);
-                    let until = shard.clock() + pause;
-                    let _ = shard.deadline(until, response.bytes()).await;
-                    drop((response, tried));
-                    shard.alarm(until).await;
-                }
+                // In a slot of its own, so that a call which succeeds has no room for it.
+                Ok(failed) => shard.lease(read_over(shard, failed, pause)).await,
                 Err(_) => shard.sleep(pause).await,
             }
         }
@@ -396,6 +391,15 @@ impl Drop for Place {
         // Whoever is let in by it may be polled at once.
         drop(given);
     }
+}
+
+/// An answer that is not good enough, for as long as the pause before the next try: its connection is worth a short body.
+async fn read_over(shard: &Shard, (response, tried): (Response, Try), pause: Duration) {
+    let mut response = response.limit(UPSTREAM_DRAIN_BYTES_MAX);
+    let until = shard.clock() + pause;
+    let _ = shard.deadline(until, response.bytes()).await;
+    drop((response, tried));
+    shard.alarm(until).await;
 }
 
 /// The first that is answered well; if neither is, what came of the first.

@@ -3,6 +3,8 @@
 //! The one idea: a name is found by one multiplication and one comparison. The multiplier is searched for at compile
 //! time, so adding a name is adding a line, and a collision cannot be committed.
 
+use http::HeaderName;
+
 macro_rules! known {
     ($($(#[$attribute:meta])* $variant:ident = $name:literal,)+) => {
         /// A field name that the engines or many handlers ask for; every other name is [`Known::Other`].
@@ -15,6 +17,10 @@ macro_rules! known {
         }
 
         const ALL: &[(Known, &str)] = &[(Known::Other, ""), $((Known::$variant, $name)),+];
+
+        /// The first stands for none.
+        static NAMES: [HeaderName; ALL.len()] =
+            [HeaderName::from_static("other"), $(HeaderName::from_static($name)),+];
     };
 }
 
@@ -113,6 +119,12 @@ impl Known {
     #[inline]
     pub const fn name(self) -> &'static str {
         ALL[self as usize].1
+    }
+
+    /// The same as a type that need not be looked up; `None` for [`Known::Other`].
+    #[inline]
+    pub fn header_name(self) -> Option<&'static HeaderName> {
+        (self != Known::Other).then(|| &NAMES[self as usize])
     }
 
     /// Whether the field decides where a message ends, who it is for or what becomes of the connection.
@@ -260,6 +272,7 @@ mod tests {
             assert!((NAME_BYTES_MIN..=NAME_BYTES_MAX).contains(&name.len()), "{name}");
             assert_eq!(Known::of(name.as_bytes()), known);
             assert_eq!(Known::of(name.to_ascii_uppercase().as_bytes()), known);
+            assert_eq!(known.header_name().expect("it has one"), name);
             for after in ["", ": x", ": a longer value\r\n"] {
                 let line = format!("x{}{after}", name.to_ascii_uppercase());
                 assert_eq!(Known::at(line.as_bytes(), 1, 1 + name.len()), known, "{line}");
