@@ -1,9 +1,8 @@
 //! [`request_id`]: a name for each request, the client's or one made here.
 
-use std::fmt::Write;
-
 use http::{HeaderName, HeaderValue};
 use net::Response;
+use proto::head::Known;
 use shards::Shard;
 use tracing::Instrument;
 
@@ -18,9 +17,7 @@ use crate::request::Request;
 /// and logs within a `tracing` span `request` with the field `id`; and the line of a request that failed has it.
 pub fn request_id() -> impl AsyncFn(Request, Next) -> Response + 'static {
     async |mut request: Request, next: Next| {
-        let sent = request.header("x-request-id").filter(|sent| is_sane(sent));
-        let id = sent.and_then(|sent| HeaderValue::from_bytes(sent).ok()).unwrap_or_else(|| make(request.shard()));
-        let id = RequestId(id);
+        let id = RequestId::of(&request);
         let span = tracing::info_span!("request", id = id.as_str());
         request.extend(id.clone());
         let mut response = next.run(request).instrument(span).await;
@@ -34,6 +31,19 @@ pub fn request_id() -> impl AsyncFn(Request, Next) -> Response + 'static {
 pub struct RequestId(HeaderValue);
 
 impl RequestId {
+    /// The id that a request has brought, if it is sane, or else a new one: what [`request_id`] gives it, for a handler that does
+    /// without the span.
+    pub fn of(request: &Request) -> RequestId {
+        let sent = request.known(Known::XRequestId).filter(|sent| is_sane(sent));
+        let sent = sent.and_then(|sent| HeaderValue::from_bytes(sent).ok());
+        RequestId(sent.unwrap_or_else(|| make(request.shard())))
+    }
+
+    /// As the value of a header.
+    pub fn value(&self) -> &HeaderValue {
+        &self.0
+    }
+
     /// As text.
     pub fn as_str(&self) -> &str {
         self.0.to_str().unwrap_or_default()
@@ -47,9 +57,12 @@ fn is_sane(id: &[u8]) -> bool {
 }
 
 fn make(shard: &Shard) -> HeaderValue {
-    let mut text = String::with_capacity(32);
-    write!(text, "{:016x}{:016x}", shard.random(), shard.random()).expect("a string takes it");
-    text.try_into().expect("hexadecimal digits are visible")
+    let mut digits = [0; 32];
+    for (word, digits) in [shard.random(), shard.random()].into_iter().zip(digits.chunks_exact_mut(16)) {
+        let nibbles = (0..16).map(|at| (word >> (60 - 4 * at)) as usize & 0xf);
+        digits.iter_mut().zip(nibbles).for_each(|(digit, nibble)| *digit = b"0123456789abcdef"[nibble]);
+    }
+    HeaderValue::from_bytes(&digits).expect("hexadecimal digits are visible")
 }
 
 pub(crate) static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

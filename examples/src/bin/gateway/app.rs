@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use shardwise::prelude::*;
-use shardwise::{Config as Served, Replicated, Tls, layers};
+use shardwise::{Config as Served, Replicated, Tls};
 
 use crate::config::{Config, Http, Listener};
 use crate::forward::forward;
@@ -31,7 +31,7 @@ pub(crate) async fn serve(shard: Shard, start: Start) -> Result<()> {
         shard.spawn(reload::watch(shard.clone(), path, text, hangup, told))?.detach();
     }
     shard.spawn(reload::adopt(shard.clone(), running.clone(), told))?.detach();
-    let app = App::new().state(running).config(served(&config.http)).layer(layers::request_id()).fallback(forward);
+    let app = App::new().state(running).config(served(&config.http)).fallback(forward);
     config.listeners.iter().fold(app, listen).serve_all().await
 }
 

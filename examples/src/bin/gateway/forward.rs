@@ -12,7 +12,7 @@ use shardwise::http::header::{ALLOW, EXPECT, MAX_FORWARDS};
 use shardwise::http::{HeaderValue, Method};
 use shardwise::layers::RequestId;
 use shardwise::prelude::*;
-use shardwise::{Body, BodyError, Extension, Rejection, Response, client, yield_now};
+use shardwise::{Body, BodyError, Rejection, Response, client, yield_now};
 
 use crate::config::{Key, Route};
 use crate::headers;
@@ -23,16 +23,14 @@ use crate::table::{Found, is_in_doubt};
 use crate::upstream::{Call, Upstream};
 
 /// The handler of all requests.
-pub(crate) async fn forward(
-    State(running): State<Running>,
-    Extension(id): Extension<RequestId>,
-    request: Request,
-) -> Response {
+pub(crate) async fn forward(State(running): State<Running>, request: Request) -> Response {
     // A request goes by the configuration that it came under, to its end.
     let site = running.site();
+    let id = RequestId::of(&request);
     let mut entry = Entry::begin(&request, &id, site.config.proxy.access_log);
-    let answer = answer(&site, &id, request, &mut entry).await;
-    entry.answered(answer.respond())
+    let mut answer = answer(&site, &id, request, &mut entry).await.respond();
+    answer.headers.set(headers::X_REQUEST_ID, id.value().clone());
+    entry.answered(answer)
 }
 
 async fn answer(site: &Site, id: &RequestId, mut request: Request, entry: &mut Entry) -> Result<Response> {
@@ -40,7 +38,9 @@ async fn answer(site: &Site, id: &RequestId, mut request: Request, entry: &mut E
         return Ok(response);
     }
     let proxy = &site.config.proxy;
-    let route = find(site, &request)?;
+    let path = if request.path_bytes().is_empty() { "/" } else { request.path() };
+    let route = find(site, &request, path)?;
+    let target = target(route, path, request.query());
     let upstream = &site.upstreams[route.upstream];
     entry.upstream = Some(Rc::clone(&upstream.name));
 
@@ -53,7 +53,6 @@ async fn answer(site: &Site, id: &RequestId, mut request: Request, entry: &mut E
     let mut headers = headers::outward(&request, proxy, entry.client.map(|client| client.ip()), id);
     count_down(&request, &mut headers);
     route.request_headers.apply(&mut headers);
-    let target = target(route, &request);
     let call = Call {
         method: request.method(),
         target: &target,
@@ -111,8 +110,8 @@ fn count_down(request: &Request, headers: &mut shardwise::Headers) {
     }
 }
 
-fn find<'s>(site: &'s Site, request: &Request) -> Result<&'s Route, Rejection> {
-    if is_in_doubt(request.path()) {
+fn find<'s>(site: &'s Site, request: &Request, path: &str) -> Result<&'s Route, Rejection> {
+    if is_in_doubt(path) {
         let what =
             "a path with `.` or `..`, or what is no percent-encoding, could mean something else to whoever is behind";
         return Err(Rejection::new(StatusCode::BAD_REQUEST, what).remedy("Send it as it is meant."));
@@ -120,7 +119,7 @@ fn find<'s>(site: &'s Site, request: &Request) -> Result<&'s Route, Rejection> {
     if headers::rounds(request, &site.config.proxy) >= ROUNDS_MAX {
         return Err(Rejection::new(StatusCode::LOOP_DETECTED, "the request goes round in a circle"));
     }
-    match site.table.find(request.authority(), request.method(), path_of(request)) {
+    match site.table.find(request.authority(), request.method(), path) {
         Found::Route(route) => Ok(&site.config.routes[route]),
         Found::Nothing => Err(Rejection::new(StatusCode::NOT_FOUND, "no route leads there")),
         Found::Methods(methods) => {
@@ -130,11 +129,6 @@ fn find<'s>(site: &'s Site, request: &Request) -> Result<&'s Route, Rejection> {
             Err(Rejection::new(StatusCode::METHOD_NOT_ALLOWED, what).field(ALLOW, allow))
         }
     }
-}
-
-/// A whole URL may end with its host.
-fn path_of(request: &Request) -> &str {
-    if request.path().is_empty() { "/" } else { request.path() }
 }
 
 /// What is to be spoken instead of HTTP, if the client asks for it and may have it. HTTP/2 in the clear is none of that: what came
@@ -180,9 +174,9 @@ impl Hasher for Fnv {
 }
 
 /// Path and query as they go on.
-fn target(route: &Route, request: &Request) -> String {
-    let mut target = route.rewritten(path_of(request));
-    if let Some(query) = request.query() {
+fn target(route: &Route, path: &str, query: Option<&str>) -> String {
+    let mut target = route.rewritten(path);
+    if let Some(query) = query {
         target.push('?');
         target.push_str(query);
     }

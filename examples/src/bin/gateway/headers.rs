@@ -14,22 +14,14 @@ use crate::config::{Proxy, Rules};
 /// The headers that a request goes on with. `client` is who sent it to us.
 pub(crate) fn outward(request: &Request, proxy: &Proxy, client: Option<IpAddr>, id: &RequestId) -> Headers {
     let mut headers = request.end_to_end();
-    headers.remove(&HOST);
-    headers.remove(&EXPECT);
-    // It goes with `Upgrade: h2c`, which does not go on (RFC 9113 section 3.1).
-    headers.remove(&HTTP2_SETTINGS);
-    // Where names become variables, as in CGI, `X_Forwarded_For` and `X-Forwarded-For` are the same: nobody gets the one past us
-    // in the other's clothes.
-    let disguised: Vec<_> = headers.iter().filter(|(name, _)| name.as_str().contains('_')).collect();
-    let disguised: Vec<HeaderName> = disguised.into_iter().map(|(name, _)| name.clone()).collect();
-    disguised.iter().for_each(|name| headers.remove(name));
+    // `HTTP2-Settings` goes with `Upgrade: h2c`, which does not go on (RFC 9113 section 3.1). Where names become variables, as in
+    // CGI, `X_Forwarded_For` and `X-Forwarded-For` are the same: nobody gets the one past us in the other's clothes.
+    headers.retain(|name| !OURS.contains(name) && !name.as_str().contains('_'));
     tell_whose(&mut headers, request, proxy, client);
     if let Some(value) = proxy.via.as_deref().and_then(|via| line(&[protocol(request.version()), " ", via])) {
         headers.append(VIA, value);
     }
-    if let Some(value) = line(&[id.as_str()]) {
-        headers.set(X_REQUEST_ID, value);
-    }
+    headers.set(X_REQUEST_ID, id.value().clone());
     // Whoever takes trailers has them asked for.
     let takes = |options: &[u8]| options.split(|&byte| byte == b',').any(|option| option.trim_ascii() == b"trailers");
     if request.header("te").is_some_and(takes) {
@@ -42,15 +34,13 @@ pub(crate) fn outward(request: &Request, proxy: &Proxy, client: Option<IpAddr>, 
 fn tell_whose(headers: &mut Headers, request: &Request, proxy: &Proxy, client: Option<IpAddr>) {
     let is_trusted = client.is_some_and(|client| proxy.trusted.iter().any(|network| network.contains(client)));
     let said = |headers: &Headers, name: &HeaderName| {
-        let values = headers.iter().filter(|(known, _)| is_trusted && *known == name);
-        let values: Vec<_> = values.filter_map(|(_, value)| value.to_str().ok()).collect();
-        Some(values.join(", ")).filter(|values| !values.is_empty())
+        let values = headers.iter().filter(|(known, _)| *known == name).filter_map(|(_, value)| value.to_str().ok());
+        let values: Vec<_> = if is_trusted { values.collect() } else { Vec::new() };
+        (!values.is_empty()).then(|| values.join(", ")).filter(|values| !values.is_empty())
     };
     let (whose, way) = (said(headers, &X_FORWARDED_FOR), said(headers, &FORWARDED));
     let (scheme, host) = (said(headers, &X_FORWARDED_PROTO), said(headers, &X_FORWARDED_HOST));
-    [FORWARDED, X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST, X_FORWARDED_PORT, X_REAL_IP]
-        .iter()
-        .for_each(|name| headers.remove(name));
+    headers.retain(|name| !WHOSE.contains(name));
     let client = client.map(|client| client.to_canonical());
     let came_by = if request.peer().is_secure() { "https" } else { "http" };
     let before = |said: Option<String>| said.map_or_else(String::new, |said| said + ", ");
@@ -119,10 +109,17 @@ fn line(parts: &[&str]) -> Option<HeaderValue> {
     HeaderValue::try_from(parts.concat()).ok()
 }
 
+/// Those that are for us alone.
+static OURS: [HeaderName; 3] = [HOST, EXPECT, HTTP2_SETTINGS];
+
+/// Those that say whose a request is.
+static WHOSE: [HeaderName; 6] =
+    [FORWARDED, X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST, X_FORWARDED_PORT, X_REAL_IP];
+
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
