@@ -184,7 +184,7 @@ impl Handler<OfFiles> for Files {
     fn call(self: &Rc<Self>, request: Request) -> Reply {
         let files = Rc::clone(self);
         let measure = request.measure.clone();
-        measure.later(async move { files.answer(&request).await.respond() })
+        measure.later(|| async move { files.answer(&request).await.respond() })
     }
 
     fn require(_states: &States) -> Result<(), Unmet> {

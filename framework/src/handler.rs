@@ -160,7 +160,7 @@ macro_rules! handler_of_head {
             fn call(self: &Rc<Self>, mut request: Request) -> Reply {
                 take!(request: $($argument)*);
                 let handler = Rc::clone(self);
-                request.measure.later(async move { handler($($argument,)*).await.respond() })
+                request.measure.later(|| async move { handler($($argument,)*).await.respond() })
             }
 
             fn require(_states: &States) -> Result<(), Unmet> {
@@ -185,7 +185,7 @@ macro_rules! handler_of_body {
                 take!(request: $($argument)*);
                 let handler = Rc::clone(self);
                 let measure = request.measure.clone();
-                measure.later(async move {
+                measure.later(|| async move {
                     let last = match Last::from_request(request).await {
                         Ok(last) => last,
                         Err(rejection) => return rejection.respond(),
@@ -212,7 +212,7 @@ macro_rules! handler_of_body {
                 take!(request: $($argument)*);
                 let handler = Rc::clone(self);
                 let measure = request.measure.clone();
-                measure.later(async move {
+                measure.later(|| async move {
                     let last = match Last::from_request(request).await {
                         Ok(last) => last,
                         Err(rejection) => return rejection.respond(),

@@ -62,13 +62,14 @@ impl Measure {
     }
 
     /// An answer that takes its time, in a slot leased from the shard.
-    #[inline]
-    pub(crate) fn later(self, answer: impl Future<Output = Response> + 'static) -> Reply {
+    #[inline(always)]
+    pub(crate) fn later<F: Future<Output = Response> + 'static>(self, answer: impl FnOnce() -> F) -> Reply {
         let shard = self.route.site.shard.clone();
         if self.begun.turn == INSIDE {
-            return Reply::Later(shard.lease(answer));
+            return Reply::Later(shard.lease_with(answer));
         }
-        Reply::Later(shard.lease(Later { answer, active: Active::new(self) }))
+        let active = Active::new(self);
+        Reply::Later(shard.lease_with(|| Later { answer: answer(), active }))
     }
 }
 

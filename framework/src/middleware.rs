@@ -120,7 +120,7 @@ macro_rules! middleware {
                 take!(request: $($argument)*);
                 let middleware = Rc::clone(self);
                 let shard = request.shard().clone();
-                Reply::Later(shard.lease(async move { middleware($($argument,)* request, next).await.respond() }))
+                Reply::Later(shard.lease_with(|| async move { middleware($($argument,)* request, next).await.respond() }))
             }
 
             fn require(_states: &States) -> Result<(), Unmet> {
@@ -182,7 +182,7 @@ impl Endpoint for Layered {
         // What is further in answers to the layers, and only what they answer counts.
         request.measure.go_inside();
         let next = Next { chain: Rc::clone(&self.0), at: 0 };
-        measure.later(next.run(request))
+        measure.later(|| next.run(request))
     }
 }
 

@@ -94,7 +94,7 @@ macro_rules! offloaded_of_head {
                 take!(request: $($argument)*);
                 let (handler, measure) = (Arc::clone(&self.0), request.measure.clone());
                 drop(request);
-                measure.clone().later(answer(measure, move || handler($($argument,)*)))
+                measure.clone().later(|| answer(measure, move || handler($($argument,)*)))
             }
 
             fn require(_states: &States) -> Result<(), Unmet> {
@@ -118,7 +118,7 @@ macro_rules! offloaded_of_body {
             fn call(self: &Rc<Self>, mut request: Request) -> Reply {
                 take!(request: $($argument)*);
                 let (handler, measure) = (Arc::clone(&self.0), request.measure.clone());
-                measure.clone().later(async move {
+                measure.clone().later(|| async move {
                     let last = match Last::from_request(request).await {
                         Ok(last) => last,
                         Err(rejection) => return rejection.respond(),

@@ -179,7 +179,7 @@ fn leases() {
                 black_box([n; 32]);
                 n
             };
-            let mut leased: Leased<'_, u64> = shard.lease(handler);
+            let mut leased: Leased<'_, u64> = shard.lease(|| handler);
             let polled = std::pin::Pin::new(black_box(&mut leased)).poll(&mut cx);
             assert_eq!(polled, Poll::Ready(n));
         }

@@ -478,7 +478,15 @@ impl Shard {
 
     /// Puts a future into a pooled slot, for one call of something whose type is not known.
     pub fn lease<'a, F: Future + 'a>(&self, future: F) -> Leased<'a, F::Output> {
-        self.0.tasks.lease(future)
+        self.0.tasks.lease(|| future)
+    }
+
+    /// The same for a future that is large: it is made in its slot, and not copied there.
+    ///
+    /// If `make` panics, the slot is lost until the shard ends.
+    #[inline(always)]
+    pub fn lease_with<'a, F: Future + 'a>(&self, make: impl FnOnce() -> F) -> Leased<'a, F::Output> {
+        self.0.tasks.lease(make)
     }
 
     /// Puts a value into a pooled slot.

@@ -72,7 +72,7 @@ macro_rules! green_of_head {
                 let (measure, shard) = (request.measure.clone(), request.shard().clone());
                 drop(request);
                 match start(&shard, move || (handler.0)($($argument,)*).respond()) {
-                    Ok(green) => measure.later(green),
+                    Ok(green) => measure.later(|| green),
                     Err(error) => Reply::Ready(refused(error)),
                 }
             }
@@ -99,7 +99,7 @@ macro_rules! green_of_body {
                 take!(request: $($argument)*);
                 let handler = Rc::clone(self);
                 let (measure, shard) = (request.measure.clone(), request.shard().clone());
-                measure.later(async move {
+                measure.later(|| async move {
                     let last = match Last::from_request(request).await {
                         Ok(last) => last,
                         Err(rejection) => return rejection.respond(),

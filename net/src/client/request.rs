@@ -250,8 +250,8 @@ impl<'u> Request<'u> {
         }
         // In a slot of its own, so that whoever sends has no room for all that may become of it.
         let asked = match self.0.upstream.is_some() {
-            true => shard.lease(self.call()),
-            false => shard.lease(self.ask()),
+            true => shard.lease_with(|| self.call()),
+            false => shard.lease_with(|| self.ask()),
         };
         match scope.run(asked).await {
             Ok(response) => Ok(response?.within(scope)),

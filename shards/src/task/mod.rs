@@ -114,9 +114,10 @@ impl Tasks {
         Pooled::new(self.core.pool.clone(), value)
     }
 
-    /// Puts a future into memory leased from the pool that tasks use, for one call of a handler.
-    pub fn lease<'a, F: Future + 'a>(&self, future: F) -> Leased<'a, F::Output> {
-        Leased::new(self.core.pool.clone(), future)
+    /// Makes a future in memory leased from the pool that tasks use, for one call of a handler.
+    #[inline(always)]
+    pub fn lease<'a, F: Future + 'a>(&self, make: impl FnOnce() -> F) -> Leased<'a, F::Output> {
+        Leased::new(self.core.pool.clone(), make)
     }
 
     /// Makes the tasks ready that other threads have woken.

@@ -162,11 +162,14 @@ struct PoolBox<T: ?Sized> {
 }
 
 impl<T> PoolBox<T> {
-    #[inline]
-    fn new(pool: Rc<Pool>, value: T) -> Self {
+    /// The value is made when its place is there, and nothing happens in between: so the compiler makes it in its place. A future
+    /// has kilobytes of room for what it will hold, all of which would be copied. If making it panics, the place is lost until the
+    /// pool ends.
+    #[inline(always)]
+    fn new(pool: Rc<Pool>, make: impl FnOnce() -> T) -> Self {
         let memory = pool.allocate(Layout::new::<T>()).cast::<T>();
         // SAFETY: the memory is ours, and large and aligned enough for `T`.
-        unsafe { memory.write(value) };
+        unsafe { memory.write(make()) };
         PoolBox { value: memory, pool, owns: PhantomData }
     }
 }
@@ -225,7 +228,7 @@ pub struct Pooled<T>(PoolBox<T>);
 impl<T> Pooled<T> {
     #[inline]
     pub(super) fn new(pool: Rc<Pool>, value: T) -> Self {
-        Pooled(PoolBox::new(pool, value))
+        Pooled(PoolBox::new(pool, || value))
     }
 
     /// The value, moved out of its place.
@@ -273,9 +276,9 @@ pub struct Leased<'a, T> {
 }
 
 impl<'a, T> Leased<'a, T> {
-    #[inline]
-    pub(super) fn new(pool: Rc<Pool>, future: impl Future<Output = T> + 'a) -> Self {
-        let future = PoolBox::new(pool, future);
+    #[inline(always)]
+    pub(super) fn new<F: Future<Output = T> + 'a>(pool: Rc<Pool>, make: impl FnOnce() -> F) -> Self {
+        let future = PoolBox::new(pool, make);
         let value: NonNull<dyn Future<Output = T> + 'a> = future.value;
         // SAFETY: `value` is the pointer of this box, unsized.
         Leased { future: unsafe { future.with_pointer(value) } }

@@ -907,7 +907,7 @@ fn a_task_may_close_its_executor() {
 fn handles_outlive_the_tasks() {
     let shard = Shard::new();
     let (ended, waits) = (shard.spawn(async { vec![1, 2, 3] }), shard.spawn(pending::<()>()));
-    let mut leased = shard.tasks.lease(async { vec![4] });
+    let mut leased = shard.tasks.lease(|| async { vec![4] });
     shard.run();
     drop(shard);
     waits.abort();
@@ -1012,7 +1012,7 @@ fn actor<G: 'static>(chaos: Rc<Chaos>, guard: G) -> Pin<Box<dyn Future<Output = 
                 4 => {
                     let (shard, inner) = (chaos.shard.upgrade(), chaos.clone());
                     if let Some(shard) = shard {
-                        let leased = shard.tasks.lease(async move { inner.step(false) });
+                        let leased = shard.tasks.lease(|| async move { inner.step(false) });
                         drop(shard);
                         leased.await;
                     }
@@ -1105,8 +1105,8 @@ fn a_lease_is_a_future_whose_memory_goes_back() {
         let name = "borrowed".to_owned();
         for round in 0..3 {
             let borrowed = &name;
-            let mut small = shard.tasks.lease(async move { borrowed.len() });
-            let large = shard.tasks.lease(async {
+            let mut small = shard.tasks.lease(|| async move { borrowed.len() });
+            let large = shard.tasks.lease(|| async {
                 let bytes = [1u8; 2 * BLOCK_BYTES_MAX];
                 yield_now().await;
                 bytes.len()
@@ -1121,7 +1121,7 @@ fn a_lease_is_a_future_whose_memory_goes_back() {
         }
         let drops = Rc::new(Cell::new(0));
         let (guard, bad) = (dropped(&drops), panics(true));
-        let leased = shard.tasks.lease(async move {
+        let leased = shard.tasks.lease(|| async move {
             let _both = (guard, bad);
         });
         assert!(catch_unwind(AssertUnwindSafe(|| drop(leased))).is_err());
