@@ -122,6 +122,7 @@ pub use net::{
 };
 pub use offload::{Offloaded, offload};
 pub use platform::{BackendKind, Bell, Buf, Choice, Chunk, Config as BackendConfig, Features, PoolSize};
+pub use proto::head::Known;
 pub use request::Request;
 pub use respond::{Event, EventError, Events, Html, Redirect, Respond, Sink, Sse, Stream, StreamError, TrailerError};
 pub use router::Router;

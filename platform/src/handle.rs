@@ -4,7 +4,9 @@
 //! [`Error::Closed`](crate::Error::Closed) instead of somebody else's descriptor. The table closes a descriptor only when
 //! the last operation on it has ended, so the kernel never finds a reused number under a pending entry.
 
+use std::cell::Cell;
 use std::fs::File;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::Error;
@@ -51,6 +53,8 @@ pub(crate) struct Entry {
     pub(crate) closing: bool,
     /// For the backend's own use (the readiness backend keeps what it knows of the descriptor here).
     pub(crate) mark: u32,
+    /// The address of the other side, once it has been asked for: it stays the same until the socket is connected elsewhere.
+    pub(crate) peer: Cell<Option<SocketAddr>>,
 }
 
 /// All handles of a shard.
@@ -62,7 +66,7 @@ impl Handles {
     }
 
     pub(crate) fn insert(&mut self, resource: Resource) -> Result<Handle, Error> {
-        let entry = Entry { resource, first: None, closing: false, mark: 0 };
+        let entry = Entry { resource, first: None, closing: false, mark: 0, peer: Cell::new(None) };
         self.0.insert(entry).map(Handle).map_err(|_| Error::Full)
     }
 

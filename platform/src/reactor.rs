@@ -132,6 +132,11 @@ impl Reactor {
     ///
     /// Errors: `Closed`, `Full`.
     pub fn start(&mut self, op: Op, waiter: u64) -> std::result::Result<Token, Refused> {
+        if let Op::Connect { socket, .. } = op
+            && let Some(entry) = self.core.handles.entry(socket)
+        {
+            entry.peer.set(None);
+        }
         self.core.start(op, waiter)
     }
 
@@ -308,9 +313,15 @@ impl Reactor {
         self.backend.local_address(&self.core.handles.open(handle)?.resource)
     }
 
-    /// The address of the other side.
+    /// The address of the other side: one system call for each connection.
     pub fn peer_address(&self, handle: Handle) -> Result<SocketAddr> {
-        self.backend.peer_address(&self.core.handles.open(handle)?.resource)
+        let entry = self.core.handles.open(handle)?;
+        if let Some(peer) = entry.peer.get() {
+            return Ok(peer);
+        }
+        let peer = self.backend.peer_address(&entry.resource)?;
+        entry.peer.set(Some(peer));
+        Ok(peer)
     }
 
     /// Sets an option of a socket.

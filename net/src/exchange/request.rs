@@ -209,8 +209,8 @@ impl Peer {
         Peer { shard: shard.clone(), handle: None, secured: None, named: None }
     }
 
-    /// The client's address; `None` once the connection is closed. One system call, unless a proxy has named it
-    /// ([`Config::proxy_protocol`](crate::Config::proxy_protocol)).
+    /// The client's address; `None` once the connection is closed. One system call for each connection, unless a proxy has named
+    /// it ([`Config::proxy_protocol`](crate::Config::proxy_protocol)).
     pub fn remote(&self) -> Option<SocketAddr> {
         if let Some(ends) = &self.named {
             return Some(ends.source);

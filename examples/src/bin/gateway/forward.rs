@@ -8,11 +8,11 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use shardwise::http::header::{ALLOW, EXPECT, MAX_FORWARDS};
+use shardwise::http::header::{ALLOW, MAX_FORWARDS};
 use shardwise::http::{HeaderValue, Method};
 use shardwise::layers::RequestId;
 use shardwise::prelude::*;
-use shardwise::{Body, BodyError, Rejection, Response, client, yield_now};
+use shardwise::{Body, BodyError, Known, Rejection, Response, client, yield_now};
 
 use crate::config::{Key, Route};
 use crate::headers;
@@ -59,7 +59,7 @@ async fn answer(site: &Site, id: &RequestId, mut request: Request, entry: &mut E
         host: request.authority(),
         headers,
         content: Upload::of(body, &entry.upload),
-        expects: request.header(EXPECT.as_str()).is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue")),
+        expects: request.known(Known::Expect).is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue")),
         protocol,
         key: key(upstream, &request, entry.client),
     };

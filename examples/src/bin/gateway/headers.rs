@@ -3,11 +3,11 @@
 
 use std::net::IpAddr;
 
-use shardwise::Headers;
 use shardwise::http::header::{EXPECT, FORWARDED, HOST, TE, VIA};
 use shardwise::http::{HeaderName, HeaderValue, Version};
 use shardwise::layers::RequestId;
 use shardwise::prelude::*;
+use shardwise::{Headers, Known};
 
 use crate::config::{Proxy, Rules};
 
@@ -24,7 +24,7 @@ pub(crate) fn outward(request: &Request, proxy: &Proxy, client: Option<IpAddr>, 
     headers.set(X_REQUEST_ID, id.value().clone());
     // Whoever takes trailers has them asked for.
     let takes = |options: &[u8]| options.split(|&byte| byte == b',').any(|option| option.trim_ascii() == b"trailers");
-    if request.header("te").is_some_and(takes) {
+    if request.known(Known::Te).is_some_and(takes) {
         headers.append(TE, HeaderValue::from_static("trailers"));
     }
     headers

@@ -55,14 +55,14 @@ impl Progress {
 impl Entry {
     pub(crate) fn begin(request: &Request, id: &RequestId, is_wanted: bool) -> Self {
         let shard = request.shard().clone();
-        let kept = |text: &str| if is_wanted { text.to_owned() } else { String::new() };
+        let kept = |text: fn(&Request) -> &str| if is_wanted { text(request).to_owned() } else { String::new() };
         Entry {
             begun: shard.clock(),
             is_wanted,
             method: request.method().clone(),
             version: request.version(),
-            host: kept(request.authority()),
-            path: kept(request.path()),
+            host: kept(|request| request.authority()),
+            path: kept(|request| request.path()),
             id: id.clone(),
             // Asked now: when the exchange has ended, the connection may have too.
             client: request.peer().remote(),
