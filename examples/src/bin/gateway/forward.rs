@@ -63,16 +63,19 @@ async fn answer(site: &Site, id: &RequestId, mut request: Request, entry: &mut E
         protocol,
         key: key(upstream, &request, entry.client),
     };
-    // It ends with the scope: when the client has left, nobody is asked on.
-    let scope = request.scope()?;
     let asked = pin!(upstream.ask(call));
-    let asked = scope.run(in_time(request.shard(), route.time_max, &entry.upload, asked)).await;
-    let Ok(asked) = asked else { return Err(Rejection::new(CLIENT_LEFT, "the client has left").into()) };
-    let Some(answer) = asked else {
-        let what = format!("the server behind has not answered within {:?}", route.time_max.unwrap_or_default());
-        return Err(Rejection::new(StatusCode::GATEWAY_TIMEOUT, what).into());
+    let answer = match in_time(request.shard(), route.time_max, &entry.upload, asked).await {
+        Some(Ok(answer)) => answer,
+        // A call ends with its request's scope: when the client has left, nobody is asked on.
+        Some(Err(client::Error::Cancelled(_))) => {
+            return Err(Rejection::new(CLIENT_LEFT, "the client has left").into());
+        }
+        Some(Err(error)) => return Err(error.into()),
+        None => {
+            let what = format!("the server behind has not answered within {:?}", route.time_max.unwrap_or_default());
+            return Err(Rejection::new(StatusCode::GATEWAY_TIMEOUT, what).into());
+        }
     };
-    let answer = answer?;
     entry.endpoint = answer.endpoint();
     if entry.upload.is_awaited() {
         // Whoever waits to be asked for its body is asked for it before it is answered.

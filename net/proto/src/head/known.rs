@@ -97,7 +97,9 @@ impl Known {
             return Known::Other;
         }
         let known = SLOTS[slot(name, MULTIPLIER)];
-        if is_same(name, known.name().as_bytes()) { known } else { Known::Other }
+        let lower = known.name().as_bytes();
+        // Whoever writes has names in lower case.
+        if name == lower || is_same(name, lower) { known } else { Known::Other }
     }
 
     /// [`of`](Self::of) for the name that lies at `start..end` of a head. Most names have no more than eight bytes, and
