@@ -223,10 +223,15 @@ impl Session {
     fn try_receive(&mut self, input: &mut Chunk, pool: &Pool) -> Result<Event, Failure> {
         while !self.has_closed {
             self.take_keys()?;
-            let told = match &mut self.stage {
-                Stage::Traffic(traffic) => receive_traffic(traffic, &mut self.gathered, input, pool)?,
-                _ if self.gathered.is_empty() => self.receive_in_place(input, pool)?,
-                _ => self.receive_gathered(input, pool)?,
+            let told = if let Stage::Traffic(traffic) = &mut self.stage {
+                receive_traffic(traffic, &mut self.gathered, input, pool)?
+            } else if self.agreed().is_some_and(CommonState::wants_write) {
+                // What rustls has to say comes first: only then are its keys to be had.
+                self.digest(&mut [], None, pool).1?
+            } else if self.gathered.is_empty() {
+                self.receive_in_place(input, pool)?
+            } else {
+                self.receive_gathered(input, pool)?
             };
             match told {
                 Told::Data(chunk) => return Ok(Event::Data(chunk)),
