@@ -15,6 +15,7 @@ pub mod built;
 pub mod compare;
 pub mod h2load;
 pub mod h3load;
+pub mod handshakes;
 pub mod http3;
 pub mod limits;
 pub mod listen;
@@ -25,6 +26,7 @@ pub mod scan;
 pub mod server;
 pub mod stats;
 pub mod syscalls;
+mod trusting;
 
 /// What the bench's functions return. An error is a sentence for whoever ran the command; nothing recovers from one.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;

@@ -364,9 +364,18 @@ pub const TLS_OVERHEAD_BYTES_MAX: usize = 32;
 pub const TLS_RECEIVED_BYTES_MAX: usize = 5 + 16 * 1024 + 2048;
 const _: () = assert!(TLS_RECEIVED_BYTES_MAX <= CHUNK_BYTES_MAX);
 
-/// Buffers up to this size that follow each other are copied together into one record; behind a larger one a record ends. A
-/// copy of so much costs less than a record more, some 300 ns.
-pub const TLS_GATHER_BYTES_MAX: usize = 4096;
+/// Bytes of a message that comes after the hand-shake, which is a ticket: others have some hundred, and those that carry a chain of
+/// certificates a few thousand.
+pub const TLS_MESSAGE_BYTES_MAX: usize = 16 * 1024;
+const _: () = assert!(4 + TLS_MESSAGE_BYTES_MAX + TLS_RECEIVED_BYTES_MAX <= CHUNK_BYTES_MAX);
+
+/// Messages in a row that bring no content: updates of keys, each of which costs some 10 us, tickets, records without anything in
+/// them. So many others take.
+pub const TLS_VAIN_MESSAGES_MAX: u32 = 32;
+
+/// Records that are sealed by one key before the next is taken: for AES-GCM what leaves whoever listens as good as no chance to tell
+/// them from noise (RFC 8446 section 5.5 has a little more), and little enough for every other suite.
+pub const TLS_RECORDS_PER_KEY_MAX: u64 = 1 << 24;
 
 /// How long a hand-shake may take, from the first byte of the connection: as long as a request's head.
 pub const TLS_HANDSHAKE_TIME_MAX: Duration = HEAD_TIME_MAX;

@@ -3,6 +3,7 @@
 //! A stream receives into the shard's own buffers and lends them out, so an idle connection holds no buffer; it sends what
 //! it is given from where it lies. Dropping one at any point gives everything back.
 
+use std::mem;
 use std::net::{Shutdown, SocketAddr};
 use std::path::Path;
 use std::rc::Rc;
@@ -347,6 +348,30 @@ impl Outgoing {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.bytes() == 0
+    }
+
+    /// The first buffer.
+    pub(crate) fn front(&self) -> &[u8] {
+        match self {
+            Outgoing::One(buf) => buf,
+            Outgoing::Many(list) => list.iter().next().map_or(&[], |buf| buf.as_slice()),
+            Outgoing::Pipe(_) => unreachable!("a pipe gives its bytes to a socket only"),
+        }
+    }
+
+    /// Copies the first bytes, as many as there is place for.
+    pub(crate) fn copy_to(&self, mut place: &mut [u8]) {
+        let mut copy = |buf: &Buf| {
+            let count = buf.len().min(place.len());
+            let (now, later) = mem::take(&mut place).split_at_mut(count);
+            now.copy_from_slice(&buf[..count]);
+            place = later;
+        };
+        match self {
+            Outgoing::One(buf) => copy(buf),
+            Outgoing::Many(list) => list.iter().for_each(copy),
+            Outgoing::Pipe(_) => unreachable!("a pipe gives its bytes to a socket only"),
+        }
     }
 
     /// Drops the first `count` bytes. Those of a pipe are the kernel's to take.

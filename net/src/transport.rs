@@ -195,7 +195,8 @@ impl Transport {
         self.tls().is_some_and(Channel::is_cut)
     }
 
-    /// Shakes hands with a server, which is to prove that it is whom `name` names, and speaks TLS from then on.
+    /// Shakes hands with a server, which is to prove that it is whom `name` names, and speaks TLS from then on. What
+    /// [`Server::secured`](crate::Server::secured) says of records holds here too.
     ///
     /// Not cancel safe: dropping the future leaves a hand-shake that nobody can go on with.
     ///

@@ -93,6 +93,7 @@ impl Secrets {
         let offering = |protocols: &[&[u8]]| {
             let mut config = config.clone();
             config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+            config.enable_secret_extraction = true;
             Arc::new(config)
         };
         let [usual, http1, http2, http3] =

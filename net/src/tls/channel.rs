@@ -123,11 +123,7 @@ impl Channel {
             }
         }
         self.handshake = None;
-        self.secured = Some(Rc::new(Secured::of(
-            self.session.agreed(),
-            self.session.server_name(),
-            self.session.is_handshaking(),
-        )));
+        self.secured = Some(self.session.secured());
         Poll::Ready(Ok(()))
     }
 
@@ -179,7 +175,7 @@ impl Channel {
         let Some(input) = &mut self.input else { return Poll::Ready(Ok(Step::Used)) };
         Poll::Ready(Ok(match self.session.receive(input, tcp.shard().pool()) {
             Ok(Event::Data(chunk)) => {
-                // Mostly a record is all that has come, and rustls need not be asked what follows.
+                // Mostly a record is all that has come, and nobody need be asked what follows.
                 if input.is_empty() && !self.session.has_more() {
                     self.input = None;
                 }

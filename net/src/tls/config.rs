@@ -237,6 +237,7 @@ impl Tls {
         };
         let by_name = ByName::new(&material.identities, &provider)?;
         let mut config = builder.with_cert_resolver(Arc::new(by_name));
+        config.enable_secret_extraction = true;
         config.alpn_protocols = ALPN[usize::from(!accepts_h2)..].iter().map(|name| name.to_vec()).collect();
         if self.early_bytes_max > 0 {
             config.max_early_data_size = self.early_bytes_max;

@@ -2,7 +2,8 @@
 //!
 //! A [`Tls`] is a declaration. Opened on every shard, it becomes [`Credentials`]: one shard reads the files and checks them,
 //! all get the bytes, and each makes a configuration of its own of them, so that hand-shakes on different shards share no
-//! counter. TLS itself is `rustls`; chance and time come from the shard.
+//! counter. Hand-shakes are `rustls`'s, and records are too under TLS 1.2; chance and time come from
+//! the shard.
 //!
 //! A connection that is secured goes through a channel (`channel.rs`), which is a session (`session.rs`) over a stream.
 
@@ -16,13 +17,16 @@ mod error;
 mod failure;
 mod handshakes;
 mod hello;
+mod output;
 mod provider;
+mod record;
 mod roots;
 mod secured;
 mod session;
 #[cfg(test)]
 mod testing;
 mod tickets;
+mod traffic;
 
 pub(crate) use channel::Channel;
 pub use config::{Clients, FileOrBytes, Tls};

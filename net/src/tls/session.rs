@@ -1,16 +1,19 @@
 //! One side of a TLS connection as a value: received bytes in and plaintext out, plaintext in and records out. It knows no
 //! socket and reads no clock.
 //!
-//! The idea: rustls's unbuffered interface works on memory of ours, so bytes stay in pooled chunks. Records that lie whole in
-//! what was received are decrypted there; one that comes in several pieces is gathered in a chunk first. What is to be sent
-//! is sealed as much at a time as one send takes, however large it is.
+//! The idea: rustls makes the hand-shake, on memory of ours by its unbuffered interface. When that of TLS 1.3 is over, it gives
+//! the keys away, and from there on records are opened and sealed between pooled chunks (`traffic.rs`): nothing is allocated
+//! and nothing copied. A record that comes in several pieces is gathered in a chunk first. What is to be sent is sealed as
+//! much at a time as one send takes, however large it is.
 //!
-//! What that costs, with rustls 0.23: for each record received an allocation and a copy of theirs, and a copy of ours into a
-//! chunk; for each record sent an allocation and two copies of theirs. Nothing else is allocated.
+//! Under TLS 1.2, and where a configuration keeps its keys to itself (`enable_secret_extraction` is not set), rustls does the
+//! records too. What that costs, with rustls 0.23: for each record received an allocation and a copy of theirs, and a copy of
+//! ours into a chunk; for each record sent an allocation and two copies of theirs.
 
-use std::fmt;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
+use std::{fmt, mem};
 
 use platform::limits::CHUNK_BYTES_MAX;
 use platform::{Chunk, ChunkMut, Pool};
@@ -20,35 +23,46 @@ use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{
     AppDataRecord, ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic,
 };
-use rustls::{ClientConfig, CommonState, ServerConfig};
+use rustls::{ClientConfig, CommonState, ProtocolVersion, ServerConfig};
 
-use super::{Failure, hello};
+use super::output::{Output, with_room};
+use super::record::{HEADER_BYTES, length_of};
+use super::traffic::{Keys, Opened, Traffic};
+use super::{Failure, Secured, hello};
 use crate::limits::{
-    TLS_BURST_BYTES_MIN, TLS_BURST_PAUSE, TLS_GATHER_BYTES_MAX, TLS_OVERHEAD_BYTES_MAX, TLS_RECEIVED_BYTES_MAX,
-    TLS_RECORD_BYTES_MAX, TLS_RECORD_BYTES_MIN,
+    TLS_BURST_BYTES_MIN, TLS_BURST_PAUSE, TLS_OVERHEAD_BYTES_MAX, TLS_RECEIVED_BYTES_MAX, TLS_RECORD_BYTES_MAX,
+    TLS_RECORD_BYTES_MIN,
 };
 use crate::tcp::Outgoing;
 
 /// One side of a connection.
 pub(crate) struct Session {
-    side: Side,
+    stage: Stage,
+    /// rustls gives the keys away.
+    gives_keys: bool,
     gathered: Gathered,
     output: Output,
     /// The name that the client has asked the server for.
     server_name: Option<Box<str>>,
+    /// What was agreed on, once rustls is not there any more to say it.
+    secured: Option<Rc<Secured>>,
     has_greeted: bool,
     /// The peer may be sent to while the hand-shake goes on.
     is_half_open: bool,
     has_closed: bool,
-    /// Why it cannot go on: from then on rustls is asked for nothing.
+    /// Why it cannot go on: from then on nothing is looked at.
     failed: Option<Failure>,
     burst: Burst,
 }
 
+/// Whose the records are.
 #[allow(clippy::large_enum_variant, reason = "a session is boxed as a whole")]
-enum Side {
+enum Stage {
     Server(UnbufferedServerConnection),
     Client(UnbufferedClientConnection),
+    Traffic(Traffic),
+    /// Nobody's: rustls was to give the keys away, and has failed.
+    Failed,
 }
 
 /// What has come of received bytes.
@@ -62,7 +76,7 @@ pub(crate) enum Event {
     Closed,
 }
 
-/// What rustls says to what it was shown.
+/// What has come of what was shown.
 enum Told {
     Data(Chunk),
     Written,
@@ -82,42 +96,91 @@ enum Write<'a> {
 impl Session {
     /// The server's side.
     pub(crate) fn server(config: Arc<ServerConfig>) -> Result<Self, Failure> {
-        Ok(Session::new(Side::Server(UnbufferedServerConnection::new(config)?)))
+        let gives_keys = config.enable_secret_extraction;
+        Ok(Session::new(Stage::Server(UnbufferedServerConnection::new(config)?), gives_keys))
     }
 
     /// The client's side. Its first words are in the output.
     pub(crate) fn client(config: Arc<ClientConfig>, name: ServerName<'static>, pool: &Pool) -> Result<Self, Failure> {
-        let mut session = Session::new(Side::Client(UnbufferedClientConnection::new(config, name)?));
+        let gives_keys = config.enable_secret_extraction;
+        let mut session = Session::new(Stage::Client(UnbufferedClientConnection::new(config, name)?), gives_keys);
         while let Told::Again = session.digest(&mut [], None, pool).1? {}
         Ok(session)
     }
 
-    fn new(side: Side) -> Self {
-        let (gathered, output, server_name, failed, burst) = Default::default();
+    fn new(stage: Stage, gives_keys: bool) -> Self {
+        let (gathered, output, server_name, secured, failed, burst) = Default::default();
         let (has_greeted, is_half_open, has_closed) = Default::default();
-        Session { side, gathered, output, server_name, has_greeted, is_half_open, has_closed, failed, burst }
-    }
-
-    /// What was agreed on, as far as it was.
-    pub(crate) fn agreed(&self) -> &CommonState {
-        match &self.side {
-            Side::Server(server) => server,
-            Side::Client(client) => client,
+        Session {
+            stage,
+            gives_keys,
+            gathered,
+            output,
+            server_name,
+            secured,
+            has_greeted,
+            is_half_open,
+            has_closed,
+            failed,
+            burst,
         }
     }
 
-    pub(super) fn server_name(&self) -> Option<&str> {
-        self.server_name.as_deref()
+    /// What rustls says of the hand-shake, while it is there.
+    fn agreed(&self) -> Option<&CommonState> {
+        match &self.stage {
+            Stage::Server(server) => Some(server),
+            Stage::Client(client) => Some(client),
+            Stage::Traffic(_) | Stage::Failed => None,
+        }
+    }
+
+    /// What was agreed on, as far as it was.
+    pub(crate) fn secured(&self) -> Rc<Secured> {
+        let of = |agreed| Rc::new(Secured::of(agreed, self.server_name.as_deref(), self.is_handshaking()));
+        let secured = self.secured.clone().or_else(|| self.agreed().map(of));
+        secured.expect("it is kept before rustls goes")
     }
 
     /// Whether the hand-shake goes on. Data that comes before its end is early, and anybody may have sent it before.
     pub(crate) fn is_handshaking(&self) -> bool {
-        self.agreed().is_handshaking()
+        self.agreed().is_some_and(CommonState::is_handshaking)
     }
 
     /// Whether data can be sealed.
     pub(crate) fn may_send(&self) -> bool {
         self.failed.is_none() && (self.is_half_open || !self.is_handshaking())
+    }
+
+    /// Takes the keys from rustls, if the hand-shake is over, it has nothing more to say, and it holds no beginning of a message
+    /// in what it was shown.
+    fn take_keys(&mut self) -> Result<(), Failure> {
+        if let Some(failure) = &self.failed {
+            return Err(failure.clone());
+        }
+        let is_over = self.agreed().is_some_and(|agreed| {
+            agreed.protocol_version() == Some(ProtocolVersion::TLSv1_3)
+                && !agreed.is_handshaking()
+                && !agreed.wants_write()
+        });
+        if !is_over || !self.gives_keys || self.gathered.whole > 0 {
+            return Ok(());
+        }
+        self.secured = Some(self.secured());
+        let given = match mem::replace(&mut self.stage, Stage::Failed) {
+            Stage::Server(server) => {
+                server.dangerous_into_kernel_connection().map(|(secrets, keys)| (secrets, Keys::Server(keys)))
+            }
+            Stage::Client(client) => {
+                client.dangerous_into_kernel_connection().map(|(secrets, keys)| (secrets, Keys::Client(keys)))
+            }
+            Stage::Traffic(_) | Stage::Failed => unreachable!("rustls has just said something"),
+        };
+        match given.and_then(|(secrets, keys)| Traffic::new(secrets, keys)) {
+            Ok(traffic) => self.stage = Stage::Traffic(traffic),
+            Err(error) => self.failed = Some(error.clone().into()),
+        }
+        self.failed.clone().map_or(Ok(()), Err)
     }
 
     // ---- what comes in -----------------------------------------------------------------------------------------------
@@ -130,23 +193,45 @@ impl Session {
         let received = self.try_receive(input, pool);
         if let Err(failure) = &received {
             self.failed = Some(failure.clone());
-            // An alert, if there is anything to tell the peer. Nothing of what has come is looked at any more.
-            while self.agreed().wants_write() && matches!(self.digest(&mut [], None, pool), (_, Ok(Told::Again))) {}
+            self.complain(failure, pool);
         }
         received
     }
 
+    /// An alert, if there is anything to tell the peer. Nothing of what has come is looked at any more.
+    fn complain(&mut self, failure: &Failure, pool: &Pool) {
+        match &mut self.stage {
+            // If it cannot be said, the connection ends without.
+            Stage::Traffic(traffic) => drop(traffic.complain(failure, &mut self.output, pool)),
+            _ => {
+                while self.agreed().is_some_and(CommonState::wants_write)
+                    && matches!(self.digest(&mut [], None, pool), (_, Ok(Told::Again)))
+                {}
+            }
+        }
+    }
+
     /// Whether something may come of what was received before, with nothing added: as long as the handshake goes on, and where
-    /// records were gathered.
+    /// rustls has gathered records.
     pub(crate) fn has_more(&self) -> bool {
-        self.is_handshaking() || !self.gathered.is_empty()
+        match &self.stage {
+            Stage::Traffic(_) => false,
+            _ => self.is_handshaking() || !self.gathered.is_empty(),
+        }
     }
 
     fn try_receive(&mut self, input: &mut Chunk, pool: &Pool) -> Result<Event, Failure> {
         while !self.has_closed {
-            let told = match self.gathered.is_empty() {
-                true => self.receive_in_place(input, pool)?,
-                false => self.receive_gathered(input, pool)?,
+            self.take_keys()?;
+            let told = if let Stage::Traffic(traffic) = &mut self.stage {
+                receive_traffic(traffic, &mut self.gathered, input, pool)?
+            } else if self.agreed().is_some_and(CommonState::wants_write) {
+                // What rustls has to say comes first: only then are its keys to be had.
+                self.digest(&mut [], None, pool).1?
+            } else if self.gathered.is_empty() {
+                self.receive_in_place(input, pool)?
+            } else {
+                self.receive_gathered(input, pool)?
             };
             match told {
                 Told::Data(chunk) => return Ok(Event::Data(chunk)),
@@ -160,22 +245,24 @@ impl Session {
         Ok(Event::Closed)
     }
 
+    /// Shows rustls one record: of what follows the last of its hand-shake it is to know nothing when it gives the keys away.
     fn receive_in_place(&mut self, input: &mut Chunk, pool: &Pool) -> Result<Told, Failure> {
-        let whole = whole_records(input);
-        let (discard, told) = self.digest(input.make_mut().ok_or(Failure::Exhausted)?, None, pool);
+        let whole = whole_record(input).unwrap_or(0);
+        let shown = if whole > 0 { whole } else { input.len() };
+        let (discard, told) = self.digest(&mut input.make_mut().ok_or(Failure::Exhausted)?[..shown], None, pool);
         input.advance(discard);
         let told = told?;
-        if let Told::NeedMore = told
-            && !input.is_empty()
-        {
+        if discard < whole {
             self.gathered.keep(input, whole - discard, pool)?;
+        } else if whole == 0 && !input.is_empty() {
+            self.gathered.add(input, pool)?;
         }
         Ok(told)
     }
 
     fn receive_gathered(&mut self, input: &mut Chunk, pool: &Pool) -> Result<Told, Failure> {
         self.gathered.add(input, pool)?;
-        let mut gathered = std::mem::take(&mut self.gathered);
+        let mut gathered = mem::take(&mut self.gathered);
         let (discard, told) = self.digest(gathered.as_mut(), None, pool);
         gathered.discard(discard, pool)?;
         self.gathered = gathered;
@@ -187,31 +274,26 @@ impl Session {
     /// Seals the front of `plain`, as much as one send is to take. There is to be none while it [may not be
     /// sent](Session::may_send).
     pub(crate) fn seal(&mut self, plain: &mut Outgoing, now: Instant, pool: &Pool) -> Result<(), Failure> {
+        self.take_keys()?;
         self.burst.goes_on(now);
         let mut left = plain.bytes();
         let records = left.div_ceil(self.burst.record_bytes());
         self.output.reserve(left + records * TLS_OVERHEAD_BYTES_MAX, pool)?;
         while left > 0 {
-            let record = self.burst.record_bytes().min(left);
-            if self.output.len() + record + TLS_OVERHEAD_BYTES_MAX > CHUNK_BYTES_MAX {
+            let bytes = self.burst.record_bytes().min(left);
+            if self.output.len() + bytes + TLS_OVERHEAD_BYTES_MAX > CHUNK_BYTES_MAX {
                 break;
             }
-            let bytes = match front(plain) {
-                front if front.len() >= record => {
-                    self.write(Write::Data(&front[..record]), pool)?;
-                    record
-                }
-                front if front.len() > TLS_GATHER_BYTES_MAX => {
-                    self.write(Write::Data(front), pool)?;
-                    front.len()
-                }
+            match &mut self.stage {
+                Stage::Traffic(traffic) => traffic.seal(plain, bytes, &mut self.output, pool)?,
+                _ if plain.front().len() >= bytes => self.write(Write::Data(&plain.front()[..bytes]), pool)?,
                 _ => {
-                    let mut gathered = pool.lease(record).ok_or(Failure::Exhausted)?;
-                    gather(plain, record, &mut gathered);
+                    let mut gathered = pool.lease(bytes).ok_or(Failure::Exhausted)?;
+                    plain.copy_to(&mut gathered.spare()[..bytes]);
+                    gathered.commit(bytes);
                     self.write(Write::Data(&gathered), pool)?;
-                    gathered.len()
                 }
-            };
+            }
             plain.advance(bytes);
             self.burst.bytes += bytes;
             left -= bytes;
@@ -221,23 +303,24 @@ impl Session {
 
     /// Says that nothing more is sent. Before anything can be sealed there is nothing to end.
     pub(crate) fn close(&mut self, pool: &Pool) -> Result<(), Failure> {
-        match self.may_send() {
-            true => self.write(Write::CloseNotify, pool),
-            false => Ok(()),
+        if !self.may_send() {
+            return Ok(());
+        }
+        self.take_keys()?;
+        match &mut self.stage {
+            Stage::Traffic(traffic) => traffic.close(&mut self.output, pool),
+            _ => self.write(Write::CloseNotify, pool),
         }
     }
 
     /// Takes the records that are to be sent.
     pub(crate) fn take_output(&mut self) -> Option<Chunk> {
-        self.output.0.take().map(ChunkMut::freeze)
+        self.output.take()
     }
 
     fn write(&mut self, what: Write<'_>, pool: &Pool) -> Result<(), Failure> {
-        if let Some(failure) = &self.failed {
-            return Err(failure.clone());
-        }
         // What rustls still needs of what has come, it wants to see each time; there is nothing new in it.
-        let mut gathered = std::mem::take(&mut self.gathered);
+        let mut gathered = mem::take(&mut self.gathered);
         let told = loop {
             match self.digest(gathered.as_mut(), Some(what), pool).1 {
                 Ok(Told::Again) => {}
@@ -253,24 +336,59 @@ impl Session {
 
     /// Shows rustls what has come, and lets it write if it can: how many bytes it needs no more, and what it says.
     fn digest(&mut self, incoming: &mut [u8], what: Option<Write<'_>>, pool: &Pool) -> (usize, Result<Told, Failure>) {
-        if !self.has_greeted && whole_records(incoming) > 0 {
+        if !self.has_greeted && whole_record(incoming).is_some() {
             self.has_greeted = true;
             self.server_name = hello::server_name(incoming).map(Into::into);
         }
         let output = &mut self.output;
-        match &mut self.side {
-            Side::Server(server) => match server.process_tls_records(incoming) {
+        match &mut self.stage {
+            Stage::Server(server) => match server.process_tls_records(incoming) {
                 UnbufferedStatus { discard, state: Ok(ConnectionState::ReadEarlyData(mut early)) } => {
                     let bytes = early.peek_len().map_or(0, usize::from);
                     take_record(discard, bytes, || early.next_record(), pool)
                 }
                 status => tell(status, what, output, &mut self.is_half_open, pool),
             },
-            Side::Client(client) => {
+            Stage::Client(client) => {
                 tell(client.process_tls_records(incoming), what, output, &mut self.is_half_open, pool)
             }
+            Stage::Traffic(_) | Stage::Failed => unreachable!("rustls is not there any more"),
         }
     }
+}
+
+/// Opens the next record, when all of it has come.
+fn receive_traffic(
+    traffic: &mut Traffic,
+    gathered: &mut Gathered,
+    input: &mut Chunk,
+    pool: &Pool,
+) -> Result<Told, Failure> {
+    let opened = if gathered.is_empty()
+        && let Some(header) = input.first_chunk()
+        && let bytes = length_of(header)?
+        && let Some(record) = input.get(..bytes)
+    {
+        let opened = traffic.open(record, pool);
+        input.advance(bytes);
+        opened?
+    } else if input.is_empty() {
+        return Ok(Told::NeedMore);
+    } else {
+        gathered.add(input, pool)?;
+        if let Some(header) = gathered.as_mut().first_chunk() {
+            length_of(header)?;
+        }
+        if gathered.whole == 0 {
+            return Ok(Told::NeedMore);
+        }
+        traffic.open(mem::take(gathered).as_mut(), pool)?
+    };
+    Ok(match opened {
+        Opened::Data(chunk) => Told::Data(chunk),
+        Opened::Nothing => Told::Again,
+        Opened::Closed => Told::Closed,
+    })
 }
 
 /// What rustls says, for either side.
@@ -291,7 +409,7 @@ fn tell<Side>(
             let bytes = traffic.peek_len().map_or(0, usize::from);
             return take_record(discard, bytes, || traffic.next_record(), pool);
         }
-        ConnectionState::EncodeTlsData(mut data) => output.encode(&mut data, pool).map(|()| Told::Again),
+        ConnectionState::EncodeTlsData(mut data) => encode(&mut data, output, pool).map(|()| Told::Again),
         ConnectionState::TransmitTlsData(data) => {
             // It is in the output, which is sent in order.
             data.done();
@@ -300,7 +418,7 @@ fn tell<Side>(
         ConnectionState::WriteTraffic(mut traffic) => {
             *is_half_open = true;
             match what {
-                Some(what) => output.write(&mut traffic, what, pool).map(|()| Told::Written),
+                Some(what) => write(&mut traffic, what, output, pool).map(|()| Told::Written),
                 None => Ok(Told::NeedMore),
             }
         }
@@ -309,6 +427,51 @@ fn tell<Side>(
         other => Err(rustls::Error::General(format!("an unknown state: {other:?}")).into()),
     };
     (discard, told)
+}
+
+/// Has rustls write what it has to say.
+fn encode<Side>(data: &mut EncodeTlsData<'_, Side>, output: &mut Output, pool: &Pool) -> Result<(), Failure> {
+    let mut bytes = TLS_OVERHEAD_BYTES_MAX;
+    loop {
+        let chunk = output.room(bytes, pool)?;
+        match data.encode(chunk.spare()) {
+            Ok(count) => {
+                chunk.commit(count);
+                return Ok(());
+            }
+            Err(EncodeError::InsufficientSize(lack)) if lack.required_size > bytes => bytes = lack.required_size,
+            Err(error) => return Err(rustls::Error::General(error.to_string()).into()),
+        }
+    }
+}
+
+/// Has rustls make a record.
+fn write<Side>(
+    traffic: &mut WriteTraffic<'_, Side>,
+    what: Write<'_>,
+    output: &mut Output,
+    pool: &Pool,
+) -> Result<(), Failure> {
+    let mut bytes = match what {
+        Write::Data(data) => data.len() + TLS_OVERHEAD_BYTES_MAX,
+        Write::CloseNotify => TLS_OVERHEAD_BYTES_MAX,
+    };
+    loop {
+        let chunk = output.room(bytes, pool)?;
+        let written = match what {
+            Write::Data(data) => traffic.encrypt(data, chunk.spare()),
+            Write::CloseNotify => traffic.queue_close_notify(chunk.spare()),
+        };
+        match written {
+            Ok(count) => {
+                chunk.commit(count);
+                return Ok(());
+            }
+            // It has something to say first, such as an answer to an update of keys.
+            Err(EncryptError::InsufficientSize(lack)) if lack.required_size > bytes => bytes = lack.required_size,
+            Err(error) => return Err(rustls::Error::General(error.to_string()).into()),
+        }
+    }
 }
 
 /// Moves the next record's data into a chunk.
@@ -347,12 +510,12 @@ impl Gathered {
         self.chunk.as_deref_mut().unwrap_or_default()
     }
 
-    /// Keeps what is left of `input`, which begins with so many bytes of whole records.
+    /// Keeps the front of `input`, so many bytes of whole records.
     fn keep(&mut self, input: &mut Chunk, whole: usize, pool: &Pool) -> Result<(), Failure> {
-        self.room(whole.max(1), pool)?.put(&input[..whole]);
+        self.room(whole, pool)?.put(&input[..whole]);
         self.whole = whole;
         input.advance(whole);
-        self.add(input, pool)
+        Ok(())
     }
 
     /// Adds what the last record lacks, as far as it is there. What follows is used where it lies.
@@ -394,79 +557,6 @@ impl Gathered {
     }
 }
 
-/// Records on their way out.
-#[derive(Default)]
-struct Output(Option<ChunkMut>);
-
-impl Output {
-    fn len(&self) -> usize {
-        self.0.as_ref().map_or(0, |chunk| chunk.len())
-    }
-
-    /// Makes room for so many bytes, or for as many as a chunk holds.
-    fn reserve(&mut self, bytes: usize, pool: &Pool) -> Result<(), Failure> {
-        let bytes = bytes.min(CHUNK_BYTES_MAX - self.len());
-        with_room(&mut self.0, bytes, pool).map(drop)
-    }
-
-    fn encode<Side>(&mut self, data: &mut EncodeTlsData<'_, Side>, pool: &Pool) -> Result<(), Failure> {
-        let mut bytes = TLS_OVERHEAD_BYTES_MAX;
-        loop {
-            let chunk = with_room(&mut self.0, bytes, pool)?;
-            match data.encode(chunk.spare()) {
-                Ok(count) => {
-                    chunk.commit(count);
-                    return Ok(());
-                }
-                Err(EncodeError::InsufficientSize(lack)) if lack.required_size > bytes => bytes = lack.required_size,
-                Err(error) => return Err(rustls::Error::General(error.to_string()).into()),
-            }
-        }
-    }
-
-    fn write<Side>(
-        &mut self,
-        traffic: &mut WriteTraffic<'_, Side>,
-        what: Write<'_>,
-        pool: &Pool,
-    ) -> Result<(), Failure> {
-        let mut bytes = match what {
-            Write::Data(data) => data.len() + TLS_OVERHEAD_BYTES_MAX,
-            Write::CloseNotify => TLS_OVERHEAD_BYTES_MAX,
-        };
-        loop {
-            let chunk = with_room(&mut self.0, bytes, pool)?;
-            let written = match what {
-                Write::Data(data) => traffic.encrypt(data, chunk.spare()),
-                Write::CloseNotify => traffic.queue_close_notify(chunk.spare()),
-            };
-            match written {
-                Ok(count) => {
-                    chunk.commit(count);
-                    return Ok(());
-                }
-                // It has something to say first, such as an answer to an update of keys.
-                Err(EncryptError::InsufficientSize(lack)) if lack.required_size > bytes => bytes = lack.required_size,
-                Err(error) => return Err(rustls::Error::General(error.to_string()).into()),
-            }
-        }
-    }
-}
-
-/// The chunk, with room for so many bytes more: in a larger one if need be.
-fn with_room<'a>(chunk: &'a mut Option<ChunkMut>, bytes: usize, pool: &Pool) -> Result<&'a mut ChunkMut, Failure> {
-    let len = chunk.as_ref().map_or(0, |chunk| chunk.len());
-    if chunk.as_ref().is_none_or(|chunk| chunk.room() < bytes) {
-        if len + bytes > CHUNK_BYTES_MAX {
-            return Err(Failure::TooLong);
-        }
-        let mut larger = pool.lease(len + bytes).ok_or(Failure::Exhausted)?;
-        larger.put(chunk.as_deref().unwrap_or_default());
-        *chunk = Some(larger);
-    }
-    Ok(chunk.as_mut().expect("it has been made"))
-}
-
 /// How much has been sent without a pause. It decides how long records are: who waits for the first bytes of an answer can
 /// use none of a record before all of it is there, and a large one takes several round trips while a connection is young.
 #[derive(Default)]
@@ -488,40 +578,15 @@ impl Burst {
     }
 }
 
-/// The first buffer.
-fn front(outgoing: &Outgoing) -> &[u8] {
-    match outgoing {
-        Outgoing::One(buf) => buf,
-        Outgoing::Many(list) => list.iter().next().map_or(&[], |buf| buf.as_slice()),
-        Outgoing::Pipe(_) => unreachable!("what is to be sealed is read, not piped"),
-    }
-}
-
-/// Copies the first buffers together.
-fn gather(outgoing: &Outgoing, bytes: usize, into: &mut ChunkMut) {
-    let Outgoing::Many(list) = outgoing else { unreachable!("one buffer is sealed where it lies") };
-    for buf in list.iter() {
-        let count = buf.len().min(bytes - into.len());
-        into.put(&buf[..count]);
-    }
-}
-
-const HEADER_BYTES: usize = 5;
-
 /// Bytes of a record with this header (RFC 8446 section 5.1).
 fn record_bytes([.., high, low]: [u8; HEADER_BYTES]) -> usize {
     HEADER_BYTES + usize::from(u16::from_be_bytes([high, low]))
 }
 
-/// Bytes of the whole records that it begins with.
-fn whole_records(bytes: &[u8]) -> usize {
-    let mut whole = 0;
-    while let Some(header) = bytes[whole..].first_chunk::<HEADER_BYTES>()
-        && bytes.len() - whole >= record_bytes(*header)
-    {
-        whole += record_bytes(*header);
-    }
-    whole
+/// Bytes of the record that it begins with, if all of that is there.
+fn whole_record(bytes: &[u8]) -> Option<usize> {
+    let count = record_bytes(*bytes.first_chunk()?);
+    (count <= bytes.len()).then_some(count)
 }
 
 impl fmt::Debug for Session {

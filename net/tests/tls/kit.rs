@@ -47,6 +47,7 @@ impl Setup {
         let server = server.with_protocol_versions(&[&TLS13, &TLS12]).expect("versions").with_no_client_auth();
         let mut server = server.with_single_cert(vec![certificate.clone()], private).expect("they fit");
         server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        server.enable_secret_extraction = true;
         let mut roots = RootCertStore::empty();
         roots.add(certificate).expect("it can vouch");
         let client = client(&roots, &[&TLS13, &TLS12]);

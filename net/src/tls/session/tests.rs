@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use platform::limits::CHUNK_BYTES_MAX;
 use platform::{Buf, BufList, Pool, PoolSize};
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::version::{TLS12, TLS13};
 use rustls::{
@@ -14,24 +16,36 @@ use rustls::{
     ServerConnection, SupportedProtocolVersion,
 };
 
-use super::{Event, Session};
+use super::{Event, Session, Stage};
 use crate::limits::{TLS_RECORD_BYTES_MAX, TLS_RECORD_BYTES_MIN};
 use crate::tcp::Outgoing;
 use crate::tls::Failure;
 
+mod records;
+
 const BOTH: &[&SupportedProtocolVersion] = &[&TLS13, &TLS12];
 
 fn configs(versions: &[&'static SupportedProtocolVersion]) -> (ServerConfig, ClientConfig) {
+    configs_of(versions, default_provider())
+}
+
+fn configs_of(
+    versions: &[&'static SupportedProtocolVersion],
+    provider: CryptoProvider,
+) -> (ServerConfig, ClientConfig) {
     let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let certificate = CertificateDer::from(key.cert.der().to_vec());
     let private = PrivateKeyDer::try_from(key.signing_key.serialize_der()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let provider = Arc::new(provider);
     let server = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(versions).unwrap();
-    let server = server.with_no_client_auth().with_single_cert(vec![certificate.clone()], private).unwrap();
+    let mut server = server.with_no_client_auth().with_single_cert(vec![certificate.clone()], private).unwrap();
+    server.enable_secret_extraction = true;
     let mut roots = RootCertStore::empty();
     roots.add(certificate).unwrap();
     let client = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
-    (server, client.with_root_certificates(roots).with_no_client_auth())
+    let mut client = client.with_root_certificates(roots).with_no_client_auth();
+    client.enable_secret_extraction = true;
+    (server, client)
 }
 
 fn name() -> ServerName<'static> {
@@ -183,7 +197,8 @@ fn a_handshake_and_what_follows_survive_every_piece_size() {
                 assert!(pair.session.is_handshaking() && !pair.session.may_send());
                 pair.run(piece);
                 assert!(!pair.session.is_handshaking() && pair.session.may_send());
-                assert_eq!(pair.session.agreed().protocol_version(), Some(version.version));
+                assert_eq!(pair.session.secured().version(), version.version);
+                assert_eq!(matches!(pair.session.stage, Stage::Traffic(_)), version == &TLS13);
                 pair.say(b"how are you?");
                 pair.run(piece);
                 assert_eq!(pair.received, b"how are you?", "{version:?}, pieces of {piece}");
@@ -481,7 +496,8 @@ fn a_session_is_resumed_and_its_early_data_told_before_the_handshake_ends() {
         assert_eq!(pair.received, if is_first { &b""[..] } else { b"early " });
         pair.run(piece);
         let kind = if is_first { HandshakeKind::Full } else { HandshakeKind::Resumed };
-        assert_eq!(pair.session.agreed().handshake_kind(), Some(kind));
+        assert_eq!(pair.peer.handshake_kind(), Some(kind));
+        assert_eq!(pair.session.secured().is_resumed(), !is_first);
         pair.say(b"late");
         pair.run(piece);
         assert!(pair.received.ends_with(b"late"));
