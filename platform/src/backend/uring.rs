@@ -387,7 +387,7 @@ impl Uring {
                 _ => return Err(Error::Unsupported),
             },
         };
-        let (fd, features) = (Fd(fd), self.features);
+        let (fd, features, has_begun) = (Fd(fd), self.features, core.has_begun(key));
         Ok(match core.op_mut(key).ok_or(Error::Closed)? {
             Op::Accept { .. } if features.has(Features::MULTISHOT_ACCEPT) => {
                 opcode::AcceptMulti::new(fd).flags(libc::SOCK_CLOEXEC).build()
@@ -402,7 +402,9 @@ impl Uring {
                 entry
             }
             // Of bulk buffers one at a time: each is large beside an entry, and so no upload takes more than its share of them.
-            Op::Receive { group: Group::Heads, .. } if features.has(Features::MULTISHOT_RECEIVE) => {
+            // At first for what comes first: a connection that is closed after one request would have to be rid of more by a
+            // cancel.
+            Op::Receive { group: Group::Heads, .. } if features.has(Features::MULTISHOT_RECEIVE) && has_begun => {
                 match features.has(Features::RECEIVE_BUNDLE) {
                     true => opcode::RecvMultiBundle::new(fd, Group::Heads as u16).build(),
                     false => opcode::RecvMulti::new(fd, Group::Heads as u16).build(),
