@@ -8,7 +8,7 @@
 //!            start                take by a backend              last completion
 //!   (new) ──────────► Queued ─────────────────────► Running ─────────────────────► Ended ──► slot free
 //!                       ▲                              │ the kernel stopped a stream     (once its results are taken)
-//!                       └──────────── Idle ◄───────────┘ (paused, out of buffers, one-shot rung)
+//!                       └──────────── Idle ◄───────────┘ (paused, out of buffers, one-shot rung, first receive)
 //! ```
 
 use std::collections::VecDeque;
@@ -46,7 +46,7 @@ enum Stage {
     Queued,
     /// The kernel may look at its memory.
     Running,
-    /// A stream that the kernel does not hold now and that starts again when its reader has caught up.
+    /// A stream that the kernel does not hold now and that starts again when its reader has caught up and asks for more.
     Idle,
     /// A stream that found no buffer and starts again when one has come home.
     Starved,
@@ -62,6 +62,16 @@ enum Wish {
     Hush,
     /// The stream draws from this group when it starts again.
     DrawFrom(Group),
+}
+
+/// What has become of an operation so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Past {
+    New,
+    /// The first result of the stream has been taken.
+    Begun,
+    /// The caller's last completion has been queued; the kernel may still hold the memory (zero-copy).
+    Answered,
 }
 
 /// The slot of one operation.
@@ -85,8 +95,7 @@ pub(crate) struct Flight {
     /// A cancel is on its way only to pause the stream.
     pausing: bool,
     wish: Wish,
-    /// The caller's last completion has been queued; the kernel may still hold the memory (zero-copy).
-    answered: bool,
+    past: Past,
 }
 
 const _: () = assert!(size_of::<Flight>() <= 128);
@@ -161,7 +170,7 @@ impl Core {
             cancelled: false,
             pausing: false,
             wish: Wish::Nothing,
-            answered: false,
+            past: Past::New,
         };
         let key = self.flights.insert(flight).map_err(|flight| (flight.op, Error::Full))?;
         if let Some(handle) = handle {
@@ -181,6 +190,9 @@ impl Core {
             if flight.wish == Wish::Hush {
                 flight.wish = Wish::Nothing;
             }
+            if flight.stage == Stage::Idle {
+                self.restart(token.0);
+            }
             return None;
         };
         let Unread { completion, next } = self.results.remove(first).expect("a queued result is in the table");
@@ -191,8 +203,8 @@ impl Core {
         }
         if !completion.more {
             self.disown(token.0);
-        } else if flight.unread == 0 && flight.stage == Stage::Idle {
-            self.restart(token.0);
+        } else if flight.past == Past::New {
+            flight.past = Past::Begun;
         }
         Some(completion)
     }
@@ -342,8 +354,8 @@ impl Core {
             Err(Error::Closed) if flight.op.is_on_file() => Err(Error::Denied),
             result => result,
         };
-        if !flight.answered {
-            flight.answered = true;
+        if flight.past != Past::Answered {
+            flight.past = Past::Answered;
             self.deliver(key, Completion { result, more: false });
         }
         self.unlink(key);
@@ -357,7 +369,7 @@ impl Core {
             && matches!(&flight.op, Op::Send { data, .. } if data.len() == bytes)
         {
             flight.abandoned = true;
-            flight.answered = true;
+            flight.past = Past::Answered;
             // The slot goes at once, and the buffer with it.
             return self.land(key, Ok(Outcome::Synced));
         }
@@ -413,7 +425,7 @@ impl Core {
     /// Answers a zero-copy send while the kernel keeps its buffer; `land` follows with the notification.
     pub(crate) fn answer_early(&mut self, key: Key, bytes: usize, error: Option<Error>) {
         if let Some(flight) = self.flights.get_mut(key) {
-            flight.answered = true;
+            flight.past = Past::Answered;
             let sent = Outcome::Sent { bytes, data: crate::Buf::EMPTY };
             self.deliver(key, Completion { result: error.map_or(Ok(sent), Err), more: false });
         }
@@ -436,16 +448,23 @@ impl Core {
     }
 
     /// The kernel holds the stream no longer, though it has not ended: it is started again now, or when its reader has
-    /// caught up.
+    /// caught up. What a first receive has brought may be all that the peer has to say: its reader is to ask for more.
     pub(crate) fn stream_stopped(&mut self, key: Key) {
         let Some(flight) = self.flights.get_mut(key) else { return };
         flight.pausing = false;
         flight.stage = Stage::Idle;
+        let may_be_all = flight.past == Past::New && flight.unread > 0 && matches!(flight.op, Op::Receive { .. });
         if flight.cancelled {
             self.land(key, Err(Error::Cancelled));
-        } else if u32::from(flight.unread) < flight.op.queue_max() {
+        } else if !may_be_all && u32::from(flight.unread) < flight.op.queue_max() {
             self.restart(key);
         }
+    }
+
+    /// Whether the stream's reader has taken something of it.
+    #[allow(dead_code, reason = "readiness does the same for all that it receives")]
+    pub(crate) fn has_begun(&self, key: Key) -> bool {
+        self.flights.get(key).is_some_and(|flight| flight.past == Past::Begun)
     }
 
     /// The stream found no free buffer: it is started again when one has come home.
@@ -476,7 +495,9 @@ impl Core {
     /// memory to come back (zero-copy) has.
     #[allow(dead_code, reason = "readiness ends what it is told to at once")]
     pub(crate) fn awaits_end(&self, key: Key) -> bool {
-        self.is_running(key) && self.is_ending(key) && self.flights.get(key).is_some_and(|flight| !flight.answered)
+        self.is_running(key)
+            && self.is_ending(key)
+            && self.flights.get(key).is_some_and(|flight| flight.past != Past::Answered)
     }
 
     /// Starts starved streams again if their group has a buffer that nobody leases.

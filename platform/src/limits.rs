@@ -10,8 +10,8 @@ pub const OPERATIONS_MAX: u32 = 1 << 20;
 pub const HANDLES_MAX: u32 = 1 << 20;
 
 /// Completions of one stream (accepts, receives) that wait unread before the stream is paused. A peer that sends faster
-/// than its handler reads pins this many receive buffers and little more: on readiness by epoll up to seven, since one call
-/// fills several. On io_uring one go of a multishot receive may fill all head buffers that are free, before anybody can ask it
+/// than its handler reads pins this many receive buffers and little more: on readiness by epoll one, since one call fills two.
+/// On io_uring one go of a multishot receive may fill all head buffers that are free, before anybody can ask it
 /// to stop; those that make them scarce are copied ([`SCARCE_SHARE`]) and home at once.
 pub const STREAM_QUEUE_MAX: u32 = 8;
 
@@ -32,14 +32,27 @@ pub const RANDOM_NUMBERS: usize = 32;
 /// to outlast a signal or two, and short beside the start of a process.
 pub const PROBE_ENTERS_MAX: u32 = 8;
 
-/// Buffers for request heads and small messages, per shard: one for each connection that has data in the same turn. The
-/// kernel goes round all of them, so they are also what stays in the cache: 256 of 4 KiB fill one megabyte, as much as a
-/// core's second-level cache. Beyond that many in one turn, streams wait for a buffer to come home.
+/// Buffers for request heads and small messages, per shard: one for each connection that has data in the same turn. Beyond that
+/// many in one turn, streams wait for a buffer to come home.
 /// A power of two, at most 32,768, as the kernel's provided-buffer ring demands.
-pub const HEAD_BUFFER_COUNT: u16 = 256;
+pub const HEAD_BUFFER_COUNT: u16 = 512;
 
-/// Bytes of one such buffer: a browser's head is 400 to 2,000 bytes, a pipeline of sixteen small ones fits as well.
-pub const HEAD_BUFFER_BYTES: u32 = 4096;
+/// Bytes of one such buffer: a browser's head is 400 to 2,000 bytes, and a post of 16 KiB comes in one piece with its head. What
+/// is not written to is not touched. An odd number of cache lines, so that the first lines of all do not meet in the same few
+/// sets of a cache.
+pub const HEAD_BUFFER_BYTES: u32 = 265 * 64;
+
+/// The kernel goes round all buffers of its ring, so these are what stays in the cache: it is given one in so many, and more
+/// only while these do not suffice. Of those for heads that is half a megabyte if bodies come in them, half of a core's
+/// second-level cache; with all of them, posts of 16 KiB cost a tenth more.
+pub const RING_SHARE: u16 = 16;
+
+/// And so many at the least.
+pub const RING_BUFFERS_MIN: u16 = 8;
+
+/// Turns that gave buffers back to the kernel of which none needed a quarter of its share, before that is halved: some
+/// milliseconds under load.
+pub const RING_SHARE_TURNS: u16 = 256;
 
 /// Buffers for bodies, per shard; used only while a body is read, so uploads cannot starve heads.
 pub const BULK_BUFFER_COUNT: u16 = 32;
@@ -104,8 +117,8 @@ const _: () =
 pub const TRANSFERS_PER_TURN_MAX: u32 = 4;
 
 /// Readiness by epoll: buffers that one receive fills when the last one has shown that there is more than one holds. A post
-/// of 16 KiB and its head lie in five of 4 KiB; twice that much is as good as it gets.
-pub const RECEIVE_BUFFERS_MAX: usize = 8;
+/// of 16 KiB and its head lie in one; twice that much is as good as it gets.
+pub const RECEIVE_BUFFERS_MAX: usize = 2;
 
 /// Bytes of a file that a pipe is to hold: each load costs a hand-over to another thread, some 10 us. More would let a slow
 /// peer take longer over one send.

@@ -1,5 +1,6 @@
 //! The cases of the Autobahn test suite, by number, over a socket and against clients that are not ours: tungstenite says
-//! sections 1 to 10, a zlib sections 12 and 13. `net/proto/src/ws/tests/autobahn.rs` has them for the engine, cut in all ways.
+//! sections 1 to 10. Of 12 and 13 here is what they are made of, by a zlib in all its windows; `.ci/clients/compressed-web-sockets`
+//! has each case of these. `net/proto/src/ws/tests/autobahn.rs` has them for the engine, cut in all ways.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -273,18 +274,22 @@ pub(crate) fn sections_12_and_13(backend: &'static str) {
     let served = Served::start(backend, &[]);
     for takeover in [true, false] {
         for bits in 9..=15 {
-            let kept = if takeover { "" } else { "; client_no_context_takeover; server_no_context_takeover" };
+            let (path, kept) = match takeover {
+                true => ("/ws/kept", ""),
+                false => ("/ws", "; client_no_context_takeover; server_no_context_takeover"),
+            };
             let offer =
                 format!("permessage-deflate; client_max_window_bits={bits}; server_max_window_bits={bits}{kept}");
             let mut client = served.client();
             client.send(format!(
-                "GET /ws HTTP/1.1\r\nHost: here\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                "GET {path} HTTP/1.1\r\nHost: here\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                  Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Extensions: {offer}\r\n\r\n"
             ));
             let answer = client.answer();
             let agreed = answer.header("sec-websocket-extensions");
             assert_eq!(answer.status, 101);
             assert!(agreed.contains(&format!("server_max_window_bits={bits}")), "{offer} is answered by {agreed}");
+            assert_eq!(agreed.contains("no_context_takeover"), !takeover, "{offer} is answered by {agreed}");
             let mut peer = Deflating {
                 stream: client.writer(),
                 sends: Compress::new_with_window_bits(Compression::new(6), false, bits),

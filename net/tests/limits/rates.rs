@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use platform::limits::HEAD_BUFFER_BYTES;
 use platform::sim::Plan;
 use shardwise_net::Config;
 
@@ -62,14 +63,14 @@ fn the_time_in_which_nobody_reads_does_not_count() {
     }
 }
 
-/// Asks for a long stream and takes 4 KiB at each interval, which the network passes on in lots of some 50 KiB. Gives for how long that
-/// went on, and whether it was ended.
+/// Asks for a long stream and takes a receive buffer's worth at each interval, which the network passes on in lots of some 50 KiB.
+/// Gives for how long that went on, and whether it was ended.
 fn take_slowly(write_rate_min: u32, interval: Duration) -> Vec<(Duration, u64)> {
     let once = |seed| {
         let setup = Setup { seed, config: Config { write_rate_min, ..Config::default() }, ..Setup::default() };
         run(setup, async move |world| {
             let mut client = world.open().await;
-            client.send(get("/stream/10000000")).await;
+            client.send(get("/stream/40000000")).await;
             let begin = world.shard.now();
             while world.stats.slow_readers.get() == 0 && world.shard.now() - begin < seconds(900) {
                 world.sleep(interval).await;
@@ -86,14 +87,14 @@ const TOO_SLOW: Duration = Duration::from_millis(1500);
 /// Only a stall was limited: who took a little before each limit passed was sent to for ever.
 #[test]
 fn a_reader_of_a_little_now_and_then_is_given_up() {
-    for (time, slow) in take_slowly(4096, TOO_SLOW) {
+    for (time, slow) in take_slowly(HEAD_BUFFER_BYTES, TOO_SLOW) {
         assert!(slow == 1 && time > seconds(40) && time < seconds(200), "{slow}, after {time:?}");
     }
 }
 
 #[test]
 fn a_reader_of_the_least_rate_is_sent_all() {
-    for (_, slow) in take_slowly(4096, Duration::from_millis(800)) {
+    for (_, slow) in take_slowly(HEAD_BUFFER_BYTES, Duration::from_millis(800)) {
         assert_eq!(slow, 0);
     }
 }

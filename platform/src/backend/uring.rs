@@ -27,8 +27,8 @@ use crate::arena::Key;
 use crate::flight::{Core, Entry};
 use crate::handle::Resource;
 use crate::limits::{
-    MESSAGE_CONTROL_BYTES, OPERATIONS_MAX, PROBE_ENTERS_MAX, SEND_BUFFERS_MAX, URING_COMPLETION_ENTRIES,
-    URING_SUBMISSION_ENTRIES,
+    MESSAGE_CONTROL_BYTES, OPERATIONS_MAX, PROBE_ENTERS_MAX, RING_BUFFERS_MIN, RING_SHARE, RING_SHARE_TURNS,
+    SEND_BUFFERS_MAX, URING_COMPLETION_ENTRIES, URING_SUBMISSION_ENTRIES,
 };
 use crate::op::{Message, Op, Outcome, Stat, Wait};
 use crate::os::{Descriptor, MessageHead, Told, error_of};
@@ -387,7 +387,7 @@ impl Uring {
                 _ => return Err(Error::Unsupported),
             },
         };
-        let (fd, features) = (Fd(fd), self.features);
+        let (fd, features, has_begun) = (Fd(fd), self.features, core.has_begun(key));
         Ok(match core.op_mut(key).ok_or(Error::Closed)? {
             Op::Accept { .. } if features.has(Features::MULTISHOT_ACCEPT) => {
                 opcode::AcceptMulti::new(fd).flags(libc::SOCK_CLOEXEC).build()
@@ -402,7 +402,9 @@ impl Uring {
                 entry
             }
             // Of bulk buffers one at a time: each is large beside an entry, and so no upload takes more than its share of them.
-            Op::Receive { group: Group::Heads, .. } if features.has(Features::MULTISHOT_RECEIVE) => {
+            // At first for what comes first: a connection that is closed after one request would have to be rid of more by a
+            // cancel.
+            Op::Receive { group: Group::Heads, .. } if features.has(Features::MULTISHOT_RECEIVE) && has_begun => {
                 match features.has(Features::RECEIVE_BUNDLE) {
                     true => opcode::RecvMultiBundle::new(fd, Group::Heads as u16).build(),
                     false => opcode::RecvMulti::new(fd, Group::Heads as u16).build(),
@@ -635,10 +637,15 @@ impl Uring {
         match error_in(result) {
             None => core.land(key, Ok(Outcome::EndOfInput)),
             Some(_) if more => {}
-            Some(Error::OutOfMemory) if result == -libc::ENOBUFS => core.stream_starved(key),
+            Some(Error::OutOfMemory) if result == -libc::ENOBUFS => self.starve(core, key, group),
             Some(Error::Cancelled) => core.stream_stopped(key),
             Some(error) => core.land(key, Err(error)),
         }
+    }
+
+    fn starve(&mut self, core: &mut Core, key: Key, group: Group) {
+        self.groups[group as usize].is_short = true;
+        core.stream_starved(key);
     }
 
     fn land_message(&mut self, core: &mut Core, key: Key, group: Group, result: i32, flags: u32) {
@@ -655,7 +662,7 @@ impl Uring {
             }
             return match error {
                 _ if more => {}
-                Error::OutOfMemory if result == -libc::ENOBUFS => core.stream_starved(key),
+                Error::OutOfMemory if result == -libc::ENOBUFS => self.starve(core, key, group),
                 Error::Cancelled => core.stream_stopped(key),
                 error => core.land(key, Err(error)),
             };
@@ -822,6 +829,14 @@ struct BufferRing {
     /// Of each buffer, the one that was published after it. It stays so until the buffer itself is published again.
     next: Box<[u16]>,
     last: u16,
+    /// As many as the kernel is given. It goes round all that it has, so they are no more than a turn needs: the rest stays
+    /// home, where the latest to come is the first to go, still in the cache.
+    share: u16,
+    /// A receive has found none since the last turn.
+    is_short: bool,
+    /// The fewest that the kernel had left in the last so many turns.
+    least: u16,
+    turns: u16,
     group: u16,
     leaked: bool,
 }
@@ -834,7 +849,20 @@ impl BufferRing {
         // SAFETY: the layout's size is not zero: a group has at least one buffer.
         let Some(entries) = NonNull::new(unsafe { alloc_zeroed(layout) }.cast()) else { handle_alloc_error(layout) };
         let next = vec![0; usize::from(count)].into_boxed_slice();
-        let this = BufferRing { entries, layout, count, tail: 0, next, last: 0, group, leaked: false };
+        let this = BufferRing {
+            entries,
+            layout,
+            count,
+            tail: 0,
+            next,
+            last: 0,
+            share: least_share(count),
+            is_short: false,
+            least: count,
+            turns: 0,
+            group,
+            leaked: false,
+        };
         // SAFETY: the memory is page-aligned, as large as `count` entries, and is freed only in `drop`, which runs after
         // the ring itself is gone (fields of `Uring` drop in order, `ring` first; a probe closes the group before).
         unsafe { ring.submitter().register_buf_ring_with_flags(entries.as_ptr() as u64, count, group, 0) }
@@ -847,13 +875,16 @@ impl BufferRing {
         let _ = ring.submitter().unregister_buf_ring(self.group);
     }
 
-    /// Gives all buffers that are home to the kernel.
+    /// Gives the kernel buffers that are home, up to its share.
     fn publish(&mut self, core: &Core, group: Group) {
         let receive = core.receive(group);
-        if !receive.has_home() {
+        let held = receive.taken();
+        if held == self.share && !self.is_short {
             return;
         }
-        while let Some(buffer) = receive.take() {
+        self.adjust(held);
+        for _ in held..self.share {
+            let Some(buffer) = receive.take() else { break };
             self.next[usize::from(self.last)] = buffer;
             self.last = buffer;
             // SAFETY: the index is masked by the ring's power-of-two size; the kernel reads an entry only after the tail
@@ -870,6 +901,20 @@ impl BufferRing {
             .store(self.tail, Ordering::Release);
     }
 
+    /// Doubles the share when it was too small, and halves it when little of it was used for a good while.
+    fn adjust(&mut self, held: u16) {
+        self.least = self.least.min(held);
+        self.turns += 1;
+        if self.is_short {
+            self.share = (2 * self.share).min(self.count);
+        } else if self.turns < RING_SHARE_TURNS {
+            return;
+        } else if self.least > self.share / 4 * 3 {
+            self.share = (self.share / 2).max(least_share(self.count));
+        }
+        (self.is_short, self.least, self.turns) = (false, self.count, 0);
+    }
+
     /// The buffer that was published after this one, in which the kernel goes on.
     fn after(&self, buffer: u16) -> u16 {
         self.next[usize::from(buffer)]
@@ -878,6 +923,10 @@ impl BufferRing {
     fn leak(&mut self) {
         self.leaked = true;
     }
+}
+
+fn least_share(count: u16) -> u16 {
+    (count / RING_SHARE).max(RING_BUFFERS_MIN).min(count)
 }
 
 impl Drop for BufferRing {

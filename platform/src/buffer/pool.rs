@@ -490,10 +490,11 @@ impl ReceiveGroup<'_> {
         self.receive().home.borrow_mut().pop()
     }
 
-    /// Whether a buffer is home.
+    /// How many are taken and not leased: the kernel has them.
     #[allow(dead_code, reason = "only a ring of buffers has to know")]
-    pub(crate) fn has_home(&self) -> bool {
-        !self.receive().home.borrow().is_empty()
+    pub(crate) fn taken(&self) -> u16 {
+        let receive = self.receive();
+        self.count() - receive.leased.get() as u16 - receive.home.borrow().len() as u16
     }
 
     /// Puts back a taken buffer that was not filled.

@@ -94,6 +94,45 @@ fn read_all(bed: &mut Bed, tokens: &[Token], count: usize) -> Vec<Vec<u8>> {
     all
 }
 
+/// A ring is given few of the buffers that there are, and more when these do not suffice.
+pub(crate) fn a_ring_that_is_short_is_given_more(bed: &mut Bed) {
+    let mut bed = tiny(bed, 64);
+    let pairs: Vec<_> = (0..64).map(|_| bed.pair()).collect();
+    let tokens: Vec<_> = pairs.iter().map(|&(_, server)| bed.receive(server)).collect();
+    let data = pattern(PINNING_BYTES);
+    let mut starved = Vec::new();
+    for _ in 0..8 {
+        for &(client, _) in &pairs {
+            bed.send(client, &data);
+        }
+        for received in read_all(&mut bed, &tokens, data.len()) {
+            assert_eq!(hash(&received), hash(&data));
+        }
+        starved.push(bed.stats().starved);
+    }
+    if bed.rung.is_calm() {
+        assert_eq!(starved[4], starved[7], "{}: there are enough for all", bed.rung.name);
+    }
+    bed.abandon_all(tokens);
+    pairs.into_iter().for_each(|(client, server)| bed.close_all([client, server]));
+    bed.finish();
+}
+
+/// A stream that has received once goes on when its reader asks for more, and not before: what comes meanwhile waits.
+pub(crate) fn what_comes_first_may_be_all(bed: &mut Bed) {
+    let (client, server) = bed.pair();
+    let token = bed.receive(server);
+    bed.send(client, b"ask");
+    assert_eq!(bed.read(&token, 3), b"ask");
+    bed.send(client, b"and more");
+    bed.enter_for(Duration::from_millis(1));
+    assert_eq!(bed.read(&token, 8), b"and more");
+    bed.close(client);
+    assert!(matches!(bed.next(&token).result, Ok(Outcome::EndOfInput)));
+    bed.abandon(token);
+    bed.close(server);
+}
+
 /// Leases on the last buffers are copied, so that they keep nobody waiting however long they are held.
 pub(crate) fn leases_never_pin_the_last_buffers(bed: &mut Bed) {
     let mut bed = tiny(bed, 8);
@@ -196,12 +235,16 @@ pub(crate) fn a_starved_stream_can_be_abandoned(bed: &mut Bed) {
 fn paused(bed: &mut Bed) -> (Token, [Handle; 2], Vec<u8>) {
     let (client, server) = bed.pair();
     let token = bed.receive(server);
+    // What comes first may be all; who asks for more is to have it.
+    bed.send(client, b"first");
+    assert_eq!(bed.read(&token, 5), b"first");
+    assert!(bed.take(&token, 1).is_none());
     bed.enter(Wait::No);
     let mut sent = Vec::new();
     let deadline = bed.now() + WAIT_MAX;
     while bed.stats().pauses == 0 {
         assert!(bed.now() < deadline, "the stream is paused");
-        let data = pattern(HEAD_BUFFER_BYTES as usize);
+        let data = pattern(4 * PINNING_BYTES);
         bed.send(client, &data);
         sent.extend_from_slice(&data);
         bed.enter(Wait::No);

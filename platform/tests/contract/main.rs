@@ -198,6 +198,8 @@ contract! {
         slots::what_waits_without_effect_is_cancelled,
     ],
     uncut: [
+        buffers::a_ring_that_is_short_is_given_more,
+        buffers::what_comes_first_may_be_all,
         buffers::leases_never_pin_the_last_buffers,
         buffers::bulk_and_heads_do_not_share,
         buffers::a_shared_buffer_comes_home_from_another_thread,

@@ -34,7 +34,8 @@ pub(crate) fn app(shard: &Shard, root: Option<&std::path::Path>) -> App {
         .get("/shard", self::shard)
         .get("/mesh/{shard}", mesh)
         .get("/count/{key}", count)
-        .get("/ws", ws);
+        .get("/ws", ws)
+        .get("/ws/kept", ws_kept);
     match root {
         Some(root) => app.get("/files/{*path}", Files::new(root)),
         None => app,
@@ -179,13 +180,22 @@ async fn mesh(Path(number): Path<usize>, shard: Shard) -> Result<Response> {
 
 /// A WebSocket that sends back every message.
 fn ws(upgrade: WebSocketUpgrade) -> Response {
+    send_back(upgrade, Compression::default())
+}
+
+/// The same, but each message is compressed with those before it in mind, both ways.
+fn ws_kept(upgrade: WebSocketUpgrade) -> Response {
+    send_back(upgrade, Compression { keeps_sending: true, keeps_receiving: true, ..Compression::default() })
+}
+
+fn send_back(upgrade: WebSocketUpgrade, compression: Compression) -> Response {
     let limits = Limits {
         frame_bytes_max: MESSAGE_BYTES_MAX,
         message_bytes_max: MESSAGE_BYTES_MAX,
         // Of such a message in pieces of 64 bytes.
         fragment_count_max: (MESSAGE_BYTES_MAX / 64) as u32,
     };
-    upgrade.compression(Compression::default()).limits(limits).on_upgrade(async |mut socket| {
+    upgrade.compression(compression).limits(limits).on_upgrade(async |mut socket| {
         while let Some(Ok(message)) = socket.recv().await {
             if socket.send(message).await.is_err() {
                 break;

@@ -18,13 +18,15 @@ use std::time::Duration;
 use super::plan::Random;
 use super::*;
 use crate::buffer::PoolSize;
-use crate::limits::STREAM_QUEUE_MAX;
+use crate::limits::{HEAD_BUFFER_BYTES, STREAM_QUEUE_MAX};
 use crate::op::{Completion, Datagram, Op, OpenFile, Outcome, Stat};
 use crate::os::{code, error_of};
 use crate::{BufList, Config, Group, Handle, Reactor, Token};
 
 const CLIENT: usize = 0;
 const SERVER: usize = 1;
+/// Bytes that one receive or datagram may have.
+const ROOM: usize = HEAD_BUFFER_BYTES as usize;
 
 /// Two shards on a machine, and everything that must be gone in the end.
 struct Fixture {

@@ -9,11 +9,11 @@ fn datagrams_arrive_whole_with_their_sender() {
     let table: [(usize, Option<u16>, Arrivals); 7] = [
         (5, None, &[(5, false)]),
         (0, None, &[(0, false)]),
-        (4096, None, &[(4096, false)]),
-        (5000, None, &[(4096, true)]),
+        (ROOM, None, &[(ROOM, false)]),
+        (ROOM + 1, None, &[(ROOM, true)]),
         (2500, Some(1000), &[(1000, false), (1000, false), (500, false)]),
         (1000, Some(1000), &[(1000, false)]),
-        (65_507, None, &[(4096, true)]),
+        (65_507, None, &[(ROOM, true)]),
     ];
     for (len, segment, arrives) in table {
         let mut fixture = Fixture::new(19, Plan::CALM);

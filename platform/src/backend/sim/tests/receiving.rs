@@ -17,8 +17,8 @@ fn a_slow_reader_pauses_its_stream_and_loses_nothing() {
             let data = pattern(seed ^ round, 1 + 11 * round as usize);
             assert_eq!(fixture.send(CLIENT, client, &data), Ok(data.len()));
             sent.extend_from_slice(&data);
+            while fixture.step() {}
         }
-        while fixture.step() {}
         assert_eq!(fixture.shards[SERVER].stats().pauses, 1, "seed {seed}");
         // A late cancel lets a stream go on for a while, as a kernel would.
         let late = if seed as usize % PLANS.len() == 2 { limits::PARTS_AFTER_CANCEL_MAX } else { 0 };
@@ -100,12 +100,12 @@ fn a_buffer_that_the_machine_does_not_see_delays_and_loses_nothing() {
     for seed in 0..20 {
         let mut fixture = Fixture::new(seed, Plan { missed_buffers: 1.0, ..Plan::CALM });
         let (client, server) = fixture.pair();
-        let data = pattern(seed, 20_000);
+        let data = pattern(seed, 2 * ROOM + 1000);
         assert_eq!(fixture.send(CLIENT, client, &data), Ok(data.len()));
         fixture.shards[CLIENT].close(client);
         assert!(fixture.drain(SERVER, server) == (data, None), "seed {seed}");
         let (missed, starved) = (fixture.count("missed-buffer"), fixture.shards[SERVER].stats().starved);
-        assert!(missed >= 5, "each of five buffers is missed once: {missed}");
+        assert!(missed >= 3, "each of three buffers is missed once: {missed}");
         assert!(starved >= missed as u64);
         fixture.finish(&[(SERVER, server)]);
     }
