@@ -486,6 +486,13 @@ pub const QUINN_JOINED_MAX: usize = 64;
 /// its windows hold up the peer.
 pub const H3_BODY_AHEAD_BYTES_MAX: usize = 128 * 1024;
 
+/// HTTP/3: answers of which a shard knows how their fields are written: those that are given most, of as many kinds.
+pub const H3_ANSWERS_KNOWN_MAX: usize = 16;
+
+/// HTTP/3: bytes of the memory that heads and short bodies are written to, of some forty answers. It is used again when the peers
+/// have acknowledged all that lies in it; one that is slow to do so can keep so much for an answer.
+pub const H3_BLOCK_BYTES: usize = 4096;
+
 /// HTTP/3: bytes that are read of a stream at a time; a packet has less.
 pub const H3_READ_BYTES_MAX: usize = 64 * 1024;
 

@@ -212,6 +212,12 @@ pub(crate) enum Refusal {
     Unwritable(WriteError),
 }
 
+impl From<WriteError> for Refusal {
+    fn from(error: WriteError) -> Self {
+        Refusal::Unwritable(error)
+    }
+}
+
 impl From<Exhausted> for Refusal {
     fn from(_: Exhausted) -> Self {
         Refusal::Exhausted

@@ -242,14 +242,15 @@ impl Connection {
 
     /// The next event. Takes in what has come and what time has brought. The task is woken when there may be another.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
-        self.inlet.attend(cx.waker());
         if self.end != End::NotYet {
+            self.inlet.attend(cx.waker());
             return Poll::Pending;
         }
         // What has come is taken in when all is told that came before.
         let event = self.next_event().or_else(|| {
+            self.inlet.attend(cx.waker());
             self.take_in();
-            self.next_event()
+            self.change().or_else(|| self.next_event())
         });
         event.map_or(Poll::Pending, Poll::Ready)
     }
@@ -325,7 +326,8 @@ impl Connection {
         frames.acks + frames.crypto + frames.ping + frames.stream + frames.connection_close
     }
 
-    fn next_event(&mut self) -> Option<Event> {
+    /// What has become of the whole of it by what was taken in.
+    fn change(&mut self) -> Option<Event> {
         if let Some(closed) = self.untold.take() {
             return Some(self.closed(closed));
         }
@@ -334,6 +336,10 @@ impl Connection {
             self.endpoint.stats.quic_migrations.add(1);
             return Some(Event::Migrated(self.peer));
         }
+        None
+    }
+
+    fn next_event(&mut self) -> Option<Event> {
         loop {
             for dir in [Dir::Bi, Dir::Uni] {
                 if self.has_opened[dir as usize] {
