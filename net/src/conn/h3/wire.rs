@@ -342,18 +342,37 @@ impl Wire for Carrier {
         Ok(())
     }
 
-    fn head(&mut self, means: Means<'_>, key: Key, answer: Answer<'_>, standing: Standing<'_>) -> Result<(), Refusal> {
+    fn head(
+        &mut self,
+        means: Means<'_>,
+        key: Key,
+        answer: Answer<'_>,
+        standing: Standing<'_>,
+        content: &mut Buf,
+    ) -> Result<(), Refusal> {
         let Answer { status, headers, length } = answer;
         let fields = headers.iter().map(|(name, value)| Checked(name, value));
         let id = number(key);
-        self.write(means.supplies, id, HEAD_ROOM_BYTES, |engine, room| {
+        let body = if content.len() <= COPY_BODY_BYTES_MAX { content.as_slice() } else { &[] };
+        let body_room = CONTROL_BYTES_MIN + body.len();
+        let is_whole = self.write(means.supplies, id, HEAD_ROOM_BYTES + body_room, |engine, room| {
             let (mut answers, mut none) = (means.supplies.answers(), Vec::new());
             let section = match engine.peer_has_table() {
                 true => &mut none,
                 false => answers.section(status, headers, standing),
             };
-            engine.respond(key, status, fields.clone(), standing, length, section, room).map(|count| ((), count))
+            let mut count = engine.respond(key, status, fields.clone(), standing, length, section, room)?;
+            let is_whole = !body.is_empty() && engine.can_send(key) && room.len() - count >= body_room;
+            if is_whole {
+                count += engine.data(key, body.len(), true, &mut room[count..])?;
+                room[count..count + body.len()].copy_from_slice(body);
+                count += body.len();
+            }
+            Ok((is_whole, count))
         })?;
+        if is_whole {
+            *content = Buf::EMPTY;
+        }
         if !self.engine.can_send(key) {
             self.pass_on(means.supplies, true);
         }
