@@ -459,6 +459,10 @@ pub const QUIC_RESET_PAUSE: Duration = Duration::from_millis(20);
 /// Streams in both directions that a peer may have open at a time: requests. As over HTTP/2.
 pub const QUIC_STREAMS_MAX: u32 = 100;
 
+/// Of these, so many are granted at first. A peer that has half of them open gets them all: each that is granted takes some forty
+/// bytes, and most connections never have more than a few.
+pub const QUIC_STREAMS_AT_FIRST: u32 = 128;
+
 /// Streams in one direction that a peer may have open at a time. HTTP/3 needs three, and some of no meaning come and go.
 pub const QUIC_UNI_STREAMS_MAX: u32 = 16;
 
@@ -494,6 +498,17 @@ pub const QUINN_JOINED_MAX: usize = 64;
 /// HTTP/3: bytes of one body that are read ahead of who takes them, in the shard's buffers. What is more stays with QUIC, and
 /// its windows hold up the peer.
 pub const H3_BODY_AHEAD_BYTES_MAX: usize = 128 * 1024;
+
+/// HTTP/3: requests of one connection at a time. Twice as many as over HTTP/2, since QUIC has as many streams, and counts each until
+/// the answer on it is acknowledged: who asks a hundred at a time would wait for that with every round.
+pub const H3_STREAMS_MAX: u16 = 256;
+
+/// HTTP/3: answers of which a shard knows how their fields are written: those that are given most, of as many kinds.
+pub const H3_ANSWERS_KNOWN_MAX: usize = 16;
+
+/// HTTP/3: bytes of the memory that heads and short bodies are written to, of some forty answers. It is used again when the peers
+/// have acknowledged all that lies in it; one that is slow to do so can keep so much for an answer.
+pub const H3_BLOCK_BYTES: usize = 4096;
 
 /// HTTP/3: bytes that are read of a stream at a time; a packet has less.
 pub const H3_READ_BYTES_MAX: usize = 64 * 1024;

@@ -120,7 +120,8 @@ impl Host {
         };
         let driven = endpoint.clone();
         drop(kit.spawn(async move { driven.drive().await }));
-        let limits = Limits::default();
+        // It asks as much at a time as QUIC lets it.
+        let limits = Limits { streams_max: u16::MAX, ..Limits::default() };
         Host { kit: kit.clone(), endpoint, tls: Arc::new(tls), limits, bears_faults: false }
     }
 

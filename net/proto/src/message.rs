@@ -1,6 +1,7 @@
 //! What every HTTP version says of a message that is sent or received: the vocabulary above [`h1`](crate::h1),
 //! [`h2`](crate::h2) and [`h3`](crate::h3), none of which knows another.
 
+pub(crate) mod again;
 pub(crate) mod authority;
 pub(crate) mod head;
 pub(crate) mod priority;

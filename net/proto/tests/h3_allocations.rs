@@ -17,19 +17,20 @@ struct End {
     engine: Engine,
     scratch: Scratch,
     table: HeadTable,
+    section: Vec<u8>,
     limits: Limits,
 }
 
 impl End {
-    fn new(role: Role) -> End {
-        let limits = Limits::default();
+    fn new(role: Role, limits: Limits) -> End {
         let scratch = Scratch::new(limits.head_bytes_max);
-        End { engine: Engine::new(role, &limits), scratch, table: HeadTable::new(), limits }
+        let engine = Engine::new(role, &limits);
+        End { engine, scratch, table: HeadTable::new(), section: Vec::new(), limits }
     }
 
     /// What comes first of a message.
     fn receive(&mut self, id: u64, input: &[u8], end: bool) -> (usize, Event) {
-        let End { engine, scratch, table, limits } = self;
+        let End { engine, scratch, table, limits, .. } = self;
         let step = engine.receive(id, input, end, scratch, table, Duration::ZERO, limits).expect("nobody errs");
         (step.consumed, step.event)
     }
@@ -59,9 +60,8 @@ fn exchange(client: &mut End, server: &mut End, id: u64) {
     let (consumed, Event::Head { key, head }) = server.receive(id, &out[..count], true) else { panic!("no head") };
     assert!(consumed == count && head.end && server.table.fields().len() == ASKED.len());
     let standing = Standing { server: b"shardwise", date: b"Mon, 21 Oct 2013 20:13:21 GMT" };
-    let engine = &mut server.engine;
-    let mut count =
-        engine.respond(key, StatusCode::OK, ANSWERED, standing, BodyLength::Known(2), &mut out).expect("it may");
+    let (End { engine, section, .. }, body) = (&mut *server, BodyLength::Known(2));
+    let mut count = engine.respond(key, StatusCode::OK, ANSWERED, standing, body, section, &mut out).expect("it may");
     count += engine.data(key, 2, true, &mut out[count..]).expect("it may");
     out[count..count + 2].copy_from_slice(b"hi");
     client.hear(server, 1);
@@ -81,7 +81,14 @@ fn release(end: &mut End, key: Key) {
 
 #[test]
 fn a_request_and_its_answer_never_touch_the_heap() {
-    let (mut client, mut server) = (End::new(Role::Client), End::new(Role::Server));
+    for limits in [Limits::default(), Limits { table_bytes_max: 0, ..Limits::default() }] {
+        never_touch_the_heap(&limits);
+    }
+}
+
+#[track_caller]
+fn never_touch_the_heap(limits: &Limits) {
+    let (mut client, mut server) = (End::new(Role::Client, limits.clone()), End::new(Role::Server, limits.clone()));
     client.hear(&mut server, 1);
     server.hear(&mut client, 0);
     for id in 0..1000 {

@@ -4,6 +4,7 @@
 //! The one idea: it is the loop of HTTP/2 with the streams of QUIC in place of frames. The connection's task alone receives,
 //! and sees that what was written leaves; whoever has something to say writes it to its stream, and wakes that task.
 
+mod answers;
 pub(crate) mod client;
 mod read;
 mod wire;
@@ -18,6 +19,7 @@ use proto::h3::{self, Code, Engine, Key, Priority, Role};
 use proto::proxy::Ends;
 use shards::{Pass, Shard};
 
+pub(super) use self::answers::Answers;
 use self::read::{Reading, Reads, Tools};
 use self::wire::Carrier;
 pub(super) use self::wire::into_bytes;
@@ -96,7 +98,7 @@ impl<S: Service + 'static> Connection<S> {
         loop {
             self.see_drain();
             let mut has_changed = false;
-            while let Poll::Ready(event) = self.with_quic(|quic| quic.poll(cx)) {
+            while let Poll::Ready(event) = self.poll_event(cx) {
                 has_changed = true;
                 if let Some(why) = self.see(event) {
                     return Poll::Ready(Ok(why));
@@ -148,6 +150,10 @@ impl<S: Service + 'static> Connection<S> {
     fn poll_drained(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
         self.shared.state.borrow_mut().attend(cx.waker());
         self.with_quic(|quic| quic.poll_drained(cx))
+    }
+
+    fn poll_event(&self, cx: &mut TaskContext<'_>) -> Poll<quic::Event> {
+        self.shared.state.borrow_mut().wire.poll(cx)
     }
 
     fn with_quic<T>(&self, look: impl FnOnce(&mut quic::Connection) -> T) -> T {

@@ -31,8 +31,8 @@ use shed::Shedding;
 use crate::clients::{Client, Clients};
 use crate::limits::{
     BODY_PAUSE_MAX, BODY_RATE_MIN, CONNECTION_REQUESTS_MAX, CONNECTION_TIME_MAX, CONNECTIONS_MAX,
-    CONNECTIONS_PER_CLIENT_MAX, DRAIN_TIME_MIN, GATHER_BYTES_MAX, HEAD_TIME_MAX, IDLE_TIME_MAX, TLS_HANDSHAKE_TIME_MAX,
-    TLS_HANDSHAKES_MAX, WRITE_RATE_MIN, WRITE_STALL_MAX,
+    CONNECTIONS_PER_CLIENT_MAX, DRAIN_TIME_MIN, GATHER_BYTES_MAX, H3_STREAMS_MAX, HEAD_TIME_MAX, IDLE_TIME_MAX,
+    TLS_HANDSHAKE_TIME_MAX, TLS_HANDSHAKES_MAX, WRITE_RATE_MIN, WRITE_STALL_MAX,
 };
 use crate::quic;
 use crate::standing::StandingLines;
@@ -118,7 +118,7 @@ impl Default for Config {
         Config {
             h1: Limits::default(),
             h2: StreamLimits::default(),
-            h3: proto::h3::Limits::default(),
+            h3: proto::h3::Limits { streams_max: H3_STREAMS_MAX, ..proto::h3::Limits::default() },
             quic: quic::Config::default(),
             accepts_h3: true,
             accepts_h2: true,

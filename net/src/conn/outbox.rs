@@ -1,14 +1,16 @@
 //! What a connection is about to send: answers gathered in one pooled chunk, and large bodies by reference between them.
 //! It leaves as one send, and a pipe behind it as another.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell, RefMut};
 use std::rc::Rc;
 
+use bytes::BytesMut;
 use platform::limits::{CHUNK_BYTES_MAX, SEND_BUFFERS_MAX};
 use platform::{Buf, BufList, ChunkMut, Pipe, Pool};
 
 use super::Exhausted;
-use crate::limits::{BODY_SPARES_MAX, SEND_LIST_SPARES_MAX, WRITE_CHUNK_BYTES};
+use super::h3::Answers;
+use crate::limits::{BODY_SPARES_MAX, H3_BLOCK_BYTES, SEND_LIST_SPARES_MAX, WRITE_CHUNK_BYTES};
 use crate::tcp::Outgoing;
 use crate::{Body, Incoming};
 
@@ -31,6 +33,10 @@ pub(crate) struct Supplies {
     lists: RefCell<Vec<Box<BufList>>>,
     /// Feeding ends of bodies, with the memory of their queues.
     incomings: RefCell<Vec<Rc<Incoming>>>,
+    /// Of HTTP/3: what answers were written as.
+    answers: RefCell<Answers>,
+    /// What they are written to: as each is split off, their streams keep it until their peers have them.
+    block: Cell<BytesMut>,
 }
 
 impl Outbox {
@@ -122,7 +128,26 @@ impl Outbox {
 
 impl Supplies {
     pub(super) fn new(pool: Pool) -> Self {
-        Supplies { pool, lists: RefCell::default(), incomings: RefCell::default() }
+        let (lists, incomings, answers, block) = Default::default();
+        Supplies { pool, lists, incomings, answers, block }
+    }
+
+    /// What answers over HTTP/3 were written as.
+    pub(super) fn answers(&self) -> RefMut<'_, Answers> {
+        self.answers.borrow_mut()
+    }
+
+    /// Memory to write answers to, for streams that keep what they are given.
+    pub(super) fn take_block(&self) -> BytesMut {
+        match self.block.take() {
+            block if block.capacity() > 0 => block,
+            _ => BytesMut::with_capacity(H3_BLOCK_BYTES),
+        }
+    }
+
+    /// Keeps what is left of it for the next.
+    pub(super) fn keep_block(&self, block: BytesMut) {
+        self.block.set(block);
     }
 
     fn take_list(&self) -> Box<BufList> {

@@ -65,13 +65,14 @@ pub(crate) trait Wire: 'static {
     /// Writes that, as far as there is room.
     fn control(&mut self, means: Means<'_, Self>) -> Result<(), Exhausted>;
 
-    /// Writes an answer's head.
+    /// Writes an answer's head. Where it costs less than by itself its content may be written with it: then nothing is left of that.
     fn head(
         &mut self,
         means: Means<'_, Self>,
         key: Self::Key,
         answer: Answer<'_>,
         standing: Standing<'_>,
+        content: &mut Buf,
     ) -> Result<(), Refusal>;
 
     /// Writes of a piece what is admitted now, and leaves the rest; nothing is left if nobody wants it. With the last the stream
@@ -210,6 +211,12 @@ pub(crate) enum Refusal {
     Exhausted,
     /// It is no message that HTTP can carry: a mistake of whoever made it.
     Unwritable(WriteError),
+}
+
+impl From<WriteError> for Refusal {
+    fn from(error: WriteError) -> Self {
+        Refusal::Unwritable(error)
+    }
 }
 
 impl From<Exhausted> for Refusal {

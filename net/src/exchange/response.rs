@@ -219,6 +219,21 @@ impl Headers {
         self.made.map(|made| &made.line).into_iter().chain(&self.lines).map(|(name, value)| (name, value))
     }
 
+    /// Whether both say the same in the same order.
+    pub(crate) fn is_same(&self, other: &Headers) -> bool {
+        let is_same_made = match (self.made, other.made) {
+            (Some(made), Some(other)) => std::ptr::eq(made, other),
+            (made, other) => made.is_none() && other.is_none(),
+        };
+        is_same_made && self.lines == other.lines
+    }
+
+    /// A number that those have in common that say the same, and seldom others.
+    pub(crate) fn mark(&self) -> usize {
+        let first = self.made.map_or(0, |made| made.text.len());
+        self.lines.iter().fold(first, |mark, (_, value)| mark.wrapping_mul(31).wrapping_add(value.len() + 1))
+    }
+
     /// The line made beforehand, as text, and the others.
     pub(crate) fn parts(&self) -> (&'static [u8], &[(HeaderName, HeaderValue)]) {
         let text = self.made.map_or("", |made| made.text);

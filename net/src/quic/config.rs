@@ -22,8 +22,8 @@ use crate::NetStats;
 use crate::limits::{
     CONNECTIONS_MAX, QUIC_ARRIVAL_BYTES_MAX, QUIC_ARRIVALS_MAX, QUIC_DATAGRAM_BYTES_MAX, QUIC_FIRST_ROUND_TRIP,
     QUIC_IDLE_TIME_MAX, QUIC_PAYLOAD_BYTES_MAX, QUIC_RESET_PAUSE, QUIC_RETRY_TIME_MAX, QUIC_SEND_WINDOW_BYTES,
-    QUIC_STREAM_WINDOW_BYTES, QUIC_STREAMS_MAX, QUIC_TOKEN_TIME_MAX, QUIC_TOKENS_SENT, QUIC_UNI_STREAMS_MAX,
-    QUIC_UNPROVED_HANDSHAKES_MAX, QUIC_WINDOW_BYTES, TLS_HANDSHAKE_TIME_MAX, TLS_HANDSHAKES_MAX,
+    QUIC_STREAM_WINDOW_BYTES, QUIC_STREAMS_AT_FIRST, QUIC_STREAMS_MAX, QUIC_TOKEN_TIME_MAX, QUIC_TOKENS_SENT,
+    QUIC_UNI_STREAMS_MAX, QUIC_UNPROVED_HANDSHAKES_MAX, QUIC_WINDOW_BYTES, TLS_HANDSHAKE_TIME_MAX, TLS_HANDSHAKES_MAX,
 };
 
 /// What can be set about QUIC. The defaults are the bounds of [`limits`](crate::limits).
@@ -127,7 +127,7 @@ impl Config {
         let milliseconds = u64::try_from(self.idle_time_max.as_millis()).unwrap_or(u64::MAX);
         let idle = VarInt::from_u64(milliseconds).ok().filter(|_| milliseconds > 0).map(IdleTimeout::from);
         config
-            .max_concurrent_bidi_streams(self.streams_max.into())
+            .max_concurrent_bidi_streams(self.streams_max.min(QUIC_STREAMS_AT_FIRST).into())
             .max_concurrent_uni_streams(self.uni_streams_max.into())
             .max_idle_timeout(idle)
             .keep_alive_interval(self.keep_alive)

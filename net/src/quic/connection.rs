@@ -24,7 +24,7 @@ use shards::{Alarm, Shard};
 
 use super::detour::{Detour, Sender};
 use super::endpoint::{Handshake, Shared};
-use crate::limits::{QUIC_BATCHES_PER_FLUSH_MAX, QUIC_INBOX_COUNT_MAX};
+use crate::limits::{QUIC_BATCHES_PER_FLUSH_MAX, QUIC_INBOX_COUNT_MAX, QUIC_STREAMS_AT_FIRST};
 use crate::tls::{Failure, Secured};
 
 /// A connection of QUIC, of either side. It belongs to one task, which in each of its polls asks [`poll`](Connection::poll) for
@@ -44,6 +44,8 @@ pub struct Connection {
     detour: Option<Detour>,
     /// Streams of the peer's have been opened and not been told of.
     has_opened: [bool; 2],
+    /// The peer may open more streams at a time than were granted so far.
+    holds_back: bool,
     peer: SocketAddr,
     packets_lost: u64,
     /// When something of the peer's last came.
@@ -229,6 +231,7 @@ impl Connection {
             handshake: Some((handshake, shard.now() + endpoint.config.handshake_time_max)),
             detour: None,
             has_opened: [false; 2],
+            holds_back: endpoint.config.streams_max > QUIC_STREAMS_AT_FIRST,
             packets_lost: 0,
             heard: shard.now(),
             had_early_data: false,
@@ -242,14 +245,15 @@ impl Connection {
 
     /// The next event. Takes in what has come and what time has brought. The task is woken when there may be another.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
-        self.inlet.attend(cx.waker());
         if self.end != End::NotYet {
+            self.inlet.attend(cx.waker());
             return Poll::Pending;
         }
         // What has come is taken in when all is told that came before.
         let event = self.next_event().or_else(|| {
+            self.inlet.attend(cx.waker());
             self.take_in();
-            self.next_event()
+            self.change().or_else(|| self.next_event())
         });
         event.map_or(Poll::Pending, Poll::Ready)
     }
@@ -258,6 +262,7 @@ impl Connection {
     /// there is more to do. The last that a poll of the task does, after whatever it has read or written.
     pub fn flush(&mut self, cx: &mut Context<'_>) {
         self.inlet.attend(cx.waker());
+        self.grant();
         self.transmit(cx);
         self.tell_endpoint();
         self.arm(cx);
@@ -325,7 +330,8 @@ impl Connection {
         frames.acks + frames.crypto + frames.ping + frames.stream + frames.connection_close
     }
 
-    fn next_event(&mut self) -> Option<Event> {
+    /// What has become of the whole of it by what was taken in.
+    fn change(&mut self) -> Option<Event> {
         if let Some(closed) = self.untold.take() {
             return Some(self.closed(closed));
         }
@@ -334,6 +340,10 @@ impl Connection {
             self.endpoint.stats.quic_migrations.add(1);
             return Some(Event::Migrated(self.peer));
         }
+        None
+    }
+
+    fn next_event(&mut self) -> Option<Event> {
         loop {
             for dir in [Dir::Bi, Dir::Uni] {
                 if self.has_opened[dir as usize] {
@@ -386,6 +396,16 @@ impl Connection {
         self.end = self.end.max(End::Closed);
         self.end_handshake();
         Event::Closed(closed)
+    }
+
+    /// Grants the peer all streams that it may have, once it has shown that it needs many. QUIC counts a stream until the answer on
+    /// it is acknowledged, so who asks as much as it may at a time would wait for that with every round.
+    fn grant(&mut self) {
+        let open = if self.holds_back { self.inner.streams().remote_open_streams(Dir::Bi) } else { 0 };
+        if open >= u64::from(QUIC_STREAMS_AT_FIRST / 2) {
+            self.inner.set_max_concurrent_streams(Dir::Bi, self.endpoint.config.streams_max.into());
+            self.holds_back = false;
+        }
     }
 
     fn transmit(&mut self, cx: &mut Context<'_>) {

@@ -1,9 +1,12 @@
 //! What is said arrives, whole and in order, whatever the network does.
 
-use platform::sim::Plan;
-use shardwise_net::quic::Event;
+use std::time::Duration;
 
-use crate::kit::{Setup, World, check, pattern, run};
+use platform::sim::Plan;
+use shardwise_net::limits::QUIC_STREAMS_AT_FIRST;
+use shardwise_net::quic::{Dir, Event};
+
+use crate::kit::{Client, Setup, World, check, pattern, run};
 
 /// Small and large, one by one and many at a time.
 async fn exchange(world: World) {
@@ -22,6 +25,23 @@ async fn exchange(world: World) {
 #[test]
 fn on_a_calm_network() {
     check(1, Plan::CALM, Setup::new(), exchange);
+}
+
+#[test]
+fn who_asks_much_at_a_time_is_granted_more_streams() {
+    let mut setup = Setup::new();
+    setup.server.streams_max = 200;
+    let open_all = |client: &mut Client| std::iter::from_fn(|| client.0.open(Dir::Bi)).count() as u32;
+    check(1, Plan::CALM, setup, async move |world: World| {
+        for (asked, expect) in [(1, QUIC_STREAMS_AT_FIRST - 1..=QUIC_STREAMS_AT_FIRST), (100, 170..=200)] {
+            let mut client = world.connected().await;
+            client.ask_all(&vec![&b"one"[..]; asked]).await.expect("answers");
+            client.rest(Duration::from_secs(1)).await;
+            let open = open_all(&mut client);
+            assert!(expect.contains(&open), "{open} can be open");
+            client.close().await;
+        }
+    });
 }
 
 #[test]

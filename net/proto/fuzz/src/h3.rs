@@ -405,7 +405,7 @@ impl End {
         let body = [BodyLength::None, BodyLength::Known(70), BodyLength::Unknown][random.below(3)];
         let standing = Standing { server: b"fuzz", date: b"" };
         let fields = fields(random);
-        match self.engine.respond(key, status, fields, standing, body, &mut out) {
+        match self.engine.respond(key, status, fields, standing, body, &mut Vec::new(), &mut out) {
             Ok(count) => {
                 assert!(can_send);
                 self.section(key.id(), &out[..count]);

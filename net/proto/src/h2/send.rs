@@ -14,7 +14,7 @@ use super::limits::{DATA_BYTES_MAX, Limits, RESETS_MAX};
 use super::streams::{Key, Side};
 use crate::head::Known;
 use crate::hpack::START_BYTES_MAX;
-use crate::message::written::{Answer, measure, request_fields, trailer_fields};
+use crate::message::written::{Answer, measure, put_length, request_fields, trailer_fields};
 use crate::message::{BodyLength, Field, Pseudo, Role, Standing, WriteError};
 
 /// What may be sent of a stream's data now.
@@ -81,6 +81,9 @@ impl Engine {
         writing.status(self, status);
         let answer = Answer { status, is_head, standing, body };
         answer.fields(fields, &measured, |known, name, value| writing.field(self, known, name, value));
+        if let Some(length) = answer.length() {
+            put_length(length, |known, name, value| writing.field(self, known, name, value));
+        }
         let ends = answer.ends();
         let count = writing.finish(key.id, ends, self.peer.frame_bytes_max as usize);
         if !is_interim {

@@ -56,6 +56,9 @@ impl Default for Limits {
     }
 }
 
+/// Field sections of answers that are longer are not kept for the next: hardly any come again.
+pub(super) const SECTION_BYTES_MAX: usize = 1024;
+
 /// The longest payload of a frame of the control stream that means something, and so is held until it is whole: settings of
 /// some thirty entries. Longer settings are H3_EXCESSIVE_LOAD; longer priorities are read over, as such that cannot be
 /// understood.

@@ -48,7 +48,8 @@
 //! assert_eq!(table.path(scratch.block()), b"/hello");
 //!
 //! let fields = [("content-type", "text/plain")];
-//! let mut count = server.respond(key, StatusCode::OK, fields, Standing::default(), BodyLength::Known(2), &mut out).unwrap();
+//! let (body, standing, mut section) = (BodyLength::Known(2), Standing::default(), Vec::new());
+//! let mut count = server.respond(key, StatusCode::OK, fields, standing, body, &mut section, &mut out).unwrap();
 //! count += server.data(key, 2, true, &mut out[count..]).unwrap();
 //! // The body follows, and then the stream is finished.
 //! assert!(!server.can_send(key));

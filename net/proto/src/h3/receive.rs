@@ -9,7 +9,7 @@ use super::error::{Code, Error};
 use super::frame::{At, FrameHead, Kind};
 use super::limits::{Limits, TINY_DATA_BYTES, TINY_DATA_PER_WORK};
 use super::streams::{Key, Side};
-use super::{Event, Role, Scratch, Step};
+use super::{Event, Head, Role, Scratch, Step};
 use crate::head::{HeadTable, Known};
 use crate::message::Priority;
 use crate::message::head::{Bounds, Filling, Kind as Section, Verdict};
@@ -299,6 +299,13 @@ impl Engine {
         };
         let Limits { head_bytes_max, field_count_max, connects, .. } = *with.limits;
         let bounds = Bounds { version: Version::HTTP_3, bytes_max: head_bytes_max, count_max: field_count_max };
+        // Those that require nothing of the table, and so refer to nothing in it.
+        let may_recall = kind == Section::Request && section.first() == Some(&0);
+        let Scratch { requests, room, .. } = &mut *with.scratch;
+        if may_recall && let Some(count) = requests.recall(section, (bounds, connects), with.table, room) {
+            with.scratch.count = count;
+            return self.request_section(key, end, Ok(Head { end, ..Head::default() }), with);
+        }
         let mut arena = Arena::new(&mut with.scratch.room);
         let mut filling = Filling::new(kind, with.table, bounds);
         if self.decoder.decode(key.id, section, &mut arena, &mut filling)? == Outcome::Blocked {
@@ -310,6 +317,10 @@ impl Engine {
         }
         let verdict = filling.finish(&mut arena, end, connects);
         with.scratch.count = arena.len();
+        if may_recall && let Ok(said) = verdict {
+            let Scratch { requests, room, count } = &mut *with.scratch;
+            requests.remember(section, (bounds, connects), said, with.table, &room[..*count]);
+        }
         match kind {
             Section::Request => self.request_section(key, end, verdict, with),
             Section::Response => self.response_section(key, end, verdict, with),
@@ -321,7 +332,7 @@ impl Engine {
         &mut self,
         key: Key,
         end: bool,
-        verdict: Result<super::Head, Verdict>,
+        verdict: Result<Head, Verdict>,
         with: &With<'_>,
     ) -> Result<Event, Error> {
         let head = match verdict {
@@ -360,7 +371,7 @@ impl Engine {
         &mut self,
         key: Key,
         end: bool,
-        verdict: Result<super::Head, Verdict>,
+        verdict: Result<Head, Verdict>,
         with: &With<'_>,
     ) -> Result<Event, Error> {
         let head = match verdict {
@@ -394,7 +405,7 @@ impl Engine {
         &mut self,
         key: Key,
         end: bool,
-        verdict: Result<super::Head, Verdict>,
+        verdict: Result<Head, Verdict>,
         with: &With<'_>,
     ) -> Result<Event, Error> {
         let stream = self.streams.get_mut(key).expect("it is open");

@@ -8,16 +8,19 @@ use http::{Method, StatusCode};
 use super::Own;
 use super::engine::{Ending, Engine};
 use super::frame::{GREASE, kind, number_bytes, put_number, put_number_in, setting, uni};
-use super::limits::{CONTROL_BYTES_MIN, Limits};
+use super::limits::{CONTROL_BYTES_MIN, Limits, SECTION_BYTES_MAX};
 use super::streams::{Key, Side};
 use crate::head::Known;
-use crate::message::written::{Answer, measure, request_fields, trailer_fields};
+use crate::message::written::{
+    Answer, LENGTH_BYTES_MAX, decimal, length_bytes_max, measure, request_fields, trailer_fields,
+};
 use crate::message::{BodyLength, Field, Pseudo, Role, Standing, WriteError};
 use crate::qpack::START_BYTES_MAX;
 
 /// Indices of the static table.
 const AUTHORITY: usize = 0;
 const PATH: usize = 1;
+const CONTENT_LENGTH: usize = 4;
 const METHOD_CONNECT: usize = 15;
 const METHODS: [Method; 7] =
     [Method::CONNECT, Method::DELETE, Method::GET, Method::HEAD, Method::OPTIONS, Method::POST, Method::PUT];
@@ -56,6 +59,10 @@ impl Engine {
     /// `Content-Length` is the engine's, and so is what HTTP/3 has no fields for (`Connection` and its kind): what
     /// `fields` say of them is left out, except that an answer to `HEAD` without a body, or a 304, may state a length. An
     /// interim status leaves the response to come. Names must be in lower case.
+    ///
+    /// `section` is what this status, these fields and these standing ones were written as before, on any connection. If it is
+    /// empty it is what they are written as now, should that say the same on any, as it does where the peer grants no table.
+    #[expect(clippy::too_many_arguments, reason = "as of HTTP/2, and what was written before")]
     pub fn respond<F: Field>(
         &mut self,
         key: Key,
@@ -63,6 +70,7 @@ impl Engine {
         fields: impl IntoIterator<Item = F> + Clone,
         standing: Standing<'_>,
         body: BodyLength,
+        section: &mut Vec<u8>,
         out: &mut [u8],
     ) -> Result<usize, WriteError> {
         let stream = self.streams.get(key).filter(|stream| stream.sent == Side::Head && !stream.is_reset);
@@ -70,14 +78,33 @@ impl Engine {
         if status == StatusCode::SWITCHING_PROTOCOLS {
             return Err(WriteError::Upgrade);
         }
-        let measured = measure(fields.clone())?;
-        let mut writing = self.begin(key.id, measured.bytes + standing.bytes_max(), out)?;
-        match STATUSES.iter().find(|fixed| fixed.0 == status.as_u16()) {
-            Some(&(_, index)) => writing.fixed(self, index),
-            None => writing.fixed_name(self, STATUS, status.as_str().as_bytes()),
-        }
         let answer = Answer { status, is_head, standing, body };
-        answer.fields(fields, &measured, |known, name, value| writing.field(self, known, name, value));
+        let is_common = !self.encoder.has_table() && !status.is_informational() && !answer.states_length();
+        let mut writing = if is_common && !section.is_empty() {
+            // It was measured and looked at when it was written first.
+            let mut writing = self.begin(key.id, section.len() + length_bytes_max(), out)?;
+            writing.put(section);
+            writing
+        } else {
+            let measured = measure(fields.clone())?;
+            let mut writing = self.begin(key.id, measured.bytes + standing.bytes_max(), out)?;
+            let start = writing.count;
+            match STATUSES.iter().find(|fixed| fixed.0 == status.as_u16()) {
+                Some(&(_, index)) => writing.fixed(self, index),
+                None => writing.fixed_name(self, STATUS, status.as_str().as_bytes()),
+            }
+            answer.fields(fields, &measured, |known, name, value| writing.field(self, known, name, value));
+            let written = &writing.out[start..writing.count];
+            if is_common && written.len() <= SECTION_BYTES_MAX {
+                section.extend_from_slice(written);
+            }
+            writing
+        };
+        match answer.length() {
+            Some(0) => writing.fixed(self, CONTENT_LENGTH),
+            Some(length) => writing.fixed_name(self, CONTENT_LENGTH, decimal(length, &mut [0; LENGTH_BYTES_MAX])),
+            None => {}
+        }
         let count = writing.finish(self);
         if !status.is_informational() {
             self.sent_head(key, answer.ends());
@@ -138,6 +165,11 @@ impl Engine {
     /// Whether the server lets a client speak another protocol on a stream (RFC 9220 section 3), as far as it has said.
     pub fn peer_connects(&self) -> bool {
         self.peer.connects
+    }
+
+    /// Whether the peer grants a table of fields, as far as it has said: then no two connections write the same.
+    pub fn peer_has_table(&self) -> bool {
+        self.encoder.has_table()
     }
 
     /// Whether the peer takes datagrams (RFC 9297 section 2.1.1), as far as it has said.
@@ -303,6 +335,11 @@ impl Engine {
 }
 
 impl Writing<'_> {
+    fn put(&mut self, bytes: &[u8]) {
+        self.out[self.count..self.count + bytes.len()].copy_from_slice(bytes);
+        self.count += bytes.len();
+    }
+
     fn fixed(&mut self, engine: &Engine, index: usize) {
         self.count += engine.encoder.fixed(index, &mut self.out[self.count..]);
     }

@@ -168,7 +168,8 @@ impl End {
         let key = self.key(id);
         let mut out = [0; 4096];
         let body = BodyLength::Known(length as u64);
-        self.engine.respond(key, StatusCode::OK, NOTHING, Standing::default(), body, &mut out).unwrap();
+        let (ok, standing) = (StatusCode::OK, Standing::default());
+        self.engine.respond(key, ok, NOTHING, standing, body, &mut Vec::new(), &mut out).unwrap();
         if length > 0 {
             self.engine.data(key, length, true, &mut out).unwrap();
         }

@@ -61,6 +61,15 @@ impl HeadTable {
         self.trailers.clear();
     }
 
+    /// Indexes what another does, in a block with the same bytes.
+    pub(crate) fn copy(&mut self, other: &HeadTable) {
+        self.clear();
+        self.method.clone_from(&other.method);
+        (self.status, self.version, self.target) = (other.status, other.version, other.target);
+        self.fields.list.extend_from_slice(&other.fields.list);
+        self.fields.present = other.fields.present;
+    }
+
     /// Forgets the header fields alone.
     pub(crate) fn clear_fields(&mut self) {
         self.fields.clear();

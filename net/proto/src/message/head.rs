@@ -5,6 +5,7 @@ use http::{Method, StatusCode, Version};
 
 use crate::head::{Field, HeadTable, Known, Span, Target};
 use crate::hpack::{Arena, Decoded, ENTRY_OVERHEAD_BYTES, Name, Sink, TABLE_BYTES};
+use crate::message::again::Requests;
 use crate::message::{self, authority};
 use crate::scan::{self, PATH, QUERY, TOKEN};
 
@@ -41,7 +42,7 @@ pub(crate) struct Filling<'a> {
 }
 
 /// What a head is measured by.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bounds {
     pub(crate) version: Version,
     /// Its fields, each counted with 32 bytes more.
@@ -72,18 +73,20 @@ pub struct Head {
     pub is_connect: bool,
 }
 
-/// Room to decode heads in: one for all connections of a shard, since nothing stays in it.
+/// Room to decode heads in: one for all connections of a shard, since nothing of theirs stays in it but what they have in common.
 #[derive(Debug)]
 pub struct Scratch {
     pub(crate) room: Box<[u8]>,
     pub(crate) count: usize,
+    /// Of HTTP/3.
+    pub(crate) requests: Requests,
 }
 
 impl Scratch {
     /// Room for heads of up to so many bytes, and for the crumbs of their cookies once more.
     pub fn new(head_bytes_max: u16) -> Scratch {
         let bytes = (2 * usize::from(head_bytes_max) + TABLE_BYTES).min(usize::from(u16::MAX));
-        Scratch { room: vec![0; bytes].into(), count: 0 }
+        Scratch { room: vec![0; bytes].into(), count: 0, requests: Requests::default() }
     }
 
     /// The block of the last head or trailer section.

@@ -115,7 +115,12 @@ impl Answer<'_> {
         !self.status.is_informational() && (self.is_head || self.is_bodiless() || has_none)
     }
 
-    /// Gives all fields of it that are written.
+    /// Whether the length that its fields say is written.
+    pub(crate) fn states_length(&self) -> bool {
+        self.is_head && self.body == BodyLength::None || self.status == StatusCode::NOT_MODIFIED
+    }
+
+    /// Gives all fields of it that are written, but for the length of what follows.
     #[inline]
     pub(crate) fn fields<F: Field>(
         &self,
@@ -123,7 +128,7 @@ impl Answer<'_> {
         measured: &Measured,
         mut put: impl FnMut(Known, &[u8], &[u8]),
     ) {
-        let states_length = self.is_head && self.body == BodyLength::None || self.status == StatusCode::NOT_MODIFIED;
+        let states_length = self.states_length();
         for field in fields {
             let (name, value) = (field.name(), scan::trim(field.value()));
             match Known::of(name) {
@@ -142,10 +147,14 @@ impl Answer<'_> {
         if !measured.has_date && !self.standing.date.is_empty() {
             put(Known::Date, b"date", self.standing.date);
         }
-        if let BodyLength::Known(length) = self.body
-            && !self.is_bodiless()
-        {
-            put_length(length, put);
+    }
+
+    /// The length of what follows, where it is said: the last of its fields.
+    #[inline]
+    pub(crate) fn length(&self) -> Option<u64> {
+        match self.body {
+            BodyLength::Known(length) if !self.is_bodiless() && !self.status.is_informational() => Some(length),
+            _ => None,
         }
     }
 }
@@ -184,23 +193,28 @@ pub(crate) fn trailer_fields<F: Field>(fields: impl IntoIterator<Item = F>, mut 
 }
 
 #[inline]
-fn put_length(mut length: u64, mut put: impl FnMut(Known, &[u8], &[u8])) {
-    let mut digits = [0; LENGTH_BYTES_MAX];
+pub(crate) fn put_length(length: u64, mut put: impl FnMut(Known, &[u8], &[u8])) {
+    put(Known::ContentLength, b"content-length", decimal(length, &mut [0; LENGTH_BYTES_MAX]));
+}
+
+/// A length in decimal.
+#[inline]
+pub(crate) fn decimal(mut length: u64, digits: &mut [u8; LENGTH_BYTES_MAX]) -> &[u8] {
     let mut at = digits.len();
     loop {
         at -= 1;
         digits[at] = b'0' + (length % 10) as u8;
         length /= 10;
         if length == 0 {
-            break;
+            return &digits[at..];
         }
     }
-    put(Known::ContentLength, b"content-length", &digits[at..]);
 }
 
-fn length_bytes_max() -> usize {
+/// The most that a `Content-Length` takes.
+pub(crate) fn length_bytes_max() -> usize {
     field_bytes_max(b"content-length", &[0; LENGTH_BYTES_MAX])
 }
 
 /// Bytes of a length in decimal.
-const LENGTH_BYTES_MAX: usize = 20;
+pub(crate) const LENGTH_BYTES_MAX: usize = 20;

@@ -92,6 +92,12 @@ impl Encoder {
         }
     }
 
+    /// Whether the peer has granted a table. Without one, sections say the same on all connections.
+    #[inline]
+    pub fn has_table(&self) -> bool {
+        self.table.size_max() > 0
+    }
+
     /// Begins a section of a stream. Like all that writes here it must have room, [`START_BYTES_MAX`] or [`field_bytes_max`],
     /// and says how many bytes it took. A section that was begun and not [finished](Encoder::finish) is forgotten.
     #[inline]

@@ -102,6 +102,7 @@ impl Wire for Frames {
         key: h2::Key,
         answer: Answer<'_>,
         standing: Standing<'_>,
+        _: &mut Buf,
     ) -> Result<(), Refusal> {
         let Answer { status, headers, length } = answer;
         let fields = headers.iter().map(|(name, value)| Checked(name, value));

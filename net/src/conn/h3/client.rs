@@ -119,7 +119,7 @@ impl Driver {
         loop {
             let mut working = Working { trunk, reading: &mut self.reading };
             let mut has_changed = false;
-            while let Poll::Ready(event) = trunk.with_quic(|quic| quic.poll(cx)) {
+            while let Poll::Ready(event) = trunk.poll_event(cx) {
                 has_changed = true;
                 match event {
                     quic::Event::Closed(why) => {
@@ -170,6 +170,10 @@ impl Driver {
 }
 
 impl Trunk {
+    fn poll_event(&self, cx: &mut TaskContext<'_>) -> Poll<quic::Event> {
+        self.streams.borrow_mut().wire.poll(cx)
+    }
+
     fn with_quic<T>(&self, look: impl FnOnce(&mut quic::Connection) -> T) -> T {
         look(&mut self.streams.borrow_mut().wire.quic)
     }

@@ -25,8 +25,9 @@ use crate::{Head, HeadSpares, Incoming, Trailers};
 pub(super) struct Reading {
     /// Leased while something is received.
     table: Option<Box<HeadTable>>,
-    /// When the engine's time began.
+    /// When the engine's time began, and what it was at a moment, which is the same for all of a turn.
     since: Instant,
+    time: (Instant, Duration),
     /// What was read of streams that wait for the table of fields; as many as the limits admit.
     blocked: Vec<Blocked>,
 }
@@ -64,7 +65,7 @@ pub(super) enum Goes {
 
 impl Reading {
     pub(super) fn new(since: Instant) -> Self {
-        Reading { table: None, since, blocked: Vec::new() }
+        Reading { table: None, since, time: (since, Duration::ZERO), blocked: Vec::new() }
     }
 
     /// Gives back what is not needed until more comes.
@@ -74,8 +75,12 @@ impl Reading {
         }
     }
 
-    fn time(&self, shard: &Shard) -> Duration {
-        shard.now().saturating_duration_since(self.since)
+    /// The engine's time.
+    fn time(&mut self, shard: &Shard) -> Duration {
+        if self.time.0 != shard.now() {
+            self.time = (shard.now(), shard.now().saturating_duration_since(self.since));
+        }
+        self.time.1
     }
 
     /// Keeps what was read of a stream that has to wait.
@@ -121,7 +126,6 @@ pub(super) trait Reads {
         let (reading, tools) = self.reading();
         let mut streams = tools.streams.borrow_mut();
         match event {
-            quic::Event::Opened(id) | quic::Event::Readable(id) => streams.wire.readable(id),
             quic::Event::Writable(id) => streams.wire.writable(id),
             quic::Event::Stopped(id, code) => {
                 let (now, code) = (reading.time(tools.shard), Code(code));
@@ -169,16 +173,18 @@ pub(super) trait Reads {
     fn read(&mut self, cx: &mut TaskContext<'_>) -> Result<bool, Exhausted> {
         let mut has_read = false;
         loop {
-            let unblocked = self.reading().1.streams.borrow_mut().wire.engine.unblocked();
-            if let Some(id) = unblocked {
-                has_read = true;
-                self.unblock(cx, id)?;
-                continue;
+            let mut streams = self.reading().1.streams.borrow_mut();
+            let (unblocked, next) = match streams.wire.engine.unblocked() {
+                None => (None, streams.wire.next_readable()),
+                unblocked => (unblocked, None),
+            };
+            drop(streams);
+            match (unblocked, next) {
+                (Some(id), _) => self.unblock(cx, id)?,
+                (None, Some(id)) => self.read_stream(cx, id)?,
+                (None, None) => return Ok(has_read),
             }
-            let next = self.reading().1.streams.borrow_mut().wire.next_readable();
-            let Some(id) = next else { return Ok(has_read) };
             has_read = true;
-            self.read_stream(cx, id)?;
         }
     }
 

@@ -2,10 +2,11 @@
 //! gather, and what one stream does not take holds up no other.
 
 use std::collections::VecDeque;
+use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use platform::Buf;
 use platform::limits::CHUNK_BYTES_MAX;
-use platform::{Buf, ChunkMut};
 use proto::h3::{CONTROL_BYTES_MIN, Code, Engine, Key, Limits, Own, Priority, Rest, Role, Standing};
 use proto::message::{Checked, WriteError};
 use shards::Counter;
@@ -14,7 +15,7 @@ use crate::conn::outbox::Supplies;
 use crate::conn::streams::client::{Asked, Asks};
 use crate::conn::streams::{self, Answer, Cut, Refusal, Wire};
 use crate::conn::{Config, Exhausted, HEAD_BYTES_USUAL};
-use crate::limits::{COPY_BODY_BYTES_MAX, H3_BODY_AHEAD_BYTES_MAX, WRITE_CHUNK_BYTES};
+use crate::limits::{COPY_BODY_BYTES_MAX, H3_BODY_AHEAD_BYTES_MAX};
 use crate::quic::{self, Dir, StreamId};
 use crate::stats::NetStats;
 use crate::{Headers, client};
@@ -29,8 +30,9 @@ pub(crate) struct Carrier {
     next: Option<StreamId>,
     /// By the places of the streams' keys.
     flows: Vec<Flow>,
-    /// What is written to a stream is put together here, so that a head and a short body are one write.
-    written: Option<(StreamId, ChunkMut, bool)>,
+    /// What is written to a stream is put together here, so that a head and a short body are one write, and leaves the rest of
+    /// the memory to the next stream.
+    written: Option<(StreamId, BytesMut)>,
     /// What streams have not taken of what was written, and whether they are to be finished then. Heads, and short bodies.
     unwritten: Vec<(StreamId, Vec<u8>, bool)>,
     /// Streams that have pieces to be written, and may take some.
@@ -96,6 +98,16 @@ impl Carrier {
 
     // ---- receiving ---------------------------------------------------------------------------------------------------
 
+    /// The next event of QUIC's, but for those that only say of a stream that it has something to be read: these it remembers.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<quic::Event> {
+        loop {
+            match ready!(self.quic.poll(cx)) {
+                quic::Event::Opened(id) | quic::Event::Readable(id) => self.readable(id),
+                event => return Poll::Ready(event),
+            }
+        }
+    }
+
     /// A stream has something to be read.
     pub(super) fn readable(&mut self, id: StreamId) {
         self.readable.push_back(id);
@@ -140,64 +152,52 @@ impl Carrier {
         id: StreamId,
         mut bytes: usize,
         write: impl Fn(&mut Engine, &mut [u8]) -> Result<(T, usize), WriteError>,
-    ) -> Result<T, Refusal> {
+    ) -> Result<T, WriteError> {
+        if self.written.as_ref().is_some_and(|(at, _)| *at != id) {
+            self.pass_on(supplies, false);
+        }
+        let (_, block) = self.written.get_or_insert_with(|| (id, supplies.take_block()));
+        let start = block.len();
         loop {
-            if self.written.as_ref().is_some_and(|(at, chunk, _)| *at != id || chunk.room() < bytes) {
-                self.pass_on();
-            }
-            let (_, chunk, _) = match &mut self.written {
-                Some(written) => written,
-                none => {
-                    let size = bytes.clamp(WRITE_CHUNK_BYTES, CHUNK_BYTES_MAX);
-                    none.insert((id, supplies.pool().lease(size).ok_or(Exhausted)?, false))
-                }
-            };
-            match write(&mut self.engine, chunk.spare()) {
-                Ok((written, count)) => {
-                    chunk.commit(count);
-                    return Ok(written);
-                }
+            block.resize(start + bytes, 0);
+            let written = write(&mut self.engine, &mut block[start..]);
+            block.truncate(start + written.as_ref().map_or(0, |(_, count)| *count));
+            match written {
+                Ok((written, _)) => return Ok(written),
                 Err(WriteError::Full) if bytes < CHUNK_BYTES_MAX => bytes = (4 * bytes).min(CHUNK_BYTES_MAX),
-                Err(error) => return Err(Refusal::Unwritable(error)),
+                Err(error) => return Err(error),
             }
         }
     }
 
-    /// Nothing more is written to the stream that was just written to.
-    fn finish_written(&mut self, id: StreamId) {
-        match &mut self.written {
-            Some((at, _, is_last)) if *at == id => *is_last = true,
-            _ => self.put(id, &[], true),
-        }
-    }
-
-    /// Gives QUIC what was put together.
-    fn pass_on(&mut self) {
-        if let Some((id, chunk, is_last)) = self.written.take() {
-            let bytes = chunk.freeze();
-            self.put(id, &bytes, is_last);
+    /// Gives QUIC what was put together, and finishes the stream with it if nothing more is to come.
+    fn pass_on(&mut self, supplies: &Supplies, is_last: bool) {
+        if let Some((id, mut block)) = self.written.take() {
+            let bytes = block.split().freeze();
+            supplies.keep_block(block);
+            self.put(id, bytes, is_last);
         }
     }
 
     /// Writes to a stream; what it does not take waits.
-    fn put(&mut self, id: StreamId, bytes: &[u8], is_last: bool) {
+    fn put(&mut self, id: StreamId, bytes: Bytes, is_last: bool) {
         if let Some((_, waiting, ends)) = self.unwritten.iter_mut().find(|(at, ..)| *at == id) {
-            waiting.extend_from_slice(bytes);
+            waiting.extend_from_slice(&bytes);
             *ends |= is_last;
             return;
         }
-        let mut rest = bytes;
+        let mut rest = [bytes];
         // Only what it takes nothing of will it say that it takes again.
-        while !rest.is_empty() {
-            match self.quic.write(id, rest) {
+        while !rest[0].is_empty() {
+            match self.quic.write_chunks(id, &mut rest) {
                 Ok(0) => break,
-                Ok(count) => rest = &rest[count..],
+                Ok(_) => {}
                 // Nobody wants it any more; the reason comes as an event.
-                Err(_) => rest = &[],
+                Err(_) => rest[0].clear(),
             }
         }
-        if !rest.is_empty() {
-            self.unwritten.push((id, rest.to_vec(), is_last));
+        if !rest[0].is_empty() {
+            self.unwritten.push((id, rest[0].to_vec(), is_last));
         } else if is_last {
             let _ = self.quic.finish(id);
         }
@@ -212,7 +212,7 @@ impl Carrier {
     pub(super) fn writable(&mut self, id: StreamId) {
         if let Some(place) = self.unwritten.iter().position(|(at, ..)| *at == id) {
             let (_, bytes, is_last) = self.unwritten.swap_remove(place);
-            self.put(id, &bytes, is_last);
+            self.put(id, bytes.into(), is_last);
             if self.is_behind(id) {
                 return;
             }
@@ -235,7 +235,7 @@ impl Carrier {
 
     /// Resets what is sent on a stream, and forgets what was still to be.
     fn abandon(&mut self, id: StreamId, code: Code) {
-        if self.written.as_ref().is_some_and(|(at, ..)| *at == id) {
+        if self.written.as_ref().is_some_and(|(at, _)| *at == id) {
             self.written = None;
         }
         self.unwritten.retain(|(at, ..)| *at != id);
@@ -264,6 +264,9 @@ impl Carrier {
         self.quic.unacknowledged_streams() > own
     }
 }
+
+/// Room that most heads have enough of: they are measured before they are compressed.
+const HEAD_ROOM_BYTES: usize = 2 * HEAD_BYTES_USUAL;
 
 /// The stream that a key names.
 pub(super) fn number(key: Key) -> StreamId {
@@ -332,25 +335,46 @@ impl Wire for Carrier {
                 }
                 let mut room = [0; 2 * CONTROL_BYTES_MIN];
                 let count = self.engine.say(own, means.limits, &mut room);
-                // The rest of an answer must not come in between.
-                let waiting = self.written.take();
-                self.put(id, &room[..count], false);
-                self.written = waiting;
+                self.put(id, Bytes::copy_from_slice(&room[..count]), false);
             }
         }
-        self.pass_on();
+        self.pass_on(means.supplies, false);
         Ok(())
     }
 
-    fn head(&mut self, means: Means<'_>, key: Key, answer: Answer<'_>, standing: Standing<'_>) -> Result<(), Refusal> {
+    fn head(
+        &mut self,
+        means: Means<'_>,
+        key: Key,
+        answer: Answer<'_>,
+        standing: Standing<'_>,
+        content: &mut Buf,
+    ) -> Result<(), Refusal> {
         let Answer { status, headers, length } = answer;
         let fields = headers.iter().map(|(name, value)| Checked(name, value));
         let id = number(key);
-        self.write(means.supplies, id, HEAD_BYTES_USUAL, |engine, room| {
-            engine.respond(key, status, fields.clone(), standing, length, room).map(|count| ((), count))
+        let body = if content.len() <= COPY_BODY_BYTES_MAX { content.as_slice() } else { &[] };
+        let body_room = CONTROL_BYTES_MIN + body.len();
+        let is_whole = self.write(means.supplies, id, HEAD_ROOM_BYTES + body_room, |engine, room| {
+            let (mut answers, mut none) = (means.supplies.answers(), Vec::new());
+            let section = match engine.peer_has_table() {
+                true => &mut none,
+                false => answers.section(status, headers, standing),
+            };
+            let mut count = engine.respond(key, status, fields.clone(), standing, length, section, room)?;
+            let is_whole = !body.is_empty() && engine.can_send(key) && room.len() - count >= body_room;
+            if is_whole {
+                count += engine.data(key, body.len(), true, &mut room[count..])?;
+                room[count..count + body.len()].copy_from_slice(body);
+                count += body.len();
+            }
+            Ok((is_whole, count))
         })?;
+        if is_whole {
+            *content = Buf::EMPTY;
+        }
         if !self.engine.can_send(key) {
-            self.finish_written(id);
+            self.pass_on(means.supplies, true);
         }
         Ok(())
     }
@@ -379,19 +403,18 @@ impl Wire for Carrier {
                 Ok(()) if short || buf.is_empty() => {
                     *buf = Buf::EMPTY;
                     if is_last {
-                        self.finish_written(id);
+                        self.pass_on(means.supplies, true);
                     }
                     return Ok(());
                 }
                 Ok(()) => left = buf.len(),
-                Err(Refusal::Exhausted) => return Err(Exhausted),
-                Err(Refusal::Unwritable(_)) => {
+                Err(_) => {
                     *buf = Buf::EMPTY;
                     return Ok(());
                 }
             }
         }
-        self.pass_on();
+        self.pass_on(means.supplies, false);
         self.flow_mut(key).frame_bytes_left = left;
         if self.is_behind(id) {
             return Ok(());
@@ -421,11 +444,11 @@ impl Wire for Carrier {
     fn end(&mut self, means: Means<'_>, key: Key, trailers: &Headers) -> Result<(), Refusal> {
         let fields = trailers.iter().map(|(name, value)| Checked(name, value));
         let id = number(key);
-        self.write(means.supplies, id, HEAD_BYTES_USUAL, |engine, room| match trailers.is_empty() {
+        self.write(means.supplies, id, HEAD_ROOM_BYTES, |engine, room| match trailers.is_empty() {
             true => engine.data(key, 0, true, room).map(|count| ((), count)),
             false => engine.trailers(key, fields.clone(), room).map(|count| ((), count)),
         })?;
-        self.finish_written(id);
+        self.pass_on(means.supplies, true);
         Ok(())
     }
 
@@ -531,12 +554,12 @@ impl Asks for Carrier {
     fn ask(&mut self, means: Means<'_>, asked: Asked<'_>) -> Result<Key, Refusal> {
         let Some(id) = self.next else { return Err(Refusal::Unwritable(WriteError::NotExpected)) };
         let lines = asked.lines().map(|(name, value)| Checked(name, value));
-        let key = self.write(means.supplies, id, HEAD_BYTES_USUAL, |engine, room| {
+        let key = self.write(means.supplies, id, HEAD_ROOM_BYTES, |engine, room| {
             engine.request(id.into(), asked.pseudo, lines.clone(), asked.length, means.limits, room)
         })?;
         self.next = None;
         if !self.engine.can_send(key) {
-            self.finish_written(id);
+            self.pass_on(means.supplies, true);
         }
         Ok(key)
     }

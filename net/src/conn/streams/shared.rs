@@ -84,7 +84,13 @@ impl<S: Service + 'static, W: Wire> Shared<S, W> {
         let mut state = self.state.borrow_mut();
         let written = match status.is_informational() {
             true => Err(Refusal::Unwritable(WriteError::Upgrade)),
-            false => self.write_head(&mut state, key, status, &headers, length),
+            false => {
+                let answer = Answer { status, headers: &headers, length };
+                match &mut content {
+                    Content::Full(buf) => self.write_head(&mut state, key, answer, buf),
+                    _ => self.write_head(&mut state, key, answer, &mut Buf::default()),
+                }
+            }
         };
         match written {
             Ok(()) => {}
@@ -95,7 +101,8 @@ impl<S: Service + 'static, W: Wire> Shared<S, W> {
                 tracing::error!(%status, "a response cannot be sent: {error}");
                 // This one has nothing in it that could be refused.
                 let status = StatusCode::INTERNAL_SERVER_ERROR;
-                let _ = self.write_head(&mut state, key, status, &Headers::default(), BodyLength::None);
+                let answer = Answer { status, headers: &Headers::default(), length: BodyLength::None };
+                let _ = self.write_head(&mut state, key, answer, &mut Buf::default());
             }
         }
         if state.wire.can_send(key)
@@ -110,7 +117,9 @@ impl<S: Service + 'static, W: Wire> Shared<S, W> {
 
     /// Asks for the body of a client that waits to be asked.
     pub(in crate::conn) fn ask_for_body(&self, state: &mut Streams<W>, key: W::Key) -> Result<(), Exhausted> {
-        match self.write_head(state, key, StatusCode::CONTINUE, &Headers::default(), BodyLength::None) {
+        let (status, length) = (StatusCode::CONTINUE, BodyLength::None);
+        match self.write_head(state, key, Answer { status, headers: &Headers::default(), length }, &mut Buf::default())
+        {
             Err(Refusal::Exhausted) => Err(Exhausted),
             _ => Ok(()),
         }
@@ -120,12 +129,12 @@ impl<S: Service + 'static, W: Wire> Shared<S, W> {
         &self,
         state: &mut Streams<W>,
         key: W::Key,
-        status: StatusCode,
-        headers: &Headers,
-        length: BodyLength,
+        answer: Answer<'_>,
+        content: &mut Buf,
     ) -> Result<(), Refusal> {
-        let (means, answer) = (self.means(), Answer { status, headers, length });
-        self.context.standing.with_values(self.shard(), |standing| state.wire.head(means, key, answer, standing))
+        let means = self.means();
+        let standing = &self.context.standing;
+        standing.with_values(self.shard(), |standing| state.wire.head(means, key, answer, standing, content))
     }
 
     /// Ends a stream whose content has been written: by trailer fields, or by itself. The outbox must have room.

@@ -216,7 +216,8 @@ fn talk(seed: u64) -> (bool, bool) {
             let message = message(&mut random);
             let fields = message.fields.iter().map(|(name, value)| (name, value));
             let (body, ok) = (body_length(&message), StatusCode::OK);
-            let count = server.end.engine.respond(key, ok, fields, Standing::default(), body, &mut out).unwrap();
+            let (engine, standing) = (&mut server.end.engine, Standing::default());
+            let count = engine.respond(key, ok, fields, standing, body, &mut Vec::new(), &mut out).unwrap();
             answered.insert(key.id(), message.clone());
             server.begin(key, message, &out[..count]);
         }

@@ -52,7 +52,8 @@ fn responses_have_what_they_must_and_no_more() {
     let (key, mut out) = (end.key(0), [0; 1024]);
     let mut respond = |end: &mut End, status: u16, fields: &[(&str, &str)], body| {
         let status = StatusCode::from_u16(status).unwrap();
-        let written = end.engine.respond(key, status, fields.iter().copied(), Standing::default(), body, &mut out);
+        let (fields, standing) = (fields.iter().copied(), Standing::default());
+        let written = end.engine.respond(key, status, fields, standing, body, &mut Vec::new(), &mut out);
         written.map(|count| frames(&out[..count]))
     };
     assert_eq!(respond(&mut end, 103, &[("link", "</a>")], BodyLength::None).as_deref(), Ok("head;"));
@@ -69,10 +70,52 @@ fn responses_have_what_they_must_and_no_more() {
             let mut end = End::server();
             end.tell(0, &get(), true);
             let key = end.key(0);
-            end.engine.respond(key, status, NOTHING, Standing::default(), body, &mut [0; 1024]).unwrap();
+            let (standing, out) = (Standing::default(), &mut [0; 1024]);
+            end.engine.respond(key, status, NOTHING, standing, body, &mut Vec::new(), out).unwrap();
             assert!(!end.engine.can_send(key));
         }
     }
+}
+
+#[test]
+fn an_answer_that_comes_again_is_written_as_it_was() {
+    let fields = [("content-type", "text/plain"), ("x-to", "ada"), ("content-length", "12")];
+    let standing = Standing { server: b"shardwise", date: b"Mon, 21 Oct 2013 20:13:21 GMT" };
+    for status in [200, 204, 304, 404, 418].map(|status| StatusCode::from_u16(status).unwrap()) {
+        let mut known = Vec::new();
+        for (round, method) in ["GET", "HEAD", "GET", "HEAD"].into_iter().enumerate() {
+            for body in [BodyLength::None, BodyLength::Unknown, BodyLength::Known(0), BodyLength::Known(123_456)] {
+                let write = |section: &mut Vec<u8>| {
+                    let (mut end, mut out) = (End::server(), [0; 1024]);
+                    end.tell(0, &head(&[&[(":method", method)], &GET[1..]].concat()), true);
+                    let key = end.key(0);
+                    let count = end.engine.respond(key, status, fields, standing, body, section, &mut out).unwrap();
+                    (out[..count].to_vec(), end.engine.can_send(key))
+                };
+                assert_eq!(write(&mut known), write(&mut Vec::new()), "{status}, round {round}");
+            }
+        }
+        // What says more than others that have the same fields is not kept.
+        assert_eq!(known.is_empty(), status == StatusCode::NOT_MODIFIED);
+    }
+}
+
+#[test]
+fn what_refers_to_a_table_is_not_kept() {
+    let (mut end, mut section) = (End::server(), Vec::new());
+    end.engine.encoder.allow(4096, 16);
+    end.tell(0, &get(), true);
+    let (key, fields) = (end.key(0), [("x-to", "ada")]);
+    let written = end.engine.respond(
+        key,
+        StatusCode::OK,
+        fields,
+        Standing::default(),
+        BodyLength::None,
+        &mut section,
+        &mut [0; 999],
+    );
+    assert!(written.is_ok() && section.is_empty() && end.engine.peer_has_table());
 }
 
 #[test]
@@ -84,7 +127,7 @@ fn what_does_not_fit_is_not_begun() {
     let fields = [("x-long", &*long), ("x-short", "s")];
     let standing = Standing { server: b"shardwise", date: b"Mon, 21 Oct 2013 20:13:21 GMT" };
     let respond = |end: &mut End, out: &mut [u8]| {
-        end.engine.respond(key, StatusCode::OK, fields, standing, BodyLength::Known(3), out)
+        end.engine.respond(key, StatusCode::OK, fields, standing, BodyLength::Known(3), &mut Vec::new(), out)
     };
     for room in [0, 9, 100, 39_000] {
         assert_eq!(respond(&mut end, &mut out[..room]), Err(WriteError::Full));

@@ -1,0 +1,121 @@
+use std::time::Duration;
+
+use http::Method;
+
+use super::*;
+use crate::h3::{Engine, Event, Limits, Pseudo, Role, Scratch};
+use crate::message::BodyLength;
+
+/// What a request is, and what comes of it at a server, which may know it from others: of all connections of its shard.
+#[derive(Debug, PartialEq)]
+struct Seen {
+    said: Head,
+    method: Method,
+    target: Vec<u8>,
+    path: Vec<u8>,
+    authority: Vec<u8>,
+    fields: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+struct Room {
+    scratch: Scratch,
+    table: HeadTable,
+}
+
+impl Room {
+    fn new() -> Room {
+        Room { scratch: Scratch::new(Limits::default().head_bytes_max), table: HeadTable::new() }
+    }
+}
+
+/// Shows a section to a connection that is new.
+fn see(room: &mut Room, limits: &Limits, section: &[u8], end: bool) -> Option<Seen> {
+    let input = [&[1, 0x40 | (section.len() >> 8) as u8, section.len() as u8], section].concat();
+    let mut engine = Engine::new(Role::Server, limits);
+    let Room { scratch, table } = room;
+    let step = engine.receive(0, &input, end, scratch, table, Duration::ZERO, limits).ok()?;
+    let Event::Head { head: said, .. } = step.event else { return None };
+    let block = scratch.block();
+    Some(Seen {
+        said,
+        method: table.method().clone(),
+        target: table.target(block).to_vec(),
+        path: table.path(block).to_vec(),
+        authority: table.authority(block).to_vec(),
+        fields: table.iter(block).map(|(name, value)| (name.to_vec(), value.to_vec())).collect(),
+    })
+}
+
+/// A request as it is written to a server that grants no table.
+fn section(method: &Method, path: &str, fields: &[(&str, &str)]) -> Vec<u8> {
+    let (limits, mut out) = (Limits::default(), [0; 4096]);
+    let mut client = Engine::new(Role::Client, &limits);
+    let pseudo = Pseudo { method, is_secure: true, authority: b"here:8443", path: path.as_bytes(), protocol: None };
+    let (_, count) =
+        client.request(0, pseudo, fields.iter().copied(), BodyLength::None, &limits, &mut out).expect("it may");
+    out[3..count].to_vec()
+}
+
+fn requests() -> Vec<Vec<u8>> {
+    let long = "v".repeat(2000);
+    vec![
+        section(&Method::GET, "/hello?to=ada", &[("user-agent", "a client"), ("x-from", "grace")]),
+        section(&Method::GET, "/hello?to=bob", &[("user-agent", "a client"), ("x-from", "grace")]),
+        section(&Method::HEAD, "/", &[]),
+        section(&Method::OPTIONS, "*", &[("accept", "*/*")]),
+        section(&Method::GET, "/", &[("cookie", "a=b"), ("cookie", "c=d")]),
+        section(&Method::POST, "/", &[("expect", "100-continue")]),
+        section(&Method::GET, "/", &[("x-long", &long)]),
+    ]
+}
+
+#[test]
+fn a_request_that_comes_again_is_seen_as_it_was_the_first_time() {
+    let (mut known, limits) = (Room::new(), Limits::default());
+    let requests = requests();
+    for round in 0..3 {
+        for section in &requests {
+            for end in [true, false] {
+                let expect = see(&mut Room::new(), &limits, section, end);
+                assert_eq!(see(&mut known, &limits, section, end), expect, "round {round}");
+            }
+        }
+    }
+    assert!(known.scratch.requests.slots.iter().filter(|slot| slot.judged_by.is_some()).count() >= 3);
+}
+
+#[test]
+fn other_bounds_judge_anew() {
+    let (mut room, limits) = (Room::new(), Limits::default());
+    let section = section(&Method::GET, "/", &[("a", "1"), ("b", "2"), ("c", "3")]);
+    assert!(see(&mut room, &limits, &section, true).is_some());
+    let narrow = Limits { field_count_max: 3, ..limits.clone() };
+    assert_eq!(see(&mut room, &narrow, &section, true), None);
+    assert!(see(&mut room, &limits, &section, true).is_some());
+}
+
+#[test]
+fn what_means_more_than_its_head_is_not_remembered() {
+    let sections = [
+        section(&Method::POST, "/", &[("expect", "100-continue")]),
+        section(&Method::GET, "/", &[("x-long", &"~".repeat(2000))]),
+    ];
+    let mut room = Room::new();
+    for section in &sections {
+        assert!(see(&mut room, &Limits::default(), section, true).is_some());
+    }
+    assert!(room.scratch.requests.slots.is_empty());
+}
+
+#[test]
+fn what_is_remembered_is_bounded() {
+    let (mut room, limits) = (Room::new(), Limits::default());
+    for count in 0..10_000 {
+        let section = section(&Method::GET, &format!("/{count}"), &[("x", &"~".repeat(count % 1500))]);
+        let seen = see(&mut room, &limits, &section, true).expect("it is a request");
+        assert_eq!(seen.path, format!("/{count}").into_bytes());
+    }
+    let slots = &room.scratch.requests.slots;
+    let bytes = |slot: &Request| slot.section.capacity().max(slot.block.capacity());
+    assert!(slots.len() == SLOTS && slots.iter().all(|slot| bytes(slot) <= 2 * SECTION_BYTES_MAX));
+}
