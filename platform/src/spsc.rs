@@ -5,16 +5,21 @@
 //! works ahead of the index that it shows: [`Producer::push`] writes without telling and [`Producer::publish`] shows
 //! everything at once; the consumer gives slots back by the batch. So a batch costs a few cache misses, not a few each.
 //!
+//! An item lies in a slot; in a ring of [`halves`] a slot has half of an item's length, and an item that is short lies in one,
+//! any other in two. What a batch costs is the lines that it lies on, so of short items it costs half.
+//!
 //! Waking the other thread is left to others: nothing here sleeps.
 //!
 //! # Why it is sound
 //!
-//! Indices count items and wrap; an item's slot is its index modulo the capacity, a power of two, so that wrapping
+//! Indices count slots and wrap; a slot is found by its index modulo their number, a power of two, so that wrapping
 //! keeps the slots in order. At all times, in wrapping arithmetic,
 //!
 //! ```text
-//! head (shown) ≤ consumer's own head ≤ tail (shown) ≤ producer's own tail ≤ head (shown) + capacity
+//! head (shown) ≤ consumer's own head ≤ tail (shown) ≤ producer's own tail ≤ head (shown) + slots
 //! ```
+//!
+//! and each of these indices is one at which an item begins or is to begin, since both sides step over whole items.
 //!
 //! *Who owns a slot.* The consumer owns those from `head` to `tail`, as shown; the producer owns the others. No slot has
 //! two owners, because `head` has one writer, the consumer, and `tail` has one, the producer: [`ring`] makes one handle
@@ -57,11 +62,27 @@ use std::ptr::NonNull;
 ///
 /// If `capacity` is not a power of two.
 pub fn ring<T>(capacity: usize) -> (Producer<T>, Consumer<T>) {
+    shaped(capacity)
+}
+
+/// Makes a [`ring`] in which an item that is short takes half the room: it holds up to `capacity` items, and up to twice as many
+/// short ones.
+///
+/// # Panics
+///
+/// If `capacity` is not a power of two.
+pub fn halves<T: Halved>(capacity: usize) -> (Producer<T, Halves>, Consumer<T, Halves>) {
+    shaped(capacity)
+}
+
+fn shaped<T, S: Shape<T>>(capacity: usize) -> (Producer<T, S>, Consumer<T, S>) {
+    const { assert!(size_of::<T>() == S::SLOTS_MAX * size_of::<S::Slot>() && align_of::<T>() >= align_of::<S::Slot>()) };
     assert!(capacity.is_power_of_two(), "the capacity of a ring is a power of two, not {capacity}");
     let ring = Arc::new(Ring {
         head: Line(Shown { index: AtomicUsize::new(0), gone: AtomicBool::new(false) }),
         tail: Line(Shown { index: AtomicUsize::new(0), gone: AtomicBool::new(false) }),
-        slots: Slots::new(capacity),
+        slots: Slots::new(capacity * S::SLOTS_MAX),
+        items: PhantomData,
     });
     let producer = Producer { ring: ring.clone(), tail: 0, tail_shown: 0, head_seen: 0, not_sync: PhantomData };
     let consumer = Consumer { ring, head: 0, head_shown: 0, tail_seen: 0, not_sync: PhantomData };
@@ -92,8 +113,8 @@ pub fn ring<T>(capacity: usize) -> (Producer<T>, Consumer<T>) {
 /// let (producer, _consumer) = shardwise_platform::spsc::ring::<std::rc::Rc<u8>>(4);
 /// sent_to_a_thread(producer);
 /// ```
-pub struct Producer<T> {
-    ring: Arc<Ring<T>>,
+pub struct Producer<T, S: Shape<T> = Whole> {
+    ring: Arc<Ring<T, S>>,
     /// The next slot to write.
     tail: usize,
     /// The ring's `tail`, which we alone write.
@@ -127,8 +148,8 @@ pub struct Producer<T> {
 /// let (_producer, consumer) = shardwise_platform::spsc::ring::<std::rc::Rc<u8>>(4);
 /// sent_to_a_thread(consumer);
 /// ```
-pub struct Consumer<T> {
-    ring: Arc<Ring<T>>,
+pub struct Consumer<T, S: Shape<T> = Whole> {
+    ring: Arc<Ring<T, S>>,
     /// The next slot to read.
     head: usize,
     /// The ring's `head`, which we alone write.
@@ -138,23 +159,87 @@ pub struct Consumer<T> {
     not_sync: PhantomData<Cell<()>>,
 }
 
-struct Ring<T> {
+/// How items lie in a ring: [`Whole`] or in [`Halves`].
+pub trait Shape<T>: sealed::Sealed {
+    /// What a slot holds.
+    type Slot;
+
+    /// The most slots that an item takes.
+    const SLOTS_MAX: usize;
+
+    /// The slots that this item takes. Looks at no more of it than what lies in the first.
+    fn slots(item: &T) -> usize;
+}
+
+/// An item in each slot.
+#[derive(Clone, Copy, Debug)]
+pub enum Whole {}
+
+/// Half an item in each slot.
+#[derive(Clone, Copy, Debug)]
+pub enum Halves {}
+
+mod sealed {
+    pub trait Sealed {}
+
+    impl Sealed for super::Whole {}
+    impl Sealed for super::Halves {}
+}
+
+impl<T> Shape<T> for Whole {
+    type Slot = T;
+
+    const SLOTS_MAX: usize = 1;
+
+    #[inline(always)]
+    fn slots(_: &T) -> usize {
+        1
+    }
+}
+
+impl<T: Halved> Shape<T> for Halves {
+    type Slot = T::Half;
+
+    const SLOTS_MAX: usize = 2;
+
+    #[inline(always)]
+    fn slots(item: &T) -> usize {
+        if item.is_short() { 1 } else { 2 }
+    }
+}
+
+/// What can lie in a ring of [`halves`].
+///
+/// # Safety
+///
+/// A value stays one of its type whatever becomes of its second half, which may also be uninitialised. While `is_short`, it
+/// stays the same value: nobody looks at its second half. `is_short` never does.
+pub unsafe trait Halved {
+    /// Plain memory of half the length, any bytes or none.
+    type Half: Copy;
+
+    /// Whether the value is whole in its first half.
+    fn is_short(&self) -> bool;
+}
+
+struct Ring<T, S: Shape<T>> {
     /// Written by the consumer: the first slot that it has not given back.
     head: Line<Shown>,
     /// Written by the producer: the first slot that it has not published.
     tail: Line<Shown>,
-    slots: Slots<T>,
+    slots: Slots<S::Slot>,
+    items: PhantomData<T>,
 }
 
 /// A ring's slots, in memory of their own that begins with a cache line: so an item of 64 bytes is a line and not the halves
 /// of two, without being aligned so wherever else it lies.
-struct Slots<T> {
-    start: NonNull<Slot<T>>,
+struct Slots<P> {
+    start: NonNull<Slot<P>>,
     count: usize,
-    owns: PhantomData<Slot<T>>,
+    owns: PhantomData<Slot<P>>,
 }
 
-type Slot<T> = UnsafeCell<MaybeUninit<T>>;
+type Slot<P> = UnsafeCell<MaybeUninit<P>>;
 
 /// What one side shows the other.
 struct Shown {
@@ -167,16 +252,16 @@ struct Shown {
 #[repr(align(128))]
 struct Line<T>(T);
 
-// SAFETY: `Slots` owns what it points to, as a box would.
-unsafe impl<T: Send> Send for Slots<T> {}
+// SAFETY: a ring owns its slots, and the items in them, as a box would.
+unsafe impl<T: Send, S: Shape<T>> Send for Ring<T, S> {}
 
 // SAFETY: both threads hold the ring by reference. The atomics are made for that; a slot is touched only by the side
 // that owns it, which the module's proof shows to be one at a time, with a happens-before edge between owners. An item
 // is thereby moved from one thread to another, and perhaps dropped there, which is what `T: Send` allows; it is never
 // used by two threads at once, so `T: Sync` is not needed.
-unsafe impl<T: Send> Sync for Ring<T> {}
+unsafe impl<T: Send, S: Shape<T>> Sync for Ring<T, S> {}
 
-impl<T> Producer<T> {
+impl<T, S: Shape<T>> Producer<T, S> {
     /// Writes an item, which the consumer does not see before [`publish`](Self::publish). Gives it back if the ring is
     /// full; what was written is published then, as otherwise the consumer could not make room.
     #[inline]
@@ -192,18 +277,24 @@ impl<T> Producer<T> {
     /// Errors: the ring is full, and the item is where it was; as of [`push`](Self::push).
     #[inline]
     pub fn push_from(&mut self, item: &mut Option<T>) -> Result<(), Full> {
-        if self.tail.wrapping_sub(self.head_seen) == self.capacity() && self.room() == 0 {
+        let Some(from) = item else { return Ok(()) };
+        let slots = S::slots(from);
+        if self.slots_free() < slots && self.look() < slots {
             self.publish();
             return Err(Full);
         }
-        let Some(from) = item else { return Ok(()) };
-        // SAFETY: the slot at `tail` is ours: it lies beyond the shown `tail` and, as just seen, before `head` plus the
-        // capacity. What it held has been moved out, so writing over it loses nothing. `from` is borrowed by us alone; what
-        // it points to is given up by the next statement, and nothing between can unwind.
-        self.ring.slot(self.tail).with_mut(|slot| unsafe { copy_by_words(from, (*slot).as_mut_ptr()) });
-        // SAFETY: `item` is a valid place that we borrow alone. What was in it lies in the slot now, so it is not dropped.
+        let from = std::ptr::from_mut(from).cast::<S::Slot>();
+        for place in 0..slots {
+            // SAFETY: the slot is ours: it lies beyond the shown `tail` and, as just seen, before `head` plus all slots. What it
+            // held has been moved out, so writing over it loses nothing. `from` is borrowed by us alone, and is so many slots
+            // long; what it points to is given up by the next statement, and nothing between can unwind.
+            self.ring.slot(self.tail.wrapping_add(place)).with_mut(|slot| unsafe {
+                copy_by_words(from.add(place), (*slot).as_mut_ptr());
+            });
+        }
+        // SAFETY: `item` is a valid place that we borrow alone. What was in it lies in the slots now, so it is not dropped.
         unsafe { std::ptr::write(item, None) };
-        self.tail = self.tail.wrapping_add(1);
+        self.tail = self.tail.wrapping_add(slots);
         Ok(())
     }
 
@@ -218,7 +309,7 @@ impl<T> Producer<T> {
         news
     }
 
-    /// How many items were pushed but not yet published.
+    /// How many slots were written but not yet published: as many as items where each takes one.
     #[inline]
     pub fn unpublished(&self) -> usize {
         self.tail.wrapping_sub(self.tail_shown)
@@ -227,14 +318,26 @@ impl<T> Producer<T> {
     /// How many pushes are sure to succeed now. Looks at the consumer's index, so it costs what a cache miss costs.
     #[inline]
     pub fn room(&mut self) -> usize {
-        self.head_seen = self.ring.head.0.index.load(Ordering::Acquire);
-        self.capacity() - self.tail.wrapping_sub(self.head_seen)
+        self.look() / S::SLOTS_MAX
     }
 
-    /// How many items the ring holds when full.
+    /// How many items the ring holds when full, at least.
     #[inline]
     pub fn capacity(&self) -> usize {
-        self.ring.slots.len()
+        self.ring.capacity()
+    }
+
+    /// Slots that are ours to write, as far as we know.
+    #[inline]
+    fn slots_free(&self) -> usize {
+        self.ring.slots.len() - self.tail.wrapping_sub(self.head_seen)
+    }
+
+    /// Looks at the consumer's index. Gives the slots that are ours to write.
+    #[inline]
+    fn look(&mut self) -> usize {
+        self.head_seen = self.ring.head.0.index.load(Ordering::Acquire);
+        self.slots_free()
     }
 
     /// Whether the consumer has been dropped. What is pushed from then on is never read; it is dropped with the ring.
@@ -244,7 +347,7 @@ impl<T> Producer<T> {
     }
 }
 
-impl<T> Drop for Producer<T> {
+impl<T, S: Shape<T>> Drop for Producer<T, S> {
     fn drop(&mut self) {
         self.publish();
         self.ring.tail.0.gone.store(true, Ordering::Release);
@@ -255,7 +358,7 @@ impl<T> Drop for Producer<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 
-impl<T> Consumer<T> {
+impl<T, S: Shape<T>> Consumer<T, S> {
     /// The oldest published item. Its slot goes back to the producer later: when the ring is found empty, when half of
     /// its slots are due, or at [`release`](Self::release).
     #[inline]
@@ -271,7 +374,7 @@ impl<T> Consumer<T> {
     /// iterator stays in the ring. Slots go back to the producer when the iterator is dropped, and earlier if half of
     /// them are due.
     #[inline]
-    pub fn drain(&mut self) -> Drain<'_, T> {
+    pub fn drain(&mut self) -> Drain<'_, T, S> {
         self.look();
         Drain { consumer: self }
     }
@@ -291,10 +394,10 @@ impl<T> Consumer<T> {
         self.head == self.tail_seen && self.head == self.ring.tail.0.index.load(Ordering::Acquire)
     }
 
-    /// How many items the ring holds when full.
+    /// How many items the ring holds when full, at least.
     #[inline]
     pub fn capacity(&self) -> usize {
-        self.ring.slots.len()
+        self.ring.capacity()
     }
 
     /// Whether the producer has been dropped. Whoever sees this and then finds the ring empty has had everything.
@@ -314,18 +417,18 @@ impl<T> Consumer<T> {
     #[inline]
     fn take(&mut self) -> T {
         assert!(self.head != self.tail_seen);
-        // SAFETY: the slot at `head` is ours: it lies at or beyond the shown `head` and, as just asserted, before a
-        // `tail` that was shown, so it holds an item. `head` moves on at once, so the item is read this once only.
-        let item = self.ring.slot(self.head).with(|slot| unsafe { (*slot).assume_init_read() });
-        self.head = self.head.wrapping_add(1);
-        if self.head.wrapping_sub(self.head_shown) * 2 >= self.capacity() {
+        // SAFETY: the slots from `head` are ours: they lie at or beyond the shown `head` and, as just asserted, before a `tail`
+        // that was shown, so an item begins there. `head` moves on at once, so the item is read this once only.
+        let (item, slots) = unsafe { self.ring.read(self.head) };
+        self.head = self.head.wrapping_add(slots);
+        if self.head.wrapping_sub(self.head_shown) * 2 >= self.ring.slots.len() {
             self.release();
         }
         item
     }
 }
 
-impl<T> Drop for Consumer<T> {
+impl<T, S: Shape<T>> Drop for Consumer<T, S> {
     fn drop(&mut self) {
         self.release();
         self.ring.head.0.gone.store(true, Ordering::Release);
@@ -333,12 +436,18 @@ impl<T> Drop for Consumer<T> {
 }
 
 /// The items of [`Consumer::drain`].
-pub struct Drain<'a, T> {
+pub struct Drain<'a, T, S: Shape<T> = Whole> {
     /// Its `tail_seen` is where the iterator ends; nobody else can move it meanwhile.
-    consumer: &'a mut Consumer<T>,
+    consumer: &'a mut Consumer<T, S>,
 }
 
-impl<T> Iterator for Drain<'_, T> {
+impl<T, S: Shape<T>> Drain<'_, T, S> {
+    fn slots_left(&self) -> usize {
+        self.consumer.tail_seen.wrapping_sub(self.consumer.head)
+    }
+}
+
+impl<T, S: Shape<T>> Iterator for Drain<'_, T, S> {
     type Item = T;
 
     #[inline]
@@ -348,25 +457,53 @@ impl<T> Iterator for Drain<'_, T> {
 
     #[inline]
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = self.consumer.tail_seen.wrapping_sub(self.consumer.head);
-        (left, Some(left))
+        (self.slots_left().div_ceil(S::SLOTS_MAX), Some(self.slots_left()))
     }
 }
 
 impl<T> ExactSizeIterator for Drain<'_, T> {}
 
-impl<T> std::iter::FusedIterator for Drain<'_, T> {}
+impl<T, S: Shape<T>> std::iter::FusedIterator for Drain<'_, T, S> {}
 
-impl<T> Drop for Drain<'_, T> {
+impl<T, S: Shape<T>> Drop for Drain<'_, T, S> {
     fn drop(&mut self) {
         self.consumer.release();
     }
 }
 
-impl<T> Ring<T> {
+impl<T, S: Shape<T>> Ring<T, S> {
     #[inline]
-    fn slot(&self, index: usize) -> &Slot<T> {
+    fn capacity(&self) -> usize {
+        self.slots.len() / S::SLOTS_MAX
+    }
+
+    #[inline]
+    fn slot(&self, index: usize) -> &Slot<S::Slot> {
         &self.slots[index & (self.slots.len() - 1)]
+    }
+
+    /// Moves the item that begins at `index` out. Gives it and the slots that it took.
+    ///
+    /// # Safety
+    ///
+    /// An item begins there that was pushed and not read, and the caller owns its slots.
+    #[inline]
+    unsafe fn read(&self, index: usize) -> (T, usize) {
+        let mut item = MaybeUninit::<T>::uninit();
+        let parts = item.as_mut_ptr().cast::<S::Slot>();
+        let copy = |place: usize| {
+            // SAFETY: the slot holds a part of the item, written by `push_from` and owned by our caller; `item` has room for
+            // `SLOTS_MAX` of them.
+            self.slot(index.wrapping_add(place)).with(|slot| unsafe {
+                parts.add(place).copy_from_nonoverlapping((*slot).as_ptr(), 1);
+            });
+        };
+        copy(0);
+        // SAFETY: the item is whole, or it is of a type whose second half may be anything. (See `Halved`.)
+        let slots = S::slots(unsafe { item.assume_init_ref() });
+        (1..slots).for_each(copy);
+        // SAFETY: all its parts have been copied, once, as our caller promises.
+        (unsafe { item.assume_init() }, slots)
     }
 }
 
@@ -392,11 +529,11 @@ unsafe fn copy_by_words<T>(from: *const T, to: *mut T) {
     }
 }
 
-impl<T> Slots<T> {
+impl<P> Slots<P> {
     fn new(count: usize) -> Self {
         let layout = Self::layout(count);
         // SAFETY: the layout has a size: at least one byte.
-        let Some(start) = NonNull::new(unsafe { alloc(layout) }.cast::<Slot<T>>()) else { handle_alloc_error(layout) };
+        let Some(start) = NonNull::new(unsafe { alloc(layout) }.cast::<Slot<P>>()) else { handle_alloc_error(layout) };
         for place in 0..count {
             // SAFETY: the memory is ours, aligned for slots, and has room for `count`.
             unsafe { start.add(place).write(UnsafeCell::new(MaybeUninit::uninit())) };
@@ -405,24 +542,24 @@ impl<T> Slots<T> {
     }
 
     fn layout(count: usize) -> Layout {
-        let layout = Layout::array::<Slot<T>>(count).and_then(|layout| layout.align_to(LINE_BYTES));
+        let layout = Layout::array::<Slot<P>>(count).and_then(|layout| layout.align_to(LINE_BYTES));
         // At least one byte, where items have none.
         let layout = layout.and_then(|layout| Layout::from_size_align(layout.size().max(1), layout.align()));
         layout.expect("a ring that fits into memory")
     }
 }
 
-impl<T> Deref for Slots<T> {
-    type Target = [Slot<T>];
+impl<P> Deref for Slots<P> {
+    type Target = [Slot<P>];
 
     #[inline]
-    fn deref(&self) -> &[Slot<T>] {
+    fn deref(&self) -> &[Slot<P>] {
         // SAFETY: `new` has written so many slots there, which are ours until we are dropped.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.count) }
     }
 }
 
-impl<T> Drop for Slots<T> {
+impl<P> Drop for Slots<P> {
     fn drop(&mut self) {
         for place in 0..self.count {
             // SAFETY: `new` has written a slot there, which is dropped this once. What is in it is not: the ring has seen to it.
@@ -433,7 +570,7 @@ impl<T> Drop for Slots<T> {
     }
 }
 
-impl<T> Drop for Ring<T> {
+impl<T, S: Shape<T>> Drop for Ring<T, S> {
     fn drop(&mut self) {
         // Both sides are gone, and showed their indices before they went.
         let mut head = self.head.0.index.load(Ordering::Acquire);
@@ -441,13 +578,14 @@ impl<T> Drop for Ring<T> {
         while head != tail {
             // SAFETY: we are the ring's last owner. The slots from `head` to `tail` hold items that no one has taken,
             // and each is visited once.
-            self.slot(head).with_mut(|slot| unsafe { (*slot).assume_init_drop() });
-            head = head.wrapping_add(1);
+            let (item, slots) = unsafe { self.read(head) };
+            head = head.wrapping_add(slots);
+            drop(item);
         }
     }
 }
 
-impl<T> fmt::Debug for Producer<T> {
+impl<T, S: Shape<T>> fmt::Debug for Producer<T, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (capacity, unpublished) = (self.capacity(), self.unpublished());
         f.debug_struct("Producer")
@@ -457,15 +595,15 @@ impl<T> fmt::Debug for Producer<T> {
     }
 }
 
-impl<T> fmt::Debug for Consumer<T> {
+impl<T, S: Shape<T>> fmt::Debug for Consumer<T, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Consumer").field("capacity", &self.capacity()).finish_non_exhaustive()
     }
 }
 
-impl<T> fmt::Debug for Drain<'_, T> {
+impl<T, S: Shape<T>> fmt::Debug for Drain<'_, T, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Drain").field("left", &self.len()).finish_non_exhaustive()
+        f.debug_struct("Drain").field("slots_left", &self.slots_left()).finish_non_exhaustive()
     }
 }
 

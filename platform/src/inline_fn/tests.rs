@@ -1,6 +1,6 @@
 //! Whatever the size, a closure is consumed exactly once: by a call, by a panic in it, or by being dropped.
 
-use super::InlineFn;
+use super::{InlineFn, LABEL_MAX};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
@@ -73,7 +73,71 @@ fn lends_its_argument_for_the_call_only() {
 }
 
 #[test]
-fn is_one_cache_line_with_56_bytes() {
-    assert_eq!(size_of::<InlineFn<u8, u8, 56>>(), 64);
-    assert_eq!(size_of::<InlineFn<str, String, 50>>(), 64);
+fn is_one_cache_line_with_48_bytes() {
+    assert_eq!(size_of::<InlineFn<u8, u8, 48>>(), 64);
+    assert_eq!(size_of::<Option<InlineFn<str, String, 42>>>(), 64);
+}
+
+#[test]
+fn keeps_its_label() {
+    let mut closure = InlineFn::<u8, u8, 48>::new(|argument| argument + 1);
+    assert_eq!(closure.label(), 0);
+    for label in [LABEL_MAX, 0, 7] {
+        closure.set_label(label);
+        assert_eq!(closure.label(), label);
+    }
+    assert_eq!(closure.call(&1), 2);
+}
+
+#[test]
+#[should_panic(expected = "LABEL_MAX")]
+fn a_label_has_its_bounds() {
+    InlineFn::<u8, u8, 48>::new(|argument| argument + 1).set_label(LABEL_MAX + 1);
+}
+
+/// Shifts a closure with `SIZE` bytes of captures besides a counted pointer from place to place, and ends it there.
+#[track_caller]
+fn check_places<const SIZE: usize>() {
+    let counted = Arc::new(());
+    let padding: [u8; SIZE] = std::array::from_fn(|index| (index as u8).wrapping_add(1));
+    let make = |panics: bool| {
+        let counted = counted.clone();
+        let mut closure = InlineFn::<u64, u64, 48>::new(move |argument| {
+            if panics {
+                resume_unwind(Box::new("on purpose"));
+            }
+            argument + Arc::strong_count(&counted) as u64 + padding.iter().map(|byte| u64::from(*byte)).sum::<u64>()
+        });
+        closure.set_label(5);
+        Some(closure)
+    };
+    let sum = padding.iter().map(|byte| u64::from(*byte)).sum::<u64>();
+
+    let (mut first, mut second) = (make(false), None);
+    InlineFn::shift(&mut first, &mut second);
+    assert!(first.is_none());
+    assert_eq!(second.as_ref().map(InlineFn::label), Some(5), "{SIZE}");
+    InlineFn::shift(&mut first, &mut second);
+    assert_eq!(InlineFn::call_in(&mut second, &10), Some(12 + sum), "{SIZE}: nothing is shifted as nothing");
+    assert_eq!((InlineFn::call_in(&mut second, &10), Arc::strong_count(&counted)), (None, 1), "{SIZE}");
+
+    let (mut first, mut second) = (make(false), make(false));
+    InlineFn::shift(&mut first, &mut second);
+    assert_eq!(Arc::strong_count(&counted), 2, "{SIZE}: what was there is dropped");
+    drop(second);
+    assert_eq!(Arc::strong_count(&counted), 1, "{SIZE}");
+
+    let mut place = make(true);
+    assert!(catch_unwind(AssertUnwindSafe(|| InlineFn::call_in(&mut place, &1))).is_err());
+    assert!(place.is_none());
+    assert_eq!(Arc::strong_count(&counted), 1, "{SIZE}: panicked");
+}
+
+#[test]
+fn is_consumed_once_wherever_it_lies() {
+    check_places::<0>();
+    check_places::<7>(); // With the pointer and the flag, 16 bytes: the last to be whole in half a line.
+    check_places::<8>();
+    check_places::<39>();
+    check_places::<1000>();
 }

@@ -2,7 +2,8 @@
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test -p shardwise-platform --lib loom`
 
-use super::{Consumer, Producer, ring};
+use super::{Consumer, Producer, halves, ring};
+use crate::inline_fn::InlineFn;
 use loom::thread;
 use std::sync::Arc;
 
@@ -171,4 +172,42 @@ fn a_consumer_that_finds_it_not_empty_can_take() {
             assert_eq!(consumer.pop().map(|item| item.0), Some(0));
         },
     );
+}
+
+#[test]
+fn items_of_both_lengths_arrive_in_order() {
+    loom::model(|| {
+        let counted = Arc::new(());
+        let (mut producer, mut consumer) = halves::<InlineFn<(), usize, 48>>(1);
+        let there = thread::spawn({
+            let counted = counted.clone();
+            move || {
+                for number in 0..3 {
+                    // Memory of its own, so that loom sees who touches it; the second of them is long.
+                    let (counted, padding) = (counted.clone(), Box::new(number));
+                    let mut item = match number {
+                        1 => InlineFn::new(move |()| (*padding, [counted; 1], [number; 2]).0),
+                        _ => InlineFn::new(move |()| (*padding, counted).0),
+                    };
+                    while let Err(back) = producer.push(item) {
+                        item = back;
+                        thread::yield_now();
+                    }
+                    producer.publish();
+                }
+            }
+        });
+        for number in 0..2 {
+            let item = loop {
+                match consumer.pop() {
+                    Some(item) => break item,
+                    None => thread::yield_now(),
+                }
+            };
+            assert_eq!(item.call(&()), number);
+        }
+        drop(consumer);
+        there.join().unwrap();
+        assert_eq!(Arc::strong_count(&counted), 1, "every item is dropped once, also what nobody takes");
+    });
 }

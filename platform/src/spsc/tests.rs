@@ -1,8 +1,10 @@
 //! The ring's promises on one thread, where they can be stated exactly, and its order between two real ones.
 
-use super::{Full, Producer, ring};
+use super::{Full, Producer, Shape, halves, ring};
+use crate::inline_fn::InlineFn;
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::thread;
 
 /// Random steps on both ends, compared with two queues: what is written and what is published.
@@ -60,7 +62,7 @@ fn next(state: &mut u64) -> u64 {
     mixed ^ (mixed >> 31)
 }
 
-fn push_waiting<T>(producer: &mut Producer<T>, mut item: T) {
+fn push_waiting<T, S: Shape<T>>(producer: &mut Producer<T, S>, mut item: T) {
     while let Err(back) = producer.push(item) {
         item = back;
         thread::yield_now();
@@ -248,6 +250,100 @@ fn two_threads_keep_the_order() {
             assert_eq!(expect, COUNT);
         });
     }
+}
+
+/// A closure that gives its number; whole in a half of its length, or not.
+fn closure(number: u64, is_short: bool, counted: &Arc<()>) -> InlineFn<(), u64, 48> {
+    let counted = counted.clone();
+    match is_short {
+        true => InlineFn::new(move |()| {
+            drop(counted);
+            number
+        }),
+        false => {
+            let numbers = [number; 4];
+            InlineFn::new(move |()| {
+                drop(counted);
+                assert_eq!(numbers, [number; 4]);
+                number
+            })
+        }
+    }
+}
+
+#[test]
+fn short_items_take_half_the_room() {
+    let counted = Arc::new(());
+    let (mut producer, mut consumer) = halves(4);
+    assert_eq!((producer.capacity(), producer.room()), (4, 4));
+    (0..8).for_each(|number| producer.push(closure(number, true, &counted)).unwrap());
+    assert!(producer.push(closure(8, true, &counted)).is_err());
+    assert_eq!(consumer.drain().map(|item| item.call(&())).collect::<Vec<_>>(), (0..8).collect::<Vec<_>>());
+    (0..4).for_each(|number| producer.push(closure(number, false, &counted)).unwrap());
+    assert!(producer.push(closure(4, true, &counted)).is_err());
+    let mut drain = consumer.drain();
+    assert_eq!((drain.size_hint(), drain.next().map(|item| item.call(&()))), ((4, Some(8)), Some(0)));
+    drop(drain);
+    producer.push(closure(4, true, &counted)).unwrap();
+    assert!(producer.push(closure(5, false, &counted)).is_err(), "half an item is no room for a whole one");
+    producer.push(closure(6, true, &counted)).unwrap();
+    producer.publish();
+    assert_eq!(consumer.drain().map(|item| item.call(&())).collect::<Vec<_>>(), [1, 2, 3, 4, 6]);
+    assert_eq!(Arc::strong_count(&counted), 1);
+}
+
+#[test]
+fn items_of_both_lengths_keep_their_order_and_are_dropped_once() {
+    for seed in 0..8 {
+        let mut random = seed;
+        let counted = Arc::new(());
+        let (mut producer, mut consumer) = halves(4);
+        let mut expect = VecDeque::new();
+        for number in 0..5_000 {
+            if producer.push(closure(number, next(&mut random).is_multiple_of(2), &counted)).is_ok() {
+                expect.push_back(number);
+            }
+            if next(&mut random).is_multiple_of(3) {
+                producer.publish();
+                let count = next(&mut random) as usize % 6;
+                let taken: Vec<_> = consumer.drain().take(count).map(|item| item.call(&())).collect();
+                let expected: Vec<_> = expect.drain(..count.min(expect.len())).collect();
+                assert_eq!(taken, expected, "seed {seed}, number {number}");
+            }
+            assert_eq!(Arc::strong_count(&counted), 1 + expect.len(), "seed {seed}, number {number}");
+        }
+        drop(producer);
+        drop(consumer);
+        assert_eq!(Arc::strong_count(&counted), 1, "seed {seed}: what is left is dropped with the ring");
+    }
+}
+
+#[test]
+fn two_threads_keep_the_order_of_items_of_both_lengths() {
+    const COUNT: u64 = 20_000;
+    let counted = Arc::new(());
+    let (mut producer, mut consumer) = halves(16);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 0..COUNT {
+                push_waiting(&mut producer, closure(number, number % 3 != 0, &counted));
+                if number % 5 == 0 {
+                    producer.publish();
+                }
+            }
+            producer.publish();
+        });
+        for number in 0..COUNT {
+            let item = loop {
+                match consumer.pop() {
+                    Some(item) => break item,
+                    None => thread::yield_now(),
+                }
+            };
+            assert_eq!(item.call(&()), number);
+        }
+    });
+    assert_eq!(Arc::strong_count(&counted), 1);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use super::CallError;
 use super::link::{Link, run_one_way};
-use super::message::{Name, Put, Request, Run, take};
+use super::message::{Name, Request};
 use crate::models::Footing;
 use crate::sync::{Acquire, Closed};
 use crate::task::with_footing;
@@ -121,7 +121,17 @@ impl<T: 'static> Future for Call<T> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.request.poll_answer(cx).map(|answer| answer.map(take))
+        ready!(budget::poll_proceed(cx));
+        let request = &mut self.request;
+        if !matches!(request.state, State::Sent(_))
+            && let Err(error) = ready!(request.poll_send(cx))
+        {
+            return Poll::Ready(Err(error));
+        }
+        let State::Sent(Sent { link, name }) = &request.state else { return Poll::Pending };
+        let Some(outcome) = link.take_answer(*name, cx.waker()) else { return Poll::Pending };
+        request.state = State::Ended;
+        Poll::Ready(outcome)
     }
 }
 
@@ -151,7 +161,7 @@ pub(super) fn try_post(shard: &Shard, to: usize, request: &mut Option<Request>) 
 }
 
 /// Sends what may be dropped, and counts it if it is.
-pub(super) fn cast(shard: &Shard, to: usize, cast: &mut Option<Run>) -> Result<(), CallError> {
+pub(super) fn cast(shard: &Shard, to: usize, cast: &mut Option<Request>) -> Result<(), CallError> {
     let link = shard.mesh().link(to)?;
     if to == shard.number() {
         if let Some(cast) = cast.take() {
@@ -171,7 +181,7 @@ pub(super) fn cast(shard: &Shard, to: usize, cast: &mut Option<Run>) -> Result<(
 fn send_one_way(shard: &Shard, to: usize, link: &Rc<Link>, request: &mut Option<Request>) -> Result<(), CallError> {
     if to == shard.number() {
         if let Some(request) = request.take() {
-            with_footing(Footing::Between, || run_one_way(request.body, &link.visit(shard)));
+            with_footing(Footing::Between, || run_one_way(request, &link.visit(shard)));
         }
         link.credits().add(1);
         return Ok(());
@@ -193,14 +203,8 @@ impl Requested {
         }
     }
 
-    /// Sends the call once it can be, and gives the answer once it is there.
-    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Put, CallError>> {
-        ready!(budget::poll_proceed(cx));
-        if let State::Sent(Sent { link, name }) = &self.state {
-            let Some(answer) = link.take_answer(*name, cx.waker()) else { return Poll::Pending };
-            self.state = State::Ended;
-            return Poll::Ready(answer);
-        }
+    /// Sends the call once it can be. Ready if its answer may be there.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
         let link = match ready!(self.poll_credit(cx)) {
             Ok(link) => link,
             Err(error) => return Poll::Ready(Err(error)),
@@ -222,17 +226,16 @@ impl Requested {
         };
         if is_here {
             if let Some(request) = self.unsent.take() {
-                link.run_here(name, request.body, shard);
+                link.run_here(name, request, shard);
             }
-            if let Some(answer) = link.take_answer(name, cx.waker()) {
-                return Poll::Ready(answer);
-            }
-        } else if let Err(error) = link.send(name, &mut self.unsent) {
+            self.state = State::Sent(Sent { link, name });
+            return Poll::Ready(Ok(()));
+        }
+        if let Err(error) = link.send(name, &mut self.unsent) {
             link.give_back(name);
             return Poll::Ready(Err(error));
-        } else {
-            shard.stats().mesh_sent.add(1);
         }
+        shard.stats().mesh_sent.add(1);
         self.state = State::Sent(Sent { link, name });
         Poll::Pending
     }

@@ -4,9 +4,9 @@
 
 use std::task::Waker;
 
-use super::CallError;
-use super::message::{Name, Put};
+use super::message::{Answer, Name};
 use crate::limits::MESH_CALLS_MAX;
+use crate::task::TaskNumber;
 
 #[derive(Default)]
 pub(super) struct Calls {
@@ -15,11 +15,13 @@ pub(super) struct Calls {
     free: Vec<u16>,
 }
 
+/// In this order on one line, as far as a short answer is.
+#[repr(C, align(64))]
 struct Slot {
     generation: u32,
     state: State,
     waker: Option<Waker>,
-    answer: Option<Result<Put, CallError>>,
+    answer: Option<Answer>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -33,12 +35,12 @@ enum State {
 
 /// What an answer found.
 pub(super) enum Settled {
-    /// Someone waits for it.
+    /// Someone waits for it. It was taken.
     Wake(Waker),
     /// Nobody does any more.
-    Unwanted(Result<Put, CallError>),
+    Unwanted,
     /// No call of that name is unanswered.
-    Unknown(Result<Put, CallError>),
+    Unknown,
 }
 
 /// What a call leaves that is given up.
@@ -48,7 +50,7 @@ pub(super) enum Left {
     /// The answer is to come.
     Unanswered(Option<Waker>),
     /// The answer is here.
-    Answered(Option<Result<Put, CallError>>),
+    Answered(Option<Answer>),
 }
 
 const _: () = assert!(MESH_CALLS_MAX < u16::MAX as usize, "the last number names closures that are not answered");
@@ -68,7 +70,8 @@ impl Calls {
         };
         let entry = &mut self.slots[usize::from(slot)];
         entry.state = State::Waiting;
-        entry.waker = Some(waker.clone());
+        // A task's waker is its number, which is made again for less than a call of its `clone`.
+        entry.waker = Some(TaskNumber::of(waker).map_or_else(|| waker.clone(), TaskNumber::waker));
         Some(Name::new(slot, entry.generation))
     }
 
@@ -84,9 +87,14 @@ impl Calls {
         Some(slot as u16)
     }
 
-    /// The answer if it is there; otherwise this waker is the one to be called.
+    /// What `take` makes of the answer, if that is there; otherwise this waker is the one to be called.
     #[inline]
-    pub(super) fn take_answer(&mut self, name: Name, waker: &Waker) -> Option<Result<Put, CallError>> {
+    pub(super) fn take_answer<R>(
+        &mut self,
+        name: Name,
+        waker: &Waker,
+        take: impl FnOnce(&mut Option<Answer>) -> R,
+    ) -> Option<R> {
         let entry = self.get(name).expect("whoever asks has not let go of it");
         match entry.state {
             State::Waiting => {
@@ -97,27 +105,28 @@ impl Calls {
                 None
             }
             _ => {
-                let answer = entry.answer.take();
+                let taken = take(&mut entry.answer);
                 self.release(name);
-                answer
+                Some(taken)
             }
         }
     }
 
+    /// An answer, which stays where it is if nobody wants it.
     #[inline]
-    pub(super) fn settle(&mut self, name: Name, answer: Result<Put, CallError>) -> Settled {
-        let Some(entry) = self.get(name) else { return Settled::Unknown(answer) };
+    pub(super) fn settle(&mut self, name: Name, answer: &mut Option<Answer>) -> Settled {
+        let Some(entry) = self.get(name) else { return Settled::Unknown };
         match (entry.state, entry.waker.take()) {
             (State::Waiting, Some(waker)) => {
                 entry.state = State::Answered;
-                entry.answer = Some(answer);
+                Answer::shift(answer, &mut entry.answer);
                 Settled::Wake(waker)
             }
             (State::Abandoned, _) => {
                 self.release(name);
-                Settled::Unwanted(answer)
+                Settled::Unwanted
             }
-            _ => Settled::Unknown(answer),
+            _ => Settled::Unknown,
         }
     }
 

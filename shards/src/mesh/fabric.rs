@@ -10,10 +10,10 @@ use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use platform::spsc::{Consumer, Producer, ring};
+use platform::spsc::{Consumer, Producer, halves, ring};
 
 use super::CallError;
-use super::message::{Answer, Request, Run};
+use super::message::{Answer, LaneIn, LaneOut, Request};
 use crate::limits::{MESH_ANSWERS, MESH_CASTS, MESH_REQUESTS, PER_SHARDS_MAX};
 use crate::world::World;
 
@@ -45,12 +45,12 @@ struct State {
 
 /// One side of a link: its ends of six rings.
 pub(super) struct Ends {
-    pub(super) requests_out: Producer<Request>,
-    pub(super) answers_out: Producer<Answer>,
-    pub(super) casts_out: Producer<Run>,
-    pub(super) requests_in: Consumer<Request>,
-    pub(super) answers_in: Consumer<Answer>,
-    pub(super) casts_in: Consumer<Run>,
+    pub(super) requests_out: LaneOut<Request>,
+    pub(super) answers_out: LaneOut<Answer>,
+    pub(super) casts_out: Producer<Request>,
+    pub(super) requests_in: LaneIn<Request>,
+    pub(super) answers_in: LaneIn<Answer>,
+    pub(super) casts_in: Consumer<Request>,
 }
 
 /// One value on each shard, as far as all must agree on it.
@@ -223,10 +223,10 @@ impl Fabric {
 
 impl Ends {
     fn pair() -> (Ends, Ends) {
-        let (there_requests, here_requests_in) = ring(MESH_REQUESTS);
-        let (here_requests, there_requests_in) = ring(MESH_REQUESTS);
-        let (there_answers, here_answers_in) = ring(MESH_ANSWERS);
-        let (here_answers, there_answers_in) = ring(MESH_ANSWERS);
+        let (there_requests, here_requests_in) = halves(MESH_REQUESTS);
+        let (here_requests, there_requests_in) = halves(MESH_REQUESTS);
+        let (there_answers, here_answers_in) = halves(MESH_ANSWERS);
+        let (here_answers, there_answers_in) = halves(MESH_ANSWERS);
         let (there_casts, here_casts_in) = ring(MESH_CASTS);
         let (here_casts, there_casts_in) = ring(MESH_CASTS);
         let here = Ends {

@@ -22,7 +22,8 @@
 //! # Casts
 //!
 //! A third lane in each direction has closures that may be dropped: neither answered nor paid for by a credit, and not sent
-//! when the lane is full. A peer that floods us makes nobody wait for a credit, and we send it nothing back.
+//! when the lane is full. A peer that floods us makes nobody wait for a credit, and we send it nothing back. A cast has a place of
+//! its own there however short it is, so that as many are dropped of the short as of the long.
 //!
 //! # What a name means
 //!
@@ -37,11 +38,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
 
-use platform::spsc::{Consumer, Full, Producer};
+use platform::spsc::{Consumer, Full, Producer, Shape};
 
 use super::calls::{Calls, Left, Settled};
 use super::fabric::{Ends, Fabric};
-use super::message::{Answer, Answered, Message, Name, Note, Put, Request, Run, Visit};
+use super::message::{Answer, LaneIn, LaneOut, Name, Note, Request, Visit, failed, nothing, take};
 use super::{CallError, contain, text_of};
 use crate::limits::{MESH_ANSWERS, MESH_CREDITS, MESH_CREDITS_BATCH, MESH_PUBLISH_BATCH, MESH_REQUESTS};
 use crate::models::Footing;
@@ -55,9 +56,9 @@ pub(super) struct Link {
     is_to_oneself: bool,
     /// Where messages go. `None` of a shard's link to itself, and when one of the two has ended.
     out: RefCell<Option<Out>>,
-    requests_in: RefCell<Option<Consumer<Request>>>,
-    answers_in: RefCell<Option<Consumer<Answer>>>,
-    casts_in: RefCell<Option<Consumer<Run>>>,
+    requests_in: RefCell<Option<LaneIn<Request>>>,
+    answers_in: RefCell<Option<LaneIn<Answer>>>,
+    casts_in: RefCell<Option<Consumer<Request>>>,
     credits: Semaphore,
     calls: RefCell<Calls>,
     served: RefCell<Vec<Served>>,
@@ -69,9 +70,11 @@ pub(super) struct Link {
 }
 
 struct Out {
-    requests: Producer<Request>,
-    answers: Producer<Answer>,
-    casts: Producer<Run>,
+    requests: LaneOut<Request>,
+    answers: LaneOut<Answer>,
+    casts: Producer<Request>,
+    /// Messages that were not published, on all three.
+    unpublished: usize,
 }
 
 /// What is known of the peer's calls under one slot.
@@ -92,7 +95,12 @@ impl Link {
         let Ends { requests_out, answers_out, casts_out, requests_in, answers_in, casts_in } = ends;
         Rc::new(Link {
             is_to_oneself: false,
-            out: RefCell::new(Some(Out { requests: requests_out, answers: answers_out, casts: casts_out })),
+            out: RefCell::new(Some(Out {
+                requests: requests_out,
+                answers: answers_out,
+                casts: casts_out,
+                unpublished: 0,
+            })),
             requests_in: RefCell::new(Some(requests_in)),
             answers_in: RefCell::new(Some(answers_in)),
             casts_in: RefCell::new(Some(casts_in)),
@@ -149,7 +157,7 @@ impl Link {
     pub(super) fn send(&self, name: Name, request: &mut Option<Request>) -> Result<(), CallError> {
         let mut out = self.out.borrow_mut();
         let (Some(out), Some(named)) = (out.as_mut(), request.as_mut()) else { return Err(CallError::Stopped) };
-        named.name = name;
+        named.set_label(name.to_label());
         let pushed = out.requests.push_from(request);
         assert!(pushed.is_ok(), "a credit stands for a place on the lane");
         self.sent(out);
@@ -157,11 +165,12 @@ impl Link {
     }
 
     #[inline]
-    pub(super) fn answer(&self, name: Name, body: Answered) {
+    pub(super) fn answer(&self, note: Note, mut answer: Answer) {
         if self.is_to_oneself {
-            return self.adopt(name, body);
+            return self.adopt(note, &mut Some(answer));
         }
-        let mut answer = Some(Message { body, name });
+        answer.set_label(note.to_label());
+        let mut answer = Some(answer);
         if let Some(out) = &mut *self.out.borrow_mut() {
             let pushed = out.answers.push_from(&mut answer);
             assert!(pushed.is_ok(), "the lane of answers has room for all that can be on the way");
@@ -176,7 +185,7 @@ impl Link {
     /// Sends what may be dropped, if there is a place.
     ///
     /// Errors: there is none; one of the two shards has ended. The closure is where it was.
-    pub(super) fn cast(&self, cast: &mut Option<Run>) -> Result<(), CallError> {
+    pub(super) fn cast(&self, cast: &mut Option<Request>) -> Result<(), CallError> {
         let mut out = self.out.borrow_mut();
         let Some(out) = out.as_mut() else { return Err(CallError::Stopped) };
         let pushed = out.casts.push_from(cast).map_err(|Full| CallError::Overloaded);
@@ -190,8 +199,8 @@ impl Link {
 
     #[inline]
     fn sent(&self, out: &mut Out) {
-        let unpublished = out.requests.unpublished() + out.answers.unpublished() + out.casts.unpublished();
-        if unpublished >= MESH_PUBLISH_BATCH {
+        out.unpublished += 1;
+        if out.unpublished >= MESH_PUBLISH_BATCH {
             self.show(out);
         }
         self.has_unpublished.set(true);
@@ -200,6 +209,7 @@ impl Link {
     /// Shows the peer what was sent. Answers first: a cancel shall not come after the next request under its slot.
     #[inline]
     fn show(&self, out: &mut Out) {
+        out.unpublished = 0;
         if out.answers.publish() | out.requests.publish() | out.casts.publish() {
             self.is_untold.set(true);
         }
@@ -217,7 +227,7 @@ impl Link {
 
     /// Whether there is something to receive.
     pub(super) fn has_arrivals(&self) -> bool {
-        fn has_any<T>(lane: &RefCell<Option<Consumer<T>>>) -> bool {
+        fn has_any<T, S: Shape<T>>(lane: &RefCell<Option<Consumer<T, S>>>) -> bool {
             lane.borrow().as_ref().is_some_and(|lane| !lane.is_empty() || lane.is_closed())
         }
         has_any(&self.answers_in) || has_any(&self.requests_in) || has_any(&self.casts_in)
@@ -230,7 +240,10 @@ impl Link {
             let Some(lane) = lane.as_mut() else { return };
             // What comes after this look stays for the next turn, as the bound on cancels demands.
             let is_closed = lane.is_closed();
-            lane.drain().for_each(|Message { body, name }| self.adopt(name, body));
+            for answer in lane.drain() {
+                let note = Note::from_label(answer.label());
+                self.adopt(note, &mut Some(answer));
+            }
             if !is_closed {
                 return;
             }
@@ -247,26 +260,26 @@ impl Link {
             let Some(lane) = lane.as_mut() else { return 0 };
             let is_closed = lane.is_closed();
             let visit = self.visit(shard);
-            for Message { body: run, name } in lane.drain().take(max) {
+            for request in lane.drain().take(max) {
                 count += 1;
-                match name {
+                match Name::from_label(request.label()) {
                     Name::ONE_WAY => {
-                        run_one_way(run, &visit);
+                        run_one_way(request, &visit);
                         one_way += 1;
                         if one_way == MESH_CREDITS_BATCH {
                             // Shown at once: the peer goes on while the rest is run.
-                            self.answer(Name::ONE_WAY, Answered::Note(Note::Credits(one_way)));
+                            self.answer(Note::Credits(one_way), nothing());
                             self.publish();
                             one_way = 0;
                         }
                     }
-                    name => self.serve(name, run, &visit),
+                    name => self.serve(name, request, &visit),
                 }
             }
             is_closed && lane.is_empty()
         };
         if one_way > 0 {
-            self.answer(Name::ONE_WAY, Answered::Note(Note::Credits(one_way)));
+            self.answer(Note::Credits(one_way), nothing());
         }
         if has_ended {
             self.requests_in.take();
@@ -301,20 +314,20 @@ impl Link {
     }
 
     /// Runs a call and answers it, unless a task will.
-    fn serve(&self, name: Name, run: Run, visit: &Visit) {
+    fn serve(&self, name: Name, request: Request, visit: &Visit) {
         let is_unwanted = self.see(name) || self.out.borrow().is_none();
         if is_unwanted {
-            contain(|| drop(run));
-            return self.answer(name, Answered::Note(Note::Failed(CallError::Cancelled)));
+            contain(|| drop(request));
+            return self.answer(Note::Answered(name), failed(CallError::Cancelled));
         }
-        run_call(name, run, visit);
+        run_call(name, request, visit);
     }
 
     /// Runs a call of this shard's own.
-    pub(super) fn run_here(self: &Rc<Self>, name: Name, run: Run, shard: &Shard) {
+    pub(super) fn run_here(self: &Rc<Self>, name: Name, request: Request, shard: &Shard) {
         self.see(name);
         // Whoever makes the call runs it, and may stand where code may wait.
-        with_footing(Footing::Between, || run_call(name, run, &self.visit(shard)));
+        with_footing(Footing::Between, || run_call(name, request, &self.visit(shard)));
     }
 
     /// Notes that a call has come. True if it was cancelled before.
@@ -331,16 +344,12 @@ impl Link {
     }
 
     /// The task that was to answer a call has ended, with an outcome or without: cancelled, or not even started.
-    pub(super) fn finished(&self, name: Name, outcome: Option<Result<Put, CallError>>) {
+    pub(super) fn finished(&self, name: Name, outcome: Option<Answer>) {
         // The scope is dropped outside the borrow: it wakes whoever waits in it.
         let scope = self.with_served(name, |served| served.scope.take());
         let cut_short = if scope.is_some() { CallError::Cancelled } else { CallError::Overloaded };
         drop(scope);
-        let answer = match outcome.unwrap_or(Err(cut_short)) {
-            Ok(put) => Answered::Value(put),
-            Err(error) => Answered::Note(Note::Failed(error)),
-        };
-        self.answer(name, answer);
+        self.answer(Note::Answered(name), outcome.unwrap_or_else(|| failed(cut_short)));
     }
 
     fn with_served<R>(&self, name: Name, f: impl FnOnce(&mut Served) -> R) -> R {
@@ -353,12 +362,11 @@ impl Link {
     }
 
     #[inline]
-    fn adopt(&self, name: Name, answer: Answered) {
-        match answer {
-            Answered::Value(put) => self.settle(name, Ok(put)),
-            Answered::Note(Note::Failed(error)) => self.settle(name, Err(error)),
-            Answered::Note(Note::Cancel) => self.cancel_served(name),
-            Answered::Note(Note::Credits(count)) => self.credits.add(count as usize),
+    fn adopt(&self, note: Note, answer: &mut Option<Answer>) {
+        match note {
+            Note::Answered(name) => self.settle(name, answer),
+            Note::Cancel(name) => self.cancel_served(name),
+            Note::Credits(count) => self.credits.add(count as usize),
         }
     }
 
@@ -389,10 +397,10 @@ impl Link {
         self.calls.borrow_mut().open(waker).ok_or(CallError::Overloaded)
     }
 
-    /// The answer to a call, once it is there; its slot is free then. Otherwise this waker will be called.
+    /// What a call has come to, once its answer is there; its slot is free then. Otherwise this waker will be called.
     #[inline]
-    pub(super) fn take_answer(&self, name: Name, waker: &Waker) -> Option<Result<Put, CallError>> {
-        self.calls.borrow_mut().take_answer(name, waker)
+    pub(super) fn take_answer<T: 'static>(&self, name: Name, waker: &Waker) -> Option<Result<T, CallError>> {
+        self.calls.borrow_mut().take_answer(name, waker, take::<T>)
     }
 
     /// Nobody waits for a call any more. Its peer is told, unless it has answered.
@@ -403,7 +411,7 @@ impl Link {
             Left::Nothing => {}
             Left::Unanswered(waker) => {
                 drop(waker);
-                self.answer(name, Answered::Note(Note::Cancel));
+                self.answer(Note::Cancel(name), nothing());
             }
             Left::Answered(answer) => contain(|| drop(answer)),
         }
@@ -411,26 +419,24 @@ impl Link {
 
     /// A call that was never sent.
     pub(super) fn give_back(&self, name: Name) {
-        self.settle(name, Err(CallError::Stopped));
+        self.settle(name, &mut Some(failed(CallError::Stopped)));
         self.abandon(name);
     }
 
     /// An answer has come.
     #[inline]
-    fn settle(&self, name: Name, answer: Result<Put, CallError>) {
+    fn settle(&self, name: Name, answer: &mut Option<Answer>) {
         let settled = self.calls.borrow_mut().settle(name, answer);
         match settled {
             Settled::Wake(waker) => {
                 self.credits.add(1);
-                contain(|| waker.wake());
+                return contain(|| waker.wake());
             }
-            Settled::Unwanted(answer) => {
-                self.credits.add(1);
-                contain(|| drop(answer));
-            }
+            Settled::Unwanted => self.credits.add(1),
             // One of the two shards has ended, and with it all its calls; an answer that came before holds.
-            Settled::Unknown(answer) => contain(|| drop(answer)),
+            Settled::Unknown => {}
         }
+        contain(|| drop(answer.take()));
     }
 
     /// The peer has ended, or this shard ends: every call that is out is answered `Stopped`, whoever waits for a credit is
@@ -441,7 +447,7 @@ impl Link {
         self.credits.close();
         let out = self.calls.borrow().unanswered();
         for name in out {
-            self.settle(name, Err(CallError::Stopped));
+            self.settle(name, &mut Some(failed(CallError::Stopped)));
         }
         let served = self.served.take();
         contain(|| drop(served));
@@ -461,19 +467,21 @@ impl Link {
 
 /// Runs a closure that is not answered. A panic of it is reported: nobody else learns of it.
 #[inline]
-pub(super) fn run_one_way(run: Run, visit: &Visit) {
+pub(super) fn run_one_way(request: Request, visit: &Visit) {
     visit.name.set(Name::ONE_WAY);
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| run.call(visit))) {
+    let mut request = Some(request);
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| Request::call_in(&mut request, visit))) {
         report(text_of(payload), visit);
     }
 }
 
 /// Runs a call's closure, which answers. A panic of it is its caller's.
 #[inline]
-fn run_call(name: Name, run: Run, visit: &Visit) {
+fn run_call(name: Name, request: Request, visit: &Visit) {
     visit.name.set(name);
     visit.is_answered.set(false);
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| run.call(visit))) {
+    let mut request = Some(request);
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| Request::call_in(&mut request, visit))) {
         let panic = text_of(payload);
         match visit.is_answered.get() {
             false => visit.fail(CallError::Panicked(panic)),

@@ -60,7 +60,7 @@ use crate::task::bury;
 use crate::world::World;
 use fabric::{Fabric, News, Standing};
 use link::Link;
-use message::{Name, Put, Request, Run, Visit, put};
+use message::{Answer, Name, Request, Visit, failed, put};
 
 /// Why a call has no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -360,7 +360,7 @@ impl Shard {
     where
         F: FnOnce(&Shard) + Send + 'static,
     {
-        let mut cast = Some(Run::new(move |visit: &Visit| closure(&visit.shard)));
+        let mut cast = Some(one_way(closure));
         call::cast(self, number, &mut cast)
     }
 
@@ -409,7 +409,10 @@ impl Visit {
         let reply = Reply { shard, link, name: self.name.get(), outcome: None };
         let task = scope.spawn(async move {
             let mut reply = reply;
-            reply.outcome = Some(caught(work).await.map(put).map_err(CallError::Panicked));
+            reply.outcome = Some(match caught(work).await {
+                Ok(value) => put(value),
+                Err(panic) => failed(CallError::Panicked(panic)),
+            });
         });
         match task {
             Ok(_) => self.link.started(self.name.get(), scope),
@@ -429,12 +432,12 @@ struct Reply {
     shard: Shard,
     link: Rc<Link>,
     name: Name,
-    outcome: Option<Result<Put, CallError>>,
+    outcome: Option<Answer>,
 }
 
 impl Drop for Reply {
     fn drop(&mut self) {
-        let has_ended = || self.shard.scope().is_cancelled().then_some(Err(CallError::Stopped));
+        let has_ended = || self.shard.scope().is_cancelled().then(|| failed(CallError::Stopped));
         let outcome = self.outcome.take().or_else(has_ended);
         self.link.finished(self.name, outcome);
     }

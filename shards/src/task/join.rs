@@ -76,8 +76,8 @@ impl<T: 'static> Future for JoinHandle<T> {
             header.joiner.set(Some(joiner));
             return Poll::Pending;
         }
-        let mut task = header.task.take().expect("a join handle is not polled again after it has given the result");
-        Poll::Ready(task.take().expect("an ended task has a result of the handle's type"))
+        let task = header.task.take().expect("a join handle is not polled again after it has given the result");
+        Poll::Ready(task.join().expect("an ended task has a result of the handle's type"))
     }
 }
 

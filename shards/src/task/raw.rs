@@ -336,11 +336,20 @@ impl RawTask {
         self.get().cancel()
     }
 
-    /// Moves the result of an ended task out. None if there is none (any more), or if `T` is not its type.
+    /// The result of an ended task, whose memory goes back. None if it has none, or if `T` is not its type.
     #[inline]
-    pub(super) fn take<T: 'static>(&mut self) -> Option<Result<T, JoinError>> {
+    pub(super) fn join<T: 'static>(mut self) -> Option<Result<T, JoinError>> {
         let mut result: Option<Result<T, JoinError>> = None;
-        self.get().take(&mut result);
+        // SAFETY: the place is one for results of the type that is named.
+        let layout = unsafe { self.get().take(TypeId::of::<T>(), (&raw mut result).cast()) };
+        if let Some(layout) = layout {
+            let memory = ManuallyDrop::new(self).head;
+            // SAFETY: the pool is moved out of the head, where nobody drops it, once: `self` is not dropped.
+            let pool = unsafe { ptr::read(&*memory.as_ref().pool) };
+            // SAFETY: `new` got the memory from this pool for a task of this layout. What was to be dropped in it has been
+            // moved out: the result just now, the pool above.
+            unsafe { pool.release(memory.cast(), layout) };
+        }
         result
     }
 
@@ -392,7 +401,15 @@ enum TaskCell<F: Future> {
 trait Cellular {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended>;
     fn cancel(self: Pin<&mut Self>) -> Ended;
-    fn take(self: Pin<&mut Self>, result: &mut dyn Any);
+
+    /// Moves the result into `place`, if there is one and `of` is its type. Nothing is left to drop then but the head, in
+    /// memory of the layout given.
+    ///
+    /// # Safety
+    ///
+    /// `place` points to an `Option<Result<T, JoinError>>` that is `None`, for the `T` that `of` names.
+    unsafe fn take(self: Pin<&mut Self>, of: TypeId, place: *mut ()) -> Option<Layout>;
+
     fn take_panic(self: Pin<&mut Self>) -> Option<Box<dyn Any + Send>>;
 }
 
@@ -441,14 +458,15 @@ impl<F: Future + 'static> Cellular for Task<F> {
         }
     }
 
-    fn take(self: Pin<&mut Self>, result: &mut dyn Any) {
+    unsafe fn take(self: Pin<&mut Self>, of: TypeId, place: *mut ()) -> Option<Layout> {
         let this = self.cell();
-        if let (TaskCell::Ended(_), Some(result)) =
-            (&*this, result.downcast_mut::<Option<Result<F::Output, JoinError>>>())
-            && let TaskCell::Ended(ended) = mem::replace(this, TaskCell::Taken)
-        {
-            *result = Some(ended);
+        if of != TypeId::of::<F::Output>() || !matches!(this, TaskCell::Ended(_)) {
+            return None;
         }
+        let TaskCell::Ended(ended) = mem::replace(this, TaskCell::Taken) else { return None };
+        // SAFETY: our caller's promise, for the type that has just been compared. What is written over is a `None`.
+        unsafe { place.cast::<Option<Result<F::Output, JoinError>>>().write(Some(ended)) };
+        Some(Layout::new::<Self>())
     }
 
     fn take_panic(self: Pin<&mut Self>) -> Option<Box<dyn Any + Send>> {
