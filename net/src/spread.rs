@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use pin_project_lite::pin_project;
 use platform::Socket;
-use shards::{Alarm, Shard, Tally};
+use shards::{Shard, Sleep, Tally};
 
 use crate::TcpStream;
 use crate::limits::HAND_OVER_WAIT_MAX;
@@ -292,7 +292,7 @@ pub(crate) struct Arrivals {
     inbound: Rc<Inbound>,
     tallies: Arc<[Tally]>,
     /// When it has waited long enough for the end, once the drain has begun.
-    patience: Option<Alarm>,
+    patience: Option<Sleep>,
 }
 
 impl Arrivals {

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use pin_project_lite::pin_project;
+use platform::NOBODY;
 use platform::arena::Key;
 
 use crate::Shard;
@@ -27,14 +28,28 @@ pub struct Alarm {
     seat: Option<Key>,
 }
 
+/// The future of [`Shard::sleep`]: ready once its time has passed, never early and at most a turn and a tick of the timer wheel
+/// ([`TICK`](crate::limits::TICK)) late.
+#[derive(Debug)]
+pub struct Sleep {
+    /// Of a span only what is in the wheel counts, until that has fired.
+    alarm: Alarm,
+    is_span: bool,
+}
+
 /// The time limit passed first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimedOut;
 
 impl Shard {
-    /// Waits for a time to pass, counted from this call.
-    pub fn sleep(&self, time: Duration) -> Alarm {
-        self.alarm(self.clock() + time)
+    /// Waits for a time to pass. It counts from the end of the turn that this is called in, so never from before the call,
+    /// however long the turn has lasted by then; and costs no look at the clock.
+    pub fn sleep(&self, time: Duration) -> Sleep {
+        // What is over at once, and what finds no room in the wheel, is counted from now.
+        let span =
+            (!time.is_zero()).then(|| self.with_timers(|timers| timers.insert_span(time, NOBODY)).ok()).flatten();
+        let deadline = if span.is_some() { self.now() } else { self.clock() + time };
+        Sleep { is_span: span.is_some(), alarm: Alarm { shard: self.clone(), deadline, key: span, seat: None } }
     }
 
     /// Waits for a moment to come.
@@ -58,7 +73,7 @@ pin_project! {
         shard: Shard,
         time: Duration,
         // Set once there is something to wait for.
-        alarm: Option<Alarm>,
+        alarm: Option<Sleep>,
     }
 }
 
@@ -126,6 +141,38 @@ impl Alarm {
             self.shard.with_timers(|timers| timers.cancel(key));
         }
         self.shard.unseat(&mut self.seat);
+    }
+}
+
+impl Sleep {
+    /// Ready once the time has passed.
+    pub fn poll_rung(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Alarm { shard, key, seat, .. } = &mut self.alarm;
+        if !self.is_span {
+            return self.alarm.poll_rung(cx);
+        }
+        let waiter = shard.waiter_of(cx.waker(), seat);
+        let is_armed = shard.with_timers(|timers| match key.as_ref().and_then(|key| timers.waiter_mut(key)) {
+            Some(waiting) => {
+                *waiting = waiter;
+                true
+            }
+            None => false,
+        });
+        if is_armed {
+            return Poll::Pending;
+        }
+        ready!(budget::poll_proceed(cx));
+        self.alarm.disarm();
+        Poll::Ready(())
+    }
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_rung(cx)
     }
 }
 

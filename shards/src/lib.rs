@@ -28,7 +28,7 @@ pub mod timer;
 mod trace;
 pub mod world;
 
-pub use alarm::{Alarm, TimedOut, Timeout};
+pub use alarm::{Alarm, Sleep, TimedOut, Timeout};
 pub use guest::{Guest, Host, Invitation};
 pub use inbox::{Remote, SendError};
 pub use mesh::{Call, CallError, OnAll, Part, PerShard, Post, Replicated};

@@ -381,6 +381,10 @@ impl Running {
 
     fn next(&self) -> Next {
         let Shard(core) = &self.shard;
+        if core.timers.borrow().has_spans() {
+            let now = core.reactor.borrow().now();
+            core.timers.borrow_mut().begin(now);
+        }
         if self.is_ready() {
             return Next::Ready;
         }

@@ -165,7 +165,7 @@ fn timers() {
             .await;
         })
         .await;
-        let mut alarm = shard.sleep(1000 * millisecond);
+        let mut alarm = shard.alarm(shard.clock() + 1000 * millisecond);
         check("an alarm that is set again and again", async |number| {
             alarm.set(shard.now() + (1000 + number % 7) * millisecond);
             poll_fn(|cx| {

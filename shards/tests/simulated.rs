@@ -41,6 +41,43 @@ fn alarms_ring_in_order_and_never_early() {
     });
 }
 
+/// However late it is polled first, and whether it ever is.
+#[test]
+fn a_sleep_counts_from_the_turn_that_it_was_made_in() {
+    run(async |shard| {
+        let start = shard.now();
+        let (short, long, _never) = (shard.sleep(seconds(1)), shard.sleep(seconds(5)), shard.sleep(seconds(2)));
+        shard.sleep(seconds(3)).await;
+        short.await;
+        let waited = shard.now() - start;
+        assert!(waited >= seconds(3) && waited < seconds(3) + Duration::from_millis(5), "{waited:?}");
+        long.await;
+        let waited = shard.now() - start;
+        assert!(waited >= seconds(5) && waited < seconds(5) + Duration::from_millis(5), "{waited:?}");
+        // What nobody waits for any more wakes nobody.
+        drop(shard.sleep(seconds(1)));
+        shard.sleep(Duration::ZERO).await;
+        assert_eq!(shard.timeout(seconds(2), std::future::pending::<()>()).await, Err(TimedOut));
+    });
+}
+
+/// A turn that takes long does not shorten the waits that begin in it.
+#[test]
+fn a_sleep_is_not_shortened_by_what_blocks() {
+    Simulation::with_plan(
+        1,
+        Plan { stalls: 0.5, stall_time: Duration::from_millis(50), ..Plan::CALM },
+        Config::default(),
+    )
+    .run(async |shard| {
+        for _ in 0..200 {
+            let before = shard.clock();
+            shard.sleep(Duration::from_millis(10)).await;
+            assert!(shard.clock() - before >= Duration::from_millis(10), "early");
+        }
+    });
+}
+
 #[test]
 fn an_alarm_can_be_set_later_and_earlier() {
     run(async |shard| {

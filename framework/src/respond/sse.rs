@@ -162,7 +162,7 @@ impl Respond for Sse {
         let Sse { stream, silence_max } = self;
         let mut response = stream.respond();
         if let (Content::Stream(events), Some(shard)) = (std::mem::take(&mut response.content), Shard::current()) {
-            let alarm = shard.sleep(silence_max);
+            let alarm = shard.alarm(shard.clock() + silence_max);
             response = Response::with_type(
                 &EVENT_STREAM,
                 Content::Stream(Box::pin(KeptAlive { events, shard, alarm, silence_max })),

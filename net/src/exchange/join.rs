@@ -60,7 +60,7 @@ impl Upgraded {
     /// ```
     pub async fn join(self, other: Upgraded, silence_max: Duration) -> Joined {
         let shard = self.stream.shard().clone();
-        let mut alarm = shard.sleep(silence_max);
+        let mut alarm = shard.alarm(shard.clock() + silence_max);
         let mut ways = [Way::new(&shard), Way::new(&shard)];
         let mut received = [self.received, other.received];
         let mut streams = [self.stream, other.stream];

@@ -14,7 +14,7 @@ use platform::Buf;
 use platform::sim::Plan;
 use shards::combine::race;
 use shards::sync::Notify;
-use shards::{Alarm, Shard, Simulation};
+use shards::{Shard, Simulation, Sleep};
 use shardwise_net::client;
 use shardwise_net::upstream::{Config, Endpoint, Endpoints, Upstream};
 use shardwise_net::{BodyStream, Client, Content, Reply, Request, Response, Service};
@@ -140,7 +140,7 @@ async fn answer(here: Shard, mood: Mood, text: String) -> Response {
 }
 
 /// A part of a body, then nothing more.
-struct Half(Alarm, bool);
+struct Half(Sleep, bool);
 
 impl BodyStream for Half {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Buf, Box<dyn Error>>>> {

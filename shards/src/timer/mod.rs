@@ -36,6 +36,26 @@ impl<W> Timers<W> {
         Ok(TimerKey { id, kind: Kind::Coarse })
     }
 
+    /// Arms a coarse timer for a span of time that [begins](Timers::begin) later: so that many cost one look at the clock, and those
+    /// that are cancelled before it none.
+    pub fn insert_span(&mut self, time: Duration, waiter: W) -> Result<TimerKey, TimersFull> {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let id = self.wheel.insert_span(nanos, waiter).ok_or(TimersFull)?;
+        Ok(TimerKey { id, kind: Kind::Coarse })
+    }
+
+    /// Whether there are spans whose time has not begun: they are not among the [deadlines](Timers::next_deadline) yet.
+    #[inline]
+    pub fn has_spans(&self) -> bool {
+        self.wheel.has_spans()
+    }
+
+    /// The time of all spans begins `now`.
+    pub fn begin(&mut self, now: Instant) {
+        let start = now.saturating_duration_since(self.start);
+        self.wheel.begin(|nanos| tick_after(start.saturating_add(Duration::from_nanos(nanos))));
+    }
+
     /// Arms a precise timer: it fires at the first look at or after the deadline. Costs the logarithm of the number of
     /// precise timers.
     pub fn insert_precise(&mut self, deadline: Instant, waiter: W) -> Result<TimerKey, TimersFull> {
@@ -96,15 +116,19 @@ impl<W> Timers<W> {
 
     /// The first tick that is not before this time.
     fn tick_from(&self, time: Instant) -> u64 {
-        let since = time.saturating_duration_since(self.start);
-        let ticks = ticks_of(since);
-        if duration_of(ticks) < since { TICKS_MAX.min(ticks + 1) } else { ticks }
+        tick_after(time.saturating_duration_since(self.start))
     }
 
     /// The last tick that is not after this time.
     fn tick_until(&self, time: Instant) -> u64 {
         ticks_of(time.saturating_duration_since(self.start))
     }
+}
+
+/// The first tick that is not before so long after the start.
+fn tick_after(since: Duration) -> u64 {
+    let ticks = ticks_of(since);
+    if duration_of(ticks) < since { TICKS_MAX.min(ticks + 1) } else { ticks }
 }
 
 /// Whole ticks in a duration. A tick is a millisecond, which spares a division of 128 bits.

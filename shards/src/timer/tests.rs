@@ -19,7 +19,24 @@ fn check(seed: u64) {
     let mut all: Vec<Armed> = Vec::new();
     for _ in 0..400 {
         let far = 1u64 << random.below(45);
-        match random.below(6) {
+        match random.below(7) {
+            6 => {
+                // A span whose time begins later, if it is not cancelled or moved before.
+                let span = Duration::from_nanos(random.below(far));
+                let index = all.len();
+                let key = timers.insert_span(span, index).expect("room");
+                assert!(timers.has_spans(), "seed {seed}");
+                match random.below(4) {
+                    0 => assert_eq!(timers.cancel(key), Some(index), "seed {seed}"),
+                    1 => {
+                        assert!(timers.rearm(&key, now + span), "seed {seed}");
+                        all.push(Armed { key: Some(key), deadline: now + span, precise: false });
+                    }
+                    _ => all.push(Armed { key: Some(key), deadline: now + span, precise: false }),
+                }
+                timers.begin(now);
+                assert!(!timers.has_spans(), "seed {seed}");
+            }
             0..=2 => {
                 let deadline = now + Duration::from_nanos(random.below(far));
                 let precise = random.below(3) == 0;

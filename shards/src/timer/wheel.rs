@@ -14,13 +14,15 @@ pub(super) struct Wheel<W> {
     nodes: Slab<Node<W>>,
     /// The tick up to which timers have fired.
     present: u64,
-    /// For each level a bit for each slot that has timers.
-    occupied: [u64; LEVELS],
-    slots: Box<[List; LEVELS * SLOTS]>,
+    /// For each level a bit for each slot that has timers; and for the spans.
+    occupied: [u64; LEVELS + 1],
+    /// Those of the levels, and last the spans whose time has not begun.
+    slots: Box<[List; LEVELS * SLOTS + 1]>,
 }
 
 #[derive(Debug)]
 struct Node<W> {
+    /// When it fires; of a span, how many nanoseconds it has.
     tick: u64,
     next: u32,
     previous: u32,
@@ -39,7 +41,7 @@ struct List {
 impl<W> Wheel<W> {
     pub(super) fn new() -> Self {
         let empty = List { first: NONE, last: NONE };
-        Wheel { nodes: Slab::new(), present: 0, occupied: [0; LEVELS], slots: Box::new([empty; LEVELS * SLOTS]) }
+        Wheel { nodes: Slab::new(), present: 0, occupied: [0; LEVELS + 1], slots: Box::new([empty; SPANS + 1]) }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -47,7 +49,16 @@ impl<W> Wheel<W> {
     }
 
     pub(super) fn insert(&mut self, tick: u64, waiter: W) -> Option<Id> {
-        let slot = self.slot_of(tick);
+        self.insert_into(self.slot_of(tick), tick, waiter)
+    }
+
+    /// A timer whose time has not begun.
+    pub(super) fn insert_span(&mut self, nanos: u64, waiter: W) -> Option<Id> {
+        self.insert_into(SPANS, nanos, waiter)
+    }
+
+    #[inline]
+    fn insert_into(&mut self, slot: usize, tick: u64, waiter: W) -> Option<Id> {
         // Linking at the end here spares a second visit to the node.
         let previous = self.slots[slot].last;
         let id = self.nodes.insert(Node { tick, next: NONE, previous, slot: slot as u32, waiter })?;
@@ -71,6 +82,21 @@ impl<W> Wheel<W> {
             self.link(id.index);
         }
         true
+    }
+
+    /// Whether the time of some has not begun.
+    #[inline]
+    pub(super) fn has_spans(&self) -> bool {
+        self.slots[SPANS].first != NONE
+    }
+
+    /// Begins the time of all spans: `tick_of` says when one of so many nanoseconds is over.
+    pub(super) fn begin(&mut self, tick_of: impl Fn(u64) -> u64) {
+        while let Some(index) = self.pop(SPANS) {
+            let node = self.nodes.at(index);
+            node.tick = tick_of(node.tick);
+            self.link(index);
+        }
     }
 
     pub(super) fn waiter_mut(&mut self, id: Id) -> Option<&mut W> {
@@ -100,7 +126,7 @@ impl<W> Wheel<W> {
 
     /// The first occupied slot, and the tick at which it begins.
     fn first_slot(&self) -> Option<(usize, u64)> {
-        let level = self.occupied.iter().position(|&slots| slots != 0)?;
+        let level = self.occupied[..LEVELS].iter().position(|&slots| slots != 0)?;
         let digit = self.occupied[level].trailing_zeros() as usize;
         let above = self.present >> (DIGIT * (level + 1)) << (DIGIT * (level + 1));
         Some((level * SLOTS + digit, above | (digit as u64) << (DIGIT * level)))
@@ -169,4 +195,6 @@ const DIGIT: usize = 6;
 const SLOTS: usize = 1 << DIGIT;
 /// Seven wheels reach 139 years. What is later waits there and does not matter.
 const LEVELS: usize = 7;
+/// The slot behind those of the levels.
+const SPANS: usize = LEVELS * SLOTS;
 pub(super) const TICKS_MAX: u64 = (1 << (DIGIT * LEVELS)) - 1;
