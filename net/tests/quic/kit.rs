@@ -423,7 +423,9 @@ impl Client {
 
     /// Goes on for so long without asking for anything.
     pub(crate) async fn rest(&mut self, time: Duration) {
-        let mut alarm = self.0.shard().sleep(time);
+        // To the moment if a packet comes: a sleep ends with a tick of the wheel.
+        let shard = self.0.shard();
+        let mut alarm = shard.alarm(shard.clock() + time);
         poll_fn(|cx| {
             while let Poll::Ready(event) = self.0.poll(cx) {
                 assert!(!matches!(event, Event::Closed(_)), "{event:?}");
@@ -434,6 +436,7 @@ impl Client {
         .await;
     }
 }
+
 /// Bytes that tell where they belong.
 pub(crate) fn pattern(count: usize) -> Vec<u8> {
     (0..count as u32).map(|place| (place.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
