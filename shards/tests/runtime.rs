@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::panic::Location;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use platform::{BackendKind, Choice, DatagramOptions, ListenOptions};
 use shardwise_shards::{Builder, Fleet, RunError, Runtime, Shard, StartError, listen, listen_datagrams};
@@ -33,6 +33,21 @@ fn main_runs_once_on_every_shard() {
     let mut numbers = Arc::try_unwrap(numbers).unwrap().into_inner().unwrap();
     numbers.sort_unstable();
     assert_eq!(numbers, [(0, 3), (1, 3), (2, 3)]);
+}
+
+/// A turn that takes long does not shorten the waits that begin in it.
+#[test]
+fn a_sleep_is_not_shortened_by_what_blocks() {
+    let run = shards(1).run(async move |shard: Shard| {
+        for _ in 0..3 {
+            std::thread::sleep(Duration::from_millis(40));
+            let asleep = Instant::now();
+            shard.sleep(Duration::from_millis(20)).await;
+            assert!(asleep.elapsed() >= Duration::from_millis(20), "{:?}", asleep.elapsed());
+        }
+        Ok::<_, String>(())
+    });
+    assert!(run.is_ok(), "{run:?}");
 }
 
 #[test]

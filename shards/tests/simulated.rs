@@ -61,23 +61,6 @@ fn a_sleep_counts_from_the_turn_that_it_was_made_in() {
     });
 }
 
-/// A turn that takes long does not shorten the waits that begin in it.
-#[test]
-fn a_sleep_is_not_shortened_by_what_blocks() {
-    Simulation::with_plan(
-        1,
-        Plan { stalls: 0.5, stall_time: Duration::from_millis(50), ..Plan::CALM },
-        Config::default(),
-    )
-    .run(async |shard| {
-        for _ in 0..200 {
-            let before = shard.clock();
-            shard.sleep(Duration::from_millis(10)).await;
-            assert!(shard.clock() - before >= Duration::from_millis(10), "early");
-        }
-    });
-}
-
 #[test]
 fn an_alarm_can_be_set_later_and_earlier() {
     run(async |shard| {
