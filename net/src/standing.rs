@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use http::HeaderValue;
 use httpdate::HttpDate;
-use proto::h1::Standing;
+use proto::h1::{Again, Standing};
 use proto::h2;
 use shards::Shard;
 
@@ -18,6 +18,8 @@ pub(crate) struct StandingLines {
     lines: RefCell<Vec<u8>>,
     server_bytes: usize,
     good_until: Cell<Option<Instant>>,
+    /// Heads of HTTP/1.1 that were written with them.
+    again: Again,
 }
 
 const DATE_LINE_BYTES: usize = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n".len();
@@ -30,7 +32,7 @@ impl StandingLines {
         };
         let server_bytes = lines.len();
         lines.resize(server_bytes + DATE_LINE_BYTES, 0);
-        StandingLines { lines: RefCell::new(lines), server_bytes, good_until: Cell::new(None) }
+        StandingLines { lines: RefCell::new(lines), server_bytes, good_until: Cell::new(None), again: Again::default() }
     }
 
     /// Hands the lines, as of this turn, to `f`.
@@ -40,7 +42,8 @@ impl StandingLines {
         if self.good_until.get().is_none_or(|until| now >= until) {
             self.renew(shard, now);
         }
-        f(Standing { server_and_date: &self.lines.borrow(), server_bytes: self.server_bytes, other: &[] })
+        let (lines, again) = (self.lines.borrow(), Some(&self.again));
+        f(Standing { server_and_date: &lines, server_bytes: self.server_bytes, other: &[], again })
     }
 
     /// The same as values, for HTTP/2.
@@ -55,6 +58,7 @@ impl StandingLines {
     #[cold]
     fn renew(&self, shard: &Shard, now: Instant) {
         let time = shard.wall_clock();
+        self.again.clear();
         let mut lines = self.lines.borrow_mut();
         // Into the memory it has: a steady server allocates nothing, not even once a second.
         let mut line = &mut lines[self.server_bytes..];

@@ -28,6 +28,7 @@ const STANDING: Standing = Standing {
     server_and_date: b"Server: shardwise\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n",
     server_bytes: "Server: shardwise\r\n".len(),
     other: b"",
+    again: None,
 };
 
 fn main() {

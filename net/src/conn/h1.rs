@@ -1121,6 +1121,11 @@ impl<'h> Iterator for Lines<'h> {
     fn next(&mut self) -> Option<Checked<'h>> {
         self.0.next().map(|(name, value)| Checked(name, value))
     }
+
+    #[inline(always)]
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
 }
 
 /// What the scopes of requests are called.

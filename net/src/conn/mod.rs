@@ -176,6 +176,8 @@ pub(crate) struct Context<S> {
     pub(crate) shedding: Shedding,
     pub(crate) paused: Paused,
     begun: Instant,
+    /// When its age was last asked for, and what it was.
+    age: Cell<(Instant, u64)>,
 }
 
 /// Room to decode heads in, of any version but the first. It is made by the first connection that needs it.
@@ -250,15 +252,23 @@ impl<S: Service> Context<S> {
             shedding,
             paused,
             begun,
+            age: Cell::new((begun, 0)),
         })
     }
 }
 
 impl<S> Context<S> {
-    /// How long it has been there, in nanoseconds: a moment in half the room.
+    /// How long it has been there, in nanoseconds: a moment in half the room. Reckoned once for all that ask in the same turn.
     #[inline]
     pub(crate) fn age(&self, now: Instant) -> u64 {
-        nanoseconds(now.saturating_duration_since(self.begun))
+        match self.age.get() {
+            (at, age) if at == now => age,
+            _ => {
+                let age = nanoseconds(now.saturating_duration_since(self.begun));
+                self.age.set((now, age));
+                age
+            }
+        }
     }
 
     /// The first step of the order of shedding, for somebody who wants memory.

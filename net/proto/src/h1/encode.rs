@@ -9,6 +9,8 @@ use crate::head::Known;
 use crate::message::{self, Field, WriteError};
 use crate::scan::{self, TOKEN};
 
+use super::Again;
+
 /// What goes around a piece of body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame {
@@ -109,7 +111,9 @@ pub struct Standing<'a> {
     /// How many of these bytes are the first line's.
     pub server_bytes: usize,
     /// What this kind of response has besides; none of the fields that are the engine's.
-    pub other: &'a [u8],
+    pub other: &'static [u8],
+    /// Heads that were written with these lines of server and date, so that one that comes again is copied.
+    pub again: Option<&'a Again>,
 }
 
 /// Appends to a slice.
@@ -121,6 +125,10 @@ pub(crate) struct Writer<'o> {
 impl<'o> Writer<'o> {
     pub(crate) fn new(out: &'o mut [u8]) -> Writer<'o> {
         Writer { out, count: 0 }
+    }
+
+    pub(crate) fn written(&self) -> &[u8] {
+        &self.out[..self.count]
     }
 
     #[inline(always)]

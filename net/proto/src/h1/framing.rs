@@ -15,9 +15,9 @@ use crate::scan;
 #[inline]
 pub(crate) fn request(block: &[u8], table: &mut HeadTable) -> Result<Head, Error> {
     target::check_form(block, table)?;
-    let fields = match table.section.meaning {
+    let fields = match table.last.meaning {
         Some(known) => known,
-        None => *table.section.meaning.insert(Deciding::gather(block, table)?),
+        None => *table.last.meaning.insert(Deciding::gather(block, table)?),
     };
     let is_new = table.version != Version::HTTP_10;
     if is_new && !fields.has_host {

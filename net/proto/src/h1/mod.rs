@@ -9,6 +9,7 @@
 //! The socket, time-outs and the bytes not yet consumed are the caller's. What an engine has not consumed must be
 //! shown to it again, with more bytes after it.
 
+mod again;
 mod body;
 mod client;
 mod encode;
@@ -16,9 +17,10 @@ mod error;
 pub(crate) mod framing;
 mod limits;
 mod lines;
-mod server;
+pub(crate) mod server;
 mod target;
 
+pub use again::Again;
 pub use client::Client;
 pub use encode::{Frame, Standing};
 pub use error::Error;

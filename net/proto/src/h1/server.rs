@@ -14,7 +14,7 @@ use http::{Method, StatusCode, Version};
 use super::body::{Decoder, Piece};
 use super::encode::{Frame, NO_FIELDS, Sending, Standing, Writer};
 use super::lines::{self, Progress, RequestLine, Section};
-use super::{Body, Error, Event, Limits, Step, framing, takes_trailers};
+use super::{Body, Error, Event, Head, Limits, Step, framing, takes_trailers};
 use crate::head::{HeadTable, Known};
 use crate::message::{BodyLength, Field, WriteError};
 
@@ -63,6 +63,13 @@ struct Request {
     takes_trailers: bool,
     /// It has said that this is its last: it sends nothing after it (RFC 9112 section 9.6). One of HTTP/1.0 need not say so.
     is_last: bool,
+}
+
+/// What a request's head means, for its body and for its response.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Verdict {
+    head: Head,
+    request: Request,
 }
 
 impl Request {
@@ -139,6 +146,12 @@ impl Server {
     fn receive_head(&mut self, input: &[u8], table: &mut HeadTable, limits: &Limits) -> Result<Step, Error> {
         const NEED_MORE: Step = Step { consumed: 0, event: Event::NeedMore };
         if self.phase == Phase::RequestLine {
+            if self.progress == Progress::default()
+                && let Some((length, verdict)) = table.again(input, limits)
+            {
+                table.trailers.clear();
+                return Ok(self.accept(length, verdict));
+            }
             let at = self.skip_empty_lines(input, limits)?;
             if at == input.len() {
                 // Nothing of a head yet: an idle connection need not keep an empty line.
@@ -154,19 +167,16 @@ impl Server {
                     return Ok(Step { consumed: 0, event: Event::Http2Preface });
                 }
             }
-            self.is_used = true;
             self.phase = Phase::Header;
             table.trailers.clear();
-            if let Some(end) =
-                table.section_again(input, self.progress.line(), limits.head_bytes_max, limits.field_count_max)
-            {
+            if let Some(end) = table.section_again(input, self.progress.line(), limits) {
                 self.progress = Progress::at(end - "\r\n".len());
                 return self.head(&input[..end], table);
             }
         }
         match Section::header(limits).read(input, &mut self.progress, &mut table.fields)? {
             Some(end) => {
-                table.remember_section(&input[..end]);
+                table.remember(&input[..end]);
                 self.head(&input[..end], table)
             }
             None => Ok(NEED_MORE),
@@ -198,8 +208,7 @@ impl Server {
     #[inline]
     fn head(&mut self, block: &[u8], table: &mut HeadTable) -> Result<Step, Error> {
         let head = framing::request(block, table)?;
-        self.body = Decoder::new(head.body);
-        self.request = Request {
+        let request = Request {
             is_head: table.method == Method::HEAD,
             is_connect: table.method == Method::CONNECT,
             is_old: table.version == Version::HTTP_10,
@@ -208,10 +217,23 @@ impl Server {
             takes_trailers: takes_trailers(table.all(block, Known::Te)),
             is_last: !head.keep_alive && table.version != Version::HTTP_10,
         };
+        let verdict = Verdict { head, request };
+        if self.empty_lines == 0 {
+            table.judged(verdict);
+        }
+        Ok(self.accept(block.len(), verdict))
+    }
+
+    /// A head has come, so many bytes of it.
+    #[inline(always)]
+    fn accept(&mut self, consumed: usize, Verdict { head, request }: Verdict) -> Step {
+        self.is_used = true;
+        self.body = Decoder::new(head.body);
+        self.request = request;
         self.is_closing |= !head.keep_alive;
         self.sending = Sending::Head;
         self.phase = if head.body == Body::None { Phase::Ended } else { Phase::Body };
-        Ok(Step { consumed: block.len(), event: Event::Head(head) })
+        Step { consumed, event: Event::Head(head) }
     }
 
     #[inline]
@@ -341,6 +363,13 @@ impl Server {
         }
         writer.put(b"\r\n")?;
         Ok(Some(Written { sending, closes, switches }))
+    }
+
+    /// Whether the head of the response at hand says nothing of its request or of the connection.
+    #[inline(always)]
+    fn is_plain(&self) -> bool {
+        let Request { is_head, is_connect, is_old, expects_continue, .. } = self.request;
+        self.sending == Sending::Head && !(self.is_closing || is_head || is_connect || is_old || expects_continue)
     }
 
     #[cold]
@@ -482,10 +511,23 @@ impl Server {
         out: &mut [u8],
     ) -> Result<usize, WriteError> {
         let mut writer = Writer::new(out);
+        let fields = fields.into_iter();
+        let again = standing.again.filter(|_| self.is_plain() && fields.size_hint().1 == Some(0));
+        if let Some(again) = again
+            && again.write(status, standing.other, body, &mut writer)?
+        {
+            self.sending = Sending::Done;
+            return Ok(writer.count);
+        }
         let length = BodyLength::Known(body.len() as u64);
         let Some(written) = self.write_head(status, fields, standing, length, &mut writer)? else {
             return Ok(writer.count);
         };
+        if let Some(again) = again
+            && written.sending == Sending::Length(body.len() as u64)
+        {
+            again.keep(status, standing.other, body.len(), writer.written());
+        }
         if let Sending::Length(1..) = written.sending {
             writer.put(body)?;
         }

@@ -11,7 +11,9 @@ pub use known::Known;
 
 use http::{Method, StatusCode, Version};
 
+use crate::h1::Limits;
 use crate::h1::framing::Deciding;
+use crate::h1::server::Verdict;
 
 /// The index of one head: the request or status line, the header fields and, at the end, the trailer fields.
 #[derive(Clone, Debug)]
@@ -22,19 +24,22 @@ pub struct HeadTable {
     pub(crate) target: Target,
     pub(crate) fields: Fields,
     pub(crate) trailers: Fields,
-    pub(crate) section: Section,
+    pub(crate) last: Last,
 }
 
-/// The last header section of HTTP/1.1 that a table has indexed. Clients send the same fields with many of their requests,
-/// and the tables of a shard go from one request to the next: comparing the bytes costs a tenth of parsing them.
+/// The last head of a request over HTTP/1.1 that a table has indexed. Clients send the same fields with many of their requests,
+/// and often the same request, and the tables of a shard go from one request to the next: comparing the bytes costs a tenth
+/// of parsing them.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Section {
-    /// Where it starts in its block.
-    start: u16,
+pub(crate) struct Last {
     /// Empty if the table's fields are not its.
-    bytes: Vec<u8>,
-    /// What its fields mean for the connection, once that has been asked.
+    block: Vec<u8>,
+    /// Where its header section starts.
+    section: u16,
+    /// What the fields mean for the connection, once that has been asked.
     pub(crate) meaning: Option<Deciding>,
+    /// What is made of the whole, while the table holds its request line too.
+    verdict: Option<Verdict>,
 }
 
 impl HeadTable {
@@ -47,7 +52,7 @@ impl HeadTable {
             target: Target::default(),
             fields: Fields::default(),
             trailers: Fields::default(),
-            section: Section::default(),
+            last: Last::default(),
         }
     }
 
@@ -73,41 +78,65 @@ impl HeadTable {
     /// Forgets the header fields alone.
     pub(crate) fn clear_fields(&mut self) {
         self.fields.clear();
-        self.section.bytes.clear();
-        self.section.meaning = None;
+        self.last.block.clear();
+        self.last.meaning = None;
+        self.last.verdict = None;
+    }
+
+    /// If the input begins with the head that this table has indexed before, that is in the table, and this is its length and
+    /// what was made of it. Else another is to be read.
+    #[inline(always)]
+    pub(crate) fn again(&mut self, input: &[u8], limits: &Limits) -> Option<(usize, Verdict)> {
+        // Taken, since whoever reads a request line into the table changes it before the line is whole.
+        let verdict = self.last.verdict.take()?;
+        let (length, target) = (self.last.block.len(), self.target.whole);
+        let is_same = input.get(..length) == Some(&self.last.block);
+        let is_within = length <= usize::from(limits.head_bytes_max)
+            && self.fields.len() <= usize::from(limits.field_count_max)
+            && target.len <= limits.target_bytes_max
+            && target.start <= u16::from(limits.method_bytes_max) + 1;
+        if !is_same || !is_within {
+            return None;
+        }
+        self.last.verdict = Some(verdict);
+        Some((length, verdict))
     }
 
     /// Begins a header section at `start`. If it is the one that this table has indexed before, its fields are there, and it
     /// ends where this says; else there are none.
     #[inline]
-    pub(crate) fn section_again(
-        &mut self,
-        input: &[u8],
-        start: usize,
-        bytes_max: u16,
-        count_max: u16,
-    ) -> Option<usize> {
-        let (known, end) = (&self.section.bytes, start + self.section.bytes.len());
+    pub(crate) fn section_again(&mut self, input: &[u8], start: usize, limits: &Limits) -> Option<usize> {
+        let known = self.last.block.get(usize::from(self.last.section)..).unwrap_or_default();
+        let end = start + known.len();
         let is_same = !known.is_empty() && input.get(start..end) == Some(known);
-        if !is_same || end > usize::from(bytes_max) || self.fields.len() > usize::from(count_max) {
+        let before = std::mem::replace(&mut self.last.section, start as u16);
+        if !is_same
+            || end > usize::from(limits.head_bytes_max)
+            || self.fields.len() > usize::from(limits.field_count_max)
+        {
             self.clear_fields();
-            self.section.start = start as u16;
             return None;
         }
-        let before = std::mem::replace(&mut self.section.start, start as u16);
-        if before != self.section.start {
-            self.fields.move_by(self.section.start.wrapping_sub(before));
+        if before != self.last.section {
+            self.fields.move_by(self.last.section.wrapping_sub(before));
         }
+        self.remember(&input[..end]);
         Some(end)
     }
 
     /// The section that was begun is read: it ends with the block.
     #[inline]
-    pub(crate) fn remember_section(&mut self, block: &[u8]) {
-        let section = &block[usize::from(self.section.start)..];
-        if section.len() <= SECTION_BYTES_MAX {
-            self.section.bytes.extend_from_slice(section);
+    pub(crate) fn remember(&mut self, block: &[u8]) {
+        self.last.block.clear();
+        if block.len() <= LAST_BYTES_MAX {
+            self.last.block.extend_from_slice(block);
         }
+    }
+
+    /// This is what is made of the head that is in the table.
+    #[inline]
+    pub(crate) fn judged(&mut self, verdict: Verdict) {
+        self.last.verdict = if self.last.block.is_empty() { None } else { Some(verdict) };
     }
 
     /// The method of a request.
@@ -375,5 +404,5 @@ pub(crate) struct Target {
 
 const _: () = assert!(size_of::<Field>() <= 12);
 
-/// Longer sections are not remembered: hardly any come again, and a shard has as many tables as it has had requests at once.
-const SECTION_BYTES_MAX: usize = 1024;
+/// Longer heads are not remembered: hardly any come again, and a shard has as many tables as it has had requests at once.
+const LAST_BYTES_MAX: usize = 1024;

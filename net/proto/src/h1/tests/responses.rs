@@ -191,7 +191,12 @@ fn fields_of_the_handler() {
 
 #[test]
 fn server_and_date_are_written_once() {
-    let standing = Standing { server_and_date: b"Server: s\r\nDate: d\r\n", server_bytes: 11, other: b"Other: o\r\n" };
+    let standing = Standing {
+        server_and_date: b"Server: s\r\nDate: d\r\n",
+        server_bytes: 11,
+        other: b"Other: o\r\n",
+        again: None,
+    };
     for (fields, expect) in [
         (&[][..], "Other: o\r\nServer: s\r\nDate: d\r\n"),
         (&[("date", "x")][..], "date: x\r\nOther: o\r\nServer: s\r\n"),
@@ -202,6 +207,41 @@ fn server_and_date_are_written_once() {
         let mut out = [0; 200];
         let count = given(GET).respond_whole(StatusCode::OK, fields.iter().copied(), standing, b"a", &mut out).unwrap();
         assert_eq!(String::from_utf8_lossy(&out[..count]), expect);
+    }
+}
+
+/// A head that comes again is copied: it must say what it would say if it were written, to whoever it goes, and nothing of
+/// before its lines were renewed.
+#[test]
+fn a_head_that_was_written_before_says_the_same() {
+    let requests = [
+        GET,
+        "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.0\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n",
+    ];
+    let statuses = [200, 204, 205, 304, 404].map(|status| StatusCode::from_u16(status).unwrap());
+    let others: [&'static [u8]; 3] = [b"", b"Content-Type: text/plain\r\n", b"Content-Type: text/css\r\n"];
+    let dates: [&[u8]; 2] = [b"Server: s\r\nDate: d\r\n", b"Server: s\r\nDate: e\r\n"];
+    let bodies: [&[u8]; 4] = [b"", b"a", b"b", b"abcdefghi"];
+    let (again, mut random, mut date) = (Again::default(), Random(11), 0);
+    for round in 0..20_000 {
+        if random.below(50) == 0 {
+            date ^= 1;
+            again.clear();
+        }
+        let fields = [("x", "y")].into_iter().take(usize::from(random.below(8) == 0));
+        let (request, body) = (requests[random.below(5).saturating_sub(random.below(5))], bodies[random.below(4)]);
+        let (status, other) = (statuses[random.below(5)], others[random.below(3)]);
+        let room = if random.below(8) == 0 { random.below(150) } else { 200 };
+        let [written, copied] = [None, Some(&again)].map(|again| {
+            let (mut server, mut out) = (given(request), [0; 200]);
+            let standing = Standing { server_and_date: dates[date], server_bytes: 11, other, again };
+            let written = server.respond_whole(status, fields.clone(), standing, body, &mut out[..room]);
+            (written.map(|count| out[..count].escape_ascii().to_string()), format!("{server:?}"))
+        });
+        assert_eq!(copied, written, "round {round}");
     }
 }
 
