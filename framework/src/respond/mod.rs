@@ -131,7 +131,7 @@ impl Respond for Chunk {
 /// A message body handed through, chunk by chunk, with its length if it is known. It has no content type of its own.
 impl Respond for Body {
     fn respond(self) -> Response {
-        Response::new(StatusCode::OK).with_content(Content::Body(self))
+        Response::new(StatusCode::OK).with_content(Content::from(self))
     }
 }
 

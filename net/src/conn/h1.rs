@@ -463,20 +463,20 @@ impl<S: Service + 'static> Connection<S> {
             self.set_limit(time);
         }
         self.context.stats.requests.add(1);
-        let length = match head.body {
-            h1::Body::Length(bytes) => Some(bytes),
-            _ => None,
-        };
+        let table = self.table.take().expect("the engine has filled it");
+        let block = Head::new(self.input.take(bytes), table, Rc::clone(&self.context.spares));
         let (incoming, body) = match head.body {
             h1::Body::None => (None, Body::empty()),
-            _ => {
-                let (incoming, body) = self.context.supplies.body(length);
-                (Some(incoming), body)
-            }
+            length => match self.engine.take_body(self.input.as_slice()) {
+                Some(count) => (None, Body::whole(self.input.take(count))),
+                None => {
+                    let length = if let h1::Body::Length(bytes) = length { Some(bytes) } else { None };
+                    let (incoming, body) = self.context.supplies.body(length);
+                    (Some(incoming), body)
+                }
+            },
         };
-        let table = self.table.take().expect("the engine has filled it");
-        let head = Head::new(self.input.take(bytes), table, Rc::clone(&self.context.spares));
-        let request = Request::new(head, body, self.stream.peer(self.named.clone()));
+        let request = Request::new(block, body, self.stream.peer(self.named.clone()));
         (request.early(self.stream.is_early()), incoming)
     }
 

@@ -20,14 +20,34 @@ use crate::limits::COPIED_CHUNK_BYTES;
 ///
 /// Dropping it tells the connection that nobody reads on: what is left is drained up to a bound, or the connection closes.
 #[derive(Debug, Default)]
-pub struct Body {
-    /// `None` is a body that is empty or has been read.
-    incoming: Option<Rc<Incoming>>,
-    /// Length announced by the sender.
-    length: Option<u64>,
-    /// What stood behind it, once it has been read to its end.
-    trailers: Option<Box<Trailers>>,
+pub struct Body(Rest);
+
+/// What of a body is still to be read.
+#[derive(Debug)]
+enum Rest {
+    /// Nothing of so many bytes, or of [`UNKNOWN`].
+    Nothing { length: u64 },
+    /// All of it: it came with its head.
+    Whole {
+        chunk: Chunk,
+        /// No chunk is as long as the longest that this can admit.
+        bytes_max: u32,
+    },
+    /// What a connection feeds.
+    Fed {
+        incoming: Rc<Incoming>,
+        /// What the sender announced, or [`UNKNOWN`].
+        length: u64,
+        /// What stood behind it, once it has been read to its end.
+        trailers: Option<Box<Trailers>>,
+    },
 }
+
+/// The length of a body that ends when it ends.
+const UNKNOWN: u64 = u64::MAX;
+
+// A connection holds one while it waits.
+const _: () = assert!(size_of::<Body>() == 32);
 
 /// The trailer fields of a message: what its sender knew only when the body had been made (RFC 9110 section 6.5). Framing,
 /// routing and whatever else decides how a message is read are never among them.
@@ -77,7 +97,20 @@ pub enum BodyError {
 impl Body {
     /// A body without bytes.
     pub fn empty() -> Self {
-        Body { incoming: None, length: Some(0), trailers: None }
+        Body(Rest::Nothing { length: 0 })
+    }
+
+    /// A body that is there, of one byte or more.
+    pub(crate) fn whole(chunk: Chunk) -> Self {
+        Body(Rest::Whole { chunk, bytes_max: u32::MAX })
+    }
+
+    /// All of it, if it is there and not too long.
+    pub(crate) fn into_whole(self) -> Result<Chunk, Self> {
+        match self.0 {
+            Rest::Whole { chunk, bytes_max } if chunk.len() <= bytes_max as usize => Ok(chunk),
+            rest => Err(Body(rest)),
+        }
     }
 
     /// A body that a connection feeds, and the end to feed it by. `length` is what the sender announced.
@@ -89,18 +122,26 @@ impl Body {
 
     /// A body that this end feeds, which is new or has been renewed.
     pub(crate) fn fed_by(incoming: &Rc<Incoming>, length: Option<u64>) -> Self {
-        Body { incoming: Some(Rc::clone(incoming)), length, trailers: None }
+        // Nobody sends as much as the longest that can be announced.
+        let length = length.map_or(UNKNOWN, |length| length.min(UNKNOWN - 1));
+        Body(Rest::Fed { incoming: Rc::clone(incoming), length, trailers: None })
     }
 
     /// The length that the sender announced; `None` if the body ends when it ends.
     pub fn length(&self) -> Option<u64> {
-        self.length
+        match self.0 {
+            Rest::Nothing { length: UNKNOWN } | Rest::Fed { length: UNKNOWN, .. } => None,
+            Rest::Nothing { length } | Rest::Fed { length, .. } => Some(length),
+            Rest::Whole { ref chunk, .. } => Some(chunk.len() as u64),
+        }
     }
 
     /// Admits at most this many bytes in all; a longer body fails with [`BodyError::TooLarge`]. To be set before reading.
     pub fn limit(&mut self, bytes_max: u64) {
-        if let Some(incoming) = &self.incoming {
-            incoming.0.borrow_mut().bytes_max = bytes_max;
+        match &mut self.0 {
+            Rest::Nothing { .. } => {}
+            Rest::Whole { bytes_max: known, .. } => *known = u32::try_from(bytes_max).unwrap_or(u32::MAX),
+            Rest::Fed { incoming, .. } => incoming.0.borrow_mut().bytes_max = bytes_max,
         }
     }
 
@@ -117,23 +158,37 @@ impl Body {
     ///
     /// A sender that announces nothing may still have some, and who is on the way may drop them.
     pub fn trailers(&self) -> Option<&Trailers> {
-        self.trailers.as_deref()
+        match &self.0 {
+            Rest::Fed { trailers, .. } => trailers.as_deref(),
+            _ => None,
+        }
     }
 
     pub(crate) fn take_trailers(&mut self) -> Option<Trailers> {
-        self.trailers.take().map(|trailers| *trailers)
+        match &mut self.0 {
+            Rest::Fed { trailers, .. } => trailers.take().map(|trailers| *trailers),
+            _ => None,
+        }
     }
 
     /// [`chunk`](Body::chunk) as a poll.
     pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>, BodyError>> {
-        let Some(incoming) = &self.incoming else { return Poll::Ready(Ok(None)) };
+        let (incoming, length, trailers) = match &mut self.0 {
+            Rest::Fed { incoming, length, trailers } => (incoming, *length, trailers),
+            Rest::Whole { chunk, bytes_max } if chunk.len() > *bytes_max as usize => {
+                return Poll::Ready(Err(BodyError::TooLarge { max: (*bytes_max).into() }));
+            }
+            Rest::Nothing { .. } => return Poll::Ready(Ok(None)),
+            Rest::Whole { chunk, .. } => {
+                let length = chunk.len() as u64;
+                let Rest::Whole { chunk, .. } = std::mem::replace(&mut self.0, Rest::Nothing { length }) else {
+                    return Poll::Ready(Ok(None));
+                };
+                return Poll::Ready(Ok(Some(chunk)));
+            }
+        };
         let mut state = incoming.0.borrow_mut();
-        if let Some(length) = self.length
-            && length > state.bytes_max
-        {
-            return Poll::Ready(Err(BodyError::TooLarge { max: state.bytes_max }));
-        }
-        if state.bytes > state.bytes_max {
+        if length != UNKNOWN && length > state.bytes_max || state.bytes > state.bytes_max {
             return Poll::Ready(Err(BodyError::TooLarge { max: state.bytes_max }));
         }
         if let Some(chunk) = state.next() {
@@ -147,7 +202,7 @@ impl Body {
         }
         match state.end {
             Some(end) => {
-                self.trailers = self.trailers.take().or_else(|| state.trailers.take());
+                *trailers = trailers.take().or_else(|| state.trailers.take());
                 Poll::Ready(end.map(|()| None))
             }
             None => {
@@ -159,6 +214,12 @@ impl Body {
                 Poll::Pending
             }
         }
+    }
+}
+
+impl Default for Rest {
+    fn default() -> Self {
+        Rest::Nothing { length: UNKNOWN }
     }
 }
 

@@ -308,7 +308,11 @@ impl From<&Trailers> for Headers {
 
 impl From<Body> for Content {
     fn from(body: Body) -> Self {
-        if body.length() == Some(0) { Content::Empty } else { Content::Body(body) }
+        match body.into_whole() {
+            Ok(chunk) => Content::Full(Buf::Chunk(chunk)),
+            Err(body) if body.length() == Some(0) => Content::Empty,
+            Err(body) => Content::Body(body),
+        }
     }
 }
 

@@ -73,6 +73,7 @@ fn a_limit_counts_what_is_announced_and_what_arrives() {
     let too_large = Some(Err(BodyError::TooLarge { max: 3 }));
     check(Some(3), Some(3), &["abc"], Some(Ok(())), ("abc", Some(Ok(()))));
     check(Some(4), Some(3), &[], None, ("", too_large));
+    check(Some(u64::MAX), Some(3), &[], None, ("", too_large));
     check(None, Some(3), &["ab", "cd"], None, ("", too_large));
 }
 
@@ -81,6 +82,24 @@ fn an_empty_body_has_ended() {
     let mut body = Body::empty();
     assert_eq!(body.length(), Some(0));
     assert_eq!(read(&mut body), (String::new(), Some(Ok(()))));
+}
+
+#[test]
+fn a_body_that_came_with_its_head_is_like_any_other() {
+    let pool = pool();
+    let whole = || Body::whole(chunk(&pool, b"abc"));
+    assert_eq!((whole().length(), read(&mut whole())), (Some(3), ("abc".to_owned(), Some(Ok(())))));
+    assert!(matches!(Content::from(whole()), Content::Full(buf) if *buf == *b"abc"));
+    // Until it is read, a limit may still be set, and another.
+    let mut body = whole();
+    body.limit(2);
+    assert_eq!(read(&mut body), (String::new(), Some(Err(BodyError::TooLarge { max: 2 }))));
+    body.limit(3);
+    assert_eq!(read(&mut body), ("abc".to_owned(), Some(Ok(()))));
+    assert_eq!(read(&mut body), (String::new(), Some(Ok(()))));
+    let mut body = whole();
+    body.limit(2);
+    assert!(matches!(Content::from(body), Content::Body(body) if body.length() == Some(3)));
 }
 
 #[test]

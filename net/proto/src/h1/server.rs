@@ -252,6 +252,21 @@ impl Server {
         Ok(Step { consumed, event })
     }
 
+    /// Takes the body of the request that has just come out of the input behind its head, if it says how long it is and all of it is
+    /// there: so many bytes, which are done with, and so is the request. If not, [`receive`](Self::receive) gives it in pieces.
+    #[inline]
+    pub fn take_body(&mut self, input: &[u8]) -> Option<usize> {
+        let count = match self.phase {
+            Phase::Body => usize::try_from(self.body.left()?).ok().filter(|&count| count <= input.len())?,
+            _ => return None,
+        };
+        self.body = Decoder::new(Body::None);
+        // One who sends the body without waiting has not waited.
+        self.request.expects_continue = false;
+        self.phase = Phase::Ended;
+        Some(count)
+    }
+
     /// The peer will send no more. An error if it stops in the middle of a request.
     pub fn end_of_input(&mut self) -> Result<(), Error> {
         let is_complete = match self.phase {

@@ -545,6 +545,39 @@ fn damaged_requests_are_judged_the_same_however_cut() {
     }
 }
 
+/// A body that has come with its head may be taken at once, if it says how long it is: the rest is the next request's.
+#[test]
+fn a_body_that_is_there_is_taken_at_once() {
+    for (framing, body, behind, expect) in [
+        ("Content-Length: 3", "abc", "", Some(3)),
+        ("Content-Length: 3", "abc", "GET", Some(3)),
+        ("Content-Length: 4", "abc", "", None),
+        ("Content-Length: 3\r\nExpect: 100-continue", "abc", "", Some(3)),
+        ("Transfer-Encoding: chunked", "3\r\nabc\r\n0\r\n\r\n", "", None),
+        ("Content-Length: 0", "", "GET", None),
+        ("X: y", "", "GET", None),
+    ] {
+        let input = format!("POST / HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n{body}{behind}");
+        let (mut server, mut table, limits) = (Server::new(), HeadTable::new(), Limits::default());
+        assert_eq!(server.take_body(input.as_bytes()), None, "before its head");
+        let step = server.receive(input.as_bytes(), &mut table, &limits).unwrap();
+        assert!(matches!(step.event, Event::Head(_)));
+        let rest = &input.as_bytes()[step.consumed..];
+        assert_eq!(server.take_body(rest), expect, "{framing}");
+        assert_eq!(server.take_body(rest), None, "{framing}, again");
+        if let Some(count) = expect {
+            assert!(server.is_request_ended() && server.keep_alive());
+            assert_eq!(server.continue_line(), b"");
+            assert_eq!(server.receive(&rest[count..], &mut table, &limits).unwrap().event, Event::NeedMore);
+            let mut out = [0; 100];
+            server.respond_whole(http::StatusCode::OK, NONE, Standing::default(), b"a", &mut out).unwrap();
+            let next = b"GET / HTTP/1.1\r\nHost: b\r\n\r\n";
+            let step = server.receive(next, &mut table, &limits).unwrap();
+            assert!(matches!(step.event, Event::Head(_)) && step.consumed == next.len());
+        }
+    }
+}
+
 /// A head that comes again is not parsed again, nor is a section behind another request line: what it means must be as if it
 /// were, wherever it stands in its block, and whatever came in between.
 #[test]
