@@ -60,8 +60,8 @@ fn echo(mut request: Request) -> Response {
     let body = request.take_body();
     let Some(sent) = request.header("content-type") else { return body.respond() };
     let value = match COMMON_TYPES.iter().find(|common| common.as_bytes() == sent) {
-        Some(common) => HeaderValue::from_static(common),
-        None => HeaderValue::from_bytes(sent).unwrap_or(HeaderValue::from_static(COMMON_TYPES[0])),
+        Some(common) => common.clone(),
+        None => HeaderValue::from_bytes(sent).unwrap_or_else(|_| COMMON_TYPES[0].clone()),
     };
     ([(CONTENT_TYPE, value)], body).respond()
 }
@@ -84,12 +84,12 @@ struct Sum {
 }
 
 /// Content types that need no memory of their own.
-const COMMON_TYPES: [&str; 5] = [
-    "application/octet-stream",
-    "application/json",
-    "application/x-www-form-urlencoded",
-    "text/plain",
-    "text/plain; charset=utf-8",
+static COMMON_TYPES: [HeaderValue; 5] = [
+    HeaderValue::from_static("application/octet-stream"),
+    HeaderValue::from_static("application/json"),
+    HeaderValue::from_static("application/x-www-form-urlencoded"),
+    HeaderValue::from_static("text/plain"),
+    HeaderValue::from_static("text/plain; charset=utf-8"),
 ];
 
 /// What bodies are made of.

@@ -223,6 +223,10 @@ impl<'o> Writer<'o> {
         self.put(b"Content-Length: ")?;
         match u32::try_from(count) {
             Ok(count @ ..10_000) => self.short_decimal(count)?,
+            Ok(count @ ..100_000_000) => {
+                self.short_decimal(count / 10_000)?;
+                self.put(&(digits(count % 10_000) | ZEROS).to_le_bytes())?;
+            }
             _ => self.decimal(count)?,
         }
         self.put(b"\r\n")
@@ -231,10 +235,9 @@ impl<'o> Writer<'o> {
     /// A number below 10,000: its four digits in one word, without the zeros before it.
     #[inline(always)]
     fn short_decimal(&mut self, number: u32) -> Result<(), WriteError> {
-        let (high, low) = (number / 100, number % 100);
-        let digits = u32::from_le_bytes([(high / 10) as u8, (high % 10) as u8, (low / 10) as u8, (low % 10) as u8]);
+        let digits = digits(number);
         let zeros = (digits | 1 << 24).trailing_zeros() / 8;
-        let text = (digits | u32::from_le_bytes([b'0'; 4])) >> (8 * zeros);
+        let text = (digits | ZEROS) >> (8 * zeros);
         let count = 4 - zeros as usize;
         match self.out.get_mut(self.count..).and_then(<[u8]>::first_chunk_mut) {
             // What is too much is written over.
@@ -270,13 +273,23 @@ impl<'o> Writer<'o> {
     }
 }
 
+/// The four digits of a number below 10,000, the first in the lowest byte.
+#[inline(always)]
+fn digits(number: u32) -> u32 {
+    let (high, low) = (number / 100, number % 100);
+    u32::from_le_bytes([(high / 10) as u8, (high % 10) as u8, (low / 10) as u8, (low % 10) as u8])
+}
+
+/// What makes digits characters.
+const ZEROS: u32 = u32::from_le_bytes([b'0'; 4]);
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn numbers_are_written_in_decimal() {
-        for number in (0..=10_001).chain([99_999, 1 << 32, u64::MAX]) {
+        for number in (0..=10_001).chain([16_384, 99_999, 1_000_001, 99_999_999, 100_000_000, 1 << 32, u64::MAX]) {
             let expect = format!("Content-Length: {number}\r\n");
             let mut out = [0; 40];
             for room in 0..out.len() {
