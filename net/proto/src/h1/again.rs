@@ -19,7 +19,7 @@ pub struct Again(RefCell<[Kept; PLACES]>);
 struct Kept {
     status: StatusCode,
     other: &'static [u8],
-    length: usize,
+    length: u64,
     /// Empty if there is none.
     head: Vec<u8>,
 }
@@ -30,28 +30,27 @@ impl Again {
         self.0.borrow_mut().iter_mut().for_each(|kept| kept.head.clear());
     }
 
-    /// Writes such a head, and the body behind it, if it is known.
+    /// Writes such a head, if it is known.
     #[inline(always)]
     pub(super) fn write(
         &self,
         status: StatusCode,
         other: &'static [u8],
-        body: &[u8],
+        length: u64,
         writer: &mut Writer<'_>,
     ) -> Result<bool, WriteError> {
         let all = self.0.borrow();
-        let kept = &all[place(other, body.len())];
-        let is_same = kept.length == body.len() && std::ptr::eq(kept.other, other) && kept.status == status;
+        let kept = &all[place(other, length)];
+        let is_same = kept.length == length && std::ptr::eq(kept.other, other) && kept.status == status;
         if !is_same || kept.head.is_empty() {
             return Ok(false);
         }
         writer.put(&kept.head)?;
-        writer.put(body)?;
         Ok(true)
     }
 
     /// Remembers a head, in the place of another.
-    pub(super) fn keep(&self, status: StatusCode, other: &'static [u8], length: usize, head: &[u8]) {
+    pub(super) fn keep(&self, status: StatusCode, other: &'static [u8], length: u64, head: &[u8]) {
         let kept = &mut self.0.borrow_mut()[place(other, length)];
         (kept.status, kept.other, kept.length) = (status, other, length);
         kept.head.clear();
@@ -63,8 +62,8 @@ impl Again {
 
 /// Where such a head is looked for.
 #[inline(always)]
-fn place(other: &'static [u8], length: usize) -> usize {
-    (other.as_ptr().addr() / align_of::<usize>()).wrapping_add(length) % PLACES
+fn place(other: &'static [u8], length: u64) -> usize {
+    (other.as_ptr().addr() / align_of::<usize>()).wrapping_add(length as usize) % PLACES
 }
 
 /// So many heads are kept at a time.

@@ -344,10 +344,37 @@ impl Server {
         Ok(writer.count)
     }
 
-    /// Writes a head and changes nothing: the slice may be too small. `None` after an interim response, whose final one is
-    /// still to come.
+    /// Writes a head, or copies what was written before, and changes nothing: the slice may be too small. `None` after an interim
+    /// response, whose final one is still to come.
     #[inline(always)]
     fn write_head<F: Field>(
+        &mut self,
+        status: StatusCode,
+        fields: impl IntoIterator<Item = F>,
+        standing: Standing<'_>,
+        body: BodyLength,
+        writer: &mut Writer<'_>,
+    ) -> Result<Option<Written>, WriteError> {
+        let fields = fields.into_iter();
+        let (again, length) = match (standing.again, body) {
+            (Some(again), BodyLength::Known(length)) if self.is_plain() && fields.size_hint().1 == Some(0) => {
+                (again, length)
+            }
+            _ => return self.write_anew(status, fields, standing, body, writer),
+        };
+        let sending = Sending::Length(length);
+        if again.write(status, standing.other, length, writer)? {
+            return Ok(Some(Written { sending, closes: false, switches: false }));
+        }
+        let written = self.write_anew(status, fields, standing, body, writer)?;
+        if written.as_ref().is_some_and(|written| written.sending == sending) {
+            again.keep(status, standing.other, length, writer.written());
+        }
+        Ok(written)
+    }
+
+    #[inline]
+    fn write_anew<F: Field>(
         &mut self,
         status: StatusCode,
         fields: impl IntoIterator<Item = F>,
@@ -526,23 +553,10 @@ impl Server {
         out: &mut [u8],
     ) -> Result<usize, WriteError> {
         let mut writer = Writer::new(out);
-        let fields = fields.into_iter();
-        let again = standing.again.filter(|_| self.is_plain() && fields.size_hint().1 == Some(0));
-        if let Some(again) = again
-            && again.write(status, standing.other, body, &mut writer)?
-        {
-            self.sending = Sending::Done;
-            return Ok(writer.count);
-        }
         let length = BodyLength::Known(body.len() as u64);
         let Some(written) = self.write_head(status, fields, standing, length, &mut writer)? else {
             return Ok(writer.count);
         };
-        if let Some(again) = again
-            && written.sending == Sending::Length(body.len() as u64)
-        {
-            again.keep(status, standing.other, body.len(), writer.written());
-        }
         if let Sending::Length(1..) = written.sending {
             writer.put(body)?;
         }

@@ -234,11 +234,16 @@ fn a_head_that_was_written_before_says_the_same() {
         let fields = [("x", "y")].into_iter().take(usize::from(random.below(8) == 0));
         let (request, body) = (requests[random.below(5).saturating_sub(random.below(5))], bodies[random.below(4)]);
         let (status, other) = (statuses[random.below(5)], others[random.below(3)]);
+        let is_whole = random.below(2) == 0;
         let room = if random.below(8) == 0 { random.below(150) } else { 200 };
         let [written, copied] = [None, Some(&again)].map(|again| {
             let (mut server, mut out) = (given(request), [0; 200]);
             let standing = Standing { server_and_date: dates[date], server_bytes: 11, other, again };
-            let written = server.respond_whole(status, fields.clone(), standing, body, &mut out[..room]);
+            let length = BodyLength::Known(body.len() as u64);
+            let written = match is_whole {
+                true => server.respond_whole(status, fields.clone(), standing, body, &mut out[..room]),
+                false => server.respond(status, fields.clone(), standing, length, &mut out[..room]),
+            };
             (written.map(|count| out[..count].escape_ascii().to_string()), format!("{server:?}"))
         });
         assert_eq!(copied, written, "round {round}");
