@@ -30,7 +30,16 @@ impl Panic {
 /// `Rc` and `Cell`; ours is not touched while theirs runs.
 #[inline]
 pub(crate) fn call<T>(f: impl FnOnce() -> T) -> Result<T, Panic> {
-    catch_unwind(AssertUnwindSafe(f)).map_err(Panic::new)
+    call_or(|| Ok(f()), Err)
+}
+
+/// The same where a panic has a result too.
+#[inline(always)]
+pub(crate) fn call_or<T>(f: impl FnOnce() -> T, otherwise: impl FnOnce(Panic) -> T) -> T {
+    match catch_unwind(AssertUnwindSafe(f)) {
+        Ok(result) => result,
+        Err(payload) => otherwise(Panic::new(payload)),
+    }
 }
 
 /// Polls `future` once, and catches its panic. It must not be polled again after one.

@@ -183,7 +183,7 @@ impl Files {
 impl Handler<OfFiles> for Files {
     fn call(self: &Rc<Self>, request: Request) -> Reply {
         let files = Rc::clone(self);
-        let measure = request.measure.clone();
+        let measure = request.measure().clone();
         measure.later(|| async move { files.answer(&request).await.respond() })
     }
 

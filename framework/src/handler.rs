@@ -160,7 +160,7 @@ macro_rules! handler_of_head {
             fn call(self: &Rc<Self>, mut request: Request) -> Reply {
                 take!(request: $($argument)*);
                 let handler = Rc::clone(self);
-                request.measure.later(|| async move { handler($($argument,)*).await.respond() })
+                request.measure().clone().later(|| async move { handler($($argument,)*).await.respond() })
             }
 
             fn require(_states: &States) -> Result<(), Unmet> {
@@ -184,7 +184,7 @@ macro_rules! handler_of_body {
             fn call(self: &Rc<Self>, mut request: Request) -> Reply {
                 take!(request: $($argument)*);
                 let handler = Rc::clone(self);
-                let measure = request.measure.clone();
+                let measure = request.measure().clone();
                 measure.later(|| async move {
                     let last = match Last::from_request(request).await {
                         Ok(last) => last,
@@ -211,7 +211,7 @@ macro_rules! handler_of_body {
             fn call(self: &Rc<Self>, mut request: Request) -> Reply {
                 take!(request: $($argument)*);
                 let handler = Rc::clone(self);
-                let measure = request.measure.clone();
+                let measure = request.measure().clone();
                 measure.later(|| async move {
                     let last = match Last::from_request(request).await {
                         Ok(last) => last,

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use net::{Reply, Response};
 use pin_project_lite::pin_project;
+use shards::Shard;
 
 use crate::caught::{self, Panic};
 use crate::error::Chain;
@@ -34,19 +35,12 @@ pub(crate) struct Begun {
 /// Counts an exchange among the active ones while it lives.
 struct Active(Measure);
 
-/// Lets something answer on the spot or begin to, and measures what it answers on the spot. An exchange begins at the time
-/// of this turn.
+/// Lets something answer on the spot or begin to, and measures what it answers on the spot.
 #[inline]
-pub(crate) fn call(route: &Rc<Route>, method: MethodLabel, call: impl FnOnce(Measure) -> Reply) -> Reply {
-    let shard = &route.site.shard;
-    let begun = Begun { method, turn: shard.turn_number(), at: shard.now() };
+pub(crate) fn call(route: &Rc<Route>, begun: Begun, call: impl FnOnce() -> Reply) -> Reply {
     let active = &route.site.metrics.active;
     active.add(1);
-    let measure = Measure { route: Rc::clone(route), begun };
-    let mut reply = match caught::call(|| call(measure)) {
-        Ok(reply) => reply,
-        Err(panic) => Reply::Ready(route.panicked(panic)),
-    };
+    let mut reply = caught::call_or(call, |panic| Reply::Ready(route.panicked(panic)));
     if let Reply::Ready(response) = &mut reply {
         route.ended(begun, response);
     }
@@ -55,7 +49,20 @@ pub(crate) fn call(route: &Rc<Route>, method: MethodLabel, call: impl FnOnce(Mea
     reply
 }
 
+impl Begun {
+    /// An exchange begins at the time of this turn.
+    #[inline]
+    pub(crate) fn now(shard: &Shard, method: MethodLabel) -> Self {
+        Begun { method, turn: shard.turn_number(), at: shard.now() }
+    }
+}
+
 impl Measure {
+    #[inline]
+    pub(crate) fn new(route: &Rc<Route>, begun: Begun) -> Self {
+        Measure { route: Rc::clone(route), begun }
+    }
+
     /// From here on the exchange is measured by the layers around, and not where it is answered.
     pub(crate) fn go_inside(&mut self) {
         self.begun.turn = INSIDE;

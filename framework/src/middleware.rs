@@ -84,7 +84,7 @@ pub struct Next {
 impl Next {
     /// Lets it answer. A panic there is a response of 500 here.
     pub async fn run(self, request: Request) -> Response {
-        let route = Rc::clone(&request.measure.route);
+        let route = Rc::clone(&request.measure().route);
         let answer = match caught::call(|| self.call(request)) {
             Ok(Reply::Ready(response)) => return response,
             Ok(Reply::Later(answer)) => caught::run(answer).await,
@@ -178,9 +178,9 @@ struct Layered(Rc<Chain>);
 
 impl Endpoint for Layered {
     fn call(&self, mut request: Request) -> Reply {
-        let measure = request.measure.clone();
+        let measure = request.measure().clone();
         // What is further in answers to the layers, and only what they answer counts.
-        request.measure.go_inside();
+        request.measure_mut().go_inside();
         let next = Next { chain: Rc::clone(&self.0), at: 0 };
         measure.later(|| next.run(request))
     }

@@ -92,7 +92,7 @@ macro_rules! offloaded_of_head {
         {
             fn call(self: &Rc<Self>, mut request: Request) -> Reply {
                 take!(request: $($argument)*);
-                let (handler, measure) = (Arc::clone(&self.0), request.measure.clone());
+                let (handler, measure) = (Arc::clone(&self.0), request.measure().clone());
                 drop(request);
                 measure.clone().later(|| answer(measure, move || handler($($argument,)*)))
             }
@@ -117,7 +117,7 @@ macro_rules! offloaded_of_body {
         {
             fn call(self: &Rc<Self>, mut request: Request) -> Reply {
                 take!(request: $($argument)*);
-                let (handler, measure) = (Arc::clone(&self.0), request.measure.clone());
+                let (handler, measure) = (Arc::clone(&self.0), request.measure().clone());
                 measure.clone().later(|| async move {
                     let last = match Last::from_request(request).await {
                         Ok(last) => last,

@@ -8,19 +8,22 @@ use std::rc::Rc;
 
 use http::StatusCode;
 use platform::Chunk;
-use shards::{ScopeHandle, ScopesFull, Shard};
+use shards::{Pooled, ScopeHandle, ScopesFull, Shard};
 
 use crate::extract::Rejection;
-use crate::measure::Measure;
+use crate::measure::{Begun, Measure};
 use crate::route::Route;
 use crate::table::Matched;
 
 /// A request as a handler sees it. It derefs to what was received: [`method`](net::Request::method),
 /// [`path`](net::Request::path), [`header`](net::Request::header) and the body.
-pub struct Request {
+pub struct Request(Pooled<Parts>);
+
+/// What there is of it, in a place of the shard's pool: a request goes through many hands, and into futures.
+struct Parts {
     received: net::Request,
     matched: Matched,
-    pub(crate) measure: Measure,
+    measure: Measure,
     extensions: Option<Box<Extensions>>,
 }
 
@@ -28,8 +31,19 @@ pub struct Request {
 type Extensions = Vec<(TypeId, Box<dyn Any>)>;
 
 impl Request {
-    pub(crate) fn new(received: net::Request, matched: Matched, measure: Measure) -> Self {
-        Request { received, matched, measure, extensions: None }
+    #[inline(always)]
+    pub(crate) fn new(received: net::Request, matched: Matched, route: &Rc<Route>, begun: Begun) -> Self {
+        let make = || Parts { received, matched, measure: Measure::new(route, begun), extensions: None };
+        Request(route.site.shard.pooled_with(make))
+    }
+
+    /// What measures it.
+    pub(crate) fn measure(&self) -> &Measure {
+        &self.0.measure
+    }
+
+    pub(crate) fn measure_mut(&mut self) -> &mut Measure {
+        &mut self.0.measure
     }
 
     /// The route's path as it was declared: `/items/{id}`. Empty for a request that no route was found for.
@@ -44,9 +58,9 @@ impl Request {
 
     /// All parameters of the path, in the order of the route: name, and value as it was sent.
     pub fn parameters(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
-        let path = self.received.path();
+        let path = self.0.received.path();
         let names = &self.at().parameters;
-        self.matched.iter().zip(&names[..]).map(|(range, name)| (&**name, &path[range]))
+        self.0.matched.iter().zip(&names[..]).map(|(range, name)| (&**name, &path[range]))
     }
 
     /// What the app holds of this type.
@@ -57,7 +71,7 @@ impl Request {
     /// Hands a value on to whatever is further in, which takes it by [`extension`](Request::extension) or as
     /// [`Extension`](crate::Extension). One of each type: returns the one that was there. Costs an allocation or two.
     pub fn extend<T: 'static>(&mut self, value: T) -> Option<T> {
-        let extensions = self.extensions.get_or_insert_default();
+        let extensions = self.0.extensions.get_or_insert_default();
         let earlier = extensions.iter().position(|(id, _)| *id == TypeId::of::<T>());
         let earlier = earlier.map(|at| extensions.swap_remove(at).1);
         extensions.push((TypeId::of::<T>(), Box::new(value)));
@@ -66,7 +80,7 @@ impl Request {
 
     /// What was handed on of this type.
     pub fn extension<T: 'static>(&self) -> Option<&T> {
-        let (_, value) = self.extensions.as_ref()?.iter().find(|(id, _)| *id == TypeId::of::<T>())?;
+        let (_, value) = self.0.extensions.as_ref()?.iter().find(|(id, _)| *id == TypeId::of::<T>())?;
         value.downcast_ref()
     }
 
@@ -89,7 +103,7 @@ impl Request {
     /// Errors: the body is longer, or did not arrive as announced.
     pub(crate) async fn collect(&mut self) -> Result<Collected, Rejection> {
         let bytes_max = self.at().body_bytes_max;
-        let body = self.received.body_mut();
+        let body = self.0.received.body_mut();
         body.limit(bytes_max);
         let collected = collect(body).await;
         collected.map_err(|error| Rejection::from(error).at(self.place()))
@@ -111,7 +125,7 @@ impl Request {
     }
 
     fn at(&self) -> &Rc<Route> {
-        &self.measure.route
+        &self.0.measure.route
     }
 }
 
@@ -151,18 +165,18 @@ impl Deref for Request {
     type Target = net::Request;
 
     fn deref(&self) -> &net::Request {
-        &self.received
+        &self.0.received
     }
 }
 
 impl DerefMut for Request {
     fn deref_mut(&mut self) -> &mut net::Request {
-        &mut self.received
+        &mut self.0.received
     }
 }
 
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Request").field("route", &self.route()).field("received", &self.received).finish()
+        f.debug_struct("Request").field("route", &self.route()).field("received", &self.0.received).finish()
     }
 }

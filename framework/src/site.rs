@@ -9,7 +9,7 @@ use net::{Reply, Response};
 use shards::Shard;
 
 use crate::extract::{Rejection, States};
-use crate::measure;
+use crate::measure::{self, Begun};
 use crate::metrics::{HttpMetrics, MethodLabel};
 use crate::request::Request;
 use crate::respond::Respond;
@@ -45,14 +45,17 @@ impl net::Service for Service {
 
 #[inline]
 fn run(route: &Rc<Route>, label: MethodLabel, request: net::Request, matched: Matched) -> Reply {
-    measure::call(route, label, |measure| route.endpoint.call(Request::new(request, matched, measure)))
+    let begun = Begun::now(&route.site.shard, label);
+    let request = Request::new(request, matched, route, begun);
+    measure::call(route, begun, || route.endpoint.call(request))
 }
 
 impl Service {
     fn fall_back(&self, label: MethodLabel, request: net::Request) -> Reply {
         if *request.method() == Method::OPTIONS && request.target() == "*" {
             // RFC 9110 section 9.3.7: about the server as a whole; a ping.
-            return measure::call(&self.fallback, label, |_| Reply::Ready(Response::new(StatusCode::NO_CONTENT)));
+            let begun = Begun::now(&self.fallback.site.shard, label);
+            return measure::call(&self.fallback, begun, || Reply::Ready(Response::new(StatusCode::NO_CONTENT)));
         }
         let beneath =
             self.fallbacks.iter().find_map(|table| match table.find(request.method(), request.path_bytes()) {

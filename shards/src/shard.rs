@@ -496,7 +496,15 @@ impl Shard {
     /// Puts a value into a pooled slot.
     #[inline]
     pub fn pooled<T>(&self, value: T) -> Pooled<T> {
-        self.0.tasks.pooled(value)
+        self.0.tasks.pooled(|| value)
+    }
+
+    /// The same for a value that is large: it is made in its slot, and not copied there.
+    ///
+    /// If `make` panics, the slot is lost until the shard ends.
+    #[inline(always)]
+    pub fn pooled_with<T>(&self, make: impl FnOnce() -> T) -> Pooled<T> {
+        self.0.tasks.pooled(make)
     }
 
     /// The shard's one value of this type, made when first asked for. It takes the place of a thread-local.

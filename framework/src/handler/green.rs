@@ -69,7 +69,7 @@ macro_rules! green_of_head {
             fn call(self: &Rc<Self>, mut request: Request) -> Reply {
                 take!(request: $($argument)*);
                 let handler = Rc::clone(self);
-                let (measure, shard) = (request.measure.clone(), request.shard().clone());
+                let (measure, shard) = (request.measure().clone(), request.shard().clone());
                 drop(request);
                 match start(&shard, move || (handler.0)($($argument,)*).respond()) {
                     Ok(green) => measure.later(|| green),
@@ -98,7 +98,7 @@ macro_rules! green_of_body {
             fn call(self: &Rc<Self>, mut request: Request) -> Reply {
                 take!(request: $($argument)*);
                 let handler = Rc::clone(self);
-                let (measure, shard) = (request.measure.clone(), request.shard().clone());
+                let (measure, shard) = (request.measure().clone(), request.shard().clone());
                 measure.later(|| async move {
                     let last = match Last::from_request(request).await {
                         Ok(last) => last,

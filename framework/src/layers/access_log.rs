@@ -62,7 +62,7 @@ impl Line {
             shard,
             method: request.method().clone(),
             path: request.path().to_owned(),
-            route: Rc::clone(&request.measure.route),
+            route: Rc::clone(&request.measure().route),
             // Asked now: when the exchange has ended, the connection may have too.
             peer: request.peer().remote(),
             id: request.extension::<RequestId>().cloned(),

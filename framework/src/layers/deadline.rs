@@ -16,7 +16,7 @@ use crate::request::Request;
 pub fn deadline(time_max: Duration) -> impl AsyncFn(Request, Next) -> Response + 'static {
     async move |request: Request, next: Next| {
         let time = request.time_left().map_or(time_max, |time| time.min(time_max));
-        let (shard, route) = (request.shard().clone(), Rc::clone(&request.measure.route));
+        let (shard, route) = (request.shard().clone(), Rc::clone(&request.measure().route));
         let Ok(scope) = shard.current_scope().and_then(|scope| scope.child("deadline")) else {
             // The shard has as many scopes as it admits: others keep the time.
             return next.run(request).await;

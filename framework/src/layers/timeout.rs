@@ -17,7 +17,7 @@ use crate::respond::Respond;
 /// time that it takes; [`Config::request_time_max`](crate::Config::request_time_max) bounds that too.
 pub fn timeout(time: Duration) -> impl AsyncFn(Request, Next) -> Response + 'static {
     async move |request: Request, next: Next| {
-        let (shard, route) = (request.shard().clone(), Rc::clone(&request.measure.route));
+        let (shard, route) = (request.shard().clone(), Rc::clone(&request.measure().route));
         match shard.timeout(time, next.run(request)).await {
             Ok(response) => response,
             Err(_) => late(&route.pattern),

@@ -374,12 +374,12 @@ impl<S: Service + 'static> Connection<S> {
         if request.known(Known::TraceParent).is_some() {
             self.trace(&request);
         }
-        let reply = match self.context.shedding.is_low() && self.must_shed() {
+        let mut reply = match self.context.shedding.is_low() && self.must_shed() {
             false => self.context.service.call(request),
             true => Reply::Ready(unavailable("the server is short of memory\n")),
         };
         self.stage = match reply {
-            Reply::Ready(response) => match self.respond(response, incoming.as_ref())? {
+            Reply::Ready(ref mut response) => match self.respond(response, incoming.as_ref())? {
                 None if !entered.has_made() => return Ok(Begun::Ended),
                 rest => rest.into(),
             },
@@ -433,10 +433,10 @@ impl<S: Service + 'static> Connection<S> {
         loop {
             *stage = match stage {
                 Stage::Handler(future) => {
-                    let response = ready!(self.poll_handler(cx, future, incoming))?;
+                    let mut response = ready!(self.poll_handler(cx, future, incoming))?;
                     // It is not to be polled again, whatever comes now.
                     *stage = Stage::Done;
-                    self.respond(response, incoming)?.into()
+                    self.respond(&mut response, incoming)?.into()
                 }
                 Stage::Content(content) => {
                     ready!(self.poll_content(cx, content, incoming))?;
@@ -464,19 +464,23 @@ impl<S: Service + 'static> Connection<S> {
         }
         self.context.stats.requests.add(1);
         let table = self.table.take().expect("the engine has filled it");
-        let block = Head::new(self.input.take(bytes), table, Rc::clone(&self.context.spares));
-        let (incoming, body) = match head.body {
-            h1::Body::None => (None, Body::empty()),
-            length => match self.engine.take_body(self.input.as_slice()) {
-                Some(count) => (None, Body::whole(self.input.take(count))),
-                None => {
-                    let length = if let h1::Body::Length(bytes) = length { Some(bytes) } else { None };
-                    let (incoming, body) = self.context.supplies.body(length);
-                    (Some(incoming), body)
-                }
-            },
-        };
-        let request = Request::new(block, body, self.stream.peer(self.named.clone()));
+        let mut incoming = None;
+        let request = Request::in_place(self.stream.shard(), || {
+            let block = Head::new(self.input.take(bytes), table, Rc::clone(&self.context.spares));
+            let body = match head.body {
+                h1::Body::None => Body::empty(),
+                length => match self.engine.take_body(self.input.as_slice()) {
+                    Some(count) => Body::whole(self.input.take(count)),
+                    None => {
+                        let length = if let h1::Body::Length(bytes) = length { Some(bytes) } else { None };
+                        let (feeding, body) = self.context.supplies.body(length);
+                        incoming = Some(feeding);
+                        body
+                    }
+                },
+            };
+            (block, body, self.stream.peer(self.named.clone()))
+        });
         (request.early(self.stream.is_early()), incoming)
     }
 
@@ -691,8 +695,8 @@ impl<S: Service + 'static> Connection<S> {
         self.engine.close_after_response();
         // The handler's own word, unless that takes further time.
         let is_whole = |response: &Response| matches!(response.content, Content::Empty | Content::Full(_));
-        let answer = answer.filter(is_whole).unwrap_or_else(|| unavailable("the request took too long\n"));
-        Ok(self.respond(answer, None)?.into())
+        let mut answer = answer.filter(is_whole).unwrap_or_else(|| unavailable("the request took too long\n"));
+        Ok(self.respond(&mut answer, None)?.into())
     }
 
     /// The request has ended: so does what it has left running. Gives the gate at which that is waited for.
@@ -792,7 +796,7 @@ impl<S: Service + 'static> Connection<S> {
     // ---- the response ------------------------------------------------------------------------------------------------
 
     /// Writes the head, and the content if it is there as a whole. What is still to come is given back.
-    fn respond(&mut self, mut response: Response, incoming: Option<&Rc<Incoming>>) -> Result<Option<Content>, End> {
+    fn respond(&mut self, response: &mut Response, incoming: Option<&Rc<Incoming>>) -> Result<Option<Content>, End> {
         self.prepare(&response.content, incoming)?;
         if self.requests == 1
             && self.stream.is_secure()
@@ -814,8 +818,8 @@ impl<S: Service + 'static> Connection<S> {
         };
         match written {
             Ok(rest) => {
-                if let Content::Tunnel(tunnel) = response.content
-                    && self.engine.is_tunnel()
+                if self.engine.is_tunnel()
+                    && let Content::Tunnel(tunnel) = std::mem::take(&mut response.content)
                 {
                     self.tunnel = Some(Box::new(tunnel));
                 }

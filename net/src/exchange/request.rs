@@ -10,7 +10,7 @@ use platform::{Chunk, Handle};
 use proto::head::{Fields, HeadTable, Known};
 use proto::proxy::Ends;
 use proto::ws::{Refusal, Upgrade};
-use shards::{Shard, TraceContext};
+use shards::{Pooled, Shard, TraceContext};
 
 use super::{Body, Headers};
 use crate::client::end_to_end;
@@ -18,7 +18,11 @@ use crate::tls::Secured;
 
 /// One request. Its strings lie in the received bytes; whoever wants to keep one copies it.
 #[derive(Debug)]
-pub struct Request {
+pub struct Request(Pooled<Parts>);
+
+/// What there is of it, in a place of the shard's pool: a request goes through many hands, and into futures.
+#[derive(Debug)]
+struct Parts {
     head: Head,
     body: Body,
     peer: Peer,
@@ -51,13 +55,24 @@ pub struct Head {
 pub struct HeadSpares(RefCell<Vec<Box<HeadTable>>>);
 
 impl Request {
-    /// Puts a request together.
+    /// Puts a request together, in memory of the peer's shard.
     pub fn new(head: Head, body: Body, peer: Peer) -> Self {
-        Request { head, body, peer, is_early: false }
+        let shard = peer.shard().clone();
+        Request::in_place(&shard, || (head, body, peer))
     }
 
-    pub(crate) fn early(self, is_early: bool) -> Self {
-        Request { is_early, ..self }
+    /// The same, where what it is made of need not be moved.
+    #[inline(always)]
+    pub(crate) fn in_place(shard: &Shard, make: impl FnOnce() -> (Head, Body, Peer)) -> Self {
+        Request(shard.pooled_with(|| {
+            let (head, body, peer) = make();
+            Parts { head, body, peer, is_early: false }
+        }))
+    }
+
+    pub(crate) fn early(mut self, is_early: bool) -> Self {
+        self.0.is_early = is_early;
+        self
     }
 
     /// The method.
@@ -72,23 +87,23 @@ impl Request {
 
     /// The same as bytes, all of them visible ASCII: for those who compare paths and need not look at them twice.
     pub fn path_bytes(&self) -> &[u8] {
-        self.table().path(&self.head.block)
+        self.table().path(&self.0.head.block)
     }
 
     /// What follows the question mark, as it was sent.
     pub fn query(&self) -> Option<&str> {
-        self.table().query(&self.head.block).map(text)
+        self.table().query(&self.0.head.block).map(text)
     }
 
     /// The whole request target as it was sent.
     pub fn target(&self) -> &str {
-        text(self.table().target(&self.head.block))
+        text(self.table().target(&self.0.head.block))
     }
 
     /// Host and port that the request is for, as they were sent; empty if it does not say. HTTP/2 may have them without a
     /// `Host`.
     pub fn authority(&self) -> &str {
-        text(self.table().authority(&self.head.block))
+        text(self.table().authority(&self.0.head.block))
     }
 
     /// The version of HTTP that the request came by.
@@ -98,17 +113,17 @@ impl Request {
 
     /// The first value of a well-known header.
     pub fn known(&self, name: Known) -> Option<&[u8]> {
-        self.table().get(&self.head.block, name)
+        self.table().get(&self.0.head.block, name)
     }
 
     /// The first value of a header, by its name in any case.
     pub fn header(&self, name: &str) -> Option<&[u8]> {
-        self.table().find(&self.head.block, name)
+        self.table().find(&self.0.head.block, name)
     }
 
     /// All headers in the order received: name as sent, value.
     pub fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
-        self.table().iter(&self.head.block)
+        self.table().iter(&self.0.head.block)
     }
 
     /// The headers for whoever is behind us: without those that were for this connection (RFC 9110 section 7.6.1). `Host` and
@@ -120,13 +135,13 @@ impl Request {
 
     /// All headers as they lie in the head.
     pub(crate) fn fields(&self) -> (&[u8], &Fields) {
-        (&self.head.block, self.table().fields())
+        (&self.0.head.block, self.table().fields())
     }
 
     /// The trace that the client says this belongs to, by `traceparent`. One that is not well formed, or comes twice, is as
     /// good as absent.
     pub fn trace(&self) -> Option<TraceContext> {
-        let mut all = self.table().all(&self.head.block, Known::TraceParent);
+        let mut all = self.table().all(&self.0.head.block, Known::TraceParent);
         let only = all.next()?;
         if all.next().is_some() { None } else { TraceContext::parse(only) }
     }
@@ -134,19 +149,19 @@ impl Request {
     /// Whether it came as early data of TLS, before the hand-shake was over: who saw it may send it again. What must not happen
     /// twice is to be answered 425 (RFC 8470), and comes again. A proxy in front says so by `Early-Data: 1` (section 5.1).
     pub fn is_early(&self) -> bool {
-        self.is_early || self.header("early-data").is_some_and(|value| value == b"1")
+        self.0.is_early || self.header("early-data").is_some_and(|value| value == b"1")
     }
 
     /// Judges whether it asks to speak WebSocket, and may.
     pub fn upgrade(&self) -> Result<Upgrade<'_>, Refusal> {
-        Upgrade::judge(self.table(), &self.head.block)
+        Upgrade::judge(self.table(), &self.0.head.block)
     }
 
     /// What the client wishes to speak instead of HTTP on this connection, or over HTTP/2 and HTTP/3 on this stream, as it was
     /// sent; `None` if it does not ask.
     pub fn asks_for(&self) -> Option<&[u8]> {
         match self.version() {
-            http::Version::HTTP_2 | http::Version::HTTP_3 => self.table().protocol(&self.head.block),
+            http::Version::HTTP_2 | http::Version::HTTP_3 => self.table().protocol(&self.0.head.block),
             http::Version::HTTP_11 if self.names_upgrade() => self.known(Known::Upgrade),
             _ => None,
         }
@@ -154,28 +169,28 @@ impl Request {
 
     /// RFC 9110 section 7.8: `Upgrade` by itself says nothing.
     fn names_upgrade(&self) -> bool {
-        let lines = self.table().all(&self.head.block, Known::Connection);
+        let lines = self.table().all(&self.0.head.block, Known::Connection);
         let mut options = lines.flat_map(|value| value.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
         options.any(|option| option.eq_ignore_ascii_case(b"upgrade"))
     }
 
     /// The body, to be read.
     pub fn body_mut(&mut self) -> &mut Body {
-        &mut self.body
+        &mut self.0.body
     }
 
     /// Takes the body out; an empty one stays.
     pub fn take_body(&mut self) -> Body {
-        std::mem::replace(&mut self.body, Body::empty())
+        std::mem::replace(&mut self.0.body, Body::empty())
     }
 
     fn table(&self) -> &HeadTable {
-        self.head.table()
+        self.0.head.table()
     }
 
     /// The connection's two ends.
     pub fn peer(&self) -> &Peer {
-        &self.peer
+        &self.0.peer
     }
 }
 

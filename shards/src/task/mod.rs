@@ -109,9 +109,9 @@ impl Tasks {
     }
 
     /// Puts a value into memory of the pool that tasks use.
-    #[inline]
-    pub fn pooled<T>(&self, value: T) -> Pooled<T> {
-        Pooled::new(self.core.pool.clone(), value)
+    #[inline(always)]
+    pub fn pooled<T>(&self, make: impl FnOnce() -> T) -> Pooled<T> {
+        Pooled::new(self.core.pool.clone(), make)
     }
 
     /// Makes a future in memory leased from the pool that tasks use, for one call of a handler.

@@ -226,9 +226,9 @@ impl<T: ?Sized> Unpin for PoolBox<T> {}
 pub struct Pooled<T>(PoolBox<T>);
 
 impl<T> Pooled<T> {
-    #[inline]
-    pub(super) fn new(pool: Rc<Pool>, value: T) -> Self {
-        Pooled(PoolBox::new(pool, || value))
+    #[inline(always)]
+    pub(super) fn new(pool: Rc<Pool>, make: impl FnOnce() -> T) -> Self {
+        Pooled(PoolBox::new(pool, make))
     }
 
     /// The value, moved out of its place.

@@ -1085,8 +1085,8 @@ fn a_pooled_value_is_owned_and_its_memory_goes_back() {
     check(|shard| {
         let drops = Rc::new(Cell::new(0));
         for round in 1..=3 {
-            let mut pooled = shard.tasks.pooled((vec![round], dropped(&drops)));
-            let large = shard.tasks.pooled([round; BLOCK_BYTES_MAX]);
+            let mut pooled = shard.tasks.pooled(|| (vec![round], dropped(&drops)));
+            let large = shard.tasks.pooled(|| [round; BLOCK_BYTES_MAX]);
             assert_eq!(shard.tasks.stats().blocks_used, 2);
             pooled.0.push(large[BLOCK_BYTES_MAX - 1]);
             drop(large);
@@ -1094,7 +1094,7 @@ fn a_pooled_value_is_owned_and_its_memory_goes_back() {
             assert_eq!((numbers, shard.tasks.stats().blocks_used), (vec![round, round], 0));
             assert_eq!(drops.get(), round - 1, "what was moved out is not dropped");
         }
-        drop(shard.tasks.pooled(dropped(&drops)));
+        drop(shard.tasks.pooled(|| dropped(&drops)));
         assert_eq!(drops.get(), 4);
     });
 }
