@@ -37,6 +37,8 @@ pub(crate) struct Channel {
     session: Session,
     end: End,
     closing: Closing,
+    /// The stream is to be shut when that has left: whoever closes it need not.
+    shuts: bool,
     /// While the hand-shake goes on, of a server's.
     handshake: Option<Handshake>,
     secured: Option<Rc<Secured>>,
@@ -62,8 +64,8 @@ enum Closing {
     No,
     /// The peer is to be told so when all else has been said.
     Asked,
-    /// The stream is to be shut when that has left.
     Said,
+    /// The stream has been shut after that.
     Shut,
 }
 
@@ -93,9 +95,9 @@ impl Channel {
     }
 
     fn over(session: Session) -> Self {
-        let (sending, is_awaited, input, ahead, handshake, secured, stats) = Default::default();
+        let (sending, is_awaited, input, ahead, shuts, handshake, secured, stats) = Default::default();
         let (plain, end, closing) = (Outgoing::default(), End::NotYet, Closing::No);
-        Channel { sending, is_awaited, plain, input, ahead, session, end, closing, handshake, secured, stats }
+        Channel { sending, is_awaited, plain, input, ahead, session, end, closing, shuts, handshake, secured, stats }
     }
 
     /// What has been agreed on, once data may be received.
@@ -262,6 +264,12 @@ impl Channel {
     }
 
     /// Says that no more is sent, and ends this side of the stream when the kernel has taken that.
+    pub(crate) fn shut(&mut self, tcp: &TcpStream) -> Result<()> {
+        self.shuts = true;
+        self.close(tcp)
+    }
+
+    /// Says that no more is sent.
     pub(crate) fn close(&mut self, tcp: &TcpStream) -> Result<()> {
         if self.closing == Closing::No {
             self.closing = Closing::Asked;
@@ -290,7 +298,7 @@ impl Channel {
                 }
                 self.sending = Some(tcp.start_send(Outgoing::One(Buf::Chunk(chunk)))?);
             }
-            None if self.closing == Closing::Said => {
+            None if self.closing == Closing::Said && self.shuts => {
                 self.closing = Closing::Shut;
                 tcp.shutdown(Shutdown::Write)?;
             }
