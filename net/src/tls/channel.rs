@@ -41,6 +41,8 @@ pub(crate) struct Channel {
     shuts: bool,
     /// While the hand-shake goes on, of a server's.
     handshake: Option<Handshake>,
+    /// The client of HTTP/2 has been told what a server says first.
+    has_greeted: bool,
     secured: Option<Rc<Secured>>,
     /// Where a server counts.
     stats: Option<Arc<NetStats>>,
@@ -95,9 +97,23 @@ impl Channel {
     }
 
     fn over(session: Session) -> Self {
-        let (sending, is_awaited, input, ahead, shuts, handshake, secured, stats) = Default::default();
+        let (sending, is_awaited, input, ahead, shuts, handshake, has_greeted, secured, stats) = Default::default();
         let (plain, end, closing) = (Outgoing::default(), End::NotYet, Closing::No);
-        Channel { sending, is_awaited, plain, input, ahead, session, end, closing, shuts, handshake, secured, stats }
+        Channel {
+            sending,
+            is_awaited,
+            plain,
+            input,
+            ahead,
+            session,
+            end,
+            closing,
+            shuts,
+            handshake,
+            has_greeted,
+            secured,
+            stats,
+        }
     }
 
     /// What has been agreed on, once data may be received.
@@ -110,6 +126,11 @@ impl Channel {
         self.session.is_handshaking()
     }
 
+    /// Whether a server has said already what comes first in HTTP/2.
+    pub(crate) fn has_greeted(&self) -> bool {
+        self.has_greeted
+    }
+
     /// Whether the peer's side has ended without its last word, so that somebody may have cut off what was to follow.
     pub(crate) fn is_cut(&self) -> bool {
         matches!(self.end, End::Cut)
@@ -118,6 +139,7 @@ impl Channel {
     /// Ready when data may be received: the hand-shake is over, or data has come before its end.
     pub(crate) fn poll_handshake(&mut self, cx: &mut Context<'_>, tcp: &mut TcpStream) -> Poll<Result<()>> {
         while self.session.is_handshaking() && self.ahead.is_none() {
+            self.greet(tcp)?;
             match ready!(self.poll_step(cx, tcp))? {
                 Step::Data(chunk) => self.ahead = Some(chunk),
                 Step::Used => {}
@@ -127,6 +149,23 @@ impl Channel {
         self.handshake = None;
         self.secured = Some(self.session.secured());
         Poll::Ready(Ok(()))
+    }
+
+    /// Settings of HTTP/2 leave with the server's last word on the hand-shake, if they may: so they are there before the client
+    /// asks for anything, and no request waits a round trip for them.
+    fn greet(&mut self, tcp: &TcpStream) -> Result<()> {
+        if let Some(handshake) = &mut self.handshake
+            && self.session.may_send()
+            && self.session.speaks_h2()
+            && let Some(greeting) = handshake.greeting.take()
+        {
+            let chunk = tcp.shard().pool().lease(greeting.len());
+            let mut chunk = chunk.ok_or(Error::Tls(Failure::Exhausted))?;
+            chunk.put(&greeting);
+            self.has_greeted = true;
+            self.start_send(Outgoing::One(Buf::Chunk(chunk.freeze())), tcp)?;
+        }
+        Ok(())
     }
 
     // ---- what comes in -----------------------------------------------------------------------------------------------

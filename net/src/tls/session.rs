@@ -147,6 +147,11 @@ impl Session {
         self.agreed().is_some_and(CommonState::is_handshaking)
     }
 
+    /// Whether HTTP/2 has been agreed on, while the hand-shake goes on.
+    pub(crate) fn speaks_h2(&self) -> bool {
+        self.agreed().is_some_and(|agreed| agreed.alpn_protocol() == Some(b"h2"))
+    }
+
     /// Whether data can be sealed.
     pub(crate) fn may_send(&self) -> bool {
         self.failed.is_none() && (self.is_half_open || !self.is_handshaking())
