@@ -600,5 +600,10 @@ impl fmt::Debug for Session {
     }
 }
 
+#[cfg(any(test, feature = "fuzz"))]
+mod fuzz;
+#[cfg(any(test, feature = "fuzz"))]
+pub use fuzz::tls_records;
+
 #[cfg(test)]
 mod tests;
