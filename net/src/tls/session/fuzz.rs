@@ -230,9 +230,11 @@ fn ours_alone(error: &Error) -> bool {
         )
 }
 
-/// What rustls refuses and we may take: a last word of a level that there is not (RFC 8446 section 6: the level can be ignored).
+/// What rustls refuses and we may take: one of the two alerts that are no errors, of a level that it does not have (RFC 8446
+/// section 6: the level can be ignored).
 fn theirs_alone(error: &Error) -> bool {
-    bears_less(error) || *error == Error::AlertReceived(AlertDescription::CloseNotify)
+    let is_closure = |alert| matches!(alert, AlertDescription::CloseNotify | AlertDescription::UserCanceled);
+    bears_less(error) || matches!(error, Error::AlertReceived(alert) if is_closure(*alert))
 }
 
 /// How often a peer may say nothing they count differently.
