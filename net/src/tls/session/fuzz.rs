@@ -303,7 +303,10 @@ fn written(theirs: &mut Connection) -> Vec<u8> {
 
 fn show(theirs: &mut Connection, mut piece: &[u8], came: &mut Came) {
     while !piece.is_empty() && came.failed.is_none() && !came.has_ended {
-        theirs.read_tls(&mut piece).expect("all that was read is taken out");
+        // It holds what it takes for the beginning of a message, up to a bound.
+        if let Err(error) = theirs.read_tls(&mut piece) {
+            return came.failed = Some(Error::General(error.to_string()));
+        }
         match theirs.process_new_packets() {
             Ok(state) => came.has_ended = state.peer_has_closed(),
             Err(error) => came.failed = Some(error),
