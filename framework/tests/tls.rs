@@ -282,6 +282,8 @@ fn what_comes_early_is_told_and_may_be_refused() {
         assert_eq!(ask(&early, "/early").await, (Resumed, "200 true".to_owned()));
         let (kind, answer) = ask(&early, "/once").await;
         assert!(kind == Resumed && answer.starts_with("425 "), "{answer}");
+        // They were answered and have left before they had new tickets.
+        assert_eq!(ask(&late, "/once").await, (Full, "200 done".to_owned()));
         assert_eq!(ask(&late, "/once").await, (Resumed, "200 done".to_owned()));
     });
 }

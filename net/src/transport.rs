@@ -189,6 +189,11 @@ impl Transport {
         self.tls().is_some_and(Channel::is_early)
     }
 
+    /// Whether what a server says first in HTTP/2 has been said, in the hand-shake.
+    pub(crate) fn has_greeted(&self) -> bool {
+        self.tls().is_some_and(Channel::has_greeted)
+    }
+
     /// Whether the peer's side has ended without its last word, where TLS has one: then somebody may have cut off what was to
     /// follow.
     pub fn is_cut(&self) -> bool {

@@ -116,11 +116,16 @@ pub struct ListenOptions {
     /// Linux; elsewhere its send buffer alone decides). `None` for as many as its send buffer grows to: megabytes, which a
     /// peer that reads nothing holds, and which count as taken.
     pub unsent_bytes_max: Option<u32>,
+    /// How long a connection on which the peer has said nothing may stay the kernel's, in whole seconds, before it is accepted
+    /// (TCP_DEFER_ACCEPT, Linux). So whoever accepts one finds its first bytes there, and sleeps once less. For protocols
+    /// in which the peer speaks first. `None` for those that are accepted as they come.
+    pub silence_max: Option<Duration>,
 }
 
 impl Default for ListenOptions {
     fn default() -> Self {
-        ListenOptions { backlog: BACKLOG, no_delay: true, unsent_bytes_max: Some(UNSENT_BYTES_MAX) }
+        let unsent_bytes_max = Some(UNSENT_BYTES_MAX);
+        ListenOptions { backlog: BACKLOG, no_delay: true, unsent_bytes_max, silence_max: None }
     }
 }
 
@@ -232,6 +237,9 @@ pub(crate) fn open_listener(
     socket.set_tcp_nodelay(options.no_delay)?;
     if let Some(bytes) = options.unsent_bytes_max {
         os::limit_unsent(&socket, bytes)?;
+    }
+    if let Some(time) = options.silence_max {
+        os::await_first_bytes(&socket, time)?;
     }
     socket.bind(&address.into())?;
     socket.listen(options.backlog)?;

@@ -864,9 +864,10 @@ impl<S: Service + 'static> Connection<S> {
             || self.context.age(self.shard().now()) >= self.retires
     }
 
-    /// Whether the peer may still be sending when the last answer is written, or has sent what nobody has looked at.
+    /// Whether the peer may still be sending when the last answer is written, or has sent what nobody has looked at. Who asks early
+    /// has yet to end its hand-shake.
     fn may_be_sending(&self) -> bool {
-        self.engine.may_be_sending() || !self.input.is_empty()
+        self.engine.may_be_sending() || !self.input.is_empty() || self.stream.is_early()
     }
 
     /// A small answer, in one go.

@@ -20,7 +20,7 @@ use std::time::Instant;
 
 use http::StatusCode;
 use platform::Chunk;
-use proto::h2::{self, Code, Engine, Event, Key, Role};
+use proto::h2::{self, CONTROL_BYTES_MIN, Code, Engine, Event, Key, Role};
 use proto::head::HeadTable;
 use proto::proxy::Ends;
 use shards::{Pass, Shard};
@@ -53,7 +53,10 @@ pub(super) fn serve<S: Service + 'static>(handed: Handed<S>) -> impl Future<Outp
     let shard = stream.shard().clone();
     context.stats.h2_connections.add(1);
     let patience = Patience::new(&shard, number, shard.now());
-    let engine = Engine::new(Role::Server, &context.config.h2);
+    let mut engine = Engine::new(Role::Server, &context.config.h2);
+    if stream.has_greeted() {
+        write_greeting(&mut engine, &context.config.h2);
+    }
     let peer = stream.peer(named);
     let shared = Rc::new(Shared::new(Frames::new(engine), context, peer, number, pass));
     if stream.is_secure() {
@@ -101,6 +104,19 @@ pub(super) fn serve<S: Service + 'static>(handed: Handed<S>) -> impl Future<Outp
             poll_fn(|cx| connection.poll_farewell(cx)).await;
         }
     }
+}
+
+/// What a server says first, whoever the client is: its settings.
+pub(super) fn greeting(limits: &h2::Limits) -> Rc<[u8]> {
+    let (bytes, count) = write_greeting(&mut Engine::new(Role::Server, limits), limits);
+    bytes[..count].into()
+}
+
+fn write_greeting(engine: &mut Engine, limits: &h2::Limits) -> ([u8; CONTROL_BYTES_MIN], usize) {
+    let mut room = [0; CONTROL_BYTES_MIN];
+    let count = engine.control(limits, &mut room);
+    assert!(!engine.has_control(), "there is room for all that comes first");
+    (room, count)
 }
 
 /// What the connection's task has to itself.

@@ -232,8 +232,9 @@ impl<S: Service> Context<S> {
         pool: Pool,
         begun: Instant,
     ) -> Rc<Self> {
+        let greeting = config.accepts_h2.then(|| h2::greeting(&config.h2));
         let handshakes =
-            tls.map(|configs| Rc::new(Handshakes::new(configs, config.handshakes_max, Arc::clone(&stats))));
+            tls.map(|configs| Rc::new(Handshakes::new(configs, config.handshakes_max, greeting, Arc::clone(&stats))));
         let standing = StandingLines::new(config.server.as_ref());
         let (spares, shedding, supplies) = (Rc::default(), Shedding::new(pool.clone()), Supplies::new(pool));
         let (connections, clients, paused) = Default::default();

@@ -37,8 +37,12 @@ pub(crate) struct Channel {
     session: Session,
     end: End,
     closing: Closing,
+    /// The stream is to be shut when that has left: whoever closes it need not.
+    shuts: bool,
     /// While the hand-shake goes on, of a server's.
     handshake: Option<Handshake>,
+    /// The client of HTTP/2 has been told what a server says first.
+    has_greeted: bool,
     secured: Option<Rc<Secured>>,
     /// Where a server counts.
     stats: Option<Arc<NetStats>>,
@@ -62,8 +66,8 @@ enum Closing {
     No,
     /// The peer is to be told so when all else has been said.
     Asked,
-    /// The stream is to be shut when that has left.
     Said,
+    /// The stream has been shut after that.
     Shut,
 }
 
@@ -93,9 +97,23 @@ impl Channel {
     }
 
     fn over(session: Session) -> Self {
-        let (sending, is_awaited, input, ahead, handshake, secured, stats) = Default::default();
+        let (sending, is_awaited, input, ahead, shuts, handshake, has_greeted, secured, stats) = Default::default();
         let (plain, end, closing) = (Outgoing::default(), End::NotYet, Closing::No);
-        Channel { sending, is_awaited, plain, input, ahead, session, end, closing, handshake, secured, stats }
+        Channel {
+            sending,
+            is_awaited,
+            plain,
+            input,
+            ahead,
+            session,
+            end,
+            closing,
+            shuts,
+            handshake,
+            has_greeted,
+            secured,
+            stats,
+        }
     }
 
     /// What has been agreed on, once data may be received.
@@ -108,6 +126,11 @@ impl Channel {
         self.session.is_handshaking()
     }
 
+    /// Whether a server has said already what comes first in HTTP/2.
+    pub(crate) fn has_greeted(&self) -> bool {
+        self.has_greeted
+    }
+
     /// Whether the peer's side has ended without its last word, so that somebody may have cut off what was to follow.
     pub(crate) fn is_cut(&self) -> bool {
         matches!(self.end, End::Cut)
@@ -116,6 +139,7 @@ impl Channel {
     /// Ready when data may be received: the hand-shake is over, or data has come before its end.
     pub(crate) fn poll_handshake(&mut self, cx: &mut Context<'_>, tcp: &mut TcpStream) -> Poll<Result<()>> {
         while self.session.is_handshaking() && self.ahead.is_none() {
+            self.greet(tcp)?;
             match ready!(self.poll_step(cx, tcp))? {
                 Step::Data(chunk) => self.ahead = Some(chunk),
                 Step::Used => {}
@@ -125,6 +149,23 @@ impl Channel {
         self.handshake = None;
         self.secured = Some(self.session.secured());
         Poll::Ready(Ok(()))
+    }
+
+    /// Settings of HTTP/2 leave with the server's last word on the hand-shake, if they may: so they are there before the client
+    /// asks for anything, and no request waits a round trip for them.
+    fn greet(&mut self, tcp: &TcpStream) -> Result<()> {
+        if let Some(handshake) = &mut self.handshake
+            && self.session.may_send()
+            && self.session.speaks_h2()
+            && let Some(greeting) = handshake.greeting.take()
+        {
+            let chunk = tcp.shard().pool().lease(greeting.len());
+            let mut chunk = chunk.ok_or(Error::Tls(Failure::Exhausted))?;
+            chunk.put(&greeting);
+            self.has_greeted = true;
+            self.start_send(Outgoing::One(Buf::Chunk(chunk.freeze())), tcp)?;
+        }
+        Ok(())
     }
 
     // ---- what comes in -----------------------------------------------------------------------------------------------
@@ -262,6 +303,12 @@ impl Channel {
     }
 
     /// Says that no more is sent, and ends this side of the stream when the kernel has taken that.
+    pub(crate) fn shut(&mut self, tcp: &TcpStream) -> Result<()> {
+        self.shuts = true;
+        self.close(tcp)
+    }
+
+    /// Says that no more is sent.
     pub(crate) fn close(&mut self, tcp: &TcpStream) -> Result<()> {
         if self.closing == Closing::No {
             self.closing = Closing::Asked;
@@ -290,7 +337,7 @@ impl Channel {
                 }
                 self.sending = Some(tcp.start_send(Outgoing::One(Buf::Chunk(chunk)))?);
             }
-            None if self.closing == Closing::Said => {
+            None if self.closing == Closing::Said && self.shuts => {
                 self.closing = Closing::Shut;
                 tcp.shutdown(Shutdown::Write)?;
             }

@@ -238,6 +238,9 @@ impl Tls {
         let by_name = ByName::new(&material.identities, &provider)?;
         let mut config = builder.with_cert_resolver(Arc::new(by_name));
         config.enable_secret_extraction = true;
+        // An answer to an early request, and the settings of HTTP/2, need not wait for the client's last word: without that, a request
+        // gains nothing by being early. Where clients are to prove who they are, nothing is sent before they have.
+        config.send_half_rtt_data = true;
         config.alpn_protocols = ALPN[usize::from(!accepts_h2)..].iter().map(|name| name.to_vec()).collect();
         if self.early_bytes_max > 0 {
             config.max_early_data_size = self.early_bytes_max;

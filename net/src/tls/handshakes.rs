@@ -25,6 +25,8 @@ pub(crate) struct Handshakes {
     configs: Configs,
     permits: Semaphore,
     steps: Rc<Steps>,
+    /// What is said first to whoever speaks HTTP/2, if anybody may.
+    greeting: Option<Rc<[u8]>>,
     pub(super) stats: Arc<NetStats>,
 }
 
@@ -38,8 +40,8 @@ pub(super) struct Steps {
 }
 
 impl Handshakes {
-    pub(crate) fn new(configs: Configs, count_max: usize, stats: Arc<NetStats>) -> Self {
-        Handshakes { configs, permits: Semaphore::new(count_max), steps: Rc::default(), stats }
+    pub(crate) fn new(configs: Configs, count_max: usize, greeting: Option<Rc<[u8]>>, stats: Arc<NetStats>) -> Self {
+        Handshakes { configs, permits: Semaphore::new(count_max), steps: Rc::default(), greeting, stats }
     }
 
     pub(crate) fn config(&self) -> Arc<ServerConfig> {
@@ -47,7 +49,7 @@ impl Handshakes {
     }
 
     pub(super) fn begin(&self, place: Permit) -> Handshake {
-        Handshake { steps: Rc::clone(&self.steps), _place: place }
+        Handshake { steps: Rc::clone(&self.steps), greeting: self.greeting.clone(), _place: place }
     }
 
     /// A place among those in hand, in the order of asking.
@@ -60,6 +62,8 @@ impl Handshakes {
 #[derive(Debug)]
 pub(super) struct Handshake {
     pub(super) steps: Rc<Steps>,
+    /// Until it has been said.
+    pub(super) greeting: Option<Rc<[u8]>>,
     pub(super) _place: Permit,
 }
 

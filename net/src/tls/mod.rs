@@ -37,3 +37,5 @@ pub(crate) use handshakes::{Configs, Handshakes};
 pub use provider::{ShardTime, provider};
 pub use roots::{Roots, check};
 pub use secured::Secured;
+#[cfg(any(test, feature = "fuzz"))]
+pub use session::tls_records;

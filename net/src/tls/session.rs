@@ -147,6 +147,11 @@ impl Session {
         self.agreed().is_some_and(CommonState::is_handshaking)
     }
 
+    /// Whether HTTP/2 has been agreed on, while the hand-shake goes on.
+    pub(crate) fn speaks_h2(&self) -> bool {
+        self.agreed().is_some_and(|agreed| agreed.alpn_protocol() == Some(b"h2"))
+    }
+
     /// Whether data can be sealed.
     pub(crate) fn may_send(&self) -> bool {
         self.failed.is_none() && (self.is_half_open || !self.is_handshaking())
@@ -594,6 +599,11 @@ impl fmt::Debug for Session {
         f.debug_struct("Session").field("is_handshaking", &self.is_handshaking()).finish_non_exhaustive()
     }
 }
+
+#[cfg(any(test, feature = "fuzz"))]
+mod fuzz;
+#[cfg(any(test, feature = "fuzz"))]
+pub use fuzz::tls_records;
 
 #[cfg(test)]
 mod tests;

@@ -117,7 +117,7 @@ impl Socket {
 
     pub(super) fn shutdown(&mut self, how: Shutdown) -> Result<()> {
         match &mut self.way {
-            Way::Tls(tls) if how != Shutdown::Read => tls.close(&self.tcp),
+            Way::Tls(tls) if how != Shutdown::Read => tls.shut(&self.tcp),
             _ => self.tcp.shutdown(how),
         }
     }

@@ -146,6 +146,61 @@ fn http2_is_spoken_where_it_was_agreed_on() {
     });
 }
 
+/// A client that waits for settings, as for a WebSocket it must, has them before it can ask for anything.
+#[test]
+fn settings_come_with_the_first_flight() {
+    const SETTINGS: u8 = 4;
+    const WINDOW_UPDATE: u8 = 8;
+    check(Setup::new(), async |world: World| {
+        let config = world.changed(|config| config.alpn_protocols = vec![b"h2".to_vec()]);
+        for round in 0..2 {
+            let mut client = world.open_with(&config).await;
+            let heard = client.first_flight(9).await;
+            let (settings, window) = heard.split_at(9 + usize::from(heard[2]));
+            assert_eq!((settings[3], settings[4]), (SETTINGS, 0), "round {round}");
+            assert_eq!((window.len(), window[3]), (13, WINDOW_UPDATE), "and the connection's window, and nothing else");
+            assert_eq!(world.stats.h2_connections.get(), round, "nobody has proved anything yet");
+            client.send(H2).await;
+            let got = client.until("hello").await.into_bytes();
+            assert_eq!(
+                (got[3], got[4] & 1),
+                (SETTINGS, 1),
+                "they are not said twice, and the client's are acknowledged"
+            );
+        }
+        // Who offers HTTP/1.1 is told nothing.
+        let mut client = world.open().await;
+        assert_eq!(client.ask("/").await, "hello");
+    });
+}
+
+/// The answer is there a round trip before the client's last word on the hand-shake is.
+#[test]
+fn early_requests_are_answered_with_the_first_flight() {
+    check(Setup::new().with_early_data(), async |world: World| {
+        assert_eq!(world.open().await.ask("/early").await, "late");
+        let mut client = world.open().await;
+        client.tls.early_data().expect("a session to resume").write_all(get("/early").as_bytes()).unwrap();
+        let heard = client.first_flight(b"HTTP/1.1 200 OK\r\n".len()).await;
+        assert!(heard.starts_with(b"HTTP/1.1 200 OK\r\n"), "{}", heard.escape_ascii());
+    });
+}
+
+/// What the client has yet to say of the hand-shake does not meet a closed socket, which would undo the answer.
+#[test]
+fn a_last_answer_that_comes_early_is_not_cut_off() {
+    check(Setup::new().with_early_data(), async |world: World| {
+        assert_eq!(world.open().await.ask("/early").await, "late");
+        let mut client = world.open().await;
+        let request = "GET /early HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        client.tls.early_data().expect("a session to resume").write_all(request.as_bytes()).unwrap();
+        let (answer, ended) = client.rest().await;
+        assert!(answer.ends_with("early") && ended == Ended::InOrder, "{answer:?}, {ended:?}");
+        assert!(client.flush().await, "there is somebody who takes it");
+        assert!(matches!(client.stream.recv().await, Ok(None)));
+    });
+}
+
 #[test]
 fn early_requests_are_marked_and_answered() {
     check(Setup::new().with_early_data(), async |world: World| {

@@ -47,7 +47,9 @@ impl Setup {
         let server = server.with_protocol_versions(&[&TLS13, &TLS12]).expect("versions").with_no_client_auth();
         let mut server = server.with_single_cert(vec![certificate.clone()], private).expect("they fit");
         server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        // As a server of ours sets it up.
         server.enable_secret_extraction = true;
+        server.send_half_rtt_data = true;
         let mut roots = RootCertStore::empty();
         roots.add(certificate).expect("it can vouch");
         let client = client(&roots, &[&TLS13, &TLS12]);
@@ -63,7 +65,6 @@ impl Setup {
     /// Lets a client's sessions be resumed with early data.
     pub(crate) fn with_early_data(mut self) -> Self {
         self.server.max_early_data_size = 4096;
-        self.server.send_half_rtt_data = true;
         self.client.enable_early_data = true;
         self
     }
@@ -248,6 +249,26 @@ impl Client {
                 return (String::from_utf8_lossy(&std::mem::take(&mut self.input)).into_owned(), ended);
             }
         }
+    }
+
+    /// What comes, at least so many bytes of it, to a client that has said its hello and says nothing more: all of it has left with
+    /// the server's first flight.
+    pub(crate) async fn first_flight(&mut self, length: usize) -> Vec<u8> {
+        assert!(self.flush().await);
+        let mut heard = Vec::new();
+        while heard.len() < length {
+            let chunk = self.shard.timeout(WAIT_MAX, self.stream.recv()).await.expect("it comes by itself");
+            let chunk = chunk.expect("the connection holds").expect("the server goes on");
+            let mut rest = &chunk[..];
+            while !rest.is_empty() {
+                self.tls.read_tls(&mut rest).expect("there is room");
+                let state = self.tls.process_new_packets().expect("nothing is wrong with it");
+                let end = heard.len();
+                heard.resize(end + state.plaintext_bytes_to_read(), 0);
+                self.tls.reader().read_exact(&mut heard[end..]).expect("it said so");
+            }
+        }
+        heard
     }
 
     /// Shakes hands.

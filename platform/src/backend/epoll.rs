@@ -1,7 +1,8 @@
 //! The readiness backend of Linux, for hosts where io_uring cannot be had: an epoll file for one shard.
 //!
 //! A descriptor is registered once, edge-triggered, when something first has to wait for it, so that a steady connection costs
-//! a receive, a send and its share of a wait, and no other system call. Everything else is [`Readiness`]'s.
+//! a receive, a send and its share of a wait, and no other system call. It is registered for room to write only when a send
+//! has found none: nearly every socket has room at once, and a wait would end to tell that. Everything else is [`Readiness`]'s.
 
 use std::io::{IoSlice, IoSliceMut};
 
@@ -23,8 +24,10 @@ use crate::os::{self, Descriptor, error_of};
 use crate::unpark::{Unparker, Wake};
 use crate::{Bell, Chunk, Error, Group};
 
-/// The epoll file reports the descriptor's edges.
+/// The epoll file reports the descriptor's edges: those of reading.
 const REGISTERED: u32 = mark::OWN;
+/// And those of writing.
+const TELLS_ROOM: u32 = mark::OWN << 3;
 /// The peer sends no more, or the connection has failed. No further edge is certain to come, so from here on only the
 /// kernel's own word ends reading.
 const HUNG_UP: u32 = mark::OWN << 1;
@@ -115,14 +118,20 @@ impl Watch for Epoll {
 
     fn ask(&mut self, core: &mut Core, handle: Handle) -> Result<(), Error> {
         let Some(entry) = core.handles.entry_mut(handle) else { return Ok(()) };
-        if entry.mark & REGISTERED != 0 {
-            return Ok(());
-        }
         let Resource::Os(descriptor) = &entry.resource else { return Ok(()) };
-        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
-        epoll::add(&self.epoll, descriptor, EventData::new_u64(handle.0.to_bits()), flags)
-            .map_err(|errno| error_of(errno.raw_os_error()))?;
-        entry.mark |= REGISTERED;
+        let (mut wanted, mut flags) = (REGISTERED, EventFlags::IN | EventFlags::RDHUP | EventFlags::ET);
+        if entry.mark & mark::FULL != 0 {
+            wanted |= TELLS_ROOM;
+            flags |= EventFlags::OUT;
+        }
+        let data = EventData::new_u64(handle.0.to_bits());
+        let asked = match entry.mark & REGISTERED {
+            _ if entry.mark & wanted == wanted => return Ok(()),
+            0 => epoll::add(&self.epoll, descriptor, data, flags),
+            _ => epoll::modify(&self.epoll, descriptor, data, flags),
+        };
+        asked.map_err(|errno| error_of(errno.raw_os_error()))?;
+        entry.mark |= wanted;
         Ok(())
     }
 
@@ -134,7 +143,13 @@ impl Watch for Epoll {
         };
         let result = match op {
             Op::Accept { .. } => match accept_with(descriptor, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
-                Ok(accepted) => return land_accepted(core, key, Resource::Os(accepted)),
+                Ok(accepted) => {
+                    // An accept that finds nothing makes a socket first and costs ten times a look (3.6 us and 0.3). What
+                    // comes after the look is an edge.
+                    let is_last = !os::has_connection(descriptor);
+                    land_accepted(core, key, Resource::Os(accepted));
+                    return if is_last { Tried::Blocked } else { Tried::Advanced };
+                }
                 Err(errno) => Err(errno),
             },
             Op::Receive { group, .. } if entry.mark & WIDE == 0 || *group == Group::Bulk => {

@@ -94,6 +94,11 @@ pub(crate) fn join_group(_socket: &socket2::Socket) -> io::Result<()> {
     Ok(())
 }
 
+/// Connections are accepted as they come.
+pub(crate) fn await_first_bytes(_socket: &socket2::Socket, _time: Duration) -> io::Result<()> {
+    Ok(())
+}
+
 /// Its send buffer alone bounds what the kernel takes of a connection.
 pub(crate) fn limit_unsent(_socket: &socket2::Socket, _bytes: u32) -> io::Result<()> {
     Ok(())

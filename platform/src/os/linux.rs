@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
+use std::time::Duration;
 
 use super::{Descriptor, Received, Told, error_of};
 use crate::limits::{MESSAGE_CONTROL_BYTES, PIPE_BYTES};
@@ -57,7 +58,7 @@ pub(crate) fn join_datagrams(descriptor: &Descriptor, on: bool) -> Result<()> {
 }
 
 /// Sets an option whose value is a number.
-fn set_number(descriptor: &Descriptor, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> Result<()> {
+fn set_number(descriptor: &impl AsRawFd, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> Result<()> {
     // SAFETY: the call reads one number of this function's own, whose size it is told.
     let status = unsafe {
         libc::setsockopt(
@@ -250,6 +251,12 @@ pub(crate) fn join_group(socket: &socket2::Socket) -> io::Result<()> {
     socket.set_reuse_port(true)
 }
 
+/// Lets a connection be accepted when its first bytes are there, or after so many seconds.
+pub(crate) fn await_first_bytes(socket: &socket2::Socket, time: Duration) -> io::Result<()> {
+    let seconds = time.as_secs().max(1).try_into().unwrap_or(libc::c_int::MAX);
+    set_number(socket, libc::SOL_TCP, libc::TCP_DEFER_ACCEPT, seconds).map_err(io::Error::other)
+}
+
 /// Bounds what the kernel takes of each accepted connection before it can send it. They inherit it.
 pub(crate) fn limit_unsent(socket: &socket2::Socket, bytes: u32) -> io::Result<()> {
     socket.set_tcp_notsent_lowat(bytes)
@@ -273,7 +280,8 @@ fn probe(address: SocketAddr) -> Result<SocketAddr> {
 pub(crate) fn has_connection(listener: &Descriptor) -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     let mut asked = [PollFd::new(listener, PollFlags::IN)];
-    poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|count| count > 0)
+    // Whoever could not look takes it that one waits.
+    poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) != Ok(0)
 }
 
 /// How to find out who has a port.

@@ -1,6 +1,7 @@
 //! What only Linux can be asked: its options of sockets, its files about itself, what its routes and its ring answer.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::io::Write;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
@@ -197,6 +198,28 @@ pub(crate) fn the_kernel_takes_little_for_a_peer_that_reads_nothing(bed: &mut Be
     assert!(taken >= UNSENT as usize, "{}: {taken} bytes", bed.rung.name);
     bed.abandon(waits);
     bed.close_all([listener, server]);
+}
+
+/// Whoever says nothing is not accepted, though others come after; as soon as something is said, it is there to be received.
+pub(crate) fn a_connection_is_accepted_with_its_first_bytes(bed: &mut Bed) {
+    let options = ListenOptions { silence_max: Some(Duration::from_secs(100)), ..ListenOptions::default() };
+    let (listener, address) = bed.listener_with(options);
+    let accept = bed.start(Op::Accept { listener });
+    let mut peers = [(); 3].map(|()| TcpStream::connect(address).expect("the kernel answers for it"));
+    // The last to come first.
+    for peer in peers.iter_mut().rev() {
+        peer.write_all(b"hello").expect("there is room");
+        let Outcome::Accepted(server) = bed.part(&accept) else { panic!("an accept gives connections") };
+        assert_eq!(bed.peer_address(server).ok(), peer.local_addr().ok(), "{}", bed.rung.name);
+        let receive = bed.start(Op::Receive { socket: server, group: Group::Heads });
+        let Outcome::Received(chunk) = bed.part(&receive) else { panic!("a receive gives bytes") };
+        assert_eq!(&chunk[..], b"hello");
+        drop(chunk);
+        bed.abandon(receive);
+        bed.close(server);
+    }
+    bed.abandon(accept);
+    bed.close(listener);
 }
 
 /// A full accept queue answers nobody, and the kernel asks again after a second.

@@ -257,6 +257,8 @@ contract! {
         #[cfg(target_os = "linux")]
         linux::what_has_no_device_cannot_be_synced,
         #[cfg(target_os = "linux")]
+        linux::a_connection_is_accepted_with_its_first_bytes,
+        #[cfg(target_os = "linux")]
         linux::the_kernel_takes_little_for_a_peer_that_reads_nothing,
     ],
     alone: [
