@@ -22,12 +22,14 @@ pub(crate) struct StandingLines {
     again: Again,
 }
 
-const DATE_LINE_BYTES: usize = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n".len();
+const SERVER: &str = "Server: ";
+const DATE: &str = "Date: ";
+const DATE_LINE_BYTES: usize = DATE.len() + "Sun, 06 Nov 1994 08:49:37 GMT\r\n".len();
 
 impl StandingLines {
     pub(crate) fn new(server: Option<&HeaderValue>) -> Self {
         let mut lines = match server {
-            Some(name) => [b"Server: ", name.as_bytes(), b"\r\n"].concat(),
+            Some(name) => [SERVER.as_bytes(), name.as_bytes(), b"\r\n"].concat(),
             None => Vec::new(),
         };
         let server_bytes = lines.len();
@@ -51,7 +53,7 @@ impl StandingLines {
     pub(crate) fn with_values<R>(&self, shard: &Shard, f: impl FnOnce(h2::Standing<'_>) -> R) -> R {
         self.with(shard, |standing| {
             let (server, date) = standing.server_and_date.split_at(standing.server_bytes);
-            f(h2::Standing { server: value(server), date: value(date) })
+            f(h2::Standing { server: value(server, SERVER), date: value(date, DATE) })
         })
     }
 
@@ -62,14 +64,14 @@ impl StandingLines {
         let mut lines = self.lines.borrow_mut();
         // Into the memory it has: a steady server allocates nothing, not even once a second.
         let mut line = &mut lines[self.server_bytes..];
-        write!(line, "Date: {}\r\n", HttpDate::from(time)).expect("every date has the same length");
+        write!(line, "{DATE}{}\r\n", HttpDate::from(time)).expect("every date has the same length");
         let since_second = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.subsec_nanos());
         self.good_until.set(Some(now + Duration::from_nanos(1_000_000_000 - u64::from(since_second))));
     }
 }
 
-/// What stands between a line's colon and its end.
-fn value(line: &[u8]) -> &[u8] {
-    let start = line.iter().position(|&byte| byte == b':').map_or(0, |colon| colon + 2);
-    &line[start..line.len().saturating_sub(2).max(start)]
+/// What stands between a line's name and its end; nothing of no line.
+#[inline]
+fn value<'l>(line: &'l [u8], name: &str) -> &'l [u8] {
+    line.get(name.len()..line.len().saturating_sub(2)).unwrap_or_default()
 }

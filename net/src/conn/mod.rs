@@ -194,7 +194,7 @@ impl DecodeRoom {
     #[inline]
     fn borrow(&self) -> RefMut<'_, Scratch> {
         RefMut::map(self.made.borrow_mut(), |made| {
-            &mut **made.get_or_insert_with(|| Box::new(Scratch::new(self.bytes)))
+            &mut **made.get_or_insert_with(|| Box::new(Scratch::lending(self.bytes)))
         })
     }
 }

@@ -4,7 +4,7 @@
 use std::cell::{Cell, RefCell, RefMut};
 use std::rc::Rc;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use platform::limits::{CHUNK_BYTES_MAX, SEND_BUFFERS_MAX};
 use platform::{Buf, BufList, ChunkMut, Pipe, Pool};
 
@@ -145,9 +145,11 @@ impl Supplies {
         }
     }
 
-    /// Keeps what is left of it for the next.
-    pub(super) fn keep_block(&self, block: BytesMut) {
+    /// What was written to it. What is left of it is kept for the next.
+    pub(super) fn split_block(&self, mut block: BytesMut) -> Bytes {
+        let written = block.split().freeze();
         self.block.set(block);
+        written
     }
 
     fn take_list(&self) -> Box<BufList> {

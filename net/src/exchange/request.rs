@@ -8,6 +8,7 @@ use std::rc::Rc;
 use http::Method;
 use platform::{Chunk, Handle};
 use proto::head::{Fields, HeadTable, Known};
+use proto::message::KnownHead;
 use proto::proxy::Ends;
 use proto::ws::{Refusal, Upgrade};
 use shards::{Pooled, Shard, TraceContext};
@@ -40,13 +41,20 @@ pub struct Peer {
     named: Option<Rc<Ends>>,
 }
 
-/// A head block with its table. The table goes back to the shard's spares when the head is dropped, so that a steady
-/// server allocates none.
-pub struct Head {
-    block: Chunk,
-    /// Always there until `drop` gives it back.
-    table: Option<Box<HeadTable>>,
-    spares: Rc<HeadSpares>,
+/// A head block with its table.
+pub struct Head(Kept);
+
+/// How a head is kept.
+enum Kept {
+    /// By itself. The table goes back to the shard's spares when the head is dropped, so that a steady server allocates none.
+    Alone {
+        block: Chunk,
+        /// Always there until `drop` gives it back.
+        table: Option<Box<HeadTable>>,
+        spares: Rc<HeadSpares>,
+    },
+    /// Many requests have it.
+    Shared(Rc<KnownHead>),
 }
 
 /// Tables that wait for the next head: as many as requests were in hand at once, up to a bound.
@@ -87,23 +95,23 @@ impl Request {
 
     /// The same as bytes, all of them visible ASCII: for those who compare paths and need not look at them twice.
     pub fn path_bytes(&self) -> &[u8] {
-        self.table().path(&self.0.head.block)
+        self.table().path(self.0.head.block())
     }
 
     /// What follows the question mark, as it was sent.
     pub fn query(&self) -> Option<&str> {
-        self.table().query(&self.0.head.block).map(text)
+        self.table().query(self.0.head.block()).map(text)
     }
 
     /// The whole request target as it was sent.
     pub fn target(&self) -> &str {
-        text(self.table().target(&self.0.head.block))
+        text(self.table().target(self.0.head.block()))
     }
 
     /// Host and port that the request is for, as they were sent; empty if it does not say. HTTP/2 may have them without a
     /// `Host`.
     pub fn authority(&self) -> &str {
-        text(self.table().authority(&self.0.head.block))
+        text(self.table().authority(self.0.head.block()))
     }
 
     /// The version of HTTP that the request came by.
@@ -113,17 +121,17 @@ impl Request {
 
     /// The first value of a well-known header.
     pub fn known(&self, name: Known) -> Option<&[u8]> {
-        self.table().get(&self.0.head.block, name)
+        self.table().get(self.0.head.block(), name)
     }
 
     /// The first value of a header, by its name in any case.
     pub fn header(&self, name: &str) -> Option<&[u8]> {
-        self.table().find(&self.0.head.block, name)
+        self.table().find(self.0.head.block(), name)
     }
 
     /// All headers in the order received: name as sent, value.
     pub fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
-        self.table().iter(&self.0.head.block)
+        self.table().iter(self.0.head.block())
     }
 
     /// The headers for whoever is behind us: without those that were for this connection (RFC 9110 section 7.6.1). `Host` and
@@ -135,13 +143,13 @@ impl Request {
 
     /// All headers as they lie in the head.
     pub(crate) fn fields(&self) -> (&[u8], &Fields) {
-        (&self.0.head.block, self.table().fields())
+        (self.0.head.block(), self.table().fields())
     }
 
     /// The trace that the client says this belongs to, by `traceparent`. One that is not well formed, or comes twice, is as
     /// good as absent.
     pub fn trace(&self) -> Option<TraceContext> {
-        let mut all = self.table().all(&self.0.head.block, Known::TraceParent);
+        let mut all = self.table().all(self.0.head.block(), Known::TraceParent);
         let only = all.next()?;
         if all.next().is_some() { None } else { TraceContext::parse(only) }
     }
@@ -154,14 +162,14 @@ impl Request {
 
     /// Judges whether it asks to speak WebSocket, and may.
     pub fn upgrade(&self) -> Result<Upgrade<'_>, Refusal> {
-        Upgrade::judge(self.table(), &self.0.head.block)
+        Upgrade::judge(self.table(), self.0.head.block())
     }
 
     /// What the client wishes to speak instead of HTTP on this connection, or over HTTP/2 and HTTP/3 on this stream, as it was
     /// sent; `None` if it does not ask.
     pub fn asks_for(&self) -> Option<&[u8]> {
         match self.version() {
-            http::Version::HTTP_2 | http::Version::HTTP_3 => self.table().protocol(&self.0.head.block),
+            http::Version::HTTP_2 | http::Version::HTTP_3 => self.table().protocol(self.0.head.block()),
             http::Version::HTTP_11 if self.names_upgrade() => self.known(Known::Upgrade),
             _ => None,
         }
@@ -169,7 +177,7 @@ impl Request {
 
     /// RFC 9110 section 7.8: `Upgrade` by itself says nothing.
     fn names_upgrade(&self) -> bool {
-        let lines = self.table().all(&self.0.head.block, Known::Connection);
+        let lines = self.table().all(self.0.head.block(), Known::Connection);
         let mut options = lines.flat_map(|value| value.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
         options.any(|option| option.eq_ignore_ascii_case(b"upgrade"))
     }
@@ -197,15 +205,28 @@ impl Request {
 impl Head {
     /// A head block and the table that indexes it.
     pub fn new(block: Chunk, table: Box<HeadTable>, spares: Rc<HeadSpares>) -> Self {
-        Head { block, table: Some(table), spares }
+        Head(Kept::Alone { block, table: Some(table), spares })
     }
 
+    /// A head that has come before.
+    pub(crate) fn shared(head: Rc<KnownHead>) -> Self {
+        Head(Kept::Shared(head))
+    }
+
+    #[inline]
     pub(crate) fn block(&self) -> &[u8] {
-        &self.block
+        match &self.0 {
+            Kept::Alone { block, .. } => block,
+            Kept::Shared(head) => head.block(),
+        }
     }
 
+    #[inline]
     pub(crate) fn table(&self) -> &HeadTable {
-        self.table.as_deref().expect("a head has its table until it is dropped")
+        match &self.0 {
+            Kept::Alone { table, .. } => table.as_deref().expect("a head has its table until it is dropped"),
+            Kept::Shared(head) => head.table(),
+        }
     }
 }
 
@@ -260,8 +281,10 @@ impl Peer {
 
 impl Drop for Head {
     fn drop(&mut self) {
-        if let Some(table) = self.table.take() {
-            self.spares.put(table);
+        if let Kept::Alone { table, spares, .. } = &mut self.0
+            && let Some(table) = table.take()
+        {
+            spares.put(table);
         }
     }
 }
@@ -289,7 +312,7 @@ fn text(bytes: &[u8]) -> &str {
 
 impl fmt::Debug for Head {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Head({} bytes)", self.block.len())
+        write!(f, "Head({} bytes)", self.block().len())
     }
 }
 

@@ -52,6 +52,8 @@ pub struct Connection {
     heard: Instant,
     /// Something was read before the hand-shake was over.
     had_early_data: bool,
+    /// Somebody wants to know when all of a stream has been acknowledged.
+    tells_finished: bool,
     /// Why it was closed here, if nobody has been told.
     untold: Option<Closed>,
     end: End,
@@ -235,6 +237,7 @@ impl Connection {
             packets_lost: 0,
             heard: shard.now(),
             had_early_data: false,
+            tells_finished: true,
             untold: None,
             end: End::NotYet,
         };
@@ -343,15 +346,30 @@ impl Connection {
         None
     }
 
+    /// Has [`Event::Finished`] left out from now on: where streams are many and short, there are as many of them.
+    pub fn without_finished(&mut self) {
+        self.tells_finished = false;
+    }
+
+    /// The next stream that the peer has opened, without looking for anything else: where many are opened at a time, that is
+    /// quicker than [`Event::Opened`] for each.
+    #[inline]
+    pub fn next_opened(&mut self) -> Option<StreamId> {
+        for dir in [Dir::Bi, Dir::Uni] {
+            if self.has_opened[dir as usize] {
+                match self.inner.streams().accept(dir) {
+                    None => self.has_opened[dir as usize] = false,
+                    opened => return opened,
+                }
+            }
+        }
+        None
+    }
+
     fn next_event(&mut self) -> Option<Event> {
         loop {
-            for dir in [Dir::Bi, Dir::Uni] {
-                if self.has_opened[dir as usize] {
-                    match self.inner.streams().accept(dir) {
-                        Some(id) => return Some(Event::Opened(id)),
-                        None => self.has_opened[dir as usize] = false,
-                    }
-                }
+            if let Some(id) = self.next_opened() {
+                return Some(Event::Opened(id));
             }
             return Some(match self.inner.poll()? {
                 quinn_proto::Event::HandshakeDataReady => Event::Agreed,
@@ -370,6 +388,7 @@ impl Connection {
                 }
                 quinn_proto::Event::Stream(StreamEvent::Readable { id }) => Event::Readable(id),
                 quinn_proto::Event::Stream(StreamEvent::Writable { id }) => Event::Writable(id),
+                quinn_proto::Event::Stream(StreamEvent::Finished { .. }) if !self.tells_finished => continue,
                 quinn_proto::Event::Stream(StreamEvent::Finished { id }) => Event::Finished(id),
                 quinn_proto::Event::Stream(StreamEvent::Stopped { id, error_code }) => {
                     Event::Stopped(id, error_code.into_inner())

@@ -76,6 +76,10 @@ pub struct Rest {
     pub reset: Option<Code>,
 }
 
+impl Rest {
+    const NOTHING: Rest = Rest { stop: None, reset: None };
+}
+
 impl Engine {
     /// The engine of a connection that has just been opened. Settings are the first that it has to [say](Engine::say).
     pub fn new(role: Role, limits: &Limits) -> Engine {
@@ -174,7 +178,11 @@ impl Engine {
     /// The owner has no more use for a stream, which it shows and asks no more. What is unfinished is to be ended: a request
     /// whose answer is complete is told that the rest of its body is not needed (RFC 9114 section 4.1).
     pub fn release(&mut self, key: Key) -> Rest {
-        let Some(stream) = self.streams.get(key) else { return Rest { stop: None, reset: None } };
+        let Some(stream) = self.streams.get(key) else { return Rest::NOTHING };
+        if stream.sent == Side::Ended && stream.received == Side::Ended && !stream.is_lost {
+            self.streams.close(key);
+            return Rest::NOTHING;
+        }
         let code = match (self.role, stream.sent) {
             (Role::Server, Side::Ended) => Code::NO_ERROR,
             (Role::Server, _) => Code::INTERNAL_ERROR,
@@ -188,7 +196,7 @@ impl Engine {
     /// Ends a stream at once, with a code; it is still to be released.
     pub fn reset(&mut self, key: Key, code: Code) -> Rest {
         let Some(stream) = self.streams.get(key).filter(|stream| !stream.is_reset) else {
-            return Rest { stop: None, reset: None };
+            return Rest::NOTHING;
         };
         let rest = Rest {
             stop: (stream.received != Side::Ended || stream.is_lost).then_some(code),

@@ -126,7 +126,7 @@ pub(super) struct FrameHead {
 impl FrameHead {
     /// It, and how many bytes it has.
     #[inline]
-    fn read(bytes: &[u8]) -> Option<(FrameHead, usize)> {
+    pub(super) fn read(bytes: &[u8]) -> Option<(FrameHead, usize)> {
         let (kind, first) = number(bytes)?;
         let (length, second) = number(&bytes[first..])?;
         Some((FrameHead { kind: Kind::of(kind), length }, first + second))

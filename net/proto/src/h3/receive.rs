@@ -1,5 +1,6 @@
 //! From bytes to events: streams that carry messages.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use http::{Method, StatusCode, Version};
@@ -67,7 +68,13 @@ impl Engine {
         let key = match (self.streams.find(id), self.role) {
             (Some(key), _) => key,
             (None, Role::Server) => match self.open(id, &with)? {
-                Some(key) => key,
+                Some(key) => match whole_section(input, with.limits) {
+                    Some(section) => {
+                        *at = input.len();
+                        return self.section(key, section, end, &mut with);
+                    }
+                    None => key,
+                },
                 None => {
                     *at = input.len();
                     return Ok(Event::Refused { id, code: Code::REQUEST_REJECTED });
@@ -301,11 +308,13 @@ impl Engine {
         let bounds = Bounds { version: Version::HTTP_3, bytes_max: head_bytes_max, count_max: field_count_max };
         // Those that require nothing of the table, and so refer to nothing in it.
         let may_recall = kind == Section::Request && section.first() == Some(&0);
-        let Scratch { requests, room, .. } = &mut *with.scratch;
-        if may_recall && let Some(count) = requests.recall(section, (bounds, connects), with.table, room) {
-            with.scratch.count = count;
-            return self.request_section(key, end, Ok(Head { end, ..Head::default() }), with);
+        if may_recall && let Some(head) = with.scratch.requests.recall(section, (bounds, connects)) {
+            self.requested(key, Head { end, ..Head::default() }, head.table(), head.block());
+            let head = Rc::clone(head);
+            with.scratch.keep(head, with.table);
+            return Ok(Event::Head { key, head: Head { end, ..Head::default() } });
         }
+        with.scratch.lent = None;
         let mut arena = Arena::new(&mut with.scratch.room);
         let mut filling = Filling::new(kind, with.table, bounds);
         if self.decoder.decode(key.id, section, &mut arena, &mut filling)? == Outcome::Blocked {
@@ -318,23 +327,17 @@ impl Engine {
         let verdict = filling.finish(&mut arena, end, connects);
         with.scratch.count = arena.len();
         if may_recall && let Ok(said) = verdict {
-            let Scratch { requests, room, count } = &mut *with.scratch;
+            let Scratch { requests, room, count, .. } = &mut *with.scratch;
             requests.remember(section, (bounds, connects), said, with.table, &room[..*count]);
         }
         match kind {
-            Section::Request => self.request_section(key, end, verdict, with),
+            Section::Request => self.request_section(key, verdict, with),
             Section::Response => self.response_section(key, end, verdict, with),
             _ => self.trailers_section(key, end, verdict, with),
         }
     }
 
-    fn request_section(
-        &mut self,
-        key: Key,
-        end: bool,
-        verdict: Result<Head, Verdict>,
-        with: &With<'_>,
-    ) -> Result<Event, Error> {
+    fn request_section(&mut self, key: Key, verdict: Result<Head, Verdict>, with: &With<'_>) -> Result<Event, Error> {
         let head = match verdict {
             Ok(head) => head,
             Err(Verdict::TooLarge) => return self.too_large(key),
@@ -343,18 +346,24 @@ impl Engine {
                 return self.refuse(key, Code::MESSAGE_ERROR);
             }
         };
+        self.requested(key, head, with.table, with.scratch.block());
+        Ok(Event::Head { key, head })
+    }
+
+    /// Notes what a request means for its stream.
+    #[inline]
+    fn requested(&mut self, key: Key, head: Head, table: &HeadTable, block: &[u8]) {
         let stream = self.streams.get_mut(key).expect("it is open");
         stream.is_out = true;
-        stream.received = if end { Side::Ended } else { Side::Body };
+        stream.received = if head.end { Side::Ended } else { Side::Body };
         stream.left = head.length.unwrap_or(u64::MAX);
-        stream.is_head = with.table.method == Method::HEAD;
+        stream.is_head = table.method == Method::HEAD;
         stream.is_connect = head.is_connect;
         if !stream.has_said_priority
-            && let Some(value) = with.table.get(with.scratch.block(), Known::Priority)
+            && let Some(value) = table.get(block, Known::Priority)
         {
             stream.priority = Priority::of(value);
         }
-        Ok(Event::Head { key, head })
     }
 
     /// The head of a request is lost, and what follows it is of no use.
@@ -426,6 +435,15 @@ impl Engine {
         self.end(key)?;
         Ok(Event::Reset { key, code })
     }
+}
+
+/// The section that is all of the input, behind the head of its frame: what most requests are.
+#[inline]
+fn whole_section<'i>(input: &'i [u8], limits: &Limits) -> Option<&'i [u8]> {
+    let (head, count) = FrameHead::read(input)?;
+    let section = &input[count..];
+    let is_whole = head.kind == Kind::Headers && head.length == section.len() as u64;
+    (is_whole && section.len() <= limits.section_bytes_max as usize).then_some(section)
 }
 
 /// RFC 9114 section 7.1.

@@ -9,7 +9,7 @@ use super::Own;
 use super::engine::{Ending, Engine};
 use super::frame::{GREASE, kind, number_bytes, put_number, put_number_in, setting, uni};
 use super::limits::{CONTROL_BYTES_MIN, Limits, SECTION_BYTES_MAX};
-use super::streams::{Key, Side};
+use super::streams::{Key, Side, Stream};
 use crate::head::Known;
 use crate::message::written::{
     Answer, LENGTH_BYTES_MAX, decimal, length_bytes_max, measure, request_fields, trailer_fields,
@@ -110,6 +110,21 @@ impl Engine {
             self.sent_head(key, answer.ends());
         }
         Ok(count)
+    }
+
+    /// Counts a whole answer as written, of which the owner has the bytes: those that [`respond`](Engine::respond) and
+    /// [`data`](Engine::data) wrote on another stream, of any connection, for the same status, fields, standing ones and length.
+    /// False, and nothing has happened, where this stream's would be others, or none is expected.
+    #[inline]
+    pub fn repeat(&mut self, key: Key) -> bool {
+        if self.encoder.has_table() {
+            return false;
+        }
+        let is_open = |stream: &&mut Stream| stream.sent == Side::Head && !stream.is_reset && !stream.is_head;
+        let Some(stream) = self.streams.get_mut(key).filter(is_open) else { return false };
+        stream.sent = Side::Ended;
+        self.budget.earn();
+        true
     }
 
     /// Writes the head of a request on a stream that QUIC has just opened, and names it. With [`BodyLength::None`] the stream

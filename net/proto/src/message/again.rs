@@ -4,6 +4,8 @@
 //! them else. It is done where a section refers to no table, which is a connection's: then it means the same on all connections
 //! of a shard.
 
+use std::rc::Rc;
+
 use super::head::{Bounds, Head};
 use crate::head::{HeadTable, Known};
 
@@ -19,28 +21,36 @@ pub(crate) struct Requests {
 struct Request {
     section: Vec<u8>,
     judged_by: Option<(Bounds, bool)>,
+    head: Rc<KnownHead>,
+}
+
+/// A request's head that has come before, as all requests share it that have it: a block, and the table that indexes it.
+#[derive(Debug, Default)]
+pub struct KnownHead {
     block: Vec<u8>,
     table: HeadTable,
 }
 
-impl Requests {
-    /// If this section has come before, fills the table and the room with what it was decoded to, and says how many bytes the
-    /// block has.
+impl KnownHead {
+    /// The bytes that the table points into.
     #[inline]
-    pub(crate) fn recall(
-        &self,
-        section: &[u8],
-        judged_by: (Bounds, bool),
-        table: &mut HeadTable,
-        room: &mut [u8],
-    ) -> Option<usize> {
+    pub fn block(&self) -> &[u8] {
+        &self.block
+    }
+
+    /// What the head says.
+    #[inline]
+    pub fn table(&self) -> &HeadTable {
+        &self.table
+    }
+}
+
+impl Requests {
+    /// What this section was decoded to, if it has come before.
+    #[inline]
+    pub(crate) fn recall(&self, section: &[u8], judged_by: (Bounds, bool)) -> Option<&Rc<KnownHead>> {
         let known = self.slots.get(place(section))?;
-        if known.section != section || known.judged_by != Some(judged_by) {
-            return None;
-        }
-        room.get_mut(..known.block.len())?.copy_from_slice(&known.block);
-        table.copy(&known.table);
-        Some(known.block.len())
+        (known.section == section && known.judged_by == Some(judged_by)).then_some(&known.head)
     }
 
     /// A section without references was decoded to this. It is remembered if it says no more of its message than that it has
@@ -60,9 +70,14 @@ impl Requests {
         self.slots.resize_with(SLOTS, Request::default);
         let slot = &mut self.slots[place(section)];
         refill(&mut slot.section, section);
-        refill(&mut slot.block, block);
-        slot.table.copy(table);
         slot.judged_by = Some(judged_by);
+        // Requests in hand keep theirs.
+        if Rc::get_mut(&mut slot.head).is_none() {
+            slot.head = Rc::default();
+        }
+        let head = Rc::get_mut(&mut slot.head).expect("it is nobody else's");
+        refill(&mut head.block, block);
+        head.table.copy(table);
     }
 }
 

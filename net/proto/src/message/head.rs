@@ -1,11 +1,13 @@
 //! What the fields of a message must be like over HTTP/2 and HTTP/3 (RFC 9113 section 8, RFC 9114 section 4): from a decoded
 //! block to a head table, or a verdict. Sections are of RFC 9113 where RFC 9114 says the same.
 
+use std::rc::Rc;
+
 use http::{Method, StatusCode, Version};
 
 use crate::head::{Field, HeadTable, Known, Span, Target};
 use crate::hpack::{Arena, Decoded, ENTRY_OVERHEAD_BYTES, Name, Sink, TABLE_BYTES};
-use crate::message::again::Requests;
+use crate::message::again::{KnownHead, Requests};
 use crate::message::{self, authority};
 use crate::scan::{self, PATH, QUERY, TOKEN};
 
@@ -80,13 +82,39 @@ pub struct Scratch {
     pub(crate) count: usize,
     /// Of HTTP/3.
     pub(crate) requests: Requests,
+    pub(crate) lends: bool,
+    pub(crate) lent: Option<Rc<KnownHead>>,
 }
 
 impl Scratch {
     /// Room for heads of up to so many bytes, and for the crumbs of their cookies once more.
     pub fn new(head_bytes_max: u16) -> Scratch {
         let bytes = (2 * usize::from(head_bytes_max) + TABLE_BYTES).min(usize::from(u16::MAX));
-        Scratch { room: vec![0; bytes].into(), count: 0, requests: Requests::default() }
+        Scratch { room: vec![0; bytes].into(), count: 0, requests: Requests::default(), lends: false, lent: None }
+    }
+
+    /// The same for an owner that [asks](Scratch::lent) after each head whether it has come before: then it is neither in the
+    /// table nor in the block.
+    pub fn lending(head_bytes_max: u16) -> Scratch {
+        Scratch { lends: true, ..Scratch::new(head_bytes_max) }
+    }
+
+    /// The last head, if it has come before and was not copied.
+    #[inline]
+    pub fn lent(&mut self) -> Option<Rc<KnownHead>> {
+        self.lent.take()
+    }
+
+    /// Keeps a head that has come before: as it is, or copied to where its owner looks for it.
+    #[inline]
+    pub(crate) fn keep(&mut self, head: Rc<KnownHead>, table: &mut HeadTable) {
+        if self.lends {
+            self.lent = Some(head);
+        } else {
+            self.count = head.block().len();
+            self.room[..self.count].copy_from_slice(head.block());
+            table.copy(head.table());
+        }
     }
 
     /// The block of the last head or trailer section.

@@ -3,13 +3,14 @@
 //! The one idea: most answers of a server have fields that others had, and comparing headers costs a tenth of compressing them. It
 //! helps where the client grants no table of fields; with one, a field that was written before takes a byte.
 
+use bytes::Bytes;
 use http::StatusCode;
 use proto::h3::Standing;
 
 use crate::Headers;
 use crate::limits::H3_ANSWERS_KNOWN_MAX;
 
-/// The field sections of answers, but for their length: of all connections of a server on its shard.
+/// The answers of all connections of a server on its shard, as they were written in this second.
 #[derive(Debug, Default)]
 pub(in crate::conn) struct Answers {
     /// None until one is asked for.
@@ -22,27 +23,65 @@ pub(in crate::conn) struct Answers {
 struct Known {
     status: StatusCode,
     headers: Headers,
-    /// Empty while it is not known.
-    section: Vec<u8>,
+    written: Written,
+}
+
+/// What an answer was written as; empty while that is not known.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    /// Its field section, but for its length.
+    pub(super) section: Vec<u8>,
+    /// All of one, whose content was written with it and has so many bytes.
+    whole: Bytes,
+    content_bytes: usize,
 }
 
 impl Answers {
-    /// Where the section of such an answer is kept: empty if none was written in this second. What has the same place gives way.
-    pub(super) fn section(&mut self, status: StatusCode, headers: &Headers, standing: Standing<'_>) -> &mut Vec<u8> {
+    /// What such an answer was written as in this second. What has the same place gives way.
+    pub(super) fn of(&mut self, status: StatusCode, headers: &Headers, standing: Standing<'_>) -> &mut Written {
         if self.date != standing.date || self.known.is_empty() {
             self.known.resize_with(H3_ANSWERS_KNOWN_MAX, Known::default);
-            self.known.iter_mut().for_each(|known| known.section.clear());
+            self.known.iter_mut().for_each(|known| known.written.clear());
             self.date.clear();
             self.date.extend_from_slice(standing.date);
         }
-        let place = headers.mark().wrapping_add(status.as_u16().into()) % self.known.len();
+        let place = headers.mark().wrapping_add(status.as_u16().into()) % H3_ANSWERS_KNOWN_MAX;
         let known = &mut self.known[place];
         if known.status != status || !known.headers.is_same(headers) {
-            known.section.clear();
+            known.written.clear();
             known.status = status;
             known.headers.clone_from(headers);
         }
-        &mut known.section
+        &mut known.written
+    }
+}
+
+impl Written {
+    fn clear(&mut self) {
+        self.section.clear();
+        self.whole = Bytes::new();
+    }
+
+    /// What goes before a content of so many bytes.
+    #[inline]
+    pub(super) fn beginning(&self, content_bytes: usize) -> Option<&[u8]> {
+        let is_known = self.content_bytes == content_bytes && !self.whole.is_empty();
+        is_known.then(|| &self.whole[..self.whole.len() - content_bytes])
+    }
+
+    /// All of it, with this content.
+    #[inline]
+    pub(super) fn with(&self, content: &[u8]) -> Option<Bytes> {
+        let beginning = self.beginning(content.len())?;
+        (self.whole[beginning.len()..] == *content).then(|| self.whole.clone())
+    }
+
+    /// Notes what it was written as with a content of so many bytes, unless its section is one that is not kept.
+    pub(super) fn keep(&mut self, whole: &Bytes, content_bytes: usize) {
+        if !self.section.is_empty() {
+            self.whole = whole.clone();
+            self.content_bytes = content_bytes;
+        }
     }
 }
 

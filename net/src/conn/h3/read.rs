@@ -277,9 +277,14 @@ pub(super) trait Reads {
                 Event::NeedMore => return Ok(goes),
                 Event::Closed => return Ok(Goes::Over),
                 Event::Head { key, head: said } => {
-                    let block = take_block(tools.pool, &scratch)?;
-                    let table = reading.table.take().expect("the engine has filled it");
-                    let head = Head::new(block, table, Rc::clone(tools.spares));
+                    let head = match scratch.lent() {
+                        Some(head) => Head::shared(head),
+                        None => {
+                            let block = take_block(tools.pool, &scratch)?;
+                            let table = reading.table.take().expect("the engine has filled it");
+                            Head::new(block, table, Rc::clone(tools.spares))
+                        }
+                    };
                     drop((streams, scratch));
                     self.begin(cx, key, &said, head)?;
                     if said.end {

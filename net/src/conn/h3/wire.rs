@@ -8,9 +8,10 @@ use bytes::{Bytes, BytesMut};
 use platform::Buf;
 use platform::limits::CHUNK_BYTES_MAX;
 use proto::h3::{CONTROL_BYTES_MIN, Code, Engine, Key, Limits, Own, Priority, Rest, Role, Standing};
-use proto::message::{Checked, WriteError};
+use proto::message::{BodyLength, Checked, WriteError};
 use shards::Counter;
 
+use super::answers::Written;
 use crate::conn::outbox::Supplies;
 use crate::conn::streams::client::{Asked, Asks};
 use crate::conn::streams::{self, Answer, Cut, Refusal, Wire};
@@ -65,7 +66,9 @@ impl Flow {
 pub(super) type Means<'a> = streams::Means<'a, Carrier>;
 
 impl Carrier {
-    pub(super) fn new(engine: Engine, quic: quic::Connection) -> Self {
+    pub(super) fn new(engine: Engine, mut quic: quic::Connection) -> Self {
+        // Who waits until all is acknowledged asks for how much is not.
+        quic.without_finished();
         Carrier {
             engine,
             quic,
@@ -101,6 +104,9 @@ impl Carrier {
     /// The next event of QUIC's, but for those that only say of a stream that it has something to be read: these it remembers.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<quic::Event> {
         loop {
+            while let Some(id) = self.quic.next_opened() {
+                self.readable(id);
+            }
             match ready!(self.quic.poll(cx)) {
                 quic::Event::Opened(id) | quic::Event::Readable(id) => self.readable(id),
                 event => return Poll::Ready(event),
@@ -151,7 +157,7 @@ impl Carrier {
         supplies: &Supplies,
         id: StreamId,
         mut bytes: usize,
-        write: impl Fn(&mut Engine, &mut [u8]) -> Result<(T, usize), WriteError>,
+        mut write: impl FnMut(&mut Engine, &mut [u8]) -> Result<(T, usize), WriteError>,
     ) -> Result<T, WriteError> {
         if self.written.as_ref().is_some_and(|(at, _)| *at != id) {
             self.pass_on(supplies, false);
@@ -172,11 +178,14 @@ impl Carrier {
 
     /// Gives QUIC what was put together, and finishes the stream with it if nothing more is to come.
     fn pass_on(&mut self, supplies: &Supplies, is_last: bool) {
-        if let Some((id, mut block)) = self.written.take() {
-            let bytes = block.split().freeze();
-            supplies.keep_block(block);
+        if let Some((id, bytes)) = self.take_written(supplies) {
             self.put(id, bytes, is_last);
         }
+    }
+
+    fn take_written(&mut self, supplies: &Supplies) -> Option<(StreamId, Bytes)> {
+        let (id, block) = self.written.take()?;
+        Some((id, supplies.split_block(block)))
     }
 
     /// Writes to a stream; what it does not take waits.
@@ -354,13 +363,31 @@ impl Wire for Carrier {
         let fields = headers.iter().map(|(name, value)| Checked(name, value));
         let id = number(key);
         let body = if content.len() <= COPY_BODY_BYTES_MAX { content.as_slice() } else { &[] };
+        let (mut answers, mut unknown) = (means.supplies.answers(), Written::default());
+        let written = match self.engine.peer_has_table() {
+            true => &mut unknown,
+            false => answers.of(status, headers, standing),
+        };
+        if let Some(beginning) = written.beginning(body.len())
+            && length == BodyLength::Known(body.len() as u64)
+            && self.engine.repeat(key)
+        {
+            let whole = written.with(body).unwrap_or_else(|| {
+                let mut block = means.supplies.take_block();
+                block.extend_from_slice(beginning);
+                block.extend_from_slice(body);
+                means.supplies.split_block(block)
+            });
+            drop(answers);
+            *content = Buf::EMPTY;
+            self.pass_on(means.supplies, false);
+            self.put(id, whole, true);
+            return Ok(());
+        }
+        let is_first = self.written.as_ref().is_none_or(|(at, _)| *at != id);
         let body_room = CONTROL_BYTES_MIN + body.len();
         let is_whole = self.write(means.supplies, id, HEAD_ROOM_BYTES + body_room, |engine, room| {
-            let (mut answers, mut none) = (means.supplies.answers(), Vec::new());
-            let section = match engine.peer_has_table() {
-                true => &mut none,
-                false => answers.section(status, headers, standing),
-            };
+            let section = &mut written.section;
             let mut count = engine.respond(key, status, fields.clone(), standing, length, section, room)?;
             let is_whole = !body.is_empty() && engine.can_send(key) && room.len() - count >= body_room;
             if is_whole {
@@ -371,8 +398,15 @@ impl Wire for Carrier {
             Ok((is_whole, count))
         })?;
         if is_whole {
+            if let Some((_, whole)) = self.take_written(means.supplies) {
+                if is_first {
+                    written.keep(&whole, body.len());
+                }
+                self.put(id, whole, true);
+            }
             *content = Buf::EMPTY;
         }
+        drop(answers);
         if !self.engine.can_send(key) {
             self.pass_on(means.supplies, true);
         }
@@ -500,7 +534,9 @@ impl Wire for Carrier {
     }
 
     fn release(&mut self, key: Key, _: &Limits) {
-        if self.flow(key).frame_bytes_left > 0 {
+        let place = key.place();
+        let has_flow = self.flows.get(place).is_some_and(|flow| flow.key == Some(key));
+        if has_flow && self.flows[place].frame_bytes_left > 0 {
             let code = match self.engine.role() {
                 Role::Server => Code::INTERNAL_ERROR,
                 Role::Client => Code::REQUEST_CANCELLED,
@@ -509,9 +545,9 @@ impl Wire for Carrier {
         }
         let rest = self.engine.release(key);
         self.end_stream(number(key), rest);
-        self.paused.retain(|id| *id != number(key));
-        if let Some(flow) = self.flows.get_mut(key.place()).filter(|flow| flow.key == Some(key)) {
-            *flow = Flow::default();
+        if has_flow {
+            self.flows[place] = Flow::default();
+            self.paused.retain(|id| *id != number(key));
         }
     }
 

@@ -61,11 +61,8 @@ impl<S: Service + 'static, W: Wire> Shared<S, W> {
             Reply::Ready(response)
                 if scope.is_none() && tunnel.is_none() && is_whole(&response.content) && self.has_room() =>
             {
-                match self.respond(key, response)? {
-                    None if said.end => {
-                        self.release(key);
-                        return Ok(());
-                    }
+                match self.respond(key, response, said.end)? {
+                    None if said.end => return Ok(()),
                     None => Stage::Done,
                     Some(content) => Stage::Content(content),
                 }
@@ -92,7 +89,7 @@ impl<S: Service + 'static, W: Wire> Shared<S, W> {
     /// Answers without asking the service, by something small.
     pub(in crate::conn) fn answer(self: &Rc<Self>, key: W::Key, response: Response) -> Result<(), Exhausted> {
         let stage = match self.has_room() {
-            true => match self.respond(key, response)? {
+            true => match self.respond(key, response, false)? {
                 None if !self.state.borrow().wire.is_receiving(key) => {
                     self.release(key);
                     return Ok(());

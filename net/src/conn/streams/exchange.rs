@@ -252,7 +252,7 @@ impl<S: Service + 'static, W: Wire> Exchange<S, W> {
             Content::Full(_) => None,
             content => content.length(),
         };
-        let Ok(rest) = self.shared.respond(self.key, response) else {
+        let Ok(rest) = self.shared.respond(self.key, response, false) else {
             return Poll::Ready(Err(Cut::Internal));
         };
         self.shared.wake();

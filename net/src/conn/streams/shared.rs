@@ -70,13 +70,21 @@ impl<S: Service + 'static, W: Wire> Shared<S, W> {
     // ---- answers -----------------------------------------------------------------------------------------------------
 
     /// Writes an answer's head, and of what is there of its content as much as one frame takes and windows admit. Gives what
-    /// is left. The outbox must have room.
-    pub(in crate::conn) fn respond(&self, key: W::Key, response: Response) -> Result<Option<Content>, Exhausted> {
-        let Response { status, mut headers, mut content, .. } = response;
+    /// is left. The outbox must have room. With nothing left, a stream that `is_unwaited` is done with: nobody waits for it, and no more of
+    /// its request is to come.
+    pub(in crate::conn) fn respond(
+        &self,
+        key: W::Key,
+        mut response: Response,
+        is_unwaited: bool,
+    ) -> Result<Option<Content>, Exhausted> {
+        // Where they lie, as they are large.
+        let Response { status, headers, content, .. } = &mut response;
+        let status = *status;
         if let Some(value) = self.alternative.take() {
             headers.append_missing(ALT_SVC, &value);
         }
-        let length = match &content {
+        let length = match &*content {
             Content::Empty => BodyLength::None,
             Content::Tunnel(_) => BodyLength::Unknown,
             content => content.length().map_or(BodyLength::Unknown, BodyLength::Known),
@@ -85,8 +93,8 @@ impl<S: Service + 'static, W: Wire> Shared<S, W> {
         let written = match status.is_informational() {
             true => Err(Refusal::Unwritable(WriteError::Upgrade)),
             false => {
-                let answer = Answer { status, headers: &headers, length };
-                match &mut content {
+                let answer = Answer { status, headers, length };
+                match content {
                     Content::Full(buf) => self.write_head(&mut state, key, answer, buf),
                     _ => self.write_head(&mut state, key, answer, &mut Buf::default()),
                 }
@@ -106,13 +114,16 @@ impl<S: Service + 'static, W: Wire> Shared<S, W> {
             }
         }
         if state.wire.can_send(key)
-            && let Content::Full(buf) = &mut content
+            && let Content::Full(buf) = content
         {
             state.wire.piece(self.means(), key, buf, true)?;
         }
         let goes_on = state.wire.can_send(key);
+        if !goes_on && is_unwaited {
+            state.wire.release(key, self.limits());
+        }
         drop(state);
-        Ok(goes_on.then_some(content))
+        Ok(goes_on.then(|| std::mem::take(content)))
     }
 
     /// Asks for the body of a client that waits to be asked.

@@ -101,6 +101,43 @@ fn an_answer_that_comes_again_is_written_as_it_was() {
 }
 
 #[test]
+fn a_whole_answer_is_repeated_where_it_would_be_the_same_and_nowhere_else() {
+    let mut end = End::server();
+    end.tell(0, &get(), true);
+    let key = end.key(0);
+    assert!(end.engine.can_send(key) && end.engine.repeat(key));
+    assert!(!end.engine.can_send(key) && !end.engine.repeat(key), "it is answered");
+    assert_eq!(end.engine.data(key, 3, true, &mut [0; 9]), Err(WriteError::NotExpected));
+    assert_eq!(end.engine.release(key), Rest { stop: None, reset: None });
+    assert!(!end.engine.repeat(key), "it is over");
+    // What is still to come of its request is not needed.
+    end.tell(4, &post(), false);
+    let key = end.key(4);
+    assert!(end.engine.repeat(key));
+    assert_eq!(end.engine.release(key), Rest { stop: Some(Code::NO_ERROR), reset: None });
+    // To HEAD there is no body.
+    end.tell(8, &head(&[&[(":method", "HEAD")], &GET[1..]].concat()), true);
+    let key = end.key(8);
+    assert!(!end.engine.repeat(key) && end.engine.can_send(key));
+    // A part of another answer is written.
+    end.tell(12, &get(), true);
+    let key = end.key(12);
+    let (standing, body, out) = (Standing::default(), BodyLength::Known(3), &mut [0; 999]);
+    end.engine.respond(key, StatusCode::OK, NOTHING, standing, body, &mut Vec::new(), out).unwrap();
+    assert!(!end.engine.repeat(key) && end.engine.can_send(key));
+    // It was reset.
+    end.tell(16, &get(), true);
+    let key = end.key(16);
+    let _ = end.engine.reset(key, Code::INTERNAL_ERROR);
+    assert!(!end.engine.repeat(key));
+    // With a table no two connections write the same.
+    end.engine.encoder.allow(4096, 16);
+    end.tell(20, &get(), true);
+    let key = end.key(20);
+    assert!(!end.engine.repeat(key) && end.engine.can_send(key));
+}
+
+#[test]
 fn what_refers_to_a_table_is_not_kept() {
     let (mut end, mut section) = (End::server(), Vec::new());
     end.engine.encoder.allow(4096, 16);

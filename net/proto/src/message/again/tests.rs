@@ -20,11 +20,17 @@ struct Seen {
 struct Room {
     scratch: Scratch,
     table: HeadTable,
+    /// All that were lent.
+    lent: Vec<Rc<KnownHead>>,
 }
 
 impl Room {
     fn new() -> Room {
-        Room { scratch: Scratch::new(Limits::default().head_bytes_max), table: HeadTable::new() }
+        Room::with(Scratch::new)
+    }
+
+    fn with(scratch: impl Fn(u16) -> Scratch) -> Room {
+        Room { scratch: scratch(Limits::default().head_bytes_max), table: HeadTable::new(), lent: Vec::new() }
     }
 }
 
@@ -32,10 +38,15 @@ impl Room {
 fn see(room: &mut Room, limits: &Limits, section: &[u8], end: bool) -> Option<Seen> {
     let input = [&[1, 0x40 | (section.len() >> 8) as u8, section.len() as u8], section].concat();
     let mut engine = Engine::new(Role::Server, limits);
-    let Room { scratch, table } = room;
+    let Room { scratch, table, lent } = room;
     let step = engine.receive(0, &input, end, scratch, table, Duration::ZERO, limits).ok()?;
     let Event::Head { head: said, .. } = step.event else { return None };
-    let block = scratch.block();
+    let known = scratch.lent();
+    lent.extend(known.clone());
+    let (table, block) = match &known {
+        Some(head) => (head.table(), head.block()),
+        None => (&*table, scratch.block()),
+    };
     Some(Seen {
         said,
         method: table.method().clone(),
@@ -71,17 +82,42 @@ fn requests() -> Vec<Vec<u8>> {
 
 #[test]
 fn a_request_that_comes_again_is_seen_as_it_was_the_first_time() {
-    let (mut known, limits) = (Room::new(), Limits::default());
-    let requests = requests();
-    for round in 0..3 {
-        for section in &requests {
-            for end in [true, false] {
-                let expect = see(&mut Room::new(), &limits, section, end);
-                assert_eq!(see(&mut known, &limits, section, end), expect, "round {round}");
+    let (requests, limits) = (requests(), Limits::default());
+    for mut known in [Room::new(), Room::with(Scratch::lending)] {
+        for round in 0..3 {
+            for section in &requests {
+                for end in [true, false] {
+                    let expect = see(&mut Room::new(), &limits, section, end);
+                    assert_eq!(see(&mut known, &limits, section, end), expect, "round {round}");
+                }
             }
         }
+        assert!(known.scratch.requests.slots.iter().filter(|slot| slot.judged_by.is_some()).count() >= 3);
+        assert_eq!(known.lent.len() >= 12, known.scratch.lends);
     }
-    assert!(known.scratch.requests.slots.iter().filter(|slot| slot.judged_by.is_some()).count() >= 3);
+}
+
+#[test]
+fn requests_in_hand_keep_their_head_when_another_takes_its_place() {
+    let (mut room, limits) = (Room::with(Scratch::lending), Limits::default());
+    let first = section(&Method::GET, "/first", &[]);
+    for _ in 0..3 {
+        see(&mut room, &limits, &first, true).expect("it is a request");
+    }
+    let [head, again] = &room.lent[..] else { panic!("the first was decoded, and then lent twice") };
+    assert!(Rc::ptr_eq(head, again), "both are one");
+    let head = Rc::clone(head);
+    for count in 0..1000 {
+        let other = section(&Method::GET, &format!("/{count}"), &[]);
+        see(&mut room, &limits, &other, true).expect("it is a request");
+    }
+    assert!(room.scratch.requests.recall(&first, (bounds(&limits), limits.connects)).is_none());
+    assert_eq!(head.table().path(head.block()), b"/first");
+}
+
+fn bounds(limits: &Limits) -> Bounds {
+    let &Limits { head_bytes_max: bytes_max, field_count_max: count_max, .. } = limits;
+    Bounds { version: http::Version::HTTP_3, bytes_max, count_max }
 }
 
 #[test]
@@ -116,6 +152,6 @@ fn what_is_remembered_is_bounded() {
         assert_eq!(seen.path, format!("/{count}").into_bytes());
     }
     let slots = &room.scratch.requests.slots;
-    let bytes = |slot: &Request| slot.section.capacity().max(slot.block.capacity());
+    let bytes = |slot: &Request| slot.section.capacity().max(slot.head.block.capacity());
     assert!(slots.len() == SLOTS && slots.iter().all(|slot| bytes(slot) <= 2 * SECTION_BYTES_MAX));
 }
