@@ -168,8 +168,14 @@ pub(super) const SERVICES: &[Row<Survey>] = &[
     (
         "shardwise_upstream_breaker_changes_total",
         How::Counter,
-        "Times that a breaker has opened, closed, or let a trial pass.",
+        "Times that a breaker, of an endpoint or of all calls, has opened, closed, or let a trial pass.",
         |service| count(service.breaker_changes),
+    ),
+    (
+        "shardwise_upstream_breaker",
+        How::State,
+        "How the breaker of all calls stands, by itself or by force: 0 closed, 1 half open, 2 open; nothing without one.",
+        |service| service.breaker.map(position),
     ),
     ("shardwise_upstream_probes_total", How::Counter, "Probes, on the shard that makes them.", |service| {
         count(service.probes)
@@ -226,15 +232,17 @@ pub(super) const ENDPOINTS: &[Row<EndpointSurvey>] = &[
         "shardwise_upstream_endpoint_breaker",
         How::State,
         "How its breaker stands, by itself or by force: 0 closed, 1 half open, 2 open; nothing without one.",
-        |endpoint| {
-            endpoint.breaker.map(|state| match state {
-                breaker::State::Closed | breaker::State::ForcedClosed => 0.0,
-                breaker::State::HalfOpen => 1.0,
-                breaker::State::Open | breaker::State::ForcedOpen => 2.0,
-            })
-        },
+        |endpoint| endpoint.breaker.map(position),
     ),
 ];
+
+fn position(state: breaker::State) -> f64 {
+    match state {
+        breaker::State::Closed | breaker::State::ForcedClosed => 0.0,
+        breaker::State::HalfOpen => 1.0,
+        breaker::State::Open | breaker::State::ForcedOpen => 2.0,
+    }
+}
 
 fn count(count: u64) -> Option<f64> {
     Some(count as f64)

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use policy::breaker;
+use policy::breaker::{self, Breaker};
 use shards::Shard;
 
 use super::Shared;
@@ -75,8 +75,10 @@ pub struct Survey {
     pub hedges: u64,
     /// Times that an endpoint was left alone for what came of requests to it.
     pub ejections: u64,
-    /// Times that a breaker has opened, closed, or let a trial pass.
+    /// Times that a breaker, of an endpoint or of all, has opened, closed, or let a trial pass.
     pub breaker_changes: u64,
+    /// How the breaker of all stands, if there is one.
+    pub breaker: Option<breaker::State>,
     /// Probes, on the shard that makes them.
     pub probes: u64,
     /// Those that have failed.
@@ -155,6 +157,7 @@ impl Shared {
             hedges: counts.hedges.get(),
             ejections: counts.ejections.get(),
             breaker_changes: counts.breaker_changes.get(),
+            breaker: limits.breaker.as_ref().map(Breaker::state),
             probes: counts.probes.get(),
             probes_failed: counts.probes_failed.get(),
             budget: limits.budget.balance(now),
