@@ -224,13 +224,18 @@ type Steps = &'static [(&'static [u8], &'static [u8])];
 /// Asks through a proxy that follows these steps, and then is the server itself.
 #[track_caller]
 fn check_proxy(proxy: &Proxy, url: &'static str, steps: Steps, expect: &str) {
+    check_request(proxy, url, steps, b"GET / HTTP/1.1\r\nHost: there.example\r\n\r\n", expect);
+}
+
+/// The same, with the request that the server hears.
+#[track_caller]
+fn check_request(proxy: &Proxy, url: &'static str, steps: Steps, request: &'static [u8], expect: &str) {
     for seed in 0..10 {
         let mut simulation = Simulation::with_plan(seed, Plan::CHOPPY, platform::Config::default());
         simulation.start(1, async move |shard| {
             let mut listener = listen(&shard, ([10, 0, 0, 1], 1080).into(), 64);
             let mut stream = listener.accept().await.map_err(|error| error.to_string())?;
             let mut heard = Vec::new();
-            let request: &[u8] = b"GET / HTTP/1.1\r\nHost: there.example\r\n\r\n";
             for (hears, says) in steps.iter().copied().chain([(request, ANSWER.as_bytes())]) {
                 while heard.len() < hears.len() {
                     let Ok(Some(chunk)) = stream.recv().await else { return Ok(()) };
@@ -312,9 +317,58 @@ fn socks_that_does_not_says_why() {
 }
 
 #[test]
+fn a_proxy_of_http_is_asked_for_what_servers_of_http_have() {
+    let proxy = Proxy::http("10.0.0.1", 1080);
+    check_request(&proxy, URL, &[], b"GET http://there.example/ HTTP/1.1\r\nHost: there.example\r\n\r\n", "hi");
+    const BY_QUERY: &[u8] = b"GET http://there.example/?by=name HTTP/1.1\r\nHost: there.example\r\n\r\n";
+    check_request(&proxy, "http://there.example?by=name#part", &[], BY_QUERY, "hi");
+    const LOGIN: &[u8] = b"GET http://there.example/ HTTP/1.1\r\nHost: there.example\r\n\
+        proxy-authorization: Basic bmFtZTp3b3Jk\r\n\r\n";
+    check_request(&proxy.clone().login("name", "word"), URL, &[], LOGIN, "hi");
+    // It would take the URL's word for the `Host`.
+    const ASKED: &[u8] = b"CONNECT 192.0.2.7:81 HTTP/1.1\r\nHost: 192.0.2.7:81\r\n\r\n";
+    check_proxy(&proxy, "http://192.0.2.7:81/", &[(ASKED, b"HTTP/1.1 200 Connected\r\n\r\n")], "hi");
+}
+
+/// Requests to two servers, over the one connection; what is shown to the proxy does not go along to a third, over TLS or not.
+#[test]
+fn a_proxy_that_is_asked_keeps_its_connection() {
+    let mut simulation = Simulation::new(1);
+    simulation.start(1, async |shard| {
+        let mut listener = listen(&shard, ([10, 0, 0, 1], 1080).into(), 64);
+        let mut stream = listener.accept().await.map_err(|error| error.to_string())?;
+        let mut heard = Vec::new();
+        let found = "HTTP/1.1 302 Found\r\nLocation: https://third.example/\r\nContent-Length: 0\r\n\r\n";
+        let kept = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+        for (host, answer) in [("one.example", kept), ("two.example", found)] {
+            while !heard.ends_with(b"\r\n\r\n") {
+                heard.extend_from_slice(&stream.recv().await.unwrap().expect("it is kept"));
+            }
+            let text = String::from_utf8(std::mem::take(&mut heard)).unwrap();
+            assert!(text.starts_with(&format!("GET http://{host}/ HTTP/1.1\r\nHost: {host}\r\n")), "{text}");
+            assert!(text.contains("proxy-authorization: Basic bmFtZTp3b3Jk"), "{text}");
+            stream.send(answer.as_bytes().to_vec()).await.unwrap();
+        }
+        let mut second = listener.accept().await.map_err(|error| error.to_string())?;
+        let asked = second.recv().await.unwrap().expect("it asks");
+        assert!(asked.starts_with(b"CONNECT third.example:443 HTTP/1.1\r\n"), "{}", asked.escape_ascii());
+        second.send(&b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n"[..]).await.unwrap();
+        Ok::<_, String>(())
+    });
+    simulation.run(async |shard| {
+        shard.sleep(Duration::from_millis(5)).await;
+        let proxy = Some(Proxy::http("10.0.0.1", 1080).login("name", "word"));
+        let client = Client::with(&shard, Config { proxy, redirects_max: 3, ..Config::default() });
+        assert_eq!(client.get("http://one.example/").send().await.unwrap().text().await.unwrap(), "hi");
+        let refused = client.get("http://two.example/").send().await.unwrap_err();
+        assert_eq!(refused.to_string(), "the proxy does not lead to the server: it answers 403");
+    });
+}
+
+#[test]
 fn a_proxy_of_http_is_asked_to_connect() {
     const ASKED: &[u8] = b"CONNECT there.example:80 HTTP/1.1\r\nHost: there.example:80\r\n\r\n";
-    let proxy = Proxy::http("10.0.0.1", 1080);
+    let proxy = Proxy::http("10.0.0.1", 1080).tunnels();
     check_proxy(&proxy, URL, &[(ASKED, b"HTTP/1.1 200 Connected\r\n\r\n")], "hi");
     // What it says of a length is of nothing (RFC 9110 section 9.3.6).
     check_proxy(&proxy, URL, &[(ASKED, b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")], "hi");

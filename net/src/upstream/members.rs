@@ -340,7 +340,7 @@ pub(super) fn target(config: &Config, endpoint: &Endpoint, whose: &str) -> Targe
             Protocol::Http3 => Protocols::Http3,
         },
         place: target::Place::Fixed(*address),
-        proxy: None,
+        by: target::By::Usual,
     }
 }
 
