@@ -181,8 +181,9 @@ impl<'u> Request<'u> {
         self
     }
 
-    /// Asks for the body compressed, by gzip or deflate, and decodes it as it is read. Unless `Accept-Encoding` was set, in
-    /// which case what comes so coded is decoded all the same. Limits are those of what is read.
+    /// Asks for the body compressed, by gzip or deflate, with the feature `codings` also by br and zstd, and decodes it as it is
+    /// read. Unless `Accept-Encoding` was set, in which case what comes so coded is decoded all the same. Limits are those of
+    /// what is read.
     pub fn decompress(mut self) -> Self {
         self.0.decompresses = true;
         self
