@@ -12,6 +12,7 @@ use platform::sim::Plan;
 use platform::{BackendKind, Choice, ListenOptions, select};
 use shards::{Runtime, Shard, Simulation};
 use shardwise_net::client::{Config, Proxy, Resolver, dns};
+use shardwise_net::upstream::{self, Endpoint, Endpoints, Upstream};
 use shardwise_net::{Client, Listener, TcpStream};
 
 const ANSWER: &str = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi";
@@ -109,6 +110,7 @@ fn on_every_backend_of_this_machine() {
         on_loopback(kind);
         by_a_name_server(kind);
         at_a_path(kind);
+        an_endpoint_at_a_path(kind);
     }
 }
 
@@ -213,6 +215,43 @@ fn at_a_path(kind: BackendKind) {
     };
     runtime.run(main).expect("all are answered");
     serve.join().expect("it does not panic").expect("four have come");
+    std::fs::remove_file(path).expect("it is there");
+}
+
+/// The same as the one endpoint of a service.
+fn an_endpoint_at_a_path(kind: BackendKind) {
+    let path = std::env::temp_dir().join(format!("shardwise-endpoint-{}-{kind:?}", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    let listener = std::os::unix::net::UnixListener::bind(&path).expect("the path is free");
+    let serve = std::thread::spawn(move || -> io::Result<()> {
+        let (mut stream, _) = listener.accept()?;
+        let mut heard = [0; 1024];
+        for _ in 0..2 {
+            let count = stream.read(&mut heard)?;
+            assert_eq!(&heard[..count], b"GET /a HTTP/1.1\r\nHost: localhost\r\n\r\n");
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")?;
+        }
+        Ok(())
+    });
+    let runtime = Runtime::builder().shards(1).backend(Choice::Force(kind)).handle_signals(false).announce(false);
+    let here = format!("unix:{}", path.display());
+    let main = async move |shard: Shard| {
+        let endpoints = Endpoints::fixed([Endpoint::parse(&here)?]);
+        let config = upstream::Config { endpoints, ..upstream::Config::default() };
+        let items = Upstream::new(&Client::new(&shard), "items", config).map_err(|error| error.to_string())?;
+        for _ in 0..2 {
+            let mut response = items.get("/a").send().await.map_err(|error| error.to_string())?;
+            assert_eq!(response.endpoint().map(ToString::to_string), Some(here.clone()));
+            assert_eq!(response.text().await.map_err(|error| error.to_string())?, "hi");
+        }
+        assert_eq!(
+            (items.survey().endpoints[0].address.to_string(), items.survey().endpoints[0].tries),
+            (here.clone(), 2)
+        );
+        Ok::<_, String>(())
+    };
+    runtime.run(main).expect("it answers, over one connection");
+    serve.join().expect("it does not panic").expect("it was asked twice");
     std::fs::remove_file(path).expect("it is there");
 }
 

@@ -4,12 +4,11 @@
 //! is the sum, with what versions that are gone have counted, so that no counter falls; what is a state is the latest version's.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use net::upstream::policy::breaker;
-use net::upstream::{EndpointSurvey, Survey};
+use net::upstream::{Address, EndpointSurvey, Survey};
 
 use super::store::Kind;
 
@@ -26,7 +25,7 @@ pub(super) struct Upstreams {
 #[derive(Clone, Default)]
 pub(super) struct Sums {
     pub(super) services: BTreeMap<Arc<str>, [Option<f64>; SERVICES.len()]>,
-    pub(super) endpoints: BTreeMap<(Arc<str>, SocketAddr), [Option<f64>; ENDPOINTS.len()]>,
+    pub(super) endpoints: BTreeMap<(Arc<str>, Address), [Option<f64>; ENDPOINTS.len()]>,
 }
 
 impl Upstreams {
@@ -61,7 +60,7 @@ impl Sums {
         let values = self.services.entry(Arc::clone(&survey.upstream)).or_insert([None; SERVICES.len()]);
         add(values, SERVICES, survey, &is_wanted);
         for endpoint in &survey.endpoints {
-            let key = (Arc::clone(&survey.upstream), endpoint.address);
+            let key = (Arc::clone(&survey.upstream), endpoint.address.clone());
             let values = self.endpoints.entry(key).or_insert([None; ENDPOINTS.len()]);
             add(values, ENDPOINTS, endpoint, &is_wanted);
         }

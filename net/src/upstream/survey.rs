@@ -1,15 +1,14 @@
 //! What is counted of a service on one shard, and how it is read: as plain values, by whoever asks on that shard.
 
 use std::cell::Cell;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use policy::breaker::{self, Breaker};
 use shards::Shard;
 
-use super::Shared;
 use super::hub::Hub;
+use super::{Address, Shared};
 
 /// What a shard counts of a service.
 #[derive(Debug, Default)]
@@ -98,7 +97,7 @@ pub struct Survey {
 #[non_exhaustive]
 pub struct EndpointSurvey {
     /// Where it listens.
-    pub address: SocketAddr,
+    pub address: Address,
     /// Requests sent to it, or begun to be.
     pub tries: u64,
     /// Answers of 500 and above, but for these:
@@ -131,7 +130,7 @@ impl Shared {
         let members = self.members.borrow();
         let endpoint =
             |(member, known): (&std::rc::Rc<super::members::Member>, &policy::balance::Member)| EndpointSurvey {
-                address: member.endpoint.address,
+                address: member.endpoint.address.clone(),
                 tries: member.counts.tries.get(),
                 errors: member.counts.errors.get(),
                 failures: member.counts.failures.get(),

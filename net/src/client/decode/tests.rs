@@ -111,7 +111,8 @@ mod others {
     use super::*;
 
     /// As the reference encoders make it of forty foxes.
-    const BR: &[u8] = b"\x1b\x07\x07\x88\x8c\x94\x6e\xe6\x22\xd0\x83\xa5\xba\xd2\xdf\x2a\x14\x8d\x80\x7c\x43\x0b\x83\x0d\x38\
+    const BR: &[u8] =
+        b"\x1b\x07\x07\x88\x8c\x94\x6e\xe6\x22\xd0\x83\xa5\xba\xd2\xdf\x2a\x14\x8d\x80\x7c\x43\x0b\x83\x0d\x38\
         \x70\x48\x20\x6f\x24\xbf\x41\xa7\x15\xce\x66\xc7\xe3\x44\x85\xa5\x60\x23\x9c\x4a\xab\x3f\x4c\x0a\x0c";
     const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd\x04\x58\xbd\x01\x00\xc4\x02the quick brown fox jumps over the lazy dog;\
         \x02\x00\xd4\x42\xf5\x01\x43\x98\x65\x0d\x2d\x33\x91";
@@ -177,14 +178,16 @@ mod others {
         // 16 MiB, and a gibibyte as large windows have it, which no content coding is.
         let mut wide = repeated(1);
         wide[5] = 0x70;
-        let why = "the answer's body cannot be decoded: it is not zstd as it is known, or refers further back than it may";
+        let why =
+            "the answer's body cannot be decoded: it is not zstd as it is known, or refers further back than it may";
         assert_eq!(decode("zstd", &wide, 100).unwrap_err(), why);
         assert!(decode("br", b"\x11\x1e\x06", 100).is_err());
     }
 
     #[test]
     fn a_great_deal_comes_piece_by_piece() {
-        const ZEROS: &[u8] = b"\xcb\xff\xff\x3f\xf8\x27\x00\xe2\xb1\x40\x20\xf7\xfe\x8f\xff\xff\x7f\xf0\x4f\x00\xc4\x61\x11\x80\
+        const ZEROS: &[u8] =
+            b"\xcb\xff\xff\x3f\xf8\x27\x00\xe2\xb1\x40\x20\xf7\xfe\x8f\xff\xff\x7f\xf0\x4f\x00\xc4\x61\x11\x80\
             \xee\xfd\x5f\xfe\xb3\xc4\xe0\x9f\x00\x88\xc3\x02\x00\x5d\x92\x18";
         assert_eq!(decode("br", ZEROS, 4096).map(|bytes| bytes.len()), Ok(20_000_000));
         assert_eq!(decode("zstd", &repeated(160), 4096).map(|bytes| bytes.len()), Ok(160 * 128 * 1024));
