@@ -251,6 +251,10 @@ const _: () = assert!(DECODED_CHUNK_BYTES <= CHUNK_BYTES_MAX);
 /// How much of one is made before others have a turn: some hundred microseconds. A kilobyte may stand for a mebibyte.
 pub const DECODED_BYTES_MAX: usize = 128 * 1024;
 
+/// How far back a body of `zstd` may refer, which is memory that its decoder keeps: what every client takes and no server exceeds
+/// (RFC 9659 section 3). Of `br` the format says it: 16 MiB.
+pub const ZSTD_WINDOW_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
 /// Bytes of what comes before the data of gzip: a name and a remark, which hardly any has.
 pub const GZIP_HEAD_BYTES_MAX: usize = 4096;
 

@@ -12,6 +12,7 @@ use platform::sim::Plan;
 use platform::{BackendKind, Choice, ListenOptions, select};
 use shards::{Runtime, Shard, Simulation};
 use shardwise_net::client::{Config, Proxy, Resolver, dns};
+use shardwise_net::upstream::{self, Endpoint, Endpoints, Upstream};
 use shardwise_net::{Client, Listener, TcpStream};
 
 const ANSWER: &str = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi";
@@ -109,6 +110,7 @@ fn on_every_backend_of_this_machine() {
         on_loopback(kind);
         by_a_name_server(kind);
         at_a_path(kind);
+        an_endpoint_at_a_path(kind);
     }
 }
 
@@ -216,6 +218,43 @@ fn at_a_path(kind: BackendKind) {
     std::fs::remove_file(path).expect("it is there");
 }
 
+/// The same as the one endpoint of a service.
+fn an_endpoint_at_a_path(kind: BackendKind) {
+    let path = std::env::temp_dir().join(format!("shardwise-endpoint-{}-{kind:?}", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    let listener = std::os::unix::net::UnixListener::bind(&path).expect("the path is free");
+    let serve = std::thread::spawn(move || -> io::Result<()> {
+        let (mut stream, _) = listener.accept()?;
+        let mut heard = [0; 1024];
+        for _ in 0..2 {
+            let count = stream.read(&mut heard)?;
+            assert_eq!(&heard[..count], b"GET /a HTTP/1.1\r\nHost: localhost\r\n\r\n");
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")?;
+        }
+        Ok(())
+    });
+    let runtime = Runtime::builder().shards(1).backend(Choice::Force(kind)).handle_signals(false).announce(false);
+    let here = format!("unix:{}", path.display());
+    let main = async move |shard: Shard| {
+        let endpoints = Endpoints::fixed([Endpoint::parse(&here)?]);
+        let config = upstream::Config { endpoints, ..upstream::Config::default() };
+        let items = Upstream::new(&Client::new(&shard), "items", config).map_err(|error| error.to_string())?;
+        for _ in 0..2 {
+            let mut response = items.get("/a").send().await.map_err(|error| error.to_string())?;
+            assert_eq!(response.endpoint().map(ToString::to_string), Some(here.clone()));
+            assert_eq!(response.text().await.map_err(|error| error.to_string())?, "hi");
+        }
+        assert_eq!(
+            (items.survey().endpoints[0].address.to_string(), items.survey().endpoints[0].tries),
+            (here.clone(), 2)
+        );
+        Ok::<_, String>(())
+    };
+    runtime.run(main).expect("it answers, over one connection");
+    serve.join().expect("it does not panic").expect("it was asked twice");
+    std::fs::remove_file(path).expect("it is there");
+}
+
 // ---- proxies -------------------------------------------------------------------------------------------------------------
 
 /// What a proxy hears, byte by byte, and what it then says.
@@ -224,13 +263,18 @@ type Steps = &'static [(&'static [u8], &'static [u8])];
 /// Asks through a proxy that follows these steps, and then is the server itself.
 #[track_caller]
 fn check_proxy(proxy: &Proxy, url: &'static str, steps: Steps, expect: &str) {
+    check_request(proxy, url, steps, b"GET / HTTP/1.1\r\nHost: there.example\r\n\r\n", expect);
+}
+
+/// The same, with the request that the server hears.
+#[track_caller]
+fn check_request(proxy: &Proxy, url: &'static str, steps: Steps, request: &'static [u8], expect: &str) {
     for seed in 0..10 {
         let mut simulation = Simulation::with_plan(seed, Plan::CHOPPY, platform::Config::default());
         simulation.start(1, async move |shard| {
             let mut listener = listen(&shard, ([10, 0, 0, 1], 1080).into(), 64);
             let mut stream = listener.accept().await.map_err(|error| error.to_string())?;
             let mut heard = Vec::new();
-            let request: &[u8] = b"GET / HTTP/1.1\r\nHost: there.example\r\n\r\n";
             for (hears, says) in steps.iter().copied().chain([(request, ANSWER.as_bytes())]) {
                 while heard.len() < hears.len() {
                     let Ok(Some(chunk)) = stream.recv().await else { return Ok(()) };
@@ -312,9 +356,58 @@ fn socks_that_does_not_says_why() {
 }
 
 #[test]
+fn a_proxy_of_http_is_asked_for_what_servers_of_http_have() {
+    let proxy = Proxy::http("10.0.0.1", 1080);
+    check_request(&proxy, URL, &[], b"GET http://there.example/ HTTP/1.1\r\nHost: there.example\r\n\r\n", "hi");
+    const BY_QUERY: &[u8] = b"GET http://there.example/?by=name HTTP/1.1\r\nHost: there.example\r\n\r\n";
+    check_request(&proxy, "http://there.example?by=name#part", &[], BY_QUERY, "hi");
+    const LOGIN: &[u8] = b"GET http://there.example/ HTTP/1.1\r\nHost: there.example\r\n\
+        proxy-authorization: Basic bmFtZTp3b3Jk\r\n\r\n";
+    check_request(&proxy.clone().login("name", "word"), URL, &[], LOGIN, "hi");
+    // It would take the URL's word for the `Host`.
+    const ASKED: &[u8] = b"CONNECT 192.0.2.7:81 HTTP/1.1\r\nHost: 192.0.2.7:81\r\n\r\n";
+    check_proxy(&proxy, "http://192.0.2.7:81/", &[(ASKED, b"HTTP/1.1 200 Connected\r\n\r\n")], "hi");
+}
+
+/// Requests to two servers, over the one connection; what is shown to the proxy does not go along to a third, over TLS or not.
+#[test]
+fn a_proxy_that_is_asked_keeps_its_connection() {
+    let mut simulation = Simulation::new(1);
+    simulation.start(1, async |shard| {
+        let mut listener = listen(&shard, ([10, 0, 0, 1], 1080).into(), 64);
+        let mut stream = listener.accept().await.map_err(|error| error.to_string())?;
+        let mut heard = Vec::new();
+        let found = "HTTP/1.1 302 Found\r\nLocation: https://third.example/\r\nContent-Length: 0\r\n\r\n";
+        let kept = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+        for (host, answer) in [("one.example", kept), ("two.example", found)] {
+            while !heard.ends_with(b"\r\n\r\n") {
+                heard.extend_from_slice(&stream.recv().await.unwrap().expect("it is kept"));
+            }
+            let text = String::from_utf8(std::mem::take(&mut heard)).unwrap();
+            assert!(text.starts_with(&format!("GET http://{host}/ HTTP/1.1\r\nHost: {host}\r\n")), "{text}");
+            assert!(text.contains("proxy-authorization: Basic bmFtZTp3b3Jk"), "{text}");
+            stream.send(answer.as_bytes().to_vec()).await.unwrap();
+        }
+        let mut second = listener.accept().await.map_err(|error| error.to_string())?;
+        let asked = second.recv().await.unwrap().expect("it asks");
+        assert!(asked.starts_with(b"CONNECT third.example:443 HTTP/1.1\r\n"), "{}", asked.escape_ascii());
+        second.send(&b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n"[..]).await.unwrap();
+        Ok::<_, String>(())
+    });
+    simulation.run(async |shard| {
+        shard.sleep(Duration::from_millis(5)).await;
+        let proxy = Some(Proxy::http("10.0.0.1", 1080).login("name", "word"));
+        let client = Client::with(&shard, Config { proxy, redirects_max: 3, ..Config::default() });
+        assert_eq!(client.get("http://one.example/").send().await.unwrap().text().await.unwrap(), "hi");
+        let refused = client.get("http://two.example/").send().await.unwrap_err();
+        assert_eq!(refused.to_string(), "the proxy does not lead to the server: it answers 403");
+    });
+}
+
+#[test]
 fn a_proxy_of_http_is_asked_to_connect() {
     const ASKED: &[u8] = b"CONNECT there.example:80 HTTP/1.1\r\nHost: there.example:80\r\n\r\n";
-    let proxy = Proxy::http("10.0.0.1", 1080);
+    let proxy = Proxy::http("10.0.0.1", 1080).tunnels();
     check_proxy(&proxy, URL, &[(ASKED, b"HTTP/1.1 200 Connected\r\n\r\n")], "hi");
     // What it says of a length is of nothing (RFC 9110 section 9.3.6).
     check_proxy(&proxy, URL, &[(ASKED, b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")], "hi");

@@ -1,7 +1,8 @@
 //! Which requests go where, what is changed about them and what not, and how faults are told.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
 use std::thread;
 use std::time::Duration;
 
@@ -302,6 +303,46 @@ pub(crate) fn a_server_of_https_is_asked(backend: &'static str) {
         gateway.stopped();
     }
     showcase.stopped();
+}
+
+/// With probes of its health, which are made there as well.
+pub(crate) fn a_server_at_a_path_is_asked(backend: &'static str) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("behind.sock");
+    let listener = UnixListener::bind(&path).expect("the path is free");
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            thread::spawn(move || {
+                let (mut heard, mut room) = (Vec::new(), [0; 4096]);
+                while let Ok(count @ 1..) = stream.read(&mut room) {
+                    heard.extend_from_slice(&room[..count]);
+                    if heard.ends_with(b"\r\n\r\n") {
+                        let text = String::from_utf8_lossy(&heard).into_owned();
+                        let line = text.lines().next().unwrap_or_default();
+                        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{line}", line.len());
+                        if stream.write_all(answer.as_bytes()).is_err() {
+                            return;
+                        }
+                        heard.clear();
+                    }
+                }
+            });
+        }
+    });
+    let gateway = Gateway::start(
+        backend,
+        &format!(
+            "[[routes]]\nprefix = \"/\"\nupstream = \"one\"\n[upstreams.one]\nendpoints = [\"unix:{}\"]\n\
+             health = {{ path = \"/healthz\" }}\n",
+            path.display()
+        ),
+    );
+    let mut client = gateway.client();
+    for _ in 0..3 {
+        assert_eq!(client.ask("GET /there").text(), "GET /there HTTP/1.1");
+    }
+    let log = gateway.stopped();
+    assert!(log.contains(&format!("unix:{}", path.display())), "the log says who has answered: {log}");
 }
 
 pub(crate) fn clients_speak_every_version(backend: &'static str) {

@@ -49,6 +49,7 @@ backends::on_each_backend! {
     forwarding::expectations_are_passed_on,
     forwarding::each_request_leaves_a_line,
     forwarding::a_server_of_https_is_asked,
+    forwarding::a_server_at_a_path_is_asked,
     forwarding::clients_speak_every_version,
     forwarding::nginx_is_asked,
     bodies::large_ones_go_both_ways,

@@ -189,6 +189,26 @@ fn services_are_told_with_their_endpoints() {
 }
 
 #[test]
+fn the_breaker_of_all_is_told() {
+    with_greeters(async |shard, store| {
+        let endpoints = Endpoints::fixed([Endpoint::new(([10, 0, 0, 1], 81).into())]);
+        let breaker_of_all = Some(breaker::Config::default());
+        let config = Config { endpoints, breaker_of_all, outlier: None, ..Config::default() };
+        let nobody = Upstream::new(&Client::new(&shard), "nobody", config).expect("it can be declared so");
+        let plain = greeters(&shard, 0);
+        let name = |upstream: &str| format!("shardwise_upstream_breaker{{upstream=\"{upstream}\",shard=\"0\"}}");
+        let text = scraped(&store).await;
+        assert_eq!(value(&text, &name("nobody")), 0.0);
+        assert!(!text.contains(&name("greeters")), "it has none");
+        for _ in 0..10 {
+            nobody.get("/").send().await.expect_err("nobody listens there");
+        }
+        assert_eq!(value(&scraped(&store).await, &name("nobody")), 2.0);
+        drop((nobody, plain));
+    });
+}
+
+#[test]
 fn a_service_that_is_declared_anew_counts_on() {
     with_greeters(async |shard, store| {
         let calls = "shardwise_upstream_calls_total{upstream=\"greeters\",shard=\"0\"}";

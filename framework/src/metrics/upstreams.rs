@@ -4,12 +4,11 @@
 //! is the sum, with what versions that are gone have counted, so that no counter falls; what is a state is the latest version's.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use net::upstream::policy::breaker;
-use net::upstream::{EndpointSurvey, Survey};
+use net::upstream::{Address, EndpointSurvey, Survey};
 
 use super::store::Kind;
 
@@ -26,7 +25,7 @@ pub(super) struct Upstreams {
 #[derive(Clone, Default)]
 pub(super) struct Sums {
     pub(super) services: BTreeMap<Arc<str>, [Option<f64>; SERVICES.len()]>,
-    pub(super) endpoints: BTreeMap<(Arc<str>, SocketAddr), [Option<f64>; ENDPOINTS.len()]>,
+    pub(super) endpoints: BTreeMap<(Arc<str>, Address), [Option<f64>; ENDPOINTS.len()]>,
 }
 
 impl Upstreams {
@@ -61,7 +60,7 @@ impl Sums {
         let values = self.services.entry(Arc::clone(&survey.upstream)).or_insert([None; SERVICES.len()]);
         add(values, SERVICES, survey, &is_wanted);
         for endpoint in &survey.endpoints {
-            let key = (Arc::clone(&survey.upstream), endpoint.address);
+            let key = (Arc::clone(&survey.upstream), endpoint.address.clone());
             let values = self.endpoints.entry(key).or_insert([None; ENDPOINTS.len()]);
             add(values, ENDPOINTS, endpoint, &is_wanted);
         }
@@ -168,8 +167,14 @@ pub(super) const SERVICES: &[Row<Survey>] = &[
     (
         "shardwise_upstream_breaker_changes_total",
         How::Counter,
-        "Times that a breaker has opened, closed, or let a trial pass.",
+        "Times that a breaker, of an endpoint or of all calls, has opened, closed, or let a trial pass.",
         |service| count(service.breaker_changes),
+    ),
+    (
+        "shardwise_upstream_breaker",
+        How::State,
+        "How the breaker of all calls stands, by itself or by force: 0 closed, 1 half open, 2 open; nothing without one.",
+        |service| service.breaker.map(position),
     ),
     ("shardwise_upstream_probes_total", How::Counter, "Probes, on the shard that makes them.", |service| {
         count(service.probes)
@@ -226,15 +231,17 @@ pub(super) const ENDPOINTS: &[Row<EndpointSurvey>] = &[
         "shardwise_upstream_endpoint_breaker",
         How::State,
         "How its breaker stands, by itself or by force: 0 closed, 1 half open, 2 open; nothing without one.",
-        |endpoint| {
-            endpoint.breaker.map(|state| match state {
-                breaker::State::Closed | breaker::State::ForcedClosed => 0.0,
-                breaker::State::HalfOpen => 1.0,
-                breaker::State::Open | breaker::State::ForcedOpen => 2.0,
-            })
-        },
+        |endpoint| endpoint.breaker.map(position),
     ),
 ];
+
+fn position(state: breaker::State) -> f64 {
+    match state {
+        breaker::State::Closed | breaker::State::ForcedClosed => 0.0,
+        breaker::State::HalfOpen => 1.0,
+        breaker::State::Open | breaker::State::ForcedOpen => 2.0,
+    }
+}
 
 fn count(count: u64) -> Option<f64> {
     Some(count as f64)

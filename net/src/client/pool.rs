@@ -270,8 +270,7 @@ impl Pool {
     /// for a moment, where no other connection is at hand.
     async fn alternative(self: &Rc<Self>, target: &Target<'_>, origin: &Rc<Origin>) -> Option<Rc<h3::client::Trunk>> {
         let Shared { shard, config, .. } = &*self.shared;
-        let is_beside =
-            target.proxy.is_some() || config.proxy.is_some() || matches!(target.place, target::Place::Unix(_));
+        let is_beside = target.proxy(config.proxy.as_ref()).is_some() || matches!(target.place, target::Place::Unix(_));
         if !config.follows_alternatives || is_beside {
             return None;
         }

@@ -2,6 +2,9 @@
 //!
 //! The one idea: a proxy gives a stream that goes on to the server, and nothing else. What is spoken over it, TLS and all, is
 //! between the server and us; the proxy is told the server's name, which it looks up itself.
+//!
+//! But for what a server of `http` has, which a proxy of HTTP reads anyway: it is asked for that itself, by the whole URL (RFC 9112
+//! section 3.2.2), over connections that requests to all servers share.
 
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
@@ -25,6 +28,8 @@ pub struct Proxy {
     pub(super) host: Box<str>,
     pub(super) port: u16,
     login: Option<Login>,
+    /// It connects to servers of `http` as well.
+    tunnels: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,14 +46,23 @@ struct Login {
 }
 
 impl Proxy {
-    /// A proxy that is asked over HTTP, in the clear, to connect to the server.
+    /// A proxy that is asked over HTTP, in the clear: for what a server of `http` has, or to connect to one of `https`. Requests
+    /// that stand for more than that, to [upgrade](super::Request::upgrade), by HTTP/2 or with a `Host` of their own, have it connect
+    /// in any case.
     pub fn http(host: impl Into<Box<str>>, port: u16) -> Self {
-        Proxy { kind: Kind::Http, host: host.into(), port, login: None }
+        Proxy { kind: Kind::Http, host: host.into(), port, login: None, tunnels: false }
     }
 
     /// A proxy of SOCKS 5. It looks names up itself.
     pub fn socks5(host: impl Into<Box<str>>, port: u16) -> Self {
-        Proxy { kind: Kind::Socks5, host: host.into(), port, login: None }
+        Proxy { kind: Kind::Socks5, host: host.into(), port, login: None, tunnels: true }
+    }
+
+    /// Has a proxy of HTTP connect to servers of `http` as well, and see nothing of what is asked. Some only connect to servers of
+    /// `https`.
+    pub fn tunnels(mut self) -> Self {
+        self.tunnels = true;
+        self
     }
 
     /// Shows it a name and a password, which go in the clear: by `Basic` (RFC 7617), or as RFC 1929 has it.
@@ -73,6 +87,22 @@ impl Proxy {
         }
     }
 
+    /// Whether it is asked itself for what a server of `http` has.
+    pub(super) fn is_asked(&self) -> bool {
+        !self.tunnels
+    }
+
+    /// What a proxy of HTTP is shown.
+    ///
+    /// Errors: it cannot be said.
+    pub(super) fn shows(&self) -> Result<Option<HeaderValue>, Error> {
+        let Some(Login { name, password }) = &self.login else { return Ok(None) };
+        let value = format!("Basic {}", STANDARD.encode(format!("{name}:{password}")));
+        let mut value = HeaderValue::from_str(&value).map_err(|_| refused("its login cannot be said"))?;
+        value.set_sensitive(true);
+        Ok(Some(value))
+    }
+
     async fn connect(&self, pool: &Pool, stream: Transport, place: &Place<'_>) -> Result<Transport, Error> {
         let server = match place {
             Place::Name(name, port) => format!("{name}:{port}"),
@@ -80,11 +110,8 @@ impl Proxy {
             Place::Unix(_) => return Err(refused("it leads to no socket of this machine")),
         };
         let mut headers = Headers::default();
-        if let Some(Login { name, password }) = &self.login {
-            let value = format!("Basic {}", STANDARD.encode(format!("{name}:{password}")));
-            let mut value = HeaderValue::from_str(&value).map_err(|_| refused("its login cannot be said"))?;
-            value.set_sensitive(true);
-            headers.append(PROXY_AUTHORIZATION, value);
+        if let Some(login) = self.shows()? {
+            headers.append(PROXY_AUTHORIZATION, login);
         }
         let (target, host) = (server.as_bytes(), server.as_bytes());
         let outline =

@@ -102,7 +102,7 @@ fn for_quic(config: &Config) -> quic::Config {
 pub(super) async fn connect(pool: &Pool, target: &Target<'_>, place: &Place<'_>) -> Result<Connection, Error> {
     let Shared { shard, config, endpoints, .. } = &*pool.shared;
     let deadline = shard.clock() + config.connect_time_max;
-    if target.proxy.is_some() || config.proxy.is_some() {
+    if target.proxy(config.proxy.as_ref()).is_some() {
         return Err(Error::Proxy { why: "HTTP/3 does not go through one".into() });
     }
     let tls = pool.trust.of_quic(shard, config, target).await?;

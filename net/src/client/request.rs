@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, EXPECT, HOST, UPGRADE};
+use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, EXPECT, HOST, PROXY_AUTHORIZATION, UPGRADE};
 use http::{HeaderName, HeaderValue, Method};
 use proto::head::{Fields, Known};
 use serde::Serialize;
@@ -181,8 +181,9 @@ impl<'u> Request<'u> {
         self
     }
 
-    /// Asks for the body compressed, by gzip or deflate, and decodes it as it is read. Unless `Accept-Encoding` was set, in
-    /// which case what comes so coded is decoded all the same. Limits are those of what is read.
+    /// Asks for the body compressed, by gzip or deflate, with the feature `codings` also by br and zstd, and decodes it as it is
+    /// read. Unless `Accept-Encoding` was set, in which case what comes so coded is decoded all the same. Limits are those of
+    /// what is read.
     pub fn decompress(mut self) -> Self {
         self.0.decompresses = true;
         self
@@ -308,19 +309,41 @@ impl<'u> Request<'u> {
             ..
         } = &mut *self.0;
         let Shared { shard, config, .. } = &*pool.shared;
-        let (upgrade, mut steps) = (upgrade.as_ref(), 0);
+        let (upgrade, mut steps, mut has_shown) = (upgrade.as_ref(), 0, false);
         loop {
             let asked = Url::parse(url)?;
             if *protocols == Protocols::Http3 && !asked.is_secure {
                 let what = "HTTP/3 is spoken with servers of https only";
                 return Err(Error::Url { url: asked.origin.into(), what });
             }
-            let target = Target::of(&asked, *protocols);
-            let target = if let Some(proxy) = &*proxy { target.through(proxy) } else { target };
+            let is_plain = upgrade.is_none()
+                && matches!(protocols, Protocols::Usual | Protocols::Http1)
+                && headers.get(&HOST).is_none_or(|host| host == asked.authority);
+            let proxy_asked = match proxy.as_ref().or(config.proxy.as_ref()) {
+                Some(proxy) if proxy.is_asked() && is_plain && !asked.is_secure && path.is_none() => Some(proxy),
+                _ => None,
+            };
+            let login = proxy_asked.map(Proxy::shows).transpose()?.flatten();
+            // Another server that this one leads to is not shown what was for the proxy.
+            if std::mem::replace(&mut has_shown, login.is_some()) {
+                headers.remove(&PROXY_AUTHORIZATION);
+            }
+            if let Some(login) = login {
+                headers.set(PROXY_AUTHORIZATION, login);
+            }
+            let target = match proxy_asked {
+                Some(proxy) => Target::asked_for(proxy, asked.authority),
+                None => Target::of(&asked, *protocols),
+            };
+            let target = match &*proxy {
+                Some(proxy) if proxy_asked.is_none() => target.through(proxy),
+                _ => target,
+            };
             let target = if let Some(path) = &*path { target.at(path) } else { target };
             let host = headers.get(&HOST).map_or(target.authority.as_bytes(), HeaderValue::as_bytes);
-            let outline =
-                Outline { method, target: asked.target.as_bytes(), host, headers, expects: *expects, upgrade };
+            let whole = proxy_asked.map(|_| format!("http://{}{}", asked.authority, asked.target));
+            let what = whole.as_deref().unwrap_or(&asked.target).as_bytes();
+            let outline = Outline { method, target: what, host, headers, expects: *expects, upgrade };
             let copy = if *redirects > 0 { twin(content) } else { None };
             let response = ask(pool, &target, outline, content).await?;
             let step = match *redirects {

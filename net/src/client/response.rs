@@ -3,7 +3,6 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -22,7 +21,7 @@ use super::request::end_to_end;
 use crate::conn::client::Connection;
 use crate::conn::streams::client::Answering;
 use crate::limits::TUNNEL_SILENCE_MAX;
-use crate::upstream::Held;
+use crate::upstream::{Address, Held};
 use crate::{BodyStream, Content, Fault, Head, Headers, Trailers, Tunnel, Upgraded};
 
 /// A response. Its body is received only as it is read, so a slow reader slows its server and nobody else.
@@ -43,7 +42,7 @@ struct Parts {
     trailers: Option<Trailers>,
     /// What the request was sent in.
     scope: Option<ScopeHandle>,
-    endpoint: Option<SocketAddr>,
+    endpoint: Option<Address>,
     /// What an upstream counts of it, until its body has ended.
     held: Option<Held>,
     /// What its body goes through.
@@ -197,7 +196,7 @@ impl Response {
 
     /// Holds on to this until the body has ended.
     pub(crate) fn held(mut self, held: Held) -> Self {
-        self.0.endpoint = Some(held.endpoint());
+        self.0.endpoint = Some(held.endpoint().clone());
         match &mut self.0.body {
             Body::Comes(_) => self.0.held = Some(held),
             Body::Switched(upgraded) => upgraded._held = Some(Box::new((upgraded._held.take(), held))),
@@ -212,8 +211,8 @@ impl Response {
     }
 
     /// The endpoint that has answered, of an upstream.
-    pub fn endpoint(&self) -> Option<SocketAddr> {
-        self.0.endpoint
+    pub fn endpoint(&self) -> Option<&Address> {
+        self.0.endpoint.as_ref()
     }
 
     /// The version of HTTP that the server speaks.

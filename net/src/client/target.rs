@@ -20,8 +20,17 @@ pub(crate) struct Target<'t> {
     pub(crate) is_secure: bool,
     pub(crate) protocols: Protocols,
     pub(crate) place: Place<'t>,
-    /// What the way there leads through, if that is not the client's proxy.
-    pub(crate) proxy: Option<Cow<'t, Proxy>>,
+    pub(crate) by: By<'t>,
+}
+
+/// What the way to a server leads through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum By<'t> {
+    /// The client's proxy, if it has one.
+    Usual,
+    Proxy(Cow<'t, Proxy>),
+    /// Nothing, also where the client has a proxy.
+    Nothing,
 }
 
 /// What is spoken.
@@ -60,7 +69,24 @@ impl<'t> Target<'t> {
                 Some(ip) => Place::Fixed(SocketAddr::new(ip, url.port)),
                 None => Place::Name(url.host.into(), url.port),
             },
-            proxy: None,
+            by: By::Usual,
+        }
+    }
+
+    /// A proxy that is asked for what servers of `http` have, for whichever of them `authority` names.
+    pub(super) fn asked_for(proxy: &'t Proxy, authority: &'t str) -> Self {
+        let Proxy { host, port, .. } = proxy;
+        Target {
+            key: format!("{}asked", proxy.key()).into(),
+            authority: authority.into(),
+            name: (&**host).into(),
+            is_secure: false,
+            protocols: Protocols::Http1,
+            place: match host.parse() {
+                Ok(ip) => Place::Fixed(SocketAddr::new(ip, *port)),
+                Err(_) => Place::Name((&**host).into(), *port),
+            },
+            by: By::Nothing,
         }
     }
 
@@ -74,20 +100,33 @@ impl<'t> Target<'t> {
     /// The same server, through this proxy.
     pub(crate) fn through(mut self, proxy: &'t Proxy) -> Self {
         self.key = format!("{}{}", proxy.key(), self.key).into();
-        self.proxy = Some(Cow::Borrowed(proxy));
+        self.by = By::Proxy(Cow::Borrowed(proxy));
         self
+    }
+
+    /// What the way there leads through, where a client's usually leads through `usual`.
+    pub(super) fn proxy<'p>(&'p self, usual: Option<&'p Proxy>) -> Option<&'p Proxy> {
+        match &self.by {
+            By::Usual => usual,
+            By::Proxy(proxy) => Some(proxy),
+            By::Nothing => None,
+        }
     }
 
     /// The same, for a task of its own.
     pub(crate) fn into_owned(self) -> Target<'static> {
-        let Target { key, authority, name, is_secure, protocols, place, proxy } = self;
+        let Target { key, authority, name, is_secure, protocols, place, by } = self;
         let [key, authority, name] = [key, authority, name].map(|text| Cow::Owned(text.into_owned()));
         let place = match place {
             Place::Name(name, port) => Place::Name(Cow::Owned(name.into_owned()), port),
             Place::Fixed(address) => Place::Fixed(address),
             Place::Unix(path) => Place::Unix(Cow::Owned(path.into_owned())),
         };
-        let proxy = proxy.map(|proxy| Cow::Owned(proxy.into_owned()));
-        Target { key, authority, name, is_secure, protocols, place, proxy }
+        let by = match by {
+            By::Usual => By::Usual,
+            By::Proxy(proxy) => By::Proxy(Cow::Owned(proxy.into_owned())),
+            By::Nothing => By::Nothing,
+        };
+        Target { key, authority, name, is_secure, protocols, place, by }
     }
 }

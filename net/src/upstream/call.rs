@@ -4,7 +4,6 @@
 //! the endpoint that answers it; it goes with the response, so that who reads slowly, or goes away, is counted for what it is.
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -19,9 +18,9 @@ use shards::Shard;
 use shards::combine::race;
 use shards::sync::Permit;
 
-use super::Shared;
 use super::members::{Nobody, Picked, Tried};
 use super::survey::count;
+use super::{Address, Shared};
 use crate::client::upgrade::Upgrade;
 use crate::client::{Error, Response, Step, ask};
 use crate::conn::client::Outline;
@@ -344,8 +343,8 @@ impl Drop for Try {
 }
 
 impl Held {
-    pub(crate) fn endpoint(&self) -> SocketAddr {
-        self.tried.picked.member.endpoint.address
+    pub(crate) fn endpoint(&self) -> &Address {
+        &self.tried.picked.member.endpoint.address
     }
 
     /// The body has broken off.

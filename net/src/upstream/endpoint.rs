@@ -2,15 +2,25 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::limits::UPSTREAM_WEIGHT_MAX;
+
+/// Where an endpoint listens.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Address {
+    /// At an IP address and a port.
+    Ip(SocketAddr),
+    /// At a socket of this machine, by its path.
+    Unix(Arc<Path>),
+}
 
 /// One address of a service.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Endpoint {
     /// Where it listens.
-    pub address: SocketAddr,
+    pub address: Address,
     /// The name that it goes by: what its certificate must be of and, unless the request or
     /// [`Config::authority`](super::Config::authority) says another, the `Host` that it is asked as. `None` for the address.
     pub name: Option<Arc<str>>,
@@ -21,7 +31,12 @@ pub struct Endpoint {
 impl Endpoint {
     /// An endpoint without a name, with a weight of 1.
     pub fn new(address: SocketAddr) -> Self {
-        Endpoint { address, name: None, weight: 1 }
+        Endpoint { address: Address::Ip(address), name: None, weight: 1 }
+    }
+
+    /// The same at a socket of this machine, by its path.
+    pub fn at_path(path: impl Into<Arc<Path>>) -> Self {
+        Endpoint { address: Address::Unix(path.into()), name: None, weight: 1 }
     }
 
     /// Sets the name.
@@ -36,7 +51,8 @@ impl Endpoint {
         self
     }
 
-    /// Reads `ADDRESS[ WEIGHT]`, as lists and files write it.
+    /// Reads `ADDRESS[ WEIGHT]`, as lists and files write it. An address is `IP:PORT`, or `unix:PATH` with a whole path that has no
+    /// spaces.
     ///
     /// Errors: what is wrong with it, in words.
     ///
@@ -44,16 +60,13 @@ impl Endpoint {
     /// use shardwise_net::upstream::Endpoint;
     ///
     /// let endpoint = Endpoint::parse("10.0.0.7:8080 3").unwrap();
-    /// assert_eq!((endpoint.address.port(), endpoint.weight), (8080, 3));
+    /// assert_eq!((endpoint.address.to_string(), endpoint.weight), ("10.0.0.7:8080".into(), 3));
+    /// assert_eq!(Endpoint::parse("unix:/run/items.sock").unwrap().to_string(), "unix:/run/items.sock");
     /// assert_eq!(Endpoint::parse("10.0.0.7").unwrap_err(), "\"10.0.0.7\" is no address with a port, such as 10.0.0.7:8080");
     /// ```
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut words = text.split_whitespace();
-        let address = words.next().unwrap_or_default();
-        let parsed = address.parse::<SocketAddr>().ok().filter(|address| address.port() > 0);
-        let Some(parsed) = parsed else {
-            return Err(format!("{address:?} is no address with a port, such as 10.0.0.7:8080"));
-        };
+        let parsed = Address::parse(words.next().unwrap_or_default())?;
         let weight = match words.next().map(str::parse) {
             None => 1,
             Some(Ok(weight @ 1..=UPSTREAM_WEIGHT_MAX)) => weight,
@@ -61,20 +74,74 @@ impl Endpoint {
         };
         match words.next() {
             Some(word) => Err(format!("{word:?} is too much: there is an address, and perhaps its weight")),
-            None => Ok(Endpoint::new(parsed).with_weight(weight)),
+            None => Ok(Endpoint { address: parsed, name: None, weight }),
         }
     }
 
     /// A number that it has in every process, by address and name: what rings and tables place it by.
     pub(super) fn id(&self) -> u64 {
         let mut hash = Fnv::default();
-        match self.address {
-            SocketAddr::V4(address) => hash.add(&address.ip().octets()),
-            SocketAddr::V6(address) => hash.add(&address.ip().octets()),
+        match &self.address {
+            Address::Ip(address) => {
+                match address {
+                    SocketAddr::V4(address) => hash.add(&address.ip().octets()),
+                    SocketAddr::V6(address) => hash.add(&address.ip().octets()),
+                }
+                hash.add(&address.port().to_be_bytes());
+            }
+            Address::Unix(path) => {
+                hash.add(path.as_os_str().as_encoded_bytes());
+                hash.add(b"\0");
+            }
         }
-        hash.add(&self.address.port().to_be_bytes());
         hash.add(self.name.as_deref().unwrap_or_default().as_bytes());
         hash.0
+    }
+}
+
+impl Address {
+    /// Reads `IP:PORT` or `unix:PATH`.
+    ///
+    /// Errors: what is wrong with it, in words.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            let path = Path::new(path);
+            return match path.is_absolute() {
+                true => Ok(path.into()),
+                false => Err(format!("{text:?} is no whole path, such as unix:/run/items.sock")),
+            };
+        }
+        let parsed = text.parse::<SocketAddr>().ok().filter(|address| address.port() > 0);
+        parsed.map(Into::into).ok_or_else(|| format!("{text:?} is no address with a port, such as 10.0.0.7:8080"))
+    }
+
+    /// Its IP address and port, if it has any.
+    pub fn ip(&self) -> Option<SocketAddr> {
+        match self {
+            Address::Ip(address) => Some(*address),
+            Address::Unix(_) => None,
+        }
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Address::Ip(address)
+    }
+}
+
+impl From<&Path> for Address {
+    fn from(path: &Path) -> Self {
+        Address::Unix(path.into())
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Ip(address) => address.fmt(f),
+            Address::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
     }
 }
 

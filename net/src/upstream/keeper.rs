@@ -53,7 +53,7 @@ impl View {
 
     /// Where an endpoint stands, whatever its weight.
     fn find(&self, endpoint: &Endpoint) -> Option<usize> {
-        let whose = |endpoint: &Endpoint| (endpoint.address, endpoint.name.clone());
+        let whose = |endpoint: &Endpoint| (endpoint.address.clone(), endpoint.name.clone());
         self.endpoints.binary_search_by_key(&whose(endpoint), whose).ok()
     }
 

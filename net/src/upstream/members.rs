@@ -5,7 +5,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,7 +21,7 @@ use smallvec::SmallVec;
 use super::config::{Config, Protocol};
 use super::keeper::View;
 use super::survey::{Counts, MemberCounts, count};
-use super::{Endpoint, Shared};
+use super::{Address, Endpoint, Shared};
 use crate::client::target::{self, Protocols, Target};
 use crate::limits::UPSTREAM_TRIED_MAX;
 
@@ -206,8 +205,8 @@ impl Members {
         }
     }
 
-    pub(super) fn set_breaker(&mut self, address: SocketAddr, mode: Mode, now: Instant) -> bool {
-        let at = self.all.iter().position(|member| member.endpoint.address == address);
+    pub(super) fn set_breaker(&mut self, address: &Address, mode: Mode, now: Instant) -> bool {
+        let at = self.all.iter().position(|member| member.endpoint.address == *address);
         let Some((index, breaker)) = at.and_then(|at| Some((at, self.all[at].breaker.as_ref()?))) else { return false };
         breaker.borrow_mut().set_mode(mode, now);
         self.look_at_breaker(index, now);
@@ -320,12 +319,19 @@ impl Member {
 /// How an endpoint is asked; `whose` keeps the connections of one service apart from those of others.
 pub(super) fn target(config: &Config, endpoint: &Endpoint, whose: &str) -> Target<'static> {
     let Endpoint { address, name, .. } = endpoint;
-    let authority =
-        config.authority.as_ref().or(name.as_ref()).map_or_else(|| address.to_string(), |name| name.to_string());
+    // What listens at a path goes by no name that others know.
+    let (authority_usual, name_usual, place) = match address {
+        Address::Ip(address) => (address.to_string(), address.ip().to_string(), target::Place::Fixed(*address)),
+        Address::Unix(path) => {
+            let place = target::Place::Unix(path.to_path_buf().into());
+            ("localhost".to_owned(), "localhost".to_owned(), place)
+        }
+    };
+    let authority = config.authority.as_ref().or(name.as_ref()).map_or(authority_usual, |name| name.to_string());
     let name = match (name, &config.authority) {
         (Some(name), _) => name.to_string(),
         (None, Some(authority)) => host_of(authority).to_owned(),
-        (None, None) => address.ip().to_string(),
+        (None, None) => name_usual,
     };
     Target {
         // Who declares it anew may say otherwise what it speaks.
@@ -339,8 +345,8 @@ pub(super) fn target(config: &Config, endpoint: &Endpoint, whose: &str) -> Targe
             Protocol::Http2 => Protocols::Http2,
             Protocol::Http3 => Protocols::Http3,
         },
-        place: target::Place::Fixed(*address),
-        proxy: None,
+        place,
+        by: target::By::Usual,
     }
 }
 

@@ -22,7 +22,6 @@ mod survey;
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
@@ -34,7 +33,7 @@ use shards::{Scope, Shard, SpawnError};
 
 pub use config::{Config, Protocol, Rate};
 pub use discover::{Discover, Endpoints, News};
-pub use endpoint::Endpoint;
+pub use endpoint::{Address, Endpoint};
 pub use policy;
 pub use probe::{Expect, Probe};
 pub use survey::{EndpointSurvey, Survey, survey};
@@ -203,8 +202,8 @@ impl Upstream {
 
     /// Takes an endpoint out of use on this shard, or has it used come what may, or leaves it to its breaker again, which it must
     /// have. False if there is no such endpoint here.
-    pub fn set_breaker(&self, address: SocketAddr, mode: breaker::Mode) -> bool {
-        let has_set = self.0.members.borrow_mut().set_breaker(address, mode, self.0.shard.now());
+    pub fn set_breaker(&self, address: impl Into<Address>, mode: breaker::Mode) -> bool {
+        let has_set = self.0.members.borrow_mut().set_breaker(&address.into(), mode, self.0.shard.now());
         self.0.stir();
         has_set
     }

@@ -1,15 +1,14 @@
 //! What is counted of a service on one shard, and how it is read: as plain values, by whoever asks on that shard.
 
 use std::cell::Cell;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use policy::breaker;
+use policy::breaker::{self, Breaker};
 use shards::Shard;
 
-use super::Shared;
 use super::hub::Hub;
+use super::{Address, Shared};
 
 /// What a shard counts of a service.
 #[derive(Debug, Default)]
@@ -75,8 +74,10 @@ pub struct Survey {
     pub hedges: u64,
     /// Times that an endpoint was left alone for what came of requests to it.
     pub ejections: u64,
-    /// Times that a breaker has opened, closed, or let a trial pass.
+    /// Times that a breaker, of an endpoint or of all, has opened, closed, or let a trial pass.
     pub breaker_changes: u64,
+    /// How the breaker of all stands, if there is one.
+    pub breaker: Option<breaker::State>,
     /// Probes, on the shard that makes them.
     pub probes: u64,
     /// Those that have failed.
@@ -96,7 +97,7 @@ pub struct Survey {
 #[non_exhaustive]
 pub struct EndpointSurvey {
     /// Where it listens.
-    pub address: SocketAddr,
+    pub address: Address,
     /// Requests sent to it, or begun to be.
     pub tries: u64,
     /// Answers of 500 and above, but for these:
@@ -129,7 +130,7 @@ impl Shared {
         let members = self.members.borrow();
         let endpoint =
             |(member, known): (&std::rc::Rc<super::members::Member>, &policy::balance::Member)| EndpointSurvey {
-                address: member.endpoint.address,
+                address: member.endpoint.address.clone(),
                 tries: member.counts.tries.get(),
                 errors: member.counts.errors.get(),
                 failures: member.counts.failures.get(),
@@ -155,6 +156,7 @@ impl Shared {
             hedges: counts.hedges.get(),
             ejections: counts.ejections.get(),
             breaker_changes: counts.breaker_changes.get(),
+            breaker: limits.breaker.as_ref().map(Breaker::state),
             probes: counts.probes.get(),
             probes_failed: counts.probes_failed.get(),
             budget: limits.budget.balance(now),

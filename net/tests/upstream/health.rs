@@ -1,5 +1,6 @@
 //! Who is well: by probes, by breakers, by comparison.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use platform::sim::Plan;
@@ -95,7 +96,10 @@ fn a_breaker_opens_and_closes() {
                 seen += u32::from(who(&upstream).await == 1);
             }
             assert!(seen > 0);
-            assert!(!upstream.set_breaker(([10, 0, 0, 9], 80).into(), Mode::ForcedOpen), "there is no such endpoint");
+            assert!(
+                !upstream.set_breaker(SocketAddr::from(([10, 0, 0, 9], 80)), Mode::ForcedOpen),
+                "there is no such endpoint"
+            );
         });
     }
 }

@@ -76,7 +76,7 @@ async fn answer(site: &Site, id: &RequestId, mut request: Request, entry: &mut E
             return Err(Rejection::new(StatusCode::GATEWAY_TIMEOUT, what).into());
         }
     };
-    entry.endpoint = answer.endpoint();
+    entry.endpoint = answer.endpoint().cloned();
     if entry.upload.is_awaited() {
         // Whoever waits to be asked for its body is asked for it before it is answered.
         yield_now().await;

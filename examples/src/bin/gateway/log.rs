@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use shardwise::http::{Method, StatusCode, Version};
 use shardwise::layers::RequestId;
 use shardwise::prelude::*;
+use shardwise::upstream::Address;
 use shardwise::{Body, BodyStream, Buf, Content, Headers, Response};
 
 /// What is known of an exchange so far.
@@ -28,7 +29,7 @@ pub(crate) struct Entry {
     id: RequestId,
     pub(crate) client: Option<SocketAddr>,
     pub(crate) upstream: Option<Rc<str>>,
-    pub(crate) endpoint: Option<SocketAddr>,
+    pub(crate) endpoint: Option<Address>,
     pub(crate) upload: Rc<Progress>,
     status: Option<StatusCode>,
     /// Until the answer's head was there.
@@ -109,7 +110,7 @@ impl Drop for Entry {
             version = debug(self.version),
             status = self.status.map(|status| status.as_u16()),
             upstream = self.upstream.as_deref(),
-            endpoint = self.endpoint.map(display),
+            endpoint = self.endpoint.as_ref().map(display),
             time = debug(self.shard.clock() - self.begun),
             head_time = self.status.map(|_| debug(self.head_time)),
             bytes_in = self.upload.bytes.get(),

@@ -30,7 +30,7 @@ pub(super) async fn connect(pool: &Pool, target: &Target<'_>, protocols: Protoco
         false => None,
     };
     let late = |_| Error::TimedOut(Step::Connect);
-    let stream = match (&target.place, target.proxy.as_deref().or(config.proxy.as_ref())) {
+    let stream = match (&target.place, target.proxy(config.proxy.as_ref())) {
         (Place::Unix(path), _) => shard.deadline(deadline, at_path(shard, path)).await.map_err(late)??,
         (Place::Fixed(address), None) => {
             return open(shard, Addresses::from([*address]), secured.as_ref(), deadline).await;

@@ -15,7 +15,7 @@ use shardwise::upstream::policy::hedge::{self, Delay};
 use shardwise::upstream::policy::retry::{self, Causes};
 use shardwise::upstream::policy::slow_start::SlowStart;
 use shardwise::upstream::policy::{breaker, budget, outlier, probe};
-use shardwise::upstream::{Endpoint, Protocol, Rate};
+use shardwise::upstream::{Address, Endpoint, Protocol, Rate};
 
 use super::document::{At, Section};
 use super::fault::meant;
@@ -460,16 +460,20 @@ fn endpoints(section: &Section<'_>, beside: &Path, tls_name: Option<&str>) -> En
             }
         };
         let Some(found) = found else { continue };
-        let Some(address) = found.value.parse::<SocketAddr>().ok().filter(|address| address.port() > 0) else {
-            let what =
-                "is no IP address and port. Write one such as 10.0.0.1:8080; hosts by their names go into `names`.";
+        let Ok(address) = Address::parse(found.value) else {
+            let what = match found.value.starts_with("unix:") {
+                true => "is no whole path. Write one such as unix:/run/items.sock.",
+                false => {
+                    "is no IP address and port. Write one such as 10.0.0.1:8080; hosts by their names go into `names`."
+                }
+            };
             section.fault(found.at, format!("{:?} {what}", found.value));
             continue;
         };
         if endpoints.iter().any(|endpoint| endpoint.address == address) {
             section.fault(found.at, format!("{address} is there twice. Give it a `weight` for more."));
         }
-        let endpoint = Endpoint::new(address).with_weight(weight);
+        let endpoint = Endpoint { address, name: None, weight };
         endpoints.push(match tls_name {
             Some(name) => endpoint.named(name),
             None => endpoint,

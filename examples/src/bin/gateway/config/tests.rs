@@ -86,7 +86,7 @@ body_bytes_max = "64KiB"
 request_headers = { set = { x-a = "1" }, append = { x-b = "2" }, remove = ["x-c"] }
 response_headers = { remove = ["server"] }
 [upstreams.b]
-endpoints = ["10.0.0.1:80", { address = "10.0.0.2:80", weight = 3 }, "[fd00::1]:80"]
+endpoints = ["10.0.0.1:80", { address = "10.0.0.2:80", weight = 3 }, "[fd00::1]:80", "unix:/run/b.sock"]
 protocol = "http2"
 host = "api.internal"
 connections = { connect_time_max = "1s", pause_max = "2s", idle_time_max = "3s", idle_max = 4, count_max = 5 }
@@ -365,7 +365,12 @@ fn upstreams_are_judged() {
     for bad in ["10.0.0.1", "10.0.0.1:0", "10.0.0.1:65536", ":80", "http://a:80", "fd00::1:80", "a:80", "[zz]:80"] {
         check(&LEAST.replace("10.0.0.1:80", bad), &[&format!("4: {bad:?} {endpoint}")]);
     }
+    for bad in ["unix:", "unix:run/a.sock"] {
+        let path = "is no whole path. Write one such as unix:/run/items.sock.";
+        check(&LEAST.replace("10.0.0.1:80", bad), &[&format!("4: {bad:?} {path}")]);
+    }
     let list = |list: &str| LEAST.replace(r#""10.0.0.1:80""#, list);
+    check(&list(r#""unix:/a", "unix:/a""#), &["4: unix:/a is there twice. Give it a `weight` for more."]);
     check(&list(r#""1.1.1.1:1", "1.1.1.1:1""#), &["4: 1.1.1.1:1 is there twice. Give it a `weight` for more."]);
     check(&list(r#"{ address = "1.1.1.1:1", weight = 0 }"#), &["4: `weight` must be a number from 1 to 1000, not 0."]);
     check(&list("{ weight = 2 }"), &["4: `endpoints` lacks `address`: an IP address and a port."]);
