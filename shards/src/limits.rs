@@ -22,15 +22,30 @@ pub const OPS_PER_POLL: u32 = 128;
 /// Polls between two looks at the clock: at 30 ns a look this adds under one nanosecond to a poll.
 pub const POLLS_PER_CLOCK: u32 = 32;
 
+/// How many tasks may be under way, each with what it has begun, before more begin a few at a time: at some ten kilobytes each for a
+/// request that is passed on, they fit the cache of a core.
+pub const UNDER_WAY_WARM: u32 = 64;
+
+/// So few begin in a turn from then on: what they start reaches the kernel, and what has come to an end meanwhile is seen to, before
+/// more is begun.
+pub const BEGINS_PER_TURN: u32 = 16;
+
+/// Of so many polls, one is of a task that was at rest, whatever else is ready: those that go on for ever keep nobody out.
+pub const POLLS_PER_BEGIN: u32 = 16;
+
 /// The smallest pooled future, one cache line.
 pub const BLOCK_BYTES_MIN: usize = 64;
 
 /// The largest pooled future; larger ones are rare, long-lived and boxed.
 pub const BLOCK_BYTES_MAX: usize = 16 * 1024;
 
-/// Pooled memory is taken from the heap in slabs of this size: four of the largest blocks, a thousand of the smallest.
-pub const SLAB_BYTES: usize = 64 * 1024;
-const _: () = assert!(SLAB_BYTES.is_multiple_of(BLOCK_BYTES_MAX));
+/// From this size on blocks lie an odd number of cache lines apart, and there one line more is little.
+pub const STAGGERED_BLOCK_BYTES_MIN: usize = 512;
+
+/// Pooled memory is taken from the heap in slabs of this size: four of the largest blocks, with a line behind each, a thousand of
+/// the smallest.
+pub const SLAB_BYTES: usize = 65 * 1024;
+const _: () = assert!(SLAB_BYTES >= 4 * (BLOCK_BYTES_MAX + BLOCK_BYTES_MIN));
 
 /// Timers armed on one shard, of either kind; arming more is refused. Four for each task.
 pub const TIMERS_MAX: u32 = 4 * TASKS_MAX;

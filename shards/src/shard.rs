@@ -541,6 +541,13 @@ impl Shard {
         self.0.tasks.stats()
     }
 
+    /// The running task has finished what it was at, and waits for something new, such as the next request of a connection: when that
+    /// comes, tasks that go on with what they have begun are polled before it.
+    #[inline]
+    pub fn rest(&self, waker: &Waker) {
+        self.0.tasks.rest(waker);
+    }
+
     /// Begins the drain: every task is woken once, to see [`is_draining`](Shard::is_draining) and finish its work.
     pub fn drain(&self) {
         if !self.0.is_draining.replace(true) {

@@ -343,6 +343,9 @@ impl<S: Service + 'static> Connection<S> {
             false if self.engine.is_request_ended() || self.unread == 0 => Waits::Head,
             false => Waits::Body,
         };
+        if is_idle {
+            self.shard().rest(cx.waker());
+        }
         let mut rung = self.poll_alarm(cx, waits);
         if rung.is_ready() && waits == Waits::LastRequest {
             // This thread may have been kept off its CPU, and the request be in the kernel, which is asked before that rings.

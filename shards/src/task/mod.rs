@@ -13,7 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use crate::limits::{OPS_PER_POLL, POLLS_PER_CLOCK, TASKS_MAX};
+use crate::limits::{BEGINS_PER_TURN, OPS_PER_POLL, POLLS_PER_BEGIN, POLLS_PER_CLOCK, TASKS_MAX, UNDER_WAY_WARM};
 use crate::models::Footing;
 use crate::world::{Claim, World};
 
@@ -33,7 +33,7 @@ pub(crate) use raw::{bury, footing, on_no_shard, with_footing, with_private};
 pub use yields::{YieldNow, yield_now};
 
 use raw::{Ended, Pool, RawTask};
-use slots::{ABORTED, DONE, Header, JOINABLE, LIVE, Queue, RUNNING, SCHEDULED, Slots};
+use slots::{ABORTED, AT_REST, DONE, Header, JOINABLE, LIVE, Queue, RUNNING, SCHEDULED, Slots, UNDER_WAY};
 
 /// The tasks of one shard. Dropping it drops all futures; their join handles then answer `Cancelled`.
 pub struct Tasks {
@@ -45,7 +45,12 @@ pub struct Tasks {
 struct Core {
     world: &'static World,
     slots: Slots,
+    /// Those that go on with what they have begun.
     ready: Queue,
+    /// Those that were at rest.
+    fresh: Queue,
+    /// How many have begun something since they were at rest.
+    under_way: Cell<u32>,
     /// What is left of the running poll's operation budget.
     ops: Cell<u32>,
     running: Cell<bool>,
@@ -73,6 +78,8 @@ impl Tasks {
             world: claim.world(),
             slots: Slots::new(),
             ready: Queue::new(),
+            fresh: Queue::new(),
+            under_way: Cell::new(0),
             ops: Cell::new(OPS_PER_POLL),
             running: Cell::new(false),
             closed: Cell::new(false),
@@ -147,18 +154,23 @@ impl Tasks {
     /// Polls ready tasks, first woken first, until none is ready or `time_is_up`, which is asked once in
     /// [`POLLS_PER_CLOCK`] polls. Tasks woken meanwhile go behind the others. Returns the number of polls.
     ///
+    /// Those that were [at rest](Tasks::rest) come behind all others, and once many are under way only few begin in a turn: what has
+    /// been begun is finished before more is begun, so that its memory is warm
+    /// (`decisions/2026-11-26-what-is-begun-is-finished-first.md`).
+    ///
     /// # Panics
     ///
     /// When called from one of the tasks. What a task's own code panics with stays with the task.
     pub fn run(&self, mut time_is_up: impl FnMut() -> bool) -> u32 {
         assert!(!self.core.running.get(), "a task must not run the executor that runs it");
         let _running = Running::start(&self.core.running);
-        let mut polls = 0;
+        let (mut polls, mut begun) = (0, 0);
         // Once for all polls: whoever stands elsewhere meanwhile comes back.
         raw::with_footing(Footing::Task, || {
-            while let Some((slot, header)) = self.core.ready.pop(&self.core.slots) {
+            while let Some((slot, header, is_fresh)) = self.core.pop(polls, begun) {
                 self.core.poll(slot, header);
                 polls += 1;
+                begun += u32::from(is_fresh);
                 if polls % POLLS_PER_CLOCK == 0 && time_is_up() {
                     break;
                 }
@@ -178,7 +190,20 @@ impl Tasks {
 
     /// Whether a task is ready to run.
     pub fn has_ready(&self) -> bool {
-        !self.core.ready.is_empty()
+        !self.core.ready.is_empty() || !self.core.fresh.is_empty()
+    }
+
+    /// The running task has finished what it was at: whatever wakes it next has it begin something.
+    #[inline]
+    pub fn rest(&self, waker: &Waker) {
+        if let Some(number) = TaskNumber::of(waker)
+            && number.world() == self.core.world.number()
+            && let Some(header) = self.core.slots.get(number.slot())
+            && header.generation.get() == number.generation()
+        {
+            self.core.ends_its_way(header);
+            header.flags.set(header.flags.get() | AT_REST);
+        }
     }
 
     /// Drops all futures, each contained in case its `drop` panics; nothing can be spawned from now on. A task that calls
@@ -254,15 +279,46 @@ impl Core {
         let flags = header.flags.get();
         if flags & (LIVE | DONE | SCHEDULED) == LIVE {
             header.flags.set(flags | SCHEDULED);
-            self.ready.push(&self.slots, slot, header);
+            let queue = if flags & AT_REST == 0 { &self.ready } else { &self.fresh };
+            queue.push(&self.slots, slot, header);
         }
+    }
+
+    /// The task is at rest again, or has ended.
+    #[inline]
+    fn ends_its_way(&self, header: &Header) {
+        let flags = header.flags.get();
+        if flags & UNDER_WAY != 0 {
+            header.flags.set(flags & !UNDER_WAY);
+            self.under_way.set(self.under_way.get() - 1);
+        }
+    }
+
+    /// The next task to poll in a turn that has polled and begun so much; and whether it was at rest.
+    #[inline]
+    fn pop(&self, polls: u32, begun: u32) -> Option<(u32, &Header, bool)> {
+        let is_due = polls % POLLS_PER_BEGIN == POLLS_PER_BEGIN - 1;
+        if is_due && let Some((slot, header)) = self.fresh.pop(&self.slots) {
+            return Some((slot, header, true));
+        }
+        if let Some((slot, header)) = self.ready.pop(&self.slots) {
+            return Some((slot, header, false));
+        }
+        if begun >= BEGINS_PER_TURN && self.under_way.get() >= UNDER_WAY_WARM {
+            return None;
+        }
+        self.fresh.pop(&self.slots).map(|(slot, header)| (slot, header, true))
     }
 
     /// Polls the task that has just left the queue. The future is in our hands meanwhile, so whatever it calls finds its
     /// slot without one.
     #[inline]
     fn poll(&self, slot: u32, header: &Header) {
-        let flags = header.flags.get() & !SCHEDULED;
+        let mut flags = header.flags.get() & !SCHEDULED;
+        if flags & (AT_REST | DONE) == AT_REST {
+            flags = flags & !AT_REST | UNDER_WAY;
+            self.under_way.set(self.under_way.get() + 1);
+        }
         header.flags.set(flags);
         if flags & DONE != 0 {
             return self.slots.release(slot, header);
@@ -291,6 +347,7 @@ impl Core {
         if ended == Ended::Panicked {
             self.counts.panics.set(self.counts.panics.get() + 1);
         }
+        self.ends_its_way(header);
         let flags = header.flags.get() & !RUNNING | DONE;
         header.flags.set(flags);
         if flags & JOINABLE != 0 {
@@ -373,7 +430,7 @@ impl Core {
                 self.finish(slot, header, task, ended);
             }
         }
-        while let Some((slot, header)) = self.ready.pop(&self.slots) {
+        while let Some((slot, header)) = self.ready.pop(&self.slots).or_else(|| self.fresh.pop(&self.slots)) {
             header.flags.set(header.flags.get() & !SCHEDULED);
             self.slots.release(slot, header);
         }

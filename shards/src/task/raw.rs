@@ -21,7 +21,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 
 use super::{Core, JoinError};
-use crate::limits::{BLOCK_BYTES_MAX, BLOCK_BYTES_MIN, SLAB_BYTES};
+use crate::limits::{BLOCK_BYTES_MAX, BLOCK_BYTES_MIN, SLAB_BYTES, STAGGERED_BLOCK_BYTES_MIN};
 use crate::models::{Footing, Private};
 
 // ---- memory ----
@@ -86,7 +86,7 @@ impl Pool {
     #[cold]
     fn allocate_fresh(&self, index: usize) -> NonNull<u8> {
         let class = &self.classes[index];
-        let block_bytes = BLOCK_BYTES_MIN << index;
+        let block_bytes = pitch(index);
         if class.fresh_blocks.get() == 0 {
             let slab = allocate_heap(SLAB_LAYOUT);
             self.slabs.borrow_mut().push(slab);
@@ -133,6 +133,14 @@ impl Drop for Pool {
             unsafe { dealloc(slab.as_ptr(), SLAB_LAYOUT) };
         }
     }
+}
+
+/// From one block of a class to the next. Of larger ones an odd number of lines: the same field of many futures would else fall
+/// into the same few sets of the cache, and drive the others out, though most of it is free.
+#[inline]
+const fn pitch(index: usize) -> usize {
+    let bytes = BLOCK_BYTES_MIN << index;
+    if bytes < STAGGERED_BLOCK_BYTES_MIN { bytes } else { bytes + BLOCK_BYTES_MIN }
 }
 
 /// The index of the smallest class that a value of this layout fits in; none if it must live on the heap.

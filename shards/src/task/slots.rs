@@ -35,6 +35,10 @@ pub(super) const DONE: u32 = 1 << 3;
 pub(super) const JOINABLE: u32 = 1 << 4;
 /// The next poll drops the future instead.
 pub(super) const ABORTED: u32 = 1 << 5;
+/// Whatever wakes the task next has it begin something: it comes behind those that go on.
+pub(super) const AT_REST: u32 = 1 << 6;
+/// It was at rest, and has begun something.
+pub(super) const UNDER_WAY: u32 = 1 << 7;
 
 pub(super) struct Slots {
     /// Arrays, whose lengths are known, and not slices: a header is looked up nine times between a spawn and its join.
