@@ -548,6 +548,12 @@ impl Shard {
         self.0.tasks.rest(waker);
     }
 
+    /// The running task goes on for good, as a tunnel does: it no longer counts among those that have begun something since they were
+    /// [at rest](Shard::rest), which others wait for once they are many.
+    pub fn stay(&self, waker: &Waker) {
+        self.0.tasks.stay(waker);
+    }
+
     /// Begins the drain: every task is woken once, to see [`is_draining`](Shard::is_draining) and finish its work.
     pub fn drain(&self) {
         if !self.0.is_draining.replace(true) {

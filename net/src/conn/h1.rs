@@ -729,6 +729,9 @@ impl<S: Service + 'static> Connection<S> {
 
     /// The connection has ended. Ready when the tasks of its last request have.
     fn poll_settled(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
+        if self.is_h2 || self.tunnel.is_some() {
+            self.shard().stay(cx.waker());
+        }
         self.incoming = None;
         let mut gate = match std::mem::replace(&mut self.stage, Stage::Done) {
             Stage::Ending(gate) => gate,

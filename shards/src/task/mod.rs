@@ -196,14 +196,24 @@ impl Tasks {
     /// The running task has finished what it was at: whatever wakes it next has it begin something.
     #[inline]
     pub fn rest(&self, waker: &Waker) {
-        if let Some(number) = TaskNumber::of(waker)
-            && number.world() == self.core.world.number()
-            && let Some(header) = self.core.slots.get(number.slot())
-            && header.generation.get() == number.generation()
-        {
+        if let Some(header) = self.header_of(waker) {
             self.core.ends_its_way(header);
             header.flags.set(header.flags.get() | AT_REST);
         }
+    }
+
+    /// The running task goes on for good: it has begun nothing that others should wait for.
+    pub fn stay(&self, waker: &Waker) {
+        if let Some(header) = self.header_of(waker) {
+            self.core.ends_its_way(header);
+        }
+    }
+
+    /// The task that this wakes, if it is one of these.
+    #[inline]
+    fn header_of(&self, waker: &Waker) -> Option<&Header> {
+        let number = TaskNumber::of(waker).filter(|number| number.world() == self.core.world.number())?;
+        self.core.slots.get(number.slot()).filter(|header| header.generation.get() == number.generation())
     }
 
     /// Drops all futures, each contained in case its `drop` panics; nothing can be spawned from now on. A task that calls

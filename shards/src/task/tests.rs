@@ -524,6 +524,25 @@ fn once_many_are_under_way_few_begin_in_a_turn() {
 }
 
 #[test]
+fn those_that_stay_are_waited_for_by_none() {
+    check(|shard| {
+        let order = Rc::default();
+        let wake = |wakers: &[Waker]| shard.tasks.enter(shard, || wakers.iter().for_each(Waker::wake_by_ref));
+        let begun: Vec<_> = (0..UNDER_WAY_WARM).map(|name| waiting(shard, name, 2, true, &order)).collect();
+        wake(&begun);
+        assert_eq!(shard.run(), UNDER_WAY_WARM);
+        begun.iter().for_each(|waker| shard.tasks.stay(waker));
+        let others: Vec<_> = (0..UNDER_WAY_WARM).map(|name| waiting(shard, name, 1, true, &order)).collect();
+        wake(&others);
+        assert_eq!(shard.run(), UNDER_WAY_WARM);
+        // They are as any other when they end.
+        wake(&begun);
+        assert_eq!(shard.run(), UNDER_WAY_WARM);
+        assert_eq!(shard.tasks.core.under_way.get(), 0);
+    });
+}
+
+#[test]
 fn those_that_go_on_for_ever_keep_nobody_out() {
     check(|shard| {
         let order = Rc::default();
