@@ -205,6 +205,11 @@ impl Client {
         &self.0
     }
 
+    /// By which field servers are told how much time is left.
+    pub(crate) fn deadline_field(&self) -> Option<DeadlineField> {
+        self.0.shared.config.deadline_field
+    }
+
     pub(crate) fn shard(&self) -> &Shard {
         &self.0.shared.shard
     }

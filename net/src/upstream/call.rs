@@ -14,9 +14,9 @@ use policy::adaptive::Sample;
 use policy::breaker::{self, Admission};
 use policy::outlier::Outcome;
 use policy::retry::{Cause, Decision, Tries, Verdict};
-use shards::Shard;
 use shards::combine::race;
 use shards::sync::Permit;
+use shards::{Pooled, Shard};
 
 use super::members::{Nobody, Picked, Tried};
 use super::survey::count;
@@ -28,6 +28,7 @@ use crate::limits::UPSTREAM_DRAIN_BYTES_MAX;
 use crate::{Content, Fault, Headers};
 
 /// What is asked, whoever is asked for it.
+#[derive(Clone, Copy)]
 pub(crate) struct Ask<'a> {
     pub(crate) method: &'a Method,
     pub(crate) target: &'a [u8],
@@ -143,7 +144,9 @@ impl Shared {
         let mut tries = Tries::new(&self.config.retry, shard.now());
         let mut tried = Tried::default();
         let is_empty = matches!(content, Content::Empty);
+        let mut renewed = None::<Pooled<Headers>>;
         loop {
+            let ask = &Ask { headers: renewed.as_deref().unwrap_or(ask.headers), ..*ask };
             let since = shard.now();
             let time = tries.try_time(since);
             let result = self.one_or_two(ask, content, time, &mut tried).await;
@@ -195,7 +198,17 @@ impl Shared {
                 Ok(failed) => shard.lease(read_over(shard, failed, pause)).await,
                 Err(_) => shard.sleep(pause).await,
             }
+            renewed = self.with_time_left(ask.headers);
         }
+    }
+
+    /// The headers with the time that is left by now, if servers are told of it: the first try was told of all.
+    fn with_time_left(&self, headers: &Headers) -> Option<Pooled<Headers>> {
+        let field = self.client.deadline_field()?;
+        let deadline = self.shard.current_scope().ok()?.deadline()?;
+        let mut headers = headers.clone();
+        headers.set(field.name(), field.value(deadline.saturating_duration_since(self.shard.now())));
+        Some(self.shard.pooled(headers))
     }
 
     /// One try, or a second beside it when the first takes long.

@@ -96,6 +96,25 @@ fn answers_that_are_not_good_are_tried_elsewhere() {
     }
 }
 
+/// A retry once said what had been left for the first try.
+#[test]
+fn each_try_says_how_much_time_is_left() {
+    let world = World::new(1, Plan::CALM, 2);
+    let retry = retry::Policy { try_time: Some(Duration::from_secs(1)), ..retry::Policy::default() };
+    let config = Config { endpoints: world.endpoints(), retry, outlier: None, ..Config::default() };
+    world.call(config, async |shard, upstream, servers| {
+        servers.iter().for_each(|server| server.set(Mood::Hangs));
+        let scope = shard.scope().child("a request").unwrap().with_deadline(shard.now() + Duration::from_secs(9));
+        let answer = scope.run(text(upstream.get("/"))).await.unwrap();
+        assert!(matches!(answer, Err(Error::TimedOut(Step::Head))), "{answer:?}");
+        let mut left: Vec<_> = servers.iter().flat_map(|server| server.times_left.take()).collect();
+        left.sort();
+        left.reverse();
+        assert!(left.len() > 1 && left[0] > Duration::from_secs(8), "{left:?}");
+        assert!(left.windows(2).all(|two| two[0] >= two[1] + Duration::from_millis(999)), "{left:?}");
+    });
+}
+
 #[test]
 fn retry_after_is_heard() {
     let world = World::new(1, Plan::CALM, 1);

@@ -51,6 +51,8 @@ pub(crate) struct Server {
     pub(crate) open_max: Cell<u64>,
     /// Of these paths.
     pub(crate) paths: RefCell<Vec<String>>,
+    /// How much time was left for them, as their client said.
+    pub(crate) times_left: RefCell<Vec<Duration>>,
 }
 
 impl Server {
@@ -105,6 +107,7 @@ impl Service for Moody {
             };
         }
         server.paths.borrow_mut().push(request.path().to_owned());
+        server.times_left.borrow_mut().extend(request.time_left());
         let open = Open::new(server);
         // Work for a client that has left ends.
         let scope = shard.current_scope().expect("room for a scope");
@@ -196,6 +199,7 @@ impl World {
                     open: Cell::new(0),
                     open_max: Cell::new(0),
                     paths: RefCell::default(),
+                    times_left: RefCell::default(),
                 })
             })
             .collect();
