@@ -131,7 +131,7 @@ hedge = { delay = "50ms" }
     );
     assert_eq!((route.time_max, route.body_bytes_max), (None, 65536));
     let Endpoints::Fixed(endpoints) = &upstream.endpoints else { panic!("{:?}", upstream.endpoints) };
-    assert_eq!(endpoints.iter().map(|endpoint| endpoint.weight).collect::<Vec<_>>(), [1, 3, 1]);
+    assert_eq!(endpoints.iter().map(|endpoint| endpoint.weight).collect::<Vec<_>>(), [1, 3, 1, 1]);
     assert_eq!(endpoints[0].name.as_deref(), Some("api.internal"));
     assert_eq!((upstream.balance.rule, upstream.budget.share), (balance::Rule::MAGLEV, 0.255));
     assert_eq!((&upstream.key, upstream.subset), (&Key::Header(HeaderName::from_static("x-user")), Some(3)));
