@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use shardwise::prelude::*;
-use shardwise::test::{self, Plan};
+use shardwise::test::{self, Connection, Plan};
+use shardwise::ws::WebSocketUpgrade;
 use shardwise::{Config, Stream};
 
 /// How long a peer may take nothing.
@@ -54,4 +55,52 @@ fn a_peer_that_takes_nothing_is_given_up_in_time_wherever_its_response_stands(se
         check_stalled(seed, bytes, STALL_MAX - Duration::from_secs(1), 3);
         check_stalled(seed, bytes, STALL_MAX + Duration::from_secs(1), 0);
     }
+}
+
+/// Asks by a connection that is there, for how many tasks are under way.
+async fn under_way(connection: &mut Connection) -> String {
+    connection.send("GET /under-way HTTP/1.1\r\nHost: here\r\n\r\n").await.expect("it is read");
+    connection.response(&Method::GET).await.expect("it is answered").text().to_owned()
+}
+
+/// Once many are under way, others begin a few at a time: so whoever waits for a request, or goes on for good, must not count.
+#[shardwise::test(seeds = 3)]
+fn those_that_have_begun_a_request_are_under_way_and_no_others(seed: u64) {
+    let app = || {
+        App::new()
+            .get("/under-way", |shard: Shard| shard.task_stats().under_way.to_string())
+            .get("/waits", async |shard: Shard| shard.sleep(Duration::from_secs(10)).await)
+            .get("/ws", |upgrade: WebSocketUpgrade| {
+                upgrade.on_upgrade(async |mut socket| while let Some(Ok(_)) = socket.recv().await {})
+            })
+    };
+    let server = test::builder().seed(seed).plan(Plan::CALM).start(move |_| app());
+    server.run(async |client| {
+        let mut asking = client.open().await;
+        // By then each has been at rest: what comes with a connection is no new beginning.
+        let moment = Duration::from_millis(5);
+        client.sleep(moment).await;
+        assert_eq!(under_way(&mut asking).await, "1");
+        let mut idle = client.open().await;
+        client.sleep(moment).await;
+        assert_eq!((under_way(&mut idle).await, under_way(&mut asking).await), ("1".to_owned(), "1".to_owned()));
+        let mut waits = client.open().await;
+        client.sleep(moment).await;
+        waits.send("GET /waits HTTP/1.1\r\nHost: here\r\n\r\n").await.unwrap();
+        let mut socket = client.open().await;
+        client.sleep(moment).await;
+        let opening = "GET /ws HTTP/1.1\r\nHost: here\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                       Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        socket.send(opening).await.unwrap();
+        let switched = socket.receive().await.unwrap().expect("an answer");
+        assert!(switched.starts_with(b"HTTP/1.1 101 "));
+        let mut many = client.open().await;
+        client.sleep(moment).await;
+        // Its preface, and settings of which there are none (RFC 9113 section 3.4).
+        many.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+        many.receive().await.unwrap().expect("settings");
+        assert_eq!(under_way(&mut asking).await, "2", "the one that waits, and who asks");
+        waits.response(&Method::GET).await.unwrap();
+        assert_eq!(under_way(&mut asking).await, "1");
+    });
 }

@@ -6,11 +6,11 @@
 //! There is no standard. Envoy's field is what proxies of services write and read, and applications behind them; that of gRPC
 //! is the other one in wide use. Both are read, and a client writes the one that it is told to.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{HeaderName, HeaderValue};
 
-use crate::Request;
+use crate::{Headers, Request};
 
 /// The field that says how much time is left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,8 +31,13 @@ impl DeadlineField {
         }
     }
 
+    /// Says among `headers` how much is left until then, in the place of what was said before.
+    pub(crate) fn tell(self, headers: &mut Headers, deadline: Instant, now: Instant) {
+        headers.set(self.name(), self.value(deadline.saturating_duration_since(now)));
+    }
+
     /// Its value: not more than what is left, but never nothing.
-    pub(crate) fn value(self, left: Duration) -> HeaderValue {
+    fn value(self, left: Duration) -> HeaderValue {
         let milliseconds = left.as_millis().max(1);
         let text = match self {
             DeadlineField::Milliseconds => milliseconds.to_string(),

@@ -247,7 +247,7 @@ impl<'u> Request<'u> {
         let Shared { shard, config, .. } = &*shared;
         let scope = shard.current_scope().map_err(|_| Error::Full)?;
         if let (Some(field), Some(deadline)) = (config.deadline_field, scope.deadline()) {
-            self.0.headers.set(field.name(), field.value(deadline.saturating_duration_since(shard.now())));
+            field.tell(&mut self.0.headers, deadline, shard.now());
         }
         // In a slot of its own, so that whoever sends has no room for all that may become of it.
         let asked = match self.0.upstream.is_some() {

@@ -171,6 +171,14 @@ impl Body {
         }
     }
 
+    fn take_whole(&mut self) -> Option<Chunk> {
+        let nothing = Rest::Nothing { length: self.length().unwrap_or(UNKNOWN) };
+        match std::mem::replace(&mut self.0, nothing) {
+            Rest::Whole { chunk, .. } => Some(chunk),
+            _ => None,
+        }
+    }
+
     /// [`chunk`](Body::chunk) as a poll.
     pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>, BodyError>> {
         let (incoming, length, trailers) = match &mut self.0 {
@@ -179,13 +187,7 @@ impl Body {
                 return Poll::Ready(Err(BodyError::TooLarge { max: (*bytes_max).into() }));
             }
             Rest::Nothing { .. } => return Poll::Ready(Ok(None)),
-            Rest::Whole { chunk, .. } => {
-                let length = chunk.len() as u64;
-                let Rest::Whole { chunk, .. } = std::mem::replace(&mut self.0, Rest::Nothing { length }) else {
-                    return Poll::Ready(Ok(None));
-                };
-                return Poll::Ready(Ok(Some(chunk)));
-            }
+            Rest::Whole { .. } => return Poll::Ready(Ok(self.take_whole())),
         };
         let mut state = incoming.0.borrow_mut();
         if length != UNKNOWN && length > state.bytes_max || state.bytes > state.bytes_max {

@@ -207,7 +207,7 @@ impl Shared {
         let field = self.client.deadline_field()?;
         let deadline = self.shard.current_scope().ok()?.deadline()?;
         let mut headers = headers.clone();
-        headers.set(field.name(), field.value(deadline.saturating_duration_since(self.shard.now())));
+        field.tell(&mut headers, deadline, self.shard.now());
         Some(self.shard.pooled(headers))
     }
 

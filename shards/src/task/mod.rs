@@ -233,6 +233,7 @@ impl Tasks {
         let (core, counts) = (&*self.core, &self.core.counts);
         TaskStats {
             live: core.slots.live(),
+            under_way: core.under_way.get(),
             spawned: counts.spawned.get(),
             refused: counts.refused.get(),
             polls: counts.polls.get(),
@@ -472,6 +473,8 @@ impl Drop for Running<'_> {
 pub struct TaskStats {
     /// Tasks that have not ended, or whose result waits for its join handle.
     pub live: u32,
+    /// Those of them that were [at rest](crate::Shard::rest) and have begun something.
+    pub under_way: u32,
     /// Tasks ever started.
     pub spawned: u64,
     /// Tasks refused, because there were too many or the executor was closed.
