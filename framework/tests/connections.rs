@@ -104,3 +104,24 @@ fn those_that_have_begun_a_request_are_under_way_and_no_others(seed: u64) {
         assert_eq!(under_way(&mut asking).await, "1");
     });
 }
+
+/// Heads of answers are copied within a second, so what stands in them must not outlive it.
+#[shardwise::test(seeds = 3)]
+fn the_date_of_an_answer_that_comes_again_moves_on(seed: u64) {
+    let app = || App::new().get("/small", || "small").get("/large", || vec![b'x'; PIECE]);
+    let server = test::builder().seed(seed).plan(Plan::CALM).start(move |_| app());
+    server.run(async |client| {
+        let mut connection = client.open().await;
+        for path in ["/small", "/large"] {
+            let mut dates = Vec::new();
+            for _ in 0..4 {
+                connection.send(format!("GET {path} HTTP/1.1\r\nHost: here\r\n\r\n")).await.unwrap();
+                dates.push(connection.response(&Method::GET).await.unwrap().header("date").to_owned());
+                client.sleep(Duration::from_millis(1500)).await;
+            }
+            let count = dates.len();
+            dates.dedup();
+            assert_eq!(dates.len(), count, "{path}: {dates:?}");
+        }
+    });
+}

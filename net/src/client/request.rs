@@ -309,7 +309,7 @@ impl<'u> Request<'u> {
             ..
         } = &mut *self.0;
         let Shared { shard, config, .. } = &*pool.shared;
-        let (upgrade, mut steps, mut has_shown) = (upgrade.as_ref(), 0, false);
+        let (upgrade, mut steps) = (upgrade.as_ref(), 0);
         loop {
             let asked = Url::parse(url)?;
             if *protocols == Protocols::Http3 && !asked.is_secure {
@@ -323,12 +323,8 @@ impl<'u> Request<'u> {
                 Some(proxy) if proxy.is_asked() && is_plain && !asked.is_secure && path.is_none() => Some(proxy),
                 _ => None,
             };
-            let login = proxy_asked.map(Proxy::shows).transpose()?.flatten();
-            // Another server that this one leads to is not shown what was for the proxy.
-            if std::mem::replace(&mut has_shown, login.is_some()) {
-                headers.remove(&PROXY_AUTHORIZATION);
-            }
-            if let Some(login) = login {
+            // Goes no further than a server's other lines: `Step::strip`.
+            if let Some(login) = proxy_asked.map(Proxy::shows).transpose()?.flatten() {
                 headers.set(PROXY_AUTHORIZATION, login);
             }
             let target = match proxy_asked {

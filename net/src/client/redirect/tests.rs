@@ -1,5 +1,7 @@
 //! References against a URL, as RFC 3986 section 5.4 has them, and what becomes of methods.
 
+use http::HeaderValue;
+
 use super::*;
 
 #[track_caller]
@@ -108,4 +110,19 @@ fn what_was_for_one_origin_stays_there() {
     assert_eq!(kept(false, false), ("authorization cookie host accept".into(), Some(0)));
     assert_eq!(kept(true, true), ("content-type accept".into(), Some(4)));
     assert_eq!(kept(false, true), ("accept".into(), Some(0)));
+}
+
+/// A login for the proxy too: there, the next server may be reached without it.
+#[test]
+fn what_was_for_one_origin_does_not_go_to_another() {
+    let lines = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, HOST, CONTENT_TYPE];
+    for (is_elsewhere, has_body, kept) in
+        [(false, true, &lines[..]), (false, false, &lines[..4]), (true, true, &lines[4..]), (true, false, &[])]
+    {
+        let mut headers = Headers::default();
+        lines.iter().for_each(|name| headers.append(name.clone(), HeaderValue::from_static("x")));
+        let step = Step { method: Method::GET, has_body, is_elsewhere, url: String::new() };
+        step.strip(&mut headers, &mut Content::Empty);
+        assert!(headers.iter().map(|(name, _)| name).eq(kept), "{is_elsewhere} {has_body}: {headers:?}");
+    }
 }
