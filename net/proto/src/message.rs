@@ -11,7 +11,6 @@ use std::fmt;
 
 use http::{HeaderName, HeaderValue};
 
-pub use again::KnownHead;
 pub use head::{Head, Scratch};
 pub use priority::Priority;
 pub use written::{Pseudo, Standing};

@@ -466,10 +466,19 @@ impl<S: Service + 'static> Connection<S> {
             self.set_limit(time);
         }
         self.context.stats.requests.add(1);
-        let table = self.table.take().expect("the engine has filled it");
+        let shared = self.table.as_ref().and_then(|table| table.shared());
         let mut incoming = None;
         let request = Request::in_place(self.stream.shard(), || {
-            let block = Head::new(self.input.take(bytes), table, Rc::clone(&self.context.spares));
+            let block = match shared {
+                Some(known) => {
+                    self.input.skip(bytes);
+                    Head::shared(known)
+                }
+                None => {
+                    let table = self.table.take().expect("the engine has filled it");
+                    Head::new(self.input.take(bytes), table, Rc::clone(&self.context.spares))
+                }
+            };
             let body = match head.body {
                 h1::Body::None => Body::empty(),
                 length => match self.engine.take_body(self.input.as_slice()) {

@@ -7,8 +7,7 @@ use std::rc::Rc;
 
 use http::Method;
 use platform::{Chunk, Handle};
-use proto::head::{Fields, HeadTable, Known};
-use proto::message::KnownHead;
+use proto::head::{Fields, HeadTable, Known, KnownHead};
 use proto::proxy::Ends;
 use proto::ws::{Refusal, Upgrade};
 use shards::{Pooled, Shard, TraceContext};

@@ -73,7 +73,7 @@ pub(crate) use frame::{NUMBER_MAX, number, number_bytes, put_number};
 pub use limits::{CONTROL_BYTES_MIN, HEAD_BYTES_MAX, Limits};
 pub use streams::Key;
 
-pub use crate::message::{Head, KnownHead, Priority, Pseudo, Role, Scratch, Standing};
+pub use crate::message::{Head, Priority, Pseudo, Role, Scratch, Standing};
 
 /// What one look at the input gave.
 #[derive(Clone, Debug, PartialEq, Eq)]

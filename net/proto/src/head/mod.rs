@@ -6,8 +6,12 @@
 //! ever asked about the block that filled it. Parsing and judging are left to the engines.
 
 mod known;
+mod shared;
 
 pub use known::Known;
+pub use shared::KnownHead;
+
+use std::rc::Rc;
 
 use http::{Method, StatusCode, Version};
 
@@ -40,6 +44,10 @@ pub(crate) struct Last {
     pub(crate) meaning: Option<Deciding>,
     /// What is made of the whole, while the table holds its request line too.
     verdict: Option<Verdict>,
+    /// How often it has come again, up to [`SHARED_TIMES`].
+    times: u8,
+    /// A head that requests share: this one, if it has come so often; else one of before, whose memory is used again.
+    shared: Option<Rc<KnownHead>>,
 }
 
 impl HeadTable {
@@ -81,6 +89,7 @@ impl HeadTable {
         self.last.block.clear();
         self.last.meaning = None;
         self.last.verdict = None;
+        self.last.times = 0;
     }
 
     /// If the input begins with the head that this table has indexed before, that is in the table, and this is its length and
@@ -99,7 +108,31 @@ impl HeadTable {
             return None;
         }
         self.last.verdict = Some(verdict);
+        if self.last.times < SHARED_TIMES {
+            self.comes_again();
+        }
         Some((length, verdict))
+    }
+
+    #[cold]
+    fn comes_again(&mut self) {
+        self.last.times += 1;
+        if self.last.times == SHARED_TIMES {
+            let mut shared = self.last.shared.take().unwrap_or_default();
+            KnownHead::fill(&mut shared, &self.last.block, self);
+            self.last.shared = Some(shared);
+        }
+    }
+
+    /// The head that has just come over HTTP/1.1, if it keeps coming: then its requests share it, and need neither their bytes nor a
+    /// table. Costs a count.
+    #[inline]
+    pub fn shared(&self) -> Option<Rc<KnownHead>> {
+        match self.last {
+            // Without a verdict the table holds another request line.
+            Last { verdict: Some(_), times: SHARED_TIMES, ref shared, .. } => shared.clone(),
+            _ => None,
+        }
     }
 
     /// Begins a header section at `start`. If it is the one that this table has indexed before, its fields are there, and it
@@ -136,6 +169,7 @@ impl HeadTable {
     /// This is what is made of the head that is in the table.
     #[inline]
     pub(crate) fn judged(&mut self, verdict: Verdict) {
+        self.last.times = 0;
         self.last.verdict = if self.last.block.is_empty() { None } else { Some(verdict) };
     }
 
@@ -406,3 +440,7 @@ const _: () = assert!(size_of::<Field>() <= 12);
 
 /// Longer heads are not remembered: hardly any come again, and a shard has as many tables as it has had requests at once.
 const LAST_BYTES_MAX: usize = 1024;
+
+/// A head that has come again so often in a row keeps coming. Not the first time: where requests come by twos, a copy for each
+/// second one would be made for nothing.
+const SHARED_TIMES: u8 = 2;

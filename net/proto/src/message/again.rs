@@ -7,7 +7,7 @@
 use std::rc::Rc;
 
 use super::head::{Bounds, Head};
-use crate::head::{HeadTable, Known};
+use crate::head::{HeadTable, Known, KnownHead};
 
 /// Sections of requests, and what they were decoded to.
 #[derive(Debug, Default)]
@@ -22,27 +22,6 @@ struct Request {
     section: Vec<u8>,
     judged_by: Option<(Bounds, bool)>,
     head: Rc<KnownHead>,
-}
-
-/// A request's head that has come before, as all requests share it that have it: a block, and the table that indexes it.
-#[derive(Debug, Default)]
-pub struct KnownHead {
-    block: Vec<u8>,
-    table: HeadTable,
-}
-
-impl KnownHead {
-    /// The bytes that the table points into.
-    #[inline]
-    pub fn block(&self) -> &[u8] {
-        &self.block
-    }
-
-    /// What the head says.
-    #[inline]
-    pub fn table(&self) -> &HeadTable {
-        &self.table
-    }
 }
 
 impl Requests {
@@ -69,21 +48,11 @@ impl Requests {
         }
         self.slots.resize_with(SLOTS, Request::default);
         let slot = &mut self.slots[place(section)];
-        refill(&mut slot.section, section);
+        slot.section.clear();
+        slot.section.extend_from_slice(section);
         slot.judged_by = Some(judged_by);
-        // Requests in hand keep theirs.
-        if Rc::get_mut(&mut slot.head).is_none() {
-            slot.head = Rc::default();
-        }
-        let head = Rc::get_mut(&mut slot.head).expect("it is nobody else's");
-        refill(&mut head.block, block);
-        head.table.copy(table);
+        KnownHead::fill(&mut slot.head, block, table);
     }
-}
-
-fn refill(memory: &mut Vec<u8>, bytes: &[u8]) {
-    memory.clear();
-    memory.extend_from_slice(bytes);
 }
 
 /// Where something is remembered. What has the same place takes it from the other, which costs time and nothing else: so it need

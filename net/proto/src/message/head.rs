@@ -5,9 +5,9 @@ use std::rc::Rc;
 
 use http::{Method, StatusCode, Version};
 
-use crate::head::{Field, HeadTable, Known, Span, Target};
+use crate::head::{Field, HeadTable, Known, KnownHead, Span, Target};
 use crate::hpack::{Arena, Decoded, ENTRY_OVERHEAD_BYTES, Name, Sink, TABLE_BYTES};
-use crate::message::again::{KnownHead, Requests};
+use crate::message::again::Requests;
 use crate::message::{self, authority};
 use crate::scan::{self, PATH, QUERY, TOKEN};
 

@@ -1,6 +1,9 @@
 //! Requests: what is accepted, and what is refused with which status.
 
+use std::cell::RefCell;
+
 use super::*;
+use crate::head::Known;
 
 /// `(clause, input, what happens)`. `{G}` stands for a request line and a host.
 type Table = &'static [(&'static str, &'static str, &'static str)];
@@ -579,7 +582,7 @@ fn a_body_that_is_there_is_taken_at_once() {
 }
 
 /// A head that comes again is not parsed again, nor is a section behind another request line: what it means must be as if it
-/// were, wherever it stands in its block, and whatever came in between.
+/// were, wherever it stands in its block, and whatever came in between. So must what its requests share, once it keeps coming.
 #[test]
 fn a_head_that_comes_again_means_the_same() {
     let sections: [&[u8]; 6] = [
@@ -599,6 +602,7 @@ fn a_head_that_comes_again_means_the_same() {
         b"HEAD / HTTP/1.1\r\n",
         b"PUT * HTTP/1.1\r\n",
     ];
+    let lent = RefCell::new(Vec::new());
     let read = |table: &mut HeadTable, input: &[u8], cut: usize, limits: &Limits| {
         let mut server = Server::new();
         let first = server.receive(&input[..cut], table, limits).map(|step| step.event);
@@ -616,10 +620,23 @@ fn a_head_that_comes_again_means_the_same() {
             let mut out = [0; 100];
             let answer = server.respond_whole(http::StatusCode::OK, NONE, Standing::default(), b"a", &mut out);
             let state = (answer, out, server.keep_alive(), server.may_be_sending());
+            let shared = table.shared().filter(|_| matches!(step.event, Event::Head(_)));
+            if let Some(known) = &shared {
+                assert_eq!(known.block(), &input[..step.consumed]);
+                let (theirs, block) = (known.table(), known.block());
+                assert_eq!(
+                    (theirs.method(), theirs.target(block), theirs.path(block)),
+                    (&line.0, &line.1[..], &line.2[..])
+                );
+                assert_eq!((theirs.version(), theirs.fields().as_slice()), (line.3, table.fields().as_slice()));
+                assert_eq!(theirs.get(block, Known::Host), table.get(input, Known::Host));
+            }
+            lent.borrow_mut().extend(shared);
             (step.consumed, step.event, line, state, owned(table.fields(), step.consumed), known)
         })
     };
     let mut table = HeadTable::new();
+    let mut times = 0;
     let limits = [
         Limits::default(),
         Limits { field_count_max: 2, ..Limits::default() },
@@ -636,7 +653,13 @@ fn a_head_that_comes_again_means_the_same() {
         let cut = if pick(36, 4) == 0 { pick(40, input.len()) } else { input.len() };
         let limits = &limits[pick(50, 3 * limits.len()).saturating_sub(2 * limits.len())];
         let expect = read(&mut HeadTable::new(), &input, input.len(), limits);
-        let found = read(&mut table, &input, cut, limits);
-        assert_eq!(found, expect, "{}", String::from_utf8_lossy(&input));
+        for cut in std::iter::once(cut).chain(std::iter::repeat_n(input.len(), pick(45, 5))) {
+            let found = read(&mut table, &input, cut, limits);
+            assert_eq!(found, expect, "{}", String::from_utf8_lossy(&input));
+        }
+        times += lent.borrow().len();
+        // Some are still in hand when the next comes.
+        lent.borrow_mut().truncate(pick(48, 3));
     }
+    assert!(times > 10_000, "{times} were shared");
 }

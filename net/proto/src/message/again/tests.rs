@@ -152,6 +152,6 @@ fn what_is_remembered_is_bounded() {
         assert_eq!(seen.path, format!("/{count}").into_bytes());
     }
     let slots = &room.scratch.requests.slots;
-    let bytes = |slot: &Request| slot.section.capacity().max(slot.head.block.capacity());
+    let bytes = |slot: &Request| slot.section.capacity().max(slot.head.block().len());
     assert!(slots.len() == SLOTS && slots.iter().all(|slot| bytes(slot) <= 2 * SECTION_BYTES_MAX));
 }
