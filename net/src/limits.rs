@@ -8,9 +8,6 @@ use platform::limits::{CHUNK_BYTES_MAX, HEAD_BUFFER_BYTES};
 /// answered within their turn.
 pub const HEAD_SPARES_MAX: usize = 1024;
 
-/// Send lists that a shard keeps for the next large answers, for the same reason.
-pub const SEND_LIST_SPARES_MAX: usize = 1024;
-
 /// Feeding ends of bodies that a shard keeps for the next, for the same reason.
 pub const BODY_SPARES_MAX: usize = 1024;
 

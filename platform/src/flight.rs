@@ -217,11 +217,14 @@ impl Core {
         flight.waiter = waiter;
         let Some(first) = flight.first else { return false };
         let unread = self.results.get(first).expect("a queued result is in the table");
-        // Bytes of a buffer that has come back whole: all of it has left.
-        let is_whole = matches!(&unread.completion.result, Ok(Outcome::Sent { bytes, data }) if *bytes == data.len());
-        if is_whole {
-            self.discard_unread(token.0);
-            self.disown(token.0);
+        // Bytes of buffers that have come back whole: all of them have left.
+        let is_whole = match &unread.completion.result {
+            Ok(Outcome::Sent { bytes, data }) => *bytes == data.len(),
+            Ok(Outcome::SentList { bytes, list }) => *bytes == list.bytes(),
+            _ => false,
+        };
+        if is_whole && let Some(Ok(Outcome::SentList { list, .. })) = self.take(token, waiter).map(|last| last.result) {
+            self.pool.reclaim(list);
         }
         !is_whole
     }
@@ -366,10 +369,15 @@ impl Core {
     pub(crate) fn land_sent(&mut self, key: Key, bytes: usize) {
         if let Some(flight) = self.flights.get_mut(key)
             && flight.wish == Wish::Hush
-            && matches!(&flight.op, Op::Send { data, .. } if data.len() == bytes)
+            && flight.op.bytes_to_send() == Some(bytes)
         {
             flight.abandoned = true;
             flight.past = Past::Answered;
+            if let Op::SendList { .. } = flight.op
+                && let Some(Op::SendList { list, .. }) = self.take_op(key)
+            {
+                self.pool.reclaim(list);
+            }
             // The slot goes at once, and the buffer with it.
             return self.land(key, Ok(Outcome::Synced));
         }

@@ -77,6 +77,9 @@ pub const RECORD_CHUNK_BYTES: usize = 17 * 1024;
 /// Buffers of one vectored send; the kernel's UIO_FASTIOV of 8 needs no allocation there, and 64 gather a full pipeline.
 pub const SEND_BUFFERS_MAX: usize = 64;
 
+/// Send lists that a pool keeps for the next: a steady server allocates none, and an idle one keeps no more than this.
+pub const SEND_LIST_SPARES_MAX: usize = 1024;
+
 /// How long dropping a reactor waits for the kernel to give back what it holds; after that the memory is leaked, never
 /// unmapped under the kernel.
 pub const TEARDOWN_WAIT_MAX: Duration = Duration::from_secs(2);

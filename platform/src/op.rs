@@ -366,6 +366,15 @@ impl Op {
         }
     }
 
+    /// Bytes of the buffers that are to be sent on a connection.
+    pub(crate) fn bytes_to_send(&self) -> Option<usize> {
+        match self {
+            Op::Send { data, .. } => Some(data.len()),
+            Op::SendList { list, .. } => Some(list.bytes()),
+            _ => None,
+        }
+    }
+
     /// Whether the operation completes many times.
     pub fn is_stream(&self) -> bool {
         matches!(self, Op::Accept { .. } | Op::Receive { .. } | Op::ReceiveMessage { .. })

@@ -10,7 +10,7 @@ use platform::{Buf, BufList, ChunkMut, Pipe, Pool};
 
 use super::Exhausted;
 use super::h3::Answers;
-use crate::limits::{BODY_SPARES_MAX, H3_BLOCK_BYTES, SEND_LIST_SPARES_MAX, WRITE_CHUNK_BYTES};
+use crate::limits::{BODY_SPARES_MAX, H3_BLOCK_BYTES, WRITE_CHUNK_BYTES};
 use crate::tcp::Outgoing;
 use crate::{Body, Incoming};
 
@@ -28,9 +28,6 @@ pub(super) struct Outbox {
 /// Where all connections of a shard get the memory of what they hold for a moment.
 pub(crate) struct Supplies {
     pool: Pool,
-    /// Lists that wait for the next large answer; boxed, as an operation takes them.
-    #[allow(clippy::vec_box, reason = "the boxes themselves are what is kept")]
-    lists: RefCell<Vec<Box<BufList>>>,
     /// Feeding ends of bodies, with the memory of their queues.
     incomings: RefCell<Vec<Rc<Incoming>>>,
     /// Of HTTP/3: what answers were written as.
@@ -121,15 +118,15 @@ impl Outbox {
     }
 
     fn list_push(&mut self, buf: Buf, supplies: &Supplies) {
-        let list = self.list.get_or_insert_with(|| supplies.take_list());
+        let list = self.list.get_or_insert_with(|| supplies.pool.list());
         list.push(buf).expect("`is_full` is asked before each answer");
     }
 }
 
 impl Supplies {
     pub(super) fn new(pool: Pool) -> Self {
-        let (lists, incomings, answers, block) = Default::default();
-        Supplies { pool, lists, incomings, answers, block }
+        let (incomings, answers, block) = Default::default();
+        Supplies { pool, incomings, answers, block }
     }
 
     /// What answers over HTTP/3 were written as.
@@ -152,18 +149,10 @@ impl Supplies {
         written
     }
 
-    fn take_list(&self) -> Box<BufList> {
-        self.lists.borrow_mut().pop().unwrap_or_default()
-    }
-
     /// Keeps what a send has left for the next.
     pub(super) fn reclaim(&self, outgoing: Outgoing) {
-        if let Outgoing::Many(mut list) = outgoing {
-            let mut lists = self.lists.borrow_mut();
-            if lists.len() < SEND_LIST_SPARES_MAX {
-                list.clear();
-                lists.push(list);
-            }
+        if let Outgoing::Many(list) = outgoing {
+            self.pool.reclaim(list);
         }
     }
 

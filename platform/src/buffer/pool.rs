@@ -12,11 +12,12 @@ use std::fmt;
 use std::ptr::NonNull;
 use std::rc::Rc;
 
+use super::BufList;
 use super::chunk::{Chunk, ChunkMut};
 use super::memory::{Memory, Shared};
 use crate::limits::{
     BULK_BUFFER_BYTES, BULK_BUFFER_COUNT, CHUNK_BYTES_MAX, HEAD_BUFFER_BYTES, HEAD_BUFFER_COUNT, POOL_BYTES_MAX,
-    RECORD_CHUNK_BYTES, SCARCE_SHARE, SHARED_MAX, SHARED_SHARE,
+    RECORD_CHUNK_BYTES, SCARCE_SHARE, SEND_LIST_SPARES_MAX, SHARED_MAX, SHARED_SHARE,
 };
 use crate::op::Group;
 use crate::sync::Arc;
@@ -182,6 +183,9 @@ pub(super) struct PoolCore {
     shared: Cell<u32>,
     shared_returned: Cell<u64>,
     shared_refused: Cell<u64>,
+    /// Empty lists that wait for the next send; boxed, as an operation takes them.
+    #[allow(clippy::vec_box, reason = "the boxes themselves are what is kept")]
+    lists: RefCell<Vec<Box<BufList>>>,
 }
 
 impl PoolCore {
@@ -383,7 +387,23 @@ impl Pool {
             shared: Cell::new(0),
             shared_returned: Cell::new(0),
             shared_refused: Cell::new(0),
+            lists: RefCell::default(),
         }))
+    }
+
+    /// An empty list for a vectored send, used before if there is one.
+    pub fn list(&self) -> Box<BufList> {
+        self.0.lists.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Gives up a list's buffers and keeps its memory for the next, up to
+    /// [`SEND_LIST_SPARES_MAX`](crate::limits::SEND_LIST_SPARES_MAX) lists.
+    pub fn reclaim(&self, mut list: Box<BufList>) {
+        list.clear();
+        let mut lists = self.0.lists.borrow_mut();
+        if lists.len() < SEND_LIST_SPARES_MAX {
+            lists.push(list);
+        }
     }
 
     /// A chunk with room for at least `bytes`, to be written and then frozen. `None` when the pool has reached its bound

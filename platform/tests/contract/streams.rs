@@ -266,6 +266,20 @@ pub(crate) fn a_hushed_send_ends_without_a_word(bed: &mut Bed) {
     assert_eq!(bed.pool().stats().pooled_bytes, 0, "its memory is home");
     assert!(matches!(bed.take(&send, 9).map(|completion| completion.result), Some(Err(Error::Closed))));
 
+    // So is a list, and the pool has its memory for the next.
+    let mut list = bed.pool().list();
+    list.push("in ".into()).unwrap();
+    list.push("parts".into()).unwrap();
+    let place = std::ptr::from_ref(&*list);
+    let send = bed.start_for(Op::SendList { socket: client, list }, NOBODY);
+    let landed = bed.hush(&send, 9);
+    assert!(!landed);
+    assert_eq!(bed.read(&receive, 8), b"in parts");
+    bed.enter_for(Duration::from_millis(2));
+    assert!(bed.is_spent(&send), "its slot is free");
+    let list = bed.pool().list();
+    assert!(list.is_empty() && std::ptr::eq(place, &*list));
+
     // Asking takes the wish back.
     let send = bed.start_for(Op::Send { socket: client, data: "aloud".into(), zero_copy: false }, NOBODY);
     if !bed.is_spent(&send) && !bed.hush(&send, 9) && bed.take(&send, 9).is_none() {
