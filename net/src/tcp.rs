@@ -185,6 +185,7 @@ impl TcpStream {
     }
 
     /// Both ends, as requests carry them; those that a proxy has named, if it has.
+    #[inline(always)]
     pub(crate) fn peer(&self, secured: Option<Rc<Secured>>, named: Option<Rc<Ends>>) -> Peer {
         Peer::new(self.socket.shard.clone(), self.socket.handle, secured, named)
     }

@@ -155,6 +155,7 @@ impl Transport {
     }
 
     /// Both ends, as requests carry them; those that a proxy has named, if it has.
+    #[inline(always)]
     pub(crate) fn peer(&self, named: Option<Rc<Ends>>) -> Peer {
         match &self.0 {
             Way::Socket(socket) => socket.tcp.peer(socket.secured().cloned(), named),

@@ -381,13 +381,15 @@ impl<S: Service + 'static> Connection<S> {
             false => self.context.service.call(request),
             true => Reply::Ready(unavailable("the server is short of memory\n")),
         };
-        self.stage = match reply {
-            Reply::Ready(ref mut response) => match self.respond(response, incoming.as_ref())? {
-                None if !entered.has_made() => return Ok(Begun::Ended),
-                rest => rest.into(),
-            },
-            Reply::Later(future) => Stage::Handler(future),
-        };
+        match reply {
+            Reply::Ready(ref mut response) => {
+                self.respond(response, incoming.as_ref())?;
+                if matches!(self.stage, Stage::Done) && !entered.has_made() {
+                    return Ok(Begun::Ended);
+                }
+            }
+            Reply::Later(future) => self.stage = Stage::Handler(future),
+        }
         self.incoming = incoming;
         Ok(Begun::GoesOn)
     }
@@ -439,7 +441,8 @@ impl<S: Service + 'static> Connection<S> {
                     let mut response = ready!(self.poll_handler(cx, future, incoming))?;
                     // It is not to be polled again, whatever comes now.
                     *stage = Stage::Done;
-                    self.respond(&mut response, incoming)?.into()
+                    self.respond(&mut response, incoming)?;
+                    std::mem::replace(&mut self.stage, Stage::Done)
                 }
                 Stage::Content(content) => {
                     ready!(self.poll_content(cx, content, incoming))?;
@@ -466,34 +469,38 @@ impl<S: Service + 'static> Connection<S> {
             self.set_limit(time);
         }
         self.context.stats.requests.add(1);
-        let shared = self.table.as_ref().and_then(|table| table.shared());
+        let peer = self.stream.peer(self.named.clone());
+        let is_early = self.stream.is_early();
+        let head_block = match (self.table.as_ref().and_then(|table| table.shared()), head.body) {
+            // What most requests are, of which nothing has to be put together and moved.
+            (Some(known), h1::Body::None) => {
+                self.input.skip(bytes);
+                let make = || (Head::shared(known), Body::empty(), peer, is_early);
+                return (Request::in_place(self.stream.shard(), make), None);
+            }
+            (Some(known), _) => {
+                self.input.skip(bytes);
+                Head::shared(known)
+            }
+            (None, _) => {
+                let table = self.table.take().expect("the engine has filled it");
+                Head::new(self.input.take(bytes), table, Rc::clone(&self.context.spares))
+            }
+        };
         let mut incoming = None;
-        let request = Request::in_place(self.stream.shard(), || {
-            let block = match shared {
-                Some(known) => {
-                    self.input.skip(bytes);
-                    Head::shared(known)
-                }
+        let body = match head.body {
+            h1::Body::None => Body::empty(),
+            length => match self.engine.take_body(self.input.as_slice()) {
+                Some(count) => Body::whole(self.input.take(count)),
                 None => {
-                    let table = self.table.take().expect("the engine has filled it");
-                    Head::new(self.input.take(bytes), table, Rc::clone(&self.context.spares))
+                    let length = if let h1::Body::Length(bytes) = length { Some(bytes) } else { None };
+                    let (feeding, body) = self.context.supplies.body(length);
+                    incoming = Some(feeding);
+                    body
                 }
-            };
-            let body = match head.body {
-                h1::Body::None => Body::empty(),
-                length => match self.engine.take_body(self.input.as_slice()) {
-                    Some(count) => Body::whole(self.input.take(count)),
-                    None => {
-                        let length = if let h1::Body::Length(bytes) = length { Some(bytes) } else { None };
-                        let (feeding, body) = self.context.supplies.body(length);
-                        incoming = Some(feeding);
-                        body
-                    }
-                },
-            };
-            (block, body, self.stream.peer(self.named.clone()))
-        });
-        (request.early(self.stream.is_early()), incoming)
+            },
+        };
+        (Request::in_place(self.stream.shard(), || (head_block, body, peer, is_early)), incoming)
     }
 
     fn poll_handler(
@@ -708,7 +715,8 @@ impl<S: Service + 'static> Connection<S> {
         // The handler's own word, unless that takes further time.
         let is_whole = |response: &Response| matches!(response.content, Content::Empty | Content::Full(_));
         let mut answer = answer.filter(is_whole).unwrap_or_else(|| unavailable("the request took too long\n"));
-        Ok(self.respond(&mut answer, None)?.into())
+        self.respond(&mut answer, None)?;
+        Ok(std::mem::replace(&mut self.stage, Stage::Done))
     }
 
     /// The request has ended: so does what it has left running. Gives the gate at which that is waited for.
@@ -810,8 +818,8 @@ impl<S: Service + 'static> Connection<S> {
 
     // ---- the response ------------------------------------------------------------------------------------------------
 
-    /// Writes the head, and the content if it is there as a whole. What is still to come is given back.
-    fn respond(&mut self, response: &mut Response, incoming: Option<&Rc<Incoming>>) -> Result<Option<Content>, End> {
+    /// Writes the head, and the content if it is there as a whole. What is still to come is the next stage.
+    fn respond(&mut self, response: &mut Response, incoming: Option<&Rc<Incoming>>) -> Result<(), End> {
         self.prepare(&response.content, incoming)?;
         if self.requests == 1
             && self.stream.is_secure()
@@ -820,11 +828,9 @@ impl<S: Service + 'static> Connection<S> {
             response.headers.append_missing(ALT_SVC, value);
         }
         let written = match &response.content {
-            Content::Empty | Content::Tunnel(_) => {
-                self.write_whole(response.status, &response.headers, &[]).map(|()| None)
-            }
+            Content::Empty | Content::Tunnel(_) => self.write_whole(response.status, &response.headers, &[]),
             Content::Full(buf) if buf.len() <= COPY_BODY_BYTES_MAX => {
-                self.write_whole(response.status, &response.headers, buf).map(|()| None)
+                self.write_whole(response.status, &response.headers, buf)
             }
             _ => {
                 let content = std::mem::take(&mut response.content);
@@ -832,20 +838,20 @@ impl<S: Service + 'static> Connection<S> {
             }
         };
         match written {
-            Ok(rest) => {
+            Ok(()) => {
                 if self.engine.is_tunnel()
                     && let Content::Tunnel(tunnel) = std::mem::take(&mut response.content)
                 {
                     self.tunnel = Some(Box::new(tunnel));
                 }
-                Ok(rest)
+                Ok(())
             }
             Err(Refusal::Exhausted) => Err(End::Exhausted),
             Err(Refusal::Unwritable(error)) => {
                 tracing::error!(status = %response.status, "a response cannot be sent: {error}");
                 // This one has nothing in it that could be refused, unless a response has begun.
                 let written = self.write_whole(StatusCode::INTERNAL_SERVER_ERROR, &Headers::default(), &[]);
-                written.map(|()| None).map_err(|_| End::Broken)
+                written.map_err(|_| End::Broken)
             }
         }
     }
@@ -893,12 +899,7 @@ impl<S: Service + 'static> Connection<S> {
     }
 
     /// The head of an answer whose content is large, or still to come, and what is there of that.
-    fn write_begin(
-        &mut self,
-        status: StatusCode,
-        headers: &Headers,
-        content: Content,
-    ) -> Result<Option<Content>, Refusal> {
+    fn write_begin(&mut self, status: StatusCode, headers: &Headers, content: Content) -> Result<(), Refusal> {
         let length = content.length().map_or(BodyLength::Unknown, BodyLength::Known);
         self.write_head(headers, HEAD_BYTES_USUAL, |engine, fields, standing, room| {
             engine.respond(status, fields, standing, length, room)
@@ -906,10 +907,12 @@ impl<S: Service + 'static> Connection<S> {
         match content {
             content if !self.engine.takes_body() => drop(content),
             Content::Full(buf) => self.write_piece(buf)?,
-            content => return Ok(Some(content)),
+            content => {
+                self.stage = Stage::Content(content);
+                return Ok(());
+            }
         }
-        self.write_end(&Headers::default())?;
-        Ok(None)
+        self.write_end(&Headers::default())
     }
 
     /// Lets the engine write into the outbox, with a chunk of its own if the present one has too little room.
@@ -1117,12 +1120,6 @@ enum Stage {
     Done,
     /// Tasks that the request has left are to end.
     Ending(Leased<'static, ()>),
-}
-
-impl From<Option<Content>> for Stage {
-    fn from(rest: Option<Content>) -> Self {
-        rest.map_or(Stage::Done, Stage::Content)
-    }
 }
 
 /// Whether the request's target is a resource of `https`.

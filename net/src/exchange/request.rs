@@ -65,15 +65,15 @@ impl Request {
     /// Puts a request together, in memory of the peer's shard.
     pub fn new(head: Head, body: Body, peer: Peer) -> Self {
         let shard = peer.shard().clone();
-        Request::in_place(&shard, || (head, body, peer))
+        Request::in_place(&shard, || (head, body, peer, false))
     }
 
     /// The same, where what it is made of need not be moved.
     #[inline(always)]
-    pub(crate) fn in_place(shard: &Shard, make: impl FnOnce() -> (Head, Body, Peer)) -> Self {
+    pub(crate) fn in_place(shard: &Shard, make: impl FnOnce() -> (Head, Body, Peer, bool)) -> Self {
         Request(shard.pooled_with(|| {
-            let (head, body, peer) = make();
-            Parts { head, body, peer, is_early: false }
+            let (head, body, peer, is_early) = make();
+            Parts { head, body, peer, is_early }
         }))
     }
 
@@ -230,6 +230,7 @@ impl Head {
 }
 
 impl Peer {
+    #[inline(always)]
     pub(crate) fn new(shard: Shard, handle: Handle, secured: Option<Rc<Secured>>, named: Option<Rc<Ends>>) -> Self {
         Peer { shard, handle: Some(handle), secured, named }
     }
