@@ -87,6 +87,7 @@ pub(crate) fn serve<S: Service + 'static>(
             secured => secured.map(drop),
         };
         connection.stop_waiting();
+        connection.spare_table();
         poll_fn(|cx| connection.poll_settled(cx)).await;
         let stats = &connection.context.stats;
         match ended {
@@ -331,9 +332,7 @@ impl<S: Service + 'static> Connection<S> {
         let is_idle = self.engine.is_idle() && !self.awaits_name;
         if is_idle {
             self.stream.draw_from(Group::Heads);
-        }
-        if is_idle && let Some(table) = self.table.take() {
-            self.context.spares.put(table);
+            self.spare_table();
         }
         self.input.settle(self.context.supplies.pool());
         let waits = match is_idle {
@@ -357,6 +356,13 @@ impl<S: Service + 'static> Connection<S> {
             Poll::Ready(()) if self.awaits_name => Poll::Ready(Err(End::TimedOut)),
             Poll::Ready(()) if is_idle => Poll::Ready(Ok(More::End)),
             Poll::Ready(()) => Poll::Ready(Ok(More::TooSlow)),
+        }
+    }
+
+    /// Keeps the table for the next head, of whichever connection: it knows the last one.
+    fn spare_table(&mut self) {
+        if let Some(table) = self.table.take() {
+            self.context.spares.put(table);
         }
     }
 
@@ -469,14 +475,13 @@ impl<S: Service + 'static> Connection<S> {
             self.set_limit(time);
         }
         self.context.stats.requests.add(1);
-        let peer = self.stream.peer(self.named.clone());
-        let is_early = self.stream.is_early();
         let head_block = match (self.table.as_ref().and_then(|table| table.shared()), head.body) {
             // What most requests are, of which nothing has to be put together and moved.
             (Some(known), h1::Body::None) => {
                 self.input.skip(bytes);
-                let make = || (Head::shared(known), Body::empty(), peer, is_early);
-                return (Request::in_place(self.stream.shard(), make), None);
+                let stream = &self.stream;
+                let make = || (Head::shared(known), Body::empty(), stream.peer(self.named.clone()), stream.is_early());
+                return (Request::in_place(stream.shard(), make), None);
             }
             (Some(known), _) => {
                 self.input.skip(bytes);
@@ -500,7 +505,9 @@ impl<S: Service + 'static> Connection<S> {
                 }
             },
         };
-        (Request::in_place(self.stream.shard(), || (head_block, body, peer, is_early)), incoming)
+        let stream = &self.stream;
+        let make = || (head_block, body, stream.peer(self.named.clone()), stream.is_early());
+        (Request::in_place(stream.shard(), make), incoming)
     }
 
     fn poll_handler(
@@ -770,9 +777,6 @@ impl<S: Service + 'static> Connection<S> {
 
     /// Ends the loop and gives the stream away: all that was gathered has been sent, and the request's tasks have ended.
     fn hand_over(mut self) -> Leased<'static, ()> {
-        if let Some(table) = self.table.take() {
-            self.context.spares.put(table);
-        }
         if self.is_h2 {
             return self.speak_h2();
         }
