@@ -66,8 +66,8 @@ fn folder() -> &'static Path {
         symlink("..", root.join("up")).unwrap();
         symlink(folder.join("secret"), root.join("absolute")).unwrap();
         symlink("loop", root.join("loop")).unwrap();
-        rustix::fs::mkfifoat(rustix::fs::CWD, root.join("pipe"), rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR)
-            .unwrap();
+        // Not every system has the call that makes one in a directory.
+        assert!(std::process::Command::new("mkfifo").arg(root.join("pipe")).status().unwrap().success());
         fs::write(root.join("large"), pattern(LARGE)).unwrap();
         let mut sparse = File::create(root.join("sparse")).unwrap();
         sparse.set_len(SPARSE).unwrap();

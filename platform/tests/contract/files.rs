@@ -127,7 +127,8 @@ pub(crate) fn a_path_beneath_a_directory_does_not_leave_it(bed: &mut Bed) {
     symlink(folder.path().join("secret"), root.join("absolute")).unwrap();
     symlink("/proc/self/root/etc/hostname", root.join("magic")).unwrap();
     symlink("circle", root.join("circle")).unwrap();
-    rustix::fs::mkfifoat(rustix::fs::CWD, root.join("pipe"), rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+    // Not every system has the call that makes one in a directory.
+    assert!(std::process::Command::new("mkfifo").arg(root.join("pipe")).status().unwrap().success());
     let _listener = UnixListener::bind(root.join("socket")).unwrap();
 
     let directory = open(bed, open_file(&root)).unwrap();
