@@ -91,12 +91,12 @@ impl Calls {
         self.now += PAUSE;
         let breaker = &mut self.breakers[7];
         let leave = breaker.admit(self.now).expect("it is closed");
-        breaker.record(leave, breaker::Outcome::Success, self.now, self.random);
+        breaker.record(leave, breaker::Outcome::Success, self.now, || self.random);
     }
 
     fn judge(&mut self, at: usize) {
         let place = self.outlier.place(at as u64).expect("it is watched");
-        assert!(self.outlier.record(place, outlier::Outcome::Success, self.now, self.random).is_none());
+        assert!(self.outlier.record(place, outlier::Outcome::Success, self.now, || self.random).is_none());
     }
 
     fn deposit(&mut self) {

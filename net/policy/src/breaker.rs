@@ -173,7 +173,7 @@ pub struct Recent {
 /// let mut breaker = Breaker::new(Config { failures_in_a_row: Some(2), ..Config::default() });
 /// for _ in 0..2 {
 ///     let call = breaker.admit(now).unwrap();
-///     breaker.record(call, Outcome::Failure, now, 0);
+///     breaker.record(call, Outcome::Failure, now, || 0);
 /// }
 /// let refused = breaker.admit(now).unwrap_err();
 /// assert_eq!((refused.state, refused.after), (State::Open, Some(Duration::from_secs(5))));
@@ -181,7 +181,7 @@ pub struct Recent {
 ///
 /// now += Duration::from_secs(5);
 /// let trial = breaker.admit(now).unwrap();
-/// breaker.record(trial, Outcome::Success, now, 0);
+/// breaker.record(trial, Outcome::Success, now, || 0);
 /// assert_eq!(breaker.state(), State::Closed);
 /// ```
 #[derive(Debug)]
@@ -261,8 +261,8 @@ impl Breaker {
         self.refusal(now).is_none()
     }
 
-    /// A call has ended. The random number decides for how long the breaker stays open, if it opens.
-    pub fn record(&mut self, call: Admission, outcome: Outcome, now: Instant, random: u64) {
+    /// A call has ended. If the breaker opens by it, a random number is drawn, which decides for how long.
+    pub fn record(&mut self, call: Admission, outcome: Outcome, now: Instant, random: impl FnOnce() -> u64) {
         if call.generation != self.generation {
             return;
         }
@@ -375,14 +375,14 @@ impl Breaker {
         }
     }
 
-    fn open(&mut self, why: Why, now: Instant, random: u64) {
+    fn open(&mut self, why: Why, now: Instant, random: impl FnOnce() -> u64) {
         if let Phase::Closed { since } = self.phase {
             let well = since.is_none_or(|since| now.saturating_duration_since(since) >= self.last_open);
             self.openings = if well { 0 } else { self.openings };
         }
         let least = self.config.open_first.saturating_mul(1 << self.openings.min(31));
         let least = least.min(self.config.open_max);
-        let open = least.saturating_add(chance::up_to(least, random)).min(self.config.open_max);
+        let open = least.saturating_add(chance::up_to(least, random())).min(self.config.open_max);
         self.openings = self.openings.saturating_add(1);
         self.last_open = open;
         // Who is open for longer than the clock can name stays so until somebody decides.

@@ -166,10 +166,10 @@ impl Tally {
 /// outlier.set(&[1, 2, 3]);
 /// let place = outlier.place(2).unwrap();
 /// for _ in 0..4 {
-///     assert_eq!(outlier.record(place, Outcome::Error, now, 0), None);
+///     assert_eq!(outlier.record(place, Outcome::Error, now, || 0), None);
 /// }
 /// let until = now + Duration::from_secs(30);
-/// assert_eq!(outlier.record(place, Outcome::Error, now, 0), Some(Event::Ejected { id: 2, until, reason: Reason::Errors }));
+/// assert_eq!(outlier.record(place, Outcome::Error, now, || 0), Some(Event::Ejected { id: 2, until, reason: Reason::Errors }));
 ///
 /// let mut events = Vec::new();
 /// outlier.tick(until, &mut || 0, |event| events.push(event));
@@ -249,7 +249,13 @@ impl Outlier {
     }
 
     /// A call to a member has ended so. Returns whether that ejects it. Constant time; chance is for the jitter.
-    pub fn record(&mut self, place: Place, outcome: Outcome, now: Instant, random: u64) -> Option<Event> {
+    pub fn record(
+        &mut self,
+        place: Place,
+        outcome: Outcome,
+        now: Instant,
+        random: impl FnOnce() -> u64,
+    ) -> Option<Event> {
         let at = place.find(&self.watched, |watched| watched.id)?;
         let watched = &mut self.watched[at];
         let tally = Tally { requests: 1, successes: u32::from(outcome == Outcome::Success) };
@@ -265,7 +271,7 @@ impl Outlier {
         } else {
             return None;
         };
-        self.eject(at, reason, now, random)
+        self.eject(at, reason, now, random())
     }
 
     /// What another shard has counted of a member since it told last.

@@ -41,7 +41,7 @@ fn no_decision_allocates() {
         let now = start + Duration::from_millis(10) * round;
         let outcome = if round / 3000 % 2 == 0 { Outcome::Success } else { Outcome::Failure };
         if let Ok(call) = breaker.admit(now) {
-            breaker.record(call, outcome, now, u64::from(round));
+            breaker.record(call, outcome, now, || u64::from(round));
         }
         breaker.next_event();
         budget.deposit(now);
@@ -95,7 +95,7 @@ fn no_pick_allocates() {
             if let Some(last) = last.replace(place) {
                 balancer.end(last, Some(Duration::from_micros(u64::from(turn % 700))), now);
                 let outcome = if turn % 3 == 0 { outlier::Outcome::Error } else { outlier::Outcome::Success };
-                outlier.record(last, outcome, now, random());
+                outlier.record(last, outcome, now, &mut random);
             }
             balancer.judge(id, now, |health| health.is_failing = turn % 5 < 2);
             outlier.tick(now, &mut random, |_| {});

@@ -54,7 +54,8 @@ fn storm(seed: u64, failing: [f64; 3], mut breaker: Option<Breaker>) -> [Minute;
         minutes[minute].tries += 1;
         let fails = unit(&mut random) < failing[minute];
         if let (Some(breaker), Some(admission)) = (&mut breaker, admission) {
-            breaker.record(admission, if fails { Outcome::Failure } else { Outcome::Success }, now, next(&mut random));
+            breaker
+                .record(admission, if fails { Outcome::Failure } else { Outcome::Success }, now, || next(&mut random));
         }
         if !fails {
             minutes[minute].succeeded += 1;

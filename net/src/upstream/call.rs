@@ -375,8 +375,10 @@ impl Place {
         let (Some(breaker), Some(admission)) = (&mut limits.breaker, admission.take()) else { return };
         match ended {
             None => breaker.forget(admission),
-            Some((Ended::Well, _)) => breaker.record(admission, breaker::Outcome::Success, shard.now(), shard.random()),
-            Some(_) => breaker.record(admission, breaker::Outcome::Failure, shard.now(), shard.random()),
+            Some((Ended::Well, _)) => {
+                breaker.record(admission, breaker::Outcome::Success, shard.now(), || shard.random())
+            }
+            Some(_) => breaker.record(admission, breaker::Outcome::Failure, shard.now(), || shard.random()),
         }
         while let Some(event) = breaker.next_event() {
             count(&shared.counts.breaker_changes);

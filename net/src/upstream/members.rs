@@ -282,8 +282,8 @@ impl Members {
         let mut breaker = breaker.borrow_mut();
         match outcome {
             None => breaker.forget(admission),
-            Some(Outcome::Success) => breaker.record(admission, breaker::Outcome::Success, now, shard.random()),
-            Some(_) => breaker.record(admission, breaker::Outcome::Failure, now, shard.random()),
+            Some(Outcome::Success) => breaker.record(admission, breaker::Outcome::Success, now, || shard.random()),
+            Some(_) => breaker.record(admission, breaker::Outcome::Failure, now, || shard.random()),
         }
         while let Some(event) = breaker.next_event() {
             count(&counts.breaker_changes);
@@ -298,7 +298,7 @@ impl Members {
         let now = shared.shard.now();
         self.balancer.end(place, None, now);
         let ejected =
-            outcome.and_then(|outcome| self.outlier.as_mut()?.record(place, outcome, now, shared.shard.random()));
+            outcome.and_then(|outcome| self.outlier.as_mut()?.record(place, outcome, now, || shared.shard.random()));
         ejected.into_iter().for_each(|event| self.heed(event, now, &shared.counts));
     }
 }

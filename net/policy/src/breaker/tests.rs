@@ -14,7 +14,7 @@ fn two_failures() -> Breaker {
 #[track_caller]
 fn call(breaker: &mut Breaker, outcome: Outcome, now: Instant) {
     let call = breaker.admit(now).expect("it should pass");
-    breaker.record(call, outcome, now, 0);
+    breaker.record(call, outcome, now, || 0);
 }
 
 fn fail(breaker: &mut Breaker, count: u32, now: Instant) {
@@ -88,21 +88,21 @@ fn slow_calls_open_it_whatever_comes_of_them() {
     for call in 0..10 {
         let call = (breaker.admit(start).unwrap(), call);
         let took = if call.1 % 2 == 0 { SECOND } else { SECOND - Duration::from_nanos(1) };
-        breaker.record(call.0, Outcome::Success, start + took, 0);
+        breaker.record(call.0, Outcome::Success, start + took, || 0);
     }
     assert_eq!((breaker.state(), whys(&mut breaker)), (State::Open, vec![Why::SlowShare]));
 
     // A trial that is slow opens it again.
     let now = start + 10 * SECOND;
     let trial = breaker.admit(now).unwrap();
-    breaker.record(trial, Outcome::Success, now + SECOND, 0);
+    breaker.record(trial, Outcome::Success, now + SECOND, || 0);
     assert_eq!((breaker.state(), whys(&mut breaker)), (State::Open, vec![Why::TimePassed, Why::TrialFailed]));
 
     // Where slow calls do not count, neither do slow trials.
     let mut breaker = two_failures();
     fail(&mut breaker, 2, start);
     let trial = breaker.admit(now).unwrap();
-    breaker.record(trial, Outcome::Success, now + 60 * SECOND, 0);
+    breaker.record(trial, Outcome::Success, now + 60 * SECOND, || 0);
     assert_eq!(breaker.state(), State::Closed);
 }
 
@@ -114,7 +114,7 @@ fn it_stays_open_for_longer_each_time_and_for_a_time_of_chance() {
         fail(&mut breaker, 1, now);
         for opening in 0..20 {
             let trial = breaker.admit(now).expect("it should pass");
-            breaker.record(trial, Outcome::Failure, now, random.next());
+            breaker.record(trial, Outcome::Failure, now, || random.next());
             let after = breaker.admit(now).unwrap_err().after.expect("it is open for a time");
             let least = (5 * SECOND * (1 << opening.min(10))).min(300 * SECOND);
             assert!(after >= least && after <= (2 * least).min(300 * SECOND), "{opening}: {after:?}");
@@ -156,7 +156,7 @@ fn an_hour_without_an_answer_costs_few_calls_and_is_soon_forgotten() {
             if let Ok(call) = breaker.admit(now) {
                 calls += u32::from(!up);
                 let outcome = if up { Outcome::Success } else { Outcome::Failure };
-                breaker.record(call, outcome, now, random.next());
+                breaker.record(call, outcome, now, || random.next());
                 if up {
                     back.get_or_insert(second - 3600);
                 }
@@ -180,10 +180,10 @@ fn half_open_admits_no_more_trials_than_it_may_and_closes_after_enough() {
     assert_eq!(breaker.state(), State::Open, "to ask changes nothing");
     let (first, second) = (breaker.admit(now).unwrap(), breaker.admit(now).unwrap());
     assert_eq!(breaker.admit(now).unwrap_err(), Refused { state: State::HalfOpen, after: None });
-    breaker.record(first, Outcome::Success, now, 0);
+    breaker.record(first, Outcome::Success, now, || 0);
     let third = breaker.admit(now).unwrap();
     assert!(!breaker.admits(now));
-    breaker.record(second, Outcome::Success, now, 0);
+    breaker.record(second, Outcome::Success, now, || 0);
     breaker.forget(third);
     assert_eq!(breaker.state(), State::HalfOpen, "what was forgotten is no success");
     call(&mut breaker, Outcome::Success, now);
@@ -201,10 +201,10 @@ fn a_trial_that_is_dropped_gives_its_place_back_in_time() {
     assert!(!breaker.admits(now + 15 * SECOND - Duration::from_nanos(1)));
     let later = now + 15 * SECOND;
     let trial = breaker.admit(later).expect("the first trial has had its time");
-    breaker.record(lost, Outcome::Failure, later, 0);
+    breaker.record(lost, Outcome::Failure, later, || 0);
     assert_eq!(breaker.state(), State::HalfOpen, "it comes too late to count");
     assert!(!breaker.admits(later), "and gives no place back twice");
-    breaker.record(trial, Outcome::Success, later, 0);
+    breaker.record(trial, Outcome::Success, later, || 0);
     assert_eq!(breaker.state(), State::Closed);
 }
 
@@ -217,14 +217,14 @@ fn outcomes_of_an_earlier_state_do_not_count() {
     let now = start + 5 * SECOND;
     let trial = breaker.admit(now).unwrap();
     let mut early = early.into_iter();
-    breaker.record(early.next().unwrap(), Outcome::Success, now, 0);
-    breaker.record(early.next().unwrap(), Outcome::Failure, now, 0);
+    breaker.record(early.next().unwrap(), Outcome::Success, now, || 0);
+    breaker.record(early.next().unwrap(), Outcome::Failure, now, || 0);
     breaker.forget(early.next().unwrap());
     assert_eq!(breaker.state(), State::HalfOpen);
     assert!(!breaker.admits(now), "the place is the trial's");
-    breaker.record(trial, Outcome::Success, now, 0);
+    breaker.record(trial, Outcome::Success, now, || 0);
     for call in early {
-        breaker.record(call, Outcome::Failure, now, 0);
+        breaker.record(call, Outcome::Failure, now, || 0);
     }
     assert_eq!((breaker.state(), breaker.recent(now)), (State::Closed, Recent::default()));
 }
@@ -244,7 +244,7 @@ fn somebody_may_decide_in_its_place() {
     assert_eq!(breaker.state(), State::ForcedClosed);
 
     breaker.set_mode(Mode::Automatic, now);
-    breaker.record(under_way, Outcome::Failure, now, 0);
+    breaker.record(under_way, Outcome::Failure, now, || 0);
     fail(&mut breaker, 1, now);
     assert_eq!(breaker.state(), State::Closed, "what was counted before counts no more");
     fail(&mut breaker, 1, now);
@@ -280,7 +280,7 @@ fn odd_configurations_do_no_harm() {
         let mut breaker = Breaker::new(config);
         for _ in 0..100 {
             if let Ok(call) = breaker.admit(now) {
-                breaker.record(call, Outcome::Failure, now, u64::MAX);
+                breaker.record(call, Outcome::Failure, now, || u64::MAX);
             }
         }
         assert_eq!(breaker.state(), expect, "{config:?}");
@@ -344,7 +344,7 @@ fn whatever_happens_the_promises_hold() {
                 match random.below(10) {
                     0 => breaker.forget(call),
                     1 => drop(call),
-                    _ => breaker.record(call, outcome, now, random.next()),
+                    _ => breaker.record(call, outcome, now, || random.next()),
                 }
                 assert!(at == number || breaker.state() == before, "a late outcome changed it");
             } else if random.chance(0.02) {

@@ -27,7 +27,7 @@ impl Watch {
     /// So many calls to a member end so; the last one's event.
     fn record(&mut self, id: u64, outcome: Outcome, count: u32, at: Duration) -> Option<Event> {
         let place = self.place(id);
-        (0..count).filter_map(|_| self.outlier.record(place, outcome, self.start + at, 0)).last()
+        (0..count).filter_map(|_| self.outlier.record(place, outcome, self.start + at, || 0)).last()
     }
 
     fn tick(&mut self, at: Duration) -> Vec<Event> {
@@ -179,7 +179,7 @@ fn what_is_known_stays_with_an_id_when_the_set_changes() {
     watch.record(6, Outcome::Error, 4, SECOND);
     watch.outlier.set(&[6, 5, 100]);
     assert_eq!(watch.outlier.ejected_here_until(moved), Some(watch.start + 31 * SECOND));
-    assert_eq!(watch.outlier.record(gone, Outcome::Error, watch.start, 0), None);
+    assert_eq!(watch.outlier.record(gone, Outcome::Error, watch.start, || 0), None);
     watch.outlier.set(&[6]);
     assert_eq!(watch.outlier.ejected(), 0);
     assert!(watch.record(6, Outcome::Error, 1, SECOND).is_some());
@@ -191,9 +191,9 @@ fn jitter_is_added_to_each_ejection() {
         let mut watch = Watch::new(Settings { ejection_jitter: 4 * SECOND, ..Settings::default() });
         let place = watch.place(1);
         for _ in 0..4 {
-            watch.outlier.record(place, Outcome::Error, watch.start, random.next());
+            watch.outlier.record(place, Outcome::Error, watch.start, || random.next());
         }
-        watch.outlier.record(place, Outcome::Error, watch.start, random.next());
+        watch.outlier.record(place, Outcome::Error, watch.start, || random.next());
         let until = watch.outlier.ejected_until(place).unwrap() - watch.start;
         assert!((30 * SECOND..=34 * SECOND).contains(&until), "{until:?}");
     });

@@ -136,7 +136,7 @@ fn run(plan: &Plan, random: &mut Random) -> Outcome {
                 let how = if is_error { outlier::Outcome::Error } else { outlier::Outcome::Success };
                 outcome.errors += usize::from(is_error);
                 shard.balancer.end(place, Some(at - begun), now);
-                let ejected = shard.outlier.record(place, how, now, random.next());
+                let ejected = shard.outlier.record(place, how, now, || random.next());
                 shard.follow(ejected, now);
                 if shard.outlier.next_tick() <= now {
                     let mut returned = Vec::new();
