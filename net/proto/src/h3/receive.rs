@@ -9,8 +9,8 @@ use super::engine::{Ending, Engine};
 use super::error::{Code, Error};
 use super::frame::{At, FrameHead, Kind};
 use super::limits::{Limits, TINY_DATA_BYTES, TINY_DATA_PER_WORK};
-use super::streams::{Key, Side};
-use super::{Event, Head, Role, Scratch, Step};
+use super::streams::{Key, Side, Stream};
+use super::{Event, Head, KnownHead, Role, Scratch, Step};
 use crate::head::{HeadTable, Known};
 use crate::message::Priority;
 use crate::message::head::{Bounds, Filling, Kind as Section, Verdict};
@@ -55,6 +55,33 @@ impl Engine {
                 Err(error)
             }
         }
+    }
+
+    /// The same for what most streams bring: all of a request, at once, whose head has come before. `None`, and nothing has
+    /// happened: it is something else, to be [received](Engine::receive).
+    #[inline]
+    pub fn receive_known(
+        &mut self,
+        id: u64,
+        input: &[u8],
+        scratch: &Scratch,
+        limits: &Limits,
+    ) -> Option<(Key, Rc<KnownHead>)> {
+        let takes_all = self.role == Role::Server && self.failure.is_none() && self.ending == Ending::No;
+        let has_room = self.streams.len() < usize::from(limits.streams_max);
+        if id & 3 != 0 || !takes_all || !has_room {
+            return None;
+        }
+        let section = whole_section(input, limits)?;
+        let head = scratch.requests.recall(section, judged_by(limits))?;
+        if self.streams.find(id).is_some() || self.control.early_priority(id).is_some() {
+            return None;
+        }
+        self.next_id = self.next_id.max(id + 4);
+        let mut stream = Stream::new(id);
+        (stream.is_out, stream.received, stream.is_head) = (true, Side::Ended, head.is_head());
+        stream.priority = head.priority().unwrap_or_default();
+        Some((self.streams.add(stream), Rc::clone(head)))
     }
 
     #[inline]
@@ -304,8 +331,7 @@ impl Engine {
             (Side::Head, Role::Client) => Section::Response,
             _ => Section::Trailers,
         };
-        let Limits { head_bytes_max, field_count_max, connects, .. } = *with.limits;
-        let bounds = Bounds { version: Version::HTTP_3, bytes_max: head_bytes_max, count_max: field_count_max };
+        let (bounds, connects) = judged_by(with.limits);
         // Those that require nothing of the table, and so refer to nothing in it.
         let may_recall = kind == Section::Request && section.first() == Some(&0);
         if may_recall && let Some(head) = with.scratch.requests.recall(section, (bounds, connects)) {
@@ -435,6 +461,13 @@ impl Engine {
         self.end(key)?;
         Ok(Event::Reset { key, code })
     }
+}
+
+/// What a request's head is judged by.
+#[inline]
+fn judged_by(limits: &Limits) -> (Bounds, bool) {
+    let Limits { head_bytes_max, field_count_max, connects, .. } = *limits;
+    (Bounds { version: Version::HTTP_3, bytes_max: head_bytes_max, count_max: field_count_max }, connects)
 }
 
 /// The section that is all of the input, behind the head of its frame: what most requests are.

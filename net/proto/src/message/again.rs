@@ -6,6 +6,9 @@
 
 use std::rc::Rc;
 
+use http::Method;
+
+use super::Priority;
 use super::head::{Bounds, Head};
 use crate::head::{HeadTable, Known};
 
@@ -29,6 +32,8 @@ struct Request {
 pub struct KnownHead {
     block: Vec<u8>,
     table: HeadTable,
+    is_head: bool,
+    priority: Option<Priority>,
 }
 
 impl KnownHead {
@@ -42,6 +47,18 @@ impl KnownHead {
     #[inline]
     pub fn table(&self) -> &HeadTable {
         &self.table
+    }
+
+    /// Whether its method is HEAD.
+    #[inline]
+    pub(crate) fn is_head(&self) -> bool {
+        self.is_head
+    }
+
+    /// What it says of its answer's priority.
+    #[inline]
+    pub(crate) fn priority(&self) -> Option<Priority> {
+        self.priority
     }
 }
 
@@ -78,6 +95,8 @@ impl Requests {
         let head = Rc::get_mut(&mut slot.head).expect("it is nobody else's");
         refill(&mut head.block, block);
         head.table.copy(table);
+        head.is_head = table.method == Method::HEAD;
+        head.priority = table.get(block, Known::Priority).map(Priority::of);
     }
 }
 
@@ -91,13 +110,20 @@ fn refill(memory: &mut Vec<u8>, bytes: &[u8]) {
 #[inline]
 fn place(bytes: &[u8]) -> usize {
     let (words, rest) = bytes.as_chunks();
-    let hash = words.iter().fold(bytes.len() as u64, |hash, word| hash.rotate_left(5) ^ u64::from_le_bytes(*word));
-    let hash = rest.iter().fold(hash, |hash, byte| hash.rotate_left(5) ^ u64::from(*byte));
-    (hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize % SLOTS
+    let mix = |hash: u64, word: &[u8; 8]| hash.rotate_left(5) ^ u64::from_le_bytes(*word);
+    let hash = words.iter().fold(bytes.len() as u64, mix);
+    let hash = match bytes.last_chunk() {
+        // Some of them once more, which is quicker than one by one.
+        Some(last) => mix(hash, last),
+        None => rest.iter().fold(hash, |hash, byte| hash.rotate_left(5) ^ u64::from(*byte)),
+    };
+    // All of the bytes have a part in the highest bits.
+    (hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - SLOTS.ilog2())) as usize
 }
 
 /// How many sections are remembered: those of the requests that a shard is asked most.
 const SLOTS: usize = 32;
+const _: () = assert!(SLOTS.is_power_of_two());
 
 /// Longer ones are not: hardly any come again.
 const SECTION_BYTES_MAX: usize = 1024;
