@@ -541,6 +541,17 @@ impl Connection {
         written(self.inner.send_stream(id).write_chunks(data).map(|written| written.bytes))
     }
 
+    /// As [`write_chunks`](Connection::write_chunks) for the last that is written to a stream, which is finished with it if all of it
+    /// was taken.
+    pub fn write_last(&mut self, id: StreamId, data: &mut [Bytes]) -> Result<usize, Unwritable> {
+        let mut stream = self.inner.send_stream(id);
+        let written = written(stream.write_chunks(data).map(|written| written.bytes));
+        if written.is_ok() && data.iter().all(Bytes::is_empty) {
+            let _ = stream.finish();
+        }
+        written
+    }
+
     /// Says that nothing more is written to a stream. [`Event::Finished`] tells when the peer has all of it.
     ///
     /// Errors: nothing can be written to it any more.

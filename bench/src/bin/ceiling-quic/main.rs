@@ -108,12 +108,13 @@ struct Talk {
     connection: Connection,
     is_ready: bool,
     /// Answers that the client's window or the server's own has cut off.
-    unsent: HashMap<StreamId, [Bytes; 2]>,
+    unsent: HashMap<StreamId, Bytes>,
 }
 
 /// The answer of the current second.
 struct Answer {
-    head: Bytes,
+    /// Head and body as one, so that a stream keeps one piece of memory.
+    whole: Bytes,
     body: Bytes,
     content_type: &'static str,
     second: i64,
@@ -349,15 +350,17 @@ impl Talk {
         };
         let _ = chunks.finalize(); // everything is sent at the end of the turn
         if is_whole {
-            self.write(id, [answer.head.clone(), answer.body.clone()]);
+            self.write(id, answer.whole.clone());
         }
     }
 
     /// A client that wants no more of it is no news.
-    fn write(&mut self, id: StreamId, mut rest: [Bytes; 2]) {
+    fn write(&mut self, id: StreamId, rest: Bytes) {
         let mut stream = self.connection.send_stream(id);
+        let mut rest = [rest];
         let _ = stream.write_chunks(&mut rest);
-        match rest.iter().all(Bytes::is_empty) {
+        let [rest] = rest;
+        match rest.is_empty() {
             true => drop(stream.finish()),
             false => drop(self.unsent.insert(id, rest)),
         }
@@ -370,13 +373,14 @@ impl Answer {
             0 => ("text/plain; charset=utf-8", Bytes::from_static(b"Hello, World!")),
             bytes => ("application/octet-stream", vec![b'x'; bytes].into()),
         };
-        Self { head: Bytes::new(), body, content_type, second: -1 }
+        Self { whole: Bytes::new(), body, content_type, second: -1 }
     }
 
     fn renew(&mut self) {
         let second = now();
         if second != self.second {
-            self.head = http3::answer_head(self.content_type, &http_date(second), self.body.len()).into();
+            let head = http3::answer_head(self.content_type, &http_date(second), self.body.len());
+            self.whole = [&head[..], &self.body[..]].concat().into();
             self.second = second;
         }
     }

@@ -43,6 +43,7 @@ impl Control {
     }
 
     /// The priority that a request was given before it came.
+    #[inline]
     pub(super) fn early_priority(&self, id: u64) -> Option<Priority> {
         self.early.iter().find(|early| early.0 == id).map(|early| early.1)
     }

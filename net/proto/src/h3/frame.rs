@@ -85,6 +85,10 @@ pub(super) const GREASE: u64 = 0x1f * 0x7d3 + 0x21;
 #[inline]
 pub(crate) fn number(bytes: &[u8]) -> Option<(u64, usize)> {
     let &first = bytes.first()?;
+    // What most are: the kinds of frames, and the lengths of short ones.
+    if first < 0x40 {
+        return Some((first.into(), 1));
+    }
     let count = 1 << (first >> 6);
     let all = bytes.get(..count)?;
     Some((all[1..].iter().fold(u64::from(first & 0x3f), |number, &byte| number << 8 | u64::from(byte)), count))

@@ -9,9 +9,9 @@ use super::engine::{Ending, Engine};
 use super::error::{Code, Error};
 use super::frame::{At, FrameHead, Kind};
 use super::limits::{Limits, TINY_DATA_BYTES, TINY_DATA_PER_WORK};
-use super::streams::{Key, Side};
+use super::streams::{Key, Side, Stream};
 use super::{Event, Head, Role, Scratch, Step};
-use crate::head::{HeadTable, Known};
+use crate::head::{HeadTable, Known, KnownHead};
 use crate::message::Priority;
 use crate::message::head::{Bounds, Filling, Kind as Section, Verdict};
 use crate::qpack::{Arena, Outcome};
@@ -55,6 +55,34 @@ impl Engine {
                 Err(error)
             }
         }
+    }
+
+    /// The same for what most streams bring: all of a request, at once, whose head has come before. `None`, and nothing has
+    /// happened: it is something else, to be [received](Engine::receive).
+    #[inline]
+    pub fn receive_known(
+        &mut self,
+        id: u64,
+        input: &[u8],
+        scratch: &Scratch,
+        limits: &Limits,
+    ) -> Option<(Key, Rc<KnownHead>)> {
+        let takes_all = self.role == Role::Server && self.failure.is_none() && self.ending == Ending::No;
+        let has_room = self.streams.len() < usize::from(limits.streams_max);
+        if id & 3 != 0 || !takes_all || !has_room {
+            return None;
+        }
+        let section = whole_section(input, limits)?;
+        let known = scratch.requests.recall(section, judged_by(limits))?;
+        if self.streams.find(id).is_some() || self.control.early_priority(id).is_some() {
+            return None;
+        }
+        self.next_id = self.next_id.max(id + 4);
+        let mut stream = Stream::new(id);
+        (stream.is_out, stream.received) = (true, Side::Ended);
+        stream.is_head = *known.head.table().method() == Method::HEAD;
+        stream.priority = known.priority.unwrap_or_default();
+        Some((self.streams.add(stream), Rc::clone(&known.head)))
     }
 
     #[inline]
@@ -304,13 +332,12 @@ impl Engine {
             (Side::Head, Role::Client) => Section::Response,
             _ => Section::Trailers,
         };
-        let Limits { head_bytes_max, field_count_max, connects, .. } = *with.limits;
-        let bounds = Bounds { version: Version::HTTP_3, bytes_max: head_bytes_max, count_max: field_count_max };
+        let (bounds, connects) = judged_by(with.limits);
         // Those that require nothing of the table, and so refer to nothing in it.
         let may_recall = kind == Section::Request && section.first() == Some(&0);
-        if may_recall && let Some(head) = with.scratch.requests.recall(section, (bounds, connects)) {
+        if may_recall && let Some(known) = with.scratch.requests.recall(section, (bounds, connects)) {
+            let head = Rc::clone(&known.head);
             self.requested(key, Head { end, ..Head::default() }, head.table(), head.block());
-            let head = Rc::clone(head);
             with.scratch.keep(head, with.table);
             return Ok(Event::Head { key, head: Head { end, ..Head::default() } });
         }
@@ -435,6 +462,13 @@ impl Engine {
         self.end(key)?;
         Ok(Event::Reset { key, code })
     }
+}
+
+/// What a request's head is judged by.
+#[inline]
+fn judged_by(limits: &Limits) -> (Bounds, bool) {
+    let Limits { head_bytes_max, field_count_max, connects, .. } = *limits;
+    (Bounds { version: Version::HTTP_3, bytes_max: head_bytes_max, count_max: field_count_max }, connects)
 }
 
 /// The section that is all of the input, behind the head of its frame: what most requests are.

@@ -87,6 +87,29 @@ impl Numbered for Stream {
     }
 }
 
+impl Stream {
+    /// One of which nothing has come.
+    #[inline]
+    pub(super) fn new(id: u64) -> Stream {
+        Stream {
+            id,
+            at: At::default(),
+            held: Vec::new(),
+            left: u64::MAX,
+            received: Side::Head,
+            sent: Side::Head,
+            priority: Priority::default(),
+            has_said_priority: false,
+            is_out: false,
+            is_blocked: false,
+            is_head: false,
+            is_connect: false,
+            is_lost: false,
+            is_reset: false,
+        }
+    }
+}
+
 impl Streams {
     pub(super) fn len(&self) -> usize {
         self.0.len()
@@ -109,22 +132,13 @@ impl Streams {
 
     /// Adds a stream, whose number is new.
     pub(super) fn open(&mut self, id: u64) -> Key {
-        let stream = Stream {
-            id,
-            at: At::default(),
-            held: Vec::new(),
-            left: u64::MAX,
-            received: Side::Head,
-            sent: Side::Head,
-            priority: Priority::default(),
-            has_said_priority: false,
-            is_out: false,
-            is_blocked: false,
-            is_head: false,
-            is_connect: false,
-            is_lost: false,
-            is_reset: false,
-        };
+        self.add(Stream::new(id))
+    }
+
+    /// The same for one of which something is known.
+    #[inline]
+    pub(super) fn add(&mut self, stream: Stream) -> Key {
+        let id = stream.id;
         Key { slot: self.0.open(stream), id }
     }
 

@@ -6,6 +6,7 @@
 
 use std::rc::Rc;
 
+use super::Priority;
 use super::head::{Bounds, Head};
 use crate::head::{HeadTable, Known, KnownHead};
 
@@ -18,18 +19,20 @@ pub(crate) struct Requests {
 
 /// What a section was decoded to, by which bounds.
 #[derive(Debug, Default)]
-struct Request {
+pub(crate) struct Request {
     section: Vec<u8>,
     judged_by: Option<(Bounds, bool)>,
-    head: Rc<KnownHead>,
+    pub(crate) head: Rc<KnownHead>,
+    /// What it says of its answer's priority.
+    pub(crate) priority: Option<Priority>,
 }
 
 impl Requests {
     /// What this section was decoded to, if it has come before.
     #[inline]
-    pub(crate) fn recall(&self, section: &[u8], judged_by: (Bounds, bool)) -> Option<&Rc<KnownHead>> {
+    pub(crate) fn recall(&self, section: &[u8], judged_by: (Bounds, bool)) -> Option<&Request> {
         let known = self.slots.get(place(section))?;
-        (known.section == section && known.judged_by == Some(judged_by)).then_some(&known.head)
+        (known.section == section && known.judged_by == Some(judged_by)).then_some(known)
     }
 
     /// A section without references was decoded to this. It is remembered if it says no more of its message than that it has
@@ -52,6 +55,7 @@ impl Requests {
         slot.section.extend_from_slice(section);
         slot.judged_by = Some(judged_by);
         KnownHead::fill(&mut slot.head, block, table);
+        slot.priority = table.get(block, Known::Priority).map(Priority::of);
     }
 }
 
@@ -60,13 +64,20 @@ impl Requests {
 #[inline]
 fn place(bytes: &[u8]) -> usize {
     let (words, rest) = bytes.as_chunks();
-    let hash = words.iter().fold(bytes.len() as u64, |hash, word| hash.rotate_left(5) ^ u64::from_le_bytes(*word));
-    let hash = rest.iter().fold(hash, |hash, byte| hash.rotate_left(5) ^ u64::from(*byte));
-    (hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize % SLOTS
+    let mix = |hash: u64, word: &[u8; 8]| hash.rotate_left(5) ^ u64::from_le_bytes(*word);
+    let hash = words.iter().fold(bytes.len() as u64, mix);
+    let hash = match bytes.last_chunk() {
+        // Some of them once more, which is quicker than one by one.
+        Some(last) => mix(hash, last),
+        None => rest.iter().fold(hash, |hash, byte| hash.rotate_left(5) ^ u64::from(*byte)),
+    };
+    // All of the bytes have a part in the highest bits.
+    (hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - SLOTS.ilog2())) as usize
 }
 
 /// How many sections are remembered: those of the requests that a shard is asked most.
 const SLOTS: usize = 32;
+const _: () = assert!(SLOTS.is_power_of_two());
 
 /// Longer ones are not: hardly any come again.
 const SECTION_BYTES_MAX: usize = 1024;

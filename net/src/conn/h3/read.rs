@@ -197,6 +197,23 @@ pub(super) trait Reads {
         let waits = is_blocked || streams.wire.is_paused(id);
         let bytes_max = if waits { 0 } else { H3_READ_BYTES_MAX };
         let mut next = streams.wire.quic.read(id, bytes_max);
+        let known = match &next {
+            Read::Chunk(bytes, Behind::End) if !waits => {
+                let scratch = tools.scratch.borrow();
+                streams.wire.engine.receive_known(id.into(), bytes, &scratch, tools.limits)
+            }
+            _ => None,
+        };
+        if let Some((key, head)) = known
+            && let Read::Chunk(bytes, _) = &next
+        {
+            if let Some(received) = tools.received {
+                received.add(bytes.len() as u64);
+            }
+            drop(streams);
+            let said = h3::Head { end: true, ..h3::Head::default() };
+            return self.begin(cx, key, &said, Head::shared(head));
+        }
         drop(streams);
         match next {
             Read::Closed => return Ok(()),

@@ -196,6 +196,9 @@ impl Carrier {
             return;
         }
         let mut rest = [bytes];
+        if is_last && self.quic.write_last(id, &mut rest).is_ok() && rest[0].is_empty() {
+            return;
+        }
         // Only what it takes nothing of will it say that it takes again.
         while !rest[0].is_empty() {
             match self.quic.write_chunks(id, &mut rest) {
@@ -363,10 +366,16 @@ impl Wire for Carrier {
         let fields = headers.iter().map(|(name, value)| Checked(name, value));
         let id = number(key);
         let body = if content.len() <= COPY_BODY_BYTES_MAX { content.as_slice() } else { &[] };
-        let (mut answers, mut unknown) = (means.supplies.answers(), Written::default());
+        let (mut answers, mut unknown);
         let written = match self.engine.peer_has_table() {
-            true => &mut unknown,
-            false => answers.of(status, headers, standing),
+            true => {
+                unknown = Written::default();
+                &mut unknown
+            }
+            false => {
+                answers = means.supplies.answers();
+                answers.of(status, headers, standing)
+            }
         };
         if let Some(beginning) = written.beginning(body.len())
             && length == BodyLength::Known(body.len() as u64)
@@ -378,7 +387,6 @@ impl Wire for Carrier {
                 block.extend_from_slice(body);
                 means.supplies.split_block(block)
             });
-            drop(answers);
             *content = Buf::EMPTY;
             self.pass_on(means.supplies, false);
             self.put(id, whole, true);
@@ -406,7 +414,6 @@ impl Wire for Carrier {
             }
             *content = Buf::EMPTY;
         }
-        drop(answers);
         if !self.engine.can_send(key) {
             self.pass_on(means.supplies, true);
         }

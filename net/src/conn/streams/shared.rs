@@ -113,12 +113,11 @@ impl<S: Service + 'static, W: Wire> Shared<S, W> {
                 let _ = self.write_head(&mut state, key, answer, &mut Buf::default());
             }
         }
-        if state.wire.can_send(key)
-            && let Content::Full(buf) = content
-        {
+        let mut goes_on = state.wire.can_send(key);
+        if goes_on && let Content::Full(buf) = content {
             state.wire.piece(self.means(), key, buf, true)?;
+            goes_on = state.wire.can_send(key);
         }
-        let goes_on = state.wire.can_send(key);
         if !goes_on && is_unwaited {
             state.wire.release(key, self.limits());
         }

@@ -3,7 +3,7 @@ use std::time::Duration;
 use http::Method;
 
 use super::*;
-use crate::h3::{Engine, Event, Limits, Pseudo, Role, Scratch};
+use crate::h3::{Engine, Event, Key, Limits, Pseudo, Role, Scratch};
 use crate::message::BodyLength;
 
 /// What a request is, and what comes of it at a server, which may know it from others: of all connections of its shard.
@@ -154,4 +154,72 @@ fn what_is_remembered_is_bounded() {
     let slots = &room.scratch.requests.slots;
     let bytes = |slot: &Request| slot.section.capacity().max(slot.head.block().len());
     assert!(slots.len() == SLOTS && slots.iter().all(|slot| bytes(slot) <= 2 * SECTION_BYTES_MAX));
+}
+
+/// What `receive_known` makes of a request on this stream, beside what `receive` makes of it on another connection.
+#[track_caller]
+fn check_known(server: &mut Engine, room: &mut Room, id: u64, input: &[u8], is_known: bool) -> Option<Key> {
+    let limits = Limits::default();
+    let known = server.receive_known(id, input, &room.scratch, &limits);
+    assert_eq!(known.is_some(), is_known);
+    let (key, head) = known?;
+    let mut usual = Engine::new(Role::Server, &limits);
+    let Room { scratch, table, .. } = room;
+    let step = usual.receive(id, input, true, scratch, table, Duration::ZERO, &limits).expect("it is one");
+    let Event::Head { key: as_usual, head: said } = step.event else { panic!("a request") };
+    assert!(Rc::ptr_eq(&head, &scratch.lent().expect("it has come before")));
+    assert_eq!(said, Head { end: true, ..Head::default() });
+    assert_eq!(server.priority(key), usual.priority(as_usual));
+    assert_eq!(
+        (server.can_send(key), server.is_receiving(key), key.id()),
+        (usual.can_send(as_usual), usual.is_receiving(as_usual), as_usual.id())
+    );
+    assert_eq!(server.repeat(key), usual.repeat(as_usual), "to HEAD there is no body");
+    Some(key)
+}
+
+#[test]
+fn a_whole_request_that_comes_again_is_known_at_once() {
+    let (mut room, limits) = (Room::with(Scratch::lending), Limits::default());
+    let mut server = Engine::new(Role::Server, &limits);
+    let whole = |section: &[u8]| [&[1, 0x40 | (section.len() >> 8) as u8, section.len() as u8], section].concat();
+    let mut id = 0;
+    for (method, fields) in [
+        (Method::GET, vec![("x-from", "ada")]),
+        (Method::HEAD, vec![("x-from", "ada")]),
+        (Method::GET, vec![("priority", "u=1, i")]),
+    ] {
+        let section = section(&method, "/hello", &fields);
+        check_known(&mut server, &mut room, id, &whole(&section), false);
+        see(&mut room, &limits, &section, true).expect("it is one");
+        let key = check_known(&mut server, &mut room, id, &whole(&section), true).expect("it is known");
+        // Some of it, or all of it once more.
+        let all = whole(&section);
+        check_known(&mut server, &mut room, id + 4, &all[..all.len() - 1], false);
+        check_known(&mut server, &mut room, id, &all, false);
+        let _ = server.release(key);
+        id += 8;
+    }
+    assert_eq!(server.stream_count(), 0, "what is not known opens nothing");
+}
+
+#[test]
+fn a_request_that_is_known_counts_as_others_do() {
+    let (mut room, limits) = (Room::with(Scratch::lending), Limits { streams_max: 2, ..Limits::default() });
+    let section = section(&Method::GET, "/", &[]);
+    let whole = [&[1, 0x40, section.len() as u8], &*section].concat();
+    see(&mut room, &limits, &section, true).expect("it is one");
+    let receive = |engine: &mut Engine, id| engine.receive_known(id, &whole, &room.scratch, &limits).is_some();
+    let mut server = Engine::new(Role::Server, &limits);
+    assert!(receive(&mut server, 0) && receive(&mut server, 4));
+    assert!(!receive(&mut server, 8), "as many are open as may be");
+    server = Engine::new(Role::Server, &limits);
+    for id in [1, 2, 3] {
+        assert!(!receive(&mut server, id), "no stream of requests");
+    }
+    assert!(receive(&mut server, 8));
+    server.drain();
+    server.finish();
+    assert!(!receive(&mut server, 12), "none is looked at any more");
+    assert!(!receive(&mut Engine::new(Role::Client, &limits), 0), "a client is asked nothing");
 }
