@@ -223,3 +223,25 @@ fn a_request_that_is_known_counts_as_others_do() {
     assert!(!receive(&mut server, 12), "none is looked at any more");
     assert!(!receive(&mut Engine::new(Role::Client, &limits), 0), "a client is asked nothing");
 }
+
+#[test]
+fn what_was_said_of_a_request_before_it_came_holds_for_one_that_is_known() {
+    let (mut room, limits) = (Room::with(Scratch::lending), Limits::default());
+    let section = section(&Method::GET, "/", &[]);
+    let whole = [&[1, 0x40, section.len() as u8], &*section].concat();
+    see(&mut room, &limits, &section, true).expect("it is one");
+    let mut server = Engine::new(Role::Server, &limits);
+    let Room { scratch, table, .. } = &mut room;
+    // A control stream: SETTINGS, and the priority of stream 0 (RFC 9218 section 7.2).
+    let control = [&[0, 4, 0, 0x80, 0x0f, 0x07, 0x00, 4, 0][..], b"u=1"].concat();
+    let mut at = 0;
+    while at < control.len() {
+        let step = server.receive(2, &control[at..], false, scratch, table, Duration::ZERO, &limits);
+        at += step.expect("it is in order").consumed;
+    }
+    assert!(server.receive_known(0, &whole, scratch, &limits).is_none());
+    assert!(server.receive_known(4, &whole, scratch, &limits).is_some(), "nothing was said of this one");
+    let step = server.receive(0, &whole, true, scratch, table, Duration::ZERO, &limits).expect("it is one");
+    let Event::Head { key, .. } = step.event else { panic!("a request") };
+    assert_eq!(server.priority(key), Priority::of(b"u=1"));
+}
