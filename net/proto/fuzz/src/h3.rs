@@ -1,20 +1,21 @@
 //! HTTP/3's engine in both roles: what it takes, and what it says, whatever its peer sends on whichever stream.
 //!
 //! The one idea: an input is a list of records, each for one stream: bytes that come, perhaps its end, or that it is given up.
-//! Whatever the cuts within a record, the engine tells and says the same. What it says a witness reads: frames that may
-//! stand where they do, with field sections that can be decoded at once.
+//! Whatever the cuts within a record, and whether a request was known at once, the engine tells and says the same. What it
+//! says a witness reads: frames that may stand where they do, with field sections that can be decoded at once.
 
 mod frames;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::rc::Rc;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
 use proto::h3::{
-    CONTROL_BYTES_MIN, Code, Engine, Error, Event, Key, Limits, Own, Pseudo, Rest, Role, Scratch, Standing,
+    CONTROL_BYTES_MIN, Code, Engine, Error, Event, Head, Key, Limits, Own, Pseudo, Rest, Role, Scratch, Standing,
 };
-use proto::head::{Fields, HeadTable};
+use proto::head::{Fields, HeadTable, KnownHead};
 use proto::message::{BodyLength, WriteError};
 use proto::qpack::{Arena, Decoded, Decoder, Outcome, Sink};
 
@@ -167,6 +168,8 @@ struct End {
     witness: Decoder,
     is_witness_able: bool,
     error: Option<Error>,
+    /// The head that was last received, if it was known: then it is neither in the table nor in the scratch.
+    known: Option<Rc<KnownHead>>,
 }
 
 struct Exchange {
@@ -199,6 +202,7 @@ impl End {
             witness: Decoder::new(4096, 0),
             is_witness_able: true,
             error: None,
+            known: None,
             limits,
         }
     }
@@ -224,7 +228,17 @@ impl End {
     fn take(&mut self, id: u64, input: &[u8], is_end: bool) {
         let mut at = 0;
         loop {
-            let End { engine, scratch, table, now, limits, .. } = &mut *self;
+            let End { engine, scratch, table, now, limits, known, .. } = &mut *self;
+            *known = None;
+            // As a server's owner does: only what comes uncut can be known at once, and must mean what it means in pieces.
+            if is_end
+                && at == 0
+                && let Some((key, head)) = engine.receive_known(id, input, scratch, limits)
+            {
+                *known = Some(head);
+                self.happen(&Event::Head { key, head: Head { end: true, ..Head::default() } }, &[]);
+                return self.check();
+            }
             let step = match engine.receive(id, &input[at..], is_end, scratch, table, *now, limits) {
                 Ok(step) => step,
                 Err(error) => return self.fail(error),
@@ -291,12 +305,15 @@ impl End {
     }
 
     fn happen(&mut self, event: &Event, input: &[u8]) {
-        let block = self.scratch.block();
+        let (table, block) = match &self.known {
+            Some(head) => (head.table(), head.block()),
+            None => (&self.table, self.scratch.block()),
+        };
         let told = &mut self.told;
         match event {
             Event::NeedMore | Event::Closed => {}
             Event::Head { key, head } => {
-                let (table, id) = (&self.table, key.id());
+                let id = key.id();
                 assert!(table.protocol(block).is_none() || head.is_connect && self.limits.connects);
                 if self.role == Role::Server {
                     let (target, authority) = (table.target(block), table.authority(block));

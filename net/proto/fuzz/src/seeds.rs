@@ -235,6 +235,11 @@ const FOUND: &[(&str, &[u8])] = &[
         "h2_server",
         b"\0\0PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x10\x01\x05\0\0\0\x01\x82\x84\x86\x41\x04here\x60\x03a=b\x60\0",
     ),
+    // Whole requests that come again: GET twice, and HEAD twice.
+    (
+        "h3_server",
+        b"\0\x08\x0d\x01\x0b\0\0\xd1\xd7\xc1\x50\x04here\x09\x0d\x01\x0b\0\0\xd1\xd7\xc1\x50\x04here\x0a\x0d\x01\x0b\0\0\xd2\xd7\xc1\x50\x04here\x0b\x0d\x01\x0b\0\0\xd2\xd7\xc1\x50\x04here",
+    ),
     // A section that waited, and required something else when it was shown again.
     (
         "qpack_decoder",
