@@ -8,12 +8,15 @@
 //! A request runs in a scope, which is made if someone asks for it. It ends with the request: by the answer, by the client
 //! that leaves, by a time limit. Then the tasks in it are cancelled and awaited before the connection goes on.
 //!
+//! What a response is written as is told in `h1/respond.rs`.
+//!
 //! Where TLS is spoken, that comes first (`h1/secure.rs`), and nothing here is different for it. A connection that has agreed
 //! on HTTP/2 there, or begins with its preface, goes to that loop in the same way as to a tunnel.
 //!
 //! An answer that ends HTTP brings a [`Tunnel`]. It gets the stream when all that was gathered has been sent, and what
 //! the loop was made of is dropped; the task, the connection's place in the counts and its pass stay.
 
+mod respond;
 mod secure;
 
 use std::future::{Future, poll_fn};
@@ -23,26 +26,20 @@ use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
-use http::header::ALT_SVC;
-use http::{HeaderName, HeaderValue, StatusCode};
 use platform::limits::CHUNK_BYTES_MAX;
-use platform::{Buf, Group, Pipe, SocketOption};
-use proto::h1::{self, Event, FRAME_BYTES_MAX, Standing};
+use platform::{Group, SocketOption};
+use proto::h1::{self, Event};
 use proto::head::{HeadTable, Known};
-use proto::message::{BodyLength, Checked, WriteError};
 use proto::proxy::{self, Ends};
 use shards::{Alarm, Demand, Entered, Leased, Pass, Scope, Shard};
 
 use super::input::{Input, Unfilled};
 use super::outbox::Outbox;
 use super::patience::{Patience, Patient, Side, Waits, Whose};
-use super::{Counted, Exhausted, HEAD_BYTES_USUAL, h2, unavailable};
-use crate::limits::{
-    BULK_BODY_BYTES_MIN, COPY_BODY_BYTES_MAX, DRAIN_BODY_BYTES_MAX, READ_AHEAD_BYTES_MAX, REQUEST_TASKS_TIME_MAX,
-};
+use super::{Counted, Exhausted, h2, unavailable};
+use crate::limits::{BULK_BODY_BYTES_MIN, DRAIN_BODY_BYTES_MAX, READ_AHEAD_BYTES_MAX, REQUEST_TASKS_TIME_MAX};
 use crate::{
-    Body, BodyError, Content, Head, Headers, Incoming, Piece, Reply, Request, Response, Service, Trailers, Transport,
-    Tunnel, Upgraded,
+    Body, BodyError, Content, Head, Incoming, Reply, Request, Response, Service, Trailers, Transport, Tunnel, Upgraded,
 };
 
 /// Serves one connection until it ends. `number` tells it from the server's others; `pass` lets that wait for it.
@@ -820,200 +817,6 @@ impl<S: Service + 'static> Connection<S> {
         shard.lease(h2::serve(h2::Handed { stream, context, pass, input, number, named, retires }))
     }
 
-    // ---- the response ------------------------------------------------------------------------------------------------
-
-    /// Writes the head, and the content if it is there as a whole. What is still to come is the next stage.
-    fn respond(&mut self, response: &mut Response, incoming: Option<&Rc<Incoming>>) -> Result<(), End> {
-        self.prepare(&response.content, incoming)?;
-        if self.requests == 1
-            && self.stream.is_secure()
-            && let Some(value) = &self.context.config.alternative
-        {
-            response.headers.append_missing(ALT_SVC, value);
-        }
-        let written = match &response.content {
-            Content::Empty | Content::Tunnel(_) => self.write_whole(response.status, &response.headers, &[]),
-            Content::Full(buf) if buf.len() <= COPY_BODY_BYTES_MAX => {
-                self.write_whole(response.status, &response.headers, buf)
-            }
-            _ => {
-                let content = std::mem::take(&mut response.content);
-                self.write_begin(response.status, &response.headers, content)
-            }
-        };
-        match written {
-            Ok(()) => {
-                if self.engine.is_tunnel()
-                    && let Content::Tunnel(tunnel) = std::mem::take(&mut response.content)
-                {
-                    self.tunnel = Some(Box::new(tunnel));
-                }
-                Ok(())
-            }
-            Err(Refusal::Exhausted) => Err(End::Exhausted),
-            Err(Refusal::Unwritable(error)) => {
-                tracing::error!(status = %response.status, "a response cannot be sent: {error}");
-                // This one has nothing in it that could be refused, unless a response has begun.
-                let written = self.write_whole(StatusCode::INTERNAL_SERVER_ERROR, &Headers::default(), &[]);
-                written.map_err(|_| End::Broken)
-            }
-        }
-    }
-
-    /// Decides what becomes of the connection, before the head says it.
-    #[inline]
-    fn prepare(&mut self, content: &Content, incoming: Option<&Rc<Incoming>>) -> Result<(), End> {
-        let is_echo = matches!(content, Content::Body(_));
-        // Whoever passes it on to a third reads it while it answers.
-        let is_read = || is_echo || incoming.is_some_and(|incoming| !incoming.is_forsaken());
-        let too_much_left = !self.engine.is_request_ended()
-            && self.engine.body_left().is_some_and(|left| left > DRAIN_BODY_BYTES_MAX)
-            && !is_read();
-        if self.shard().is_draining() || too_much_left {
-            self.engine.close_after_response();
-        } else if self.is_retiring() && !matches!(content, Content::Tunnel(_)) {
-            self.context.stats.retired.add(1);
-            self.engine.close_after_response();
-        }
-        if is_echo && self.input.is_empty() {
-            // The answer is made of the request's body: a client that waits to be asked for it must be asked first.
-            self.outbox.put(self.engine.continue_line(), &self.context.supplies)?;
-        }
-        Ok(())
-    }
-
-    /// Whether the connection has had as many requests, or lasted as long, as it may.
-    #[inline]
-    fn is_retiring(&self) -> bool {
-        self.requests >= self.context.config.connection_requests_max
-            || self.context.age(self.shard().now()) >= self.retires
-    }
-
-    /// Whether the peer may still be sending when the last answer is written, or has sent what nobody has looked at. Who asks early
-    /// has yet to end its hand-shake.
-    fn may_be_sending(&self) -> bool {
-        self.engine.may_be_sending() || !self.input.is_empty() || self.stream.is_early()
-    }
-
-    /// A small answer, in one go.
-    fn write_whole(&mut self, status: StatusCode, headers: &Headers, body: &[u8]) -> Result<(), Refusal> {
-        self.write_head(headers, HEAD_BYTES_USUAL + body.len(), |engine, fields, standing, room| {
-            engine.respond_whole(status, fields, standing, body, room)
-        })
-    }
-
-    /// The head of an answer whose content is large, or still to come, and what is there of that.
-    fn write_begin(&mut self, status: StatusCode, headers: &Headers, content: Content) -> Result<(), Refusal> {
-        let length = content.length().map_or(BodyLength::Unknown, BodyLength::Known);
-        self.write_head(headers, HEAD_BYTES_USUAL, |engine, fields, standing, room| {
-            engine.respond(status, fields, standing, length, room)
-        })?;
-        match content {
-            content if !self.engine.takes_body() => drop(content),
-            Content::Full(buf) => self.write_piece(buf)?,
-            content => {
-                self.stage = Stage::Content(content);
-                return Ok(());
-            }
-        }
-        self.write_end(&Headers::default())
-    }
-
-    /// Lets the engine write into the outbox, with a chunk of its own if the present one has too little room.
-    #[inline(always)]
-    fn write_head<'h>(
-        &mut self,
-        headers: &'h Headers,
-        mut bytes: usize,
-        write: impl Fn(&mut h1::Server, Lines<'h>, Standing<'_>, &mut [u8]) -> Result<usize, WriteError>,
-    ) -> Result<(), Refusal> {
-        loop {
-            let (other, lines) = headers.parts();
-            let room = self.outbox.room(bytes, &self.context.supplies)?;
-            let engine = &mut self.engine;
-            let count = self.context.standing.with(self.stream.shard(), |standing| {
-                write(engine, Lines(lines.iter()), Standing { other, ..standing }, room)
-            });
-            match count {
-                Ok(count) => {
-                    self.outbox.commit(count);
-                    return Ok(());
-                }
-                Err(WriteError::Full) if bytes < CHUNK_BYTES_MAX => bytes = CHUNK_BYTES_MAX,
-                Err(error) => return Err(Refusal::Unwritable(error)),
-            }
-        }
-    }
-
-    fn write_piece(&mut self, buf: Buf) -> Result<(), Refusal> {
-        let room = self.outbox.room(FRAME_BYTES_MAX, &self.context.supplies)?;
-        let frame = self.engine.data(buf.len(), room)?;
-        self.outbox.commit(frame.head);
-        match buf.len() <= COPY_BODY_BYTES_MAX {
-            true => self.outbox.put(&buf, &self.context.supplies)?,
-            false => self.outbox.push(buf, &self.context.supplies),
-        }
-        self.outbox.put(frame.tail, &self.context.supplies)?;
-        Ok(())
-    }
-
-    fn write_pipe(&mut self, pipe: Pipe) -> Result<(), Refusal> {
-        let room = self.outbox.room(FRAME_BYTES_MAX, &self.context.supplies)?;
-        let frame = self.engine.data(pipe.bytes(), room)?;
-        assert!(frame.head == 0 && frame.tail.is_empty(), "a body that comes in pipes has a known length");
-        self.outbox.push_pipe(pipe);
-        Ok(())
-    }
-
-    fn write_end(&mut self, trailers: &Headers) -> Result<(), Refusal> {
-        let bytes = if trailers.is_empty() { FRAME_BYTES_MAX } else { CHUNK_BYTES_MAX };
-        let room = self.outbox.room(bytes, &self.context.supplies)?;
-        let count = self.engine.finish_with(trailers.iter().map(|(name, value)| Checked(name, value)), room)?;
-        self.outbox.commit(count);
-        Ok(())
-    }
-
-    /// Sends content as it comes: what is ready is gathered, and more is asked for when the kernel has taken that.
-    fn poll_content(
-        &mut self,
-        cx: &mut TaskContext<'_>,
-        content: &mut Content,
-        incoming: Option<&Rc<Incoming>>,
-    ) -> Poll<Result<(), End>> {
-        // What is to be encrypted is read.
-        let takes_pipes = !self.stream.is_secure();
-        loop {
-            if self.patience.waits() == Waits::Write {
-                // Woken while the peer takes nothing: the alarm is looked at before more is asked for.
-                ready!(self.poll_flush_all(cx))?;
-            }
-            let mut waits = false;
-            while !self.outbox.is_full(self.context.config.gather_bytes_max) && !waits {
-                match self.in_request(|| content.poll_piece(cx, takes_pipes)) {
-                    Poll::Ready(Some(Ok(Piece::Bytes(buf)))) if buf.is_empty() => {}
-                    Poll::Ready(Some(Ok(Piece::Pipe(pipe)))) => self.write_pipe(pipe).map_err(Refusal::fatal)?,
-                    Poll::Ready(Some(Ok(Piece::Bytes(buf)))) => self.write_piece(buf).map_err(Refusal::fatal)?,
-                    Poll::Ready(None) => {
-                        let trailers = content.trailers();
-                        return Poll::Ready(self.write_end(&trailers).map_err(Refusal::fatal));
-                    }
-                    Poll::Ready(Some(Err(error))) => {
-                        tracing::warn!("a response ended before its time: {error}");
-                        return Poll::Ready(Err(End::Unfinished));
-                    }
-                    Poll::Pending => match incoming {
-                        Some(incoming) if incoming.is_wanted() => waits = self.poll_feed(cx, incoming)?.is_pending(),
-                        _ => waits = true,
-                    },
-                }
-            }
-            ready!(self.poll_flush_all(cx))?;
-            if waits {
-                return Poll::Pending;
-            }
-        }
-    }
-
     // ---- sending -----------------------------------------------------------------------------------------------------
 
     /// Sends what is gathered, one send at a time. Ready when all of it has left.
@@ -1132,49 +935,12 @@ fn is_of_https(table: &HeadTable, head: &[u8]) -> bool {
     table.scheme(head).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"https"))
 }
 
-/// A response's lines as the engine takes them: their types have checked them.
-struct Lines<'h>(std::slice::Iter<'h, (HeaderName, HeaderValue)>);
-
-impl<'h> Iterator for Lines<'h> {
-    type Item = Checked<'h>;
-
-    #[inline(always)]
-    fn next(&mut self) -> Option<Checked<'h>> {
-        self.0.next().map(|(name, value)| Checked(name, value))
-    }
-
-    #[inline(always)]
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        self.0.size_hint()
-    }
-}
-
 /// What the scopes of requests are called.
 static SCOPE_NAMES: [&str; 2] = ["connection", "request"];
 pub(super) static TUNNEL_NAMES: [&str; 2] = ["connection", "tunnel"];
 
 /// Why a request's scope is cancelled, in most cases.
 const CLIENT_LEFT: &str = "client disconnected";
-
-/// Why a response was not written.
-enum Refusal {
-    Exhausted,
-    /// It is not a response that HTTP can carry: a mistake of the handler's.
-    Unwritable(WriteError),
-}
-
-impl Refusal {
-    /// What it means once a response has begun: the peer can only be told by the connection's end.
-    fn fatal(self) -> End {
-        match self {
-            Refusal::Exhausted => End::Exhausted,
-            Refusal::Unwritable(error) => {
-                tracing::error!("a response broke its own framing: {error}");
-                End::Unfinished
-            }
-        }
-    }
-}
 
 impl From<Exhausted> for End {
     fn from(_: Exhausted) -> Self {
@@ -1191,16 +957,5 @@ impl From<Unfilled> for End {
     }
 }
 
-impl From<Exhausted> for Refusal {
-    fn from(_: Exhausted) -> Self {
-        Refusal::Exhausted
-    }
-}
-
-impl From<WriteError> for Refusal {
-    fn from(error: WriteError) -> Self {
-        Refusal::Unwritable(error)
-    }
-}
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! What an idle connection costs, held to its budget.
 
+use http::StatusCode;
+
 use super::*;
 
 struct Silent;

@@ -200,15 +200,14 @@ pub(super) trait Reads {
         let known = match &next {
             Read::Chunk(bytes, Behind::End) if !waits => {
                 let scratch = tools.scratch.borrow();
-                streams.wire.engine.receive_known(id.into(), bytes, &scratch, tools.limits)
+                let known = streams.wire.engine.receive_known(id.into(), bytes, &scratch, tools.limits);
+                known.map(|(key, head)| (key, head, bytes.len()))
             }
             _ => None,
         };
-        if let Some((key, head)) = known
-            && let Read::Chunk(bytes, _) = &next
-        {
+        if let Some((key, head, bytes)) = known {
             if let Some(received) = tools.received {
-                received.add(bytes.len() as u64);
+                received.add(bytes as u64);
             }
             drop(streams);
             let said = h3::Head { end: true, ..h3::Head::default() };
