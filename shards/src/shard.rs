@@ -486,8 +486,6 @@ impl Shard {
     }
 
     /// The same for a future that is large: it is made in its slot, and not copied there.
-    ///
-    /// If `make` panics, the slot is lost until the shard ends.
     #[inline(always)]
     pub fn lease_with<'a, F: Future + 'a>(&self, make: impl FnOnce() -> F) -> Leased<'a, F::Output> {
         self.0.tasks.lease(make)
@@ -500,8 +498,6 @@ impl Shard {
     }
 
     /// The same for a value that is large: it is made in its slot, and not copied there.
-    ///
-    /// If `make` panics, the slot is lost until the shard ends.
     #[inline(always)]
     pub fn pooled_with<T>(&self, make: impl FnOnce() -> T) -> Pooled<T> {
         self.0.tasks.pooled(make)

@@ -147,7 +147,7 @@ impl ScopeHandle {
     #[inline]
     pub fn entered(&self) -> Entered {
         let before = self.tree.current.scope.replace(self.key);
-        Entered { tree: Rc::clone(&self.tree), before, is_on_demand: false, kept: None }
+        Entered { tree: Rc::clone(&self.tree), before, is_on_demand: false, has_left: false, kept: None }
     }
 
     /// Enters a scope that is made inside this one if someone asks for it, and that [`leave`](Entered::leave) gives back.
@@ -158,7 +158,7 @@ impl ScopeHandle {
         // An outer one may yet have to be made, also if scopes of the usual kind lie between.
         let kept = if current.on_demand.replace(current.on_demand.get() + 1) > 0 { keep(current) } else { None };
         current.set_demand(self.key, demand);
-        Entered { tree: Rc::clone(&self.tree), before, is_on_demand: true, kept }
+        Entered { tree: Rc::clone(&self.tree), before, is_on_demand: true, has_left: false, kept }
     }
 
     /// Makes such a scope at once.
@@ -227,6 +227,7 @@ impl Scope {
         key
     }
 
+    #[cold]
     fn from_key(tree: &Rc<Tree>, key: Key) -> Scope {
         tree.with(|inside| inside.at(key).is_detached = false);
         Scope { handle: ScopeHandle { tree: Rc::clone(tree), key } }
@@ -274,6 +275,7 @@ pub struct Entered {
     tree: Rc<Tree>,
     before: Key,
     is_on_demand: bool,
+    has_left: bool,
     /// What is to be made outside, where there is such a thing.
     kept: Option<Box<(Key, Demand)>>,
 }
@@ -294,23 +296,36 @@ impl Entered {
         self.is_on_demand && !is_to_be_made(self.tree.current.scope.get())
     }
 
+    /// Gives the scope on demand if someone has asked for it: what follows is the next of its kind, and another scope.
+    #[inline]
+    pub fn take_made(&self) -> Option<Scope> {
+        if self.has_made() {
+            Some(Scope::from_key(&self.tree, self.tree.current.scope.replace(TO_BE_MADE)))
+        } else {
+            None
+        }
+    }
+
     /// Puts things back as they were, and gives the scope that was made meanwhile.
+    #[inline]
     pub fn leave(mut self) -> Option<Scope> {
         self.put_back()
     }
 
+    #[inline]
     fn put_back(&mut self) -> Option<Scope> {
+        self.has_left = true;
         let current = &self.tree.current;
         if let Some(kept) = self.kept.take() {
             let (within, demand) = *kept;
             current.set_demand(within, demand);
         }
         let key = current.scope.replace(self.before);
-        if !std::mem::take(&mut self.is_on_demand) {
+        if !self.is_on_demand {
             return None;
         }
         current.on_demand.set(current.on_demand.get() - 1);
-        (!is_to_be_made(key)).then(|| Scope::from_key(&self.tree, key))
+        if is_to_be_made(key) { None } else { Some(Scope::from_key(&self.tree, key)) }
     }
 }
 
@@ -321,8 +336,11 @@ fn keep(current: &Current) -> Option<Box<(Key, Demand)>> {
 }
 
 impl Drop for Entered {
+    #[inline]
     fn drop(&mut self) {
-        drop(self.put_back());
+        if !self.has_left {
+            drop(self.put_back());
+        }
     }
 }
 

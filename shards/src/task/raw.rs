@@ -171,13 +171,15 @@ struct PoolBox<T: ?Sized> {
 
 impl<T> PoolBox<T> {
     /// The value is made when its place is there, and nothing happens in between: so the compiler makes it in its place. A future
-    /// has kilobytes of room for what it will hold, all of which would be copied. If making it panics, the place is lost until the
-    /// pool ends.
+    /// has kilobytes of room for what it will hold, all of which would be copied.
     #[inline(always)]
     fn new(pool: Rc<Pool>, make: impl FnOnce() -> T) -> Self {
         let memory = pool.allocate(Layout::new::<T>()).cast::<T>();
+        // Given back if making the value panics.
+        let block = Block(&pool, memory.cast(), Layout::new::<T>());
         // SAFETY: the memory is ours, and large and aligned enough for `T`.
         unsafe { memory.write(make()) };
+        mem::forget(block);
         PoolBox { value: memory, pool, owns: PhantomData }
     }
 }
@@ -204,21 +206,22 @@ impl<T: ?Sized> PoolBox<T> {
     }
 }
 
+/// Memory without a value, which goes back to its pool when this is dropped: while the value is made, and once it is gone, also when
+/// its `drop` panics.
+struct Block<'a>(&'a Pool, NonNull<u8>, Layout);
+
+impl Drop for Block<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: made by `PoolBox::new`, of memory that came from this pool with this layout, and forgotten when a value is in it;
+        // or by the box's `drop`, of memory that `new` got so (an unsized pointer tells the same layout), whose value is gone.
+        unsafe { self.0.release(self.1, self.2) };
+    }
+}
+
 impl<T: ?Sized> Drop for PoolBox<T> {
     #[inline]
     fn drop(&mut self) {
-        /// Gives the memory back when the value is gone, also when its `drop` panics.
-        struct Block<'a>(&'a Pool, NonNull<u8>, Layout);
-
-        impl Drop for Block<'_> {
-            #[inline]
-            fn drop(&mut self) {
-                // SAFETY: made below, for a value that `PoolBox::new` placed in memory of this pool with this layout
-                // (an unsized pointer tells the same layout); the value has been dropped, so nothing uses the memory.
-                unsafe { self.0.release(self.1, self.2) };
-            }
-        }
-
         // SAFETY: the box owns the value, which is alive until the next statement but one.
         let layout = Layout::for_value(unsafe { self.value.as_ref() });
         let _block = Block(&self.pool, self.value.cast(), layout);

@@ -5,7 +5,7 @@ mod begun;
 use std::cell::OnceCell;
 use std::collections::VecDeque;
 use std::future::{pending, poll_fn};
-use std::panic::resume_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -1098,6 +1098,28 @@ fn a_pooled_value_is_owned_and_its_memory_goes_back() {
         }
         drop(shard.tasks.pooled(|| dropped(&drops)));
         assert_eq!(drops.get(), 4);
+    });
+}
+
+#[test]
+fn a_value_whose_making_panics_leaves_its_place() {
+    check(|shard| {
+        let fails = |make: &dyn Fn()| {
+            let panicked = catch_unwind(AssertUnwindSafe(make));
+            assert_eq!(panicked.unwrap_err().downcast_ref(), Some(&"it cannot be made"));
+        };
+        let one = || -> [u8; 200] { resume_unwind(Box::new("it cannot be made")) };
+        let future = || -> std::future::Ready<()> { resume_unwind(Box::new("it cannot be made")) };
+        fails(&|| drop(shard.tasks.pooled(one)));
+        fails(&|| drop(shard.tasks.lease(future)));
+        let slabs = shard.tasks.stats().slab_bytes;
+        // A handler's answer is made so: whoever makes it panic must not take memory with each request.
+        for _ in 0..10_000 {
+            fails(&|| drop(shard.tasks.pooled(one)));
+            fails(&|| drop(shard.tasks.lease(future)));
+        }
+        let stats = shard.tasks.stats();
+        assert_eq!((stats.blocks_used, stats.slab_bytes), (0, slabs));
     });
 }
 

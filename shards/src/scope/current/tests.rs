@@ -129,6 +129,28 @@ fn what_is_made_on_demand_is_cancelled_when_the_work_panics() {
     });
 }
 
+/// Of several requests in a row each has a scope of its own, if it asks.
+#[test]
+fn what_follows_a_scope_that_was_made_makes_another() {
+    on_a_shard(async |shard| {
+        let connections = shard.scope().child("connections").unwrap();
+        let entered = connections.entered_on_demand(demand());
+        assert!(entered.take_made().is_none());
+        assert_eq!(label(&shard), "request 17");
+        let first = entered.take_made().unwrap();
+        entered.next(18, Some(shard.now()));
+        assert!(!entered.has_made() && entered.take_made().is_none());
+        let second = shard.current_scope().unwrap();
+        assert_eq!((label(&shard), second.deadline()), ("request 18".to_owned(), Some(shard.now())));
+        first.cancel("client disconnected");
+        assert_eq!(second.reason(), None);
+        drop(entered.take_made().unwrap());
+        assert_eq!(second.reason().unwrap().cause, Cause::Dropped);
+        assert!(entered.leave().is_none());
+        assert_eq!(label(&shard), "shard");
+    });
+}
+
 /// A nested scope is another one: asking there makes nothing outside.
 #[test]
 fn work_inside_work_asks_for_itself() {
