@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use net::{Reply, Response};
 use pin_project_lite::pin_project;
-use shards::Shard;
+use shards::{Pooled, Shard};
 
 use crate::caught::{self, Panic};
 use crate::error::Chain;
@@ -40,7 +40,7 @@ struct Active(Measure);
 pub(crate) fn call(route: &Rc<Route>, begun: Begun, call: impl FnOnce() -> Reply) -> Reply {
     let active = &route.site.metrics.active;
     active.add(1);
-    let mut reply = caught::call_or(call, |panic| Reply::Ready(route.panicked(panic)));
+    let mut reply = caught::call_or(call, |panic| Reply::ready(&route.site.shard, || route.panicked(panic)));
     if let Reply::Ready(response) = &mut reply {
         route.ended(begun, response);
     }
@@ -73,7 +73,7 @@ impl Measure {
     pub(crate) fn later<F: Future<Output = Response> + 'static>(self, answer: impl FnOnce() -> F) -> Reply {
         let shard = self.route.site.shard.clone();
         if self.begun.turn == INSIDE {
-            return Reply::Later(shard.lease_with(answer));
+            return Reply::later(&shard, answer);
         }
         let active = Active::new(self);
         Reply::Later(shard.lease_with(|| Later { answer: answer(), active }))
@@ -90,14 +90,16 @@ pin_project! {
 }
 
 impl<F: Future<Output = Response>> Future for Later<F> {
-    type Output = Response;
+    type Output = Pooled<Response>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Pooled<Response>> {
         let this = self.project();
         let Active(Measure { route, begun }) = this.active;
-        let mut response = match ready!(caught::poll(this.answer, cx)) {
-            Ok(response) => response,
-            Err(panic) => route.panicked(panic),
+        let shard = &route.site.shard;
+        let polled = caught::call(|| this.answer.poll(cx).map(|response| shard.pooled(response)));
+        let mut response = match polled {
+            Ok(polled) => ready!(polled),
+            Err(panic) => shard.pooled(route.panicked(panic)),
         };
         route.ended(*begun, &mut response);
         Poll::Ready(response)

@@ -7,6 +7,7 @@
 use std::rc::Rc;
 
 use net::{Reply, Response};
+use shards::Pooled;
 
 use crate::caught;
 use crate::extract::{FromHead, States, Unmet};
@@ -86,8 +87,8 @@ impl Next {
     pub async fn run(self, request: Request) -> Response {
         let route = Rc::clone(&request.measure().route);
         let answer = match caught::call(|| self.call(request)) {
-            Ok(Reply::Ready(response)) => return response,
-            Ok(Reply::Later(answer)) => caught::run(answer).await,
+            Ok(Reply::Ready(response)) => return response.into_inner(),
+            Ok(Reply::Later(answer)) => caught::run(answer).await.map(Pooled::into_inner),
             Err(panic) => Err(panic),
         };
         answer.unwrap_or_else(|panic| route.panicked(panic))
@@ -120,7 +121,7 @@ macro_rules! middleware {
                 take!(request: $($argument)*);
                 let middleware = Rc::clone(self);
                 let shard = request.shard().clone();
-                Reply::Later(shard.lease_with(|| async move { middleware($($argument,)* request, next).await.respond() }))
+                Reply::later(&shard, || async move { middleware($($argument,)* request, next).await.respond() })
             }
 
             fn require(_states: &States) -> Result<(), Unmet> {

@@ -263,24 +263,31 @@ struct Disallowed {
 impl Endpoint for Disallowed {
     fn call(&self, request: Request) -> Reply {
         let Some(answer) = &self.answer else {
-            return Reply::Ready(site::wrong_method(&request, &self.allow));
+            return Reply::ready(request.shard(), || site::wrong_method(&request, &self.allow));
         };
         let shard = request.shard().clone();
         match answer.call(request) {
-            Reply::Ready(response) => Reply::Ready(allowing(response, self.allow.clone())),
+            Reply::Ready(mut response) => {
+                allow(&mut response, &self.allow);
+                Reply::Ready(response)
+            }
             Reply::Later(response) => {
-                let allow = self.allow.clone();
-                Reply::Later(shard.lease(async move { allowing(response.await, allow) }))
+                let methods = self.allow.clone();
+                Reply::Later(shard.lease(async move {
+                    let mut response = response.await;
+                    allow(&mut response, &methods);
+                    response
+                }))
             }
         }
     }
 }
 
-fn allowing(mut response: Response, allow: HeaderValue) -> Response {
+/// Says which methods are allowed, where that is not said.
+fn allow(response: &mut Response, methods: &HeaderValue) {
     if response.headers.get(&ALLOW).is_none() {
-        response.headers.append(ALLOW, allow);
+        response.headers.append(ALLOW, methods.clone());
     }
-    response
 }
 
 impl fmt::Display for SetupError {

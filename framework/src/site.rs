@@ -55,7 +55,9 @@ impl Service {
         if *request.method() == Method::OPTIONS && request.target() == "*" {
             // RFC 9110 section 9.3.7: about the server as a whole; a ping.
             let begun = Begun::now(&self.fallback.site.shard, label);
-            return measure::call(&self.fallback, begun, || Reply::Ready(Response::new(StatusCode::NO_CONTENT)));
+            return measure::call(&self.fallback, begun, || {
+                Reply::ready(&self.fallback.site.shard, || Response::new(StatusCode::NO_CONTENT))
+            });
         }
         let beneath =
             self.fallbacks.iter().find_map(|table| match table.find(request.method(), request.path_bytes()) {

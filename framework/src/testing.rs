@@ -34,8 +34,8 @@ pub(crate) fn check(app: fn() -> App, table: &'static [(&'static str, &'static s
 /// Asks, and waits for the response.
 pub(crate) async fn ask(service: &Service, shard: &Shard, request: &str) -> Response {
     match net::Service::call(service, received(shard, request)) {
-        Reply::Ready(response) => response,
-        Reply::Later(mut future) => poll_fn(|cx| Pin::new(&mut future).poll(cx)).await,
+        Reply::Ready(response) => response.into_inner(),
+        Reply::Later(mut future) => poll_fn(|cx| Pin::new(&mut future).poll(cx)).await.into_inner(),
     }
 }
 

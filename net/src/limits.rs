@@ -514,6 +514,10 @@ pub const H3_BLOCK_BYTES: usize = 4096;
 /// HTTP/3: bytes that are read of a stream at a time; a packet has less.
 pub const H3_READ_BYTES_MAX: usize = 64 * 1024;
 
+/// HTTP/3: streams that are read before the first of them is looked at, and answers that are kept until they are given to QUIC. With
+/// as many the code of each step is fetched for some, and what is kept meanwhile lies in the first cache.
+pub const H3_BATCH_MAX: usize = 16;
+
 /// HTTP datagrams of one tunnel that wait to be read, and of those that wait to leave, where they go by themselves. As many as come or
 /// go in a turn; who is slower than that would get them late.
 pub const HTTP_DATAGRAMS_QUEUED_MAX: usize = 64;

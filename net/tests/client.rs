@@ -984,8 +984,10 @@ fn echo_server(connections: &Arc<AtomicUsize>) -> u16 {
 fn a_server_that_is_dropped_ends_its_connections() {
     struct Hello;
     impl shardwise_net::Service for Hello {
-        fn call(&self, _: shardwise_net::Request) -> shardwise_net::Reply {
-            shardwise_net::Reply::Ready(shardwise_net::Response::new(StatusCode::OK).with_content("hello".into()))
+        fn call(&self, request: shardwise_net::Request) -> shardwise_net::Reply {
+            shardwise_net::Reply::ready(request.peer().shard(), || {
+                shardwise_net::Response::new(StatusCode::OK).with_content("hello".into())
+            })
         }
     }
     let mut simulation = Simulation::new(1);

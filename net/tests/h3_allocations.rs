@@ -59,7 +59,7 @@ impl Service for Counted {
             "/end" => Content::from(counted().into_bytes()),
             _ => Content::from(HELLO),
         };
-        Reply::Ready(Response::new(StatusCode::OK).with_content(content))
+        Reply::ready(request.peer().shard(), || Response::new(StatusCode::OK).with_content(content))
     }
 }
 

@@ -48,7 +48,7 @@ impl Service for Counted {
             "/end" => Content::from(COUNT.take().expect("it has begun").to_string().into_bytes()),
             path => Content::from(&BYTES[..path[1..].parse().expect("a number")]),
         };
-        Reply::Ready(Response::new(StatusCode::OK).with_content(text))
+        Reply::ready(request.peer().shard(), || Response::new(StatusCode::OK).with_content(text))
     }
 }
 

@@ -88,8 +88,8 @@ fn runtime(kind: BackendKind) -> shards::Builder {
 struct Greeter;
 
 impl Service for Greeter {
-    fn call(&self, _: Request) -> Reply {
-        Reply::Ready(Response::new(StatusCode::OK).with_content("Hello, World!".into()))
+    fn call(&self, request: Request) -> Reply {
+        Reply::ready(request.peer().shard(), || Response::new(StatusCode::OK).with_content("Hello, World!".into()))
     }
 }
 

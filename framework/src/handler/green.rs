@@ -73,7 +73,7 @@ macro_rules! green_of_head {
                 drop(request);
                 match start(&shard, move || (handler.0)($($argument,)*).respond()) {
                     Ok(green) => measure.later(|| green),
-                    Err(error) => Reply::Ready(refused(error)),
+                    Err(error) => Reply::ready(&shard, || refused(error)),
                 }
             }
 

@@ -32,7 +32,8 @@ impl Middleware<Limiting> for BodyLimit {
         let max = self.bytes_max;
         let body = request.body_mut();
         if body.length().is_some_and(|length| length > max) {
-            return Reply::Ready(Rejection::from(BodyError::TooLarge { max }).at(request.place()).respond());
+            let rejection = Rejection::from(BodyError::TooLarge { max }).at(request.place());
+            return Reply::ready(request.shard(), || rejection.respond());
         }
         body.limit(max);
         next.call(request)

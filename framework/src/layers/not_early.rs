@@ -49,7 +49,8 @@ impl Middleware<Refusing> for NotEarly {
             true => {
                 let status = StatusCode::from_u16(425).expect("a status code");
                 let what = "the request came before the hand-shake was over";
-                Reply::Ready(Rejection::new(status, what).at(request.place()).remedy("Send it again now.").respond())
+                let rejection = Rejection::new(status, what).at(request.place()).remedy("Send it again now.");
+                Reply::ready(request.shard(), || rejection.respond())
             }
         }
     }

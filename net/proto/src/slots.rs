@@ -91,7 +91,8 @@ impl<T: Numbered> Slots<T> {
         self.slots.iter_mut().filter(|stream| stream.number() != T::FREE)
     }
 
-    /// Adds what has a new number.
+    /// Adds what has a new number. It is made in its slot.
+    #[inline(always)]
     pub(crate) fn open(&mut self, stream: T) -> u16 {
         if 2 * (self.count + 1) > self.index.len() {
             self.grow();
@@ -112,6 +113,7 @@ impl<T: Numbered> Slots<T> {
         slot
     }
 
+    #[inline]
     fn place(&mut self, slot: u16, number: T::Number) {
         let mut at = self.home(number);
         while self.index[at] != NONE {

@@ -68,7 +68,7 @@ use pool::Pool;
 /// impl Service for Greeter {
 ///     fn call(&self, request: Request) -> Reply {
 ///         let text = format!("hello {}", &request.path()[1..]);
-///         Reply::Ready(Response::new(StatusCode::OK).with_content(text.into_bytes().into()))
+///         Reply::ready(request.peer().shard(), || Response::new(StatusCode::OK).with_content(text.into_bytes().into()))
 ///     }
 /// }
 ///

@@ -31,7 +31,7 @@ use platform::{Group, SocketOption};
 use proto::h1::{self, Event};
 use proto::head::{HeadTable, Known};
 use proto::proxy::{self, Ends};
-use shards::{Alarm, Demand, Entered, Leased, Pass, Scope, Shard};
+use shards::{Alarm, Demand, Entered, Leased, Pass, Pooled, Scope, Shard};
 
 use super::input::{Input, Unfilled};
 use super::outbox::Outbox;
@@ -382,7 +382,7 @@ impl<S: Service + 'static> Connection<S> {
         }
         let mut reply = match self.context.shedding.is_low() && self.must_shed() {
             false => self.context.service.call(request),
-            true => Reply::Ready(unavailable("the server is short of memory\n")),
+            true => Reply::ready(self.shard(), || unavailable("the server is short of memory\n")),
         };
         match reply {
             Reply::Ready(ref mut response) => {
@@ -510,9 +510,9 @@ impl<S: Service + 'static> Connection<S> {
     fn poll_handler(
         &mut self,
         cx: &mut TaskContext<'_>,
-        future: &mut Leased<'static, Response>,
+        future: &mut Leased<'static, Pooled<Response>>,
         incoming: Option<&Rc<Incoming>>,
-    ) -> Poll<Result<Response, End>> {
+    ) -> Poll<Result<Pooled<Response>, End>> {
         loop {
             if let Poll::Ready(response) = self.in_request(|| Pin::new(&mut *future).poll(cx)) {
                 return Poll::Ready(Ok(response));
@@ -718,7 +718,8 @@ impl<S: Service + 'static> Connection<S> {
         self.engine.close_after_response();
         // The handler's own word, unless that takes further time.
         let is_whole = |response: &Response| matches!(response.content, Content::Empty | Content::Full(_));
-        let mut answer = answer.filter(is_whole).unwrap_or_else(|| unavailable("the request took too long\n"));
+        let refused = || self.shard().pooled(unavailable("the request took too long\n"));
+        let mut answer = answer.filter(|answer| is_whole(answer)).unwrap_or_else(refused);
         self.respond(&mut answer, None)?;
         Ok(std::mem::replace(&mut self.stage, Stage::Done))
     }
@@ -920,7 +921,7 @@ impl<S> Patient for Connection<S> {
 /// Where an exchange stands.
 enum Stage {
     /// The handler is at work.
-    Handler(Leased<'static, Response>),
+    Handler(Leased<'static, Pooled<Response>>),
     /// The head is written; this is still to come.
     Content(Content),
     /// All is written.

@@ -23,7 +23,7 @@ use platform::Chunk;
 use proto::h2::{self, CONTROL_BYTES_MIN, Code, Engine, Event, Key, Role};
 use proto::head::HeadTable;
 use proto::proxy::Ends;
-use shards::{Pass, Shard};
+use shards::{Entered, Pass, Shard};
 
 use self::wire::Frames;
 use super::input::{Input, Unfilled};
@@ -60,7 +60,7 @@ pub(super) fn serve<S: Service + 'static>(handed: Handed<S>) -> impl Future<Outp
     let peer = stream.peer(named);
     let shared = Rc::new(Shared::new(Frames::new(engine), context, peer, number, pass));
     if stream.is_secure() {
-        shared.alternative.set(shared.context.config.alternative.clone());
+        shared.tells_alternative.set(true);
     }
     let since = shard.now();
     let mut connection = Connection {
@@ -262,6 +262,7 @@ impl<S: Service + 'static> Connection<S> {
     fn advance(&mut self, cx: &mut TaskContext<'_>) -> Result<(), End> {
         let shared = Rc::clone(&self.shared);
         let context = &shared.context;
+        let entered = shared.enter();
         while !self.input.is_empty() {
             let table = self.table.get_or_insert_with(|| context.spares.take());
             let mut state = shared.state.borrow_mut();
@@ -296,7 +297,7 @@ impl<S: Service + 'static> Connection<S> {
                     drop(state);
                     let block = self.head(block);
                     self.input.skip(step.consumed);
-                    self.begin(cx, key, &head, block)?;
+                    self.begin(cx, &entered, key, &head, block)?;
                 }
                 Event::HeadTooLarge { key } => {
                     drop(state);
@@ -359,7 +360,14 @@ impl<S: Service + 'static> Connection<S> {
     }
 
     /// Lets the service answer a request.
-    fn begin(&mut self, cx: &mut TaskContext<'_>, key: Key, said: &h2::Head, head: Head) -> Result<(), End> {
+    fn begin(
+        &mut self,
+        cx: &mut TaskContext<'_>,
+        entered: &Entered,
+        key: Key,
+        said: &h2::Head,
+        head: Head,
+    ) -> Result<(), End> {
         let shared = Rc::clone(&self.shared);
         let context = &shared.context;
         context.stats.requests.add(1);
@@ -381,8 +389,8 @@ impl<S: Service + 'static> Connection<S> {
             self.drain();
             return Ok(shared.answer(key, response)?);
         }
-        let from = (shared.peer.clone(), self.stream.is_early());
-        Ok(shared.begin(cx, key, said, head, from)?)
+        let from = (&shared.peer, self.stream.is_early());
+        Ok(shared.begin(cx, entered, key, said, head, from)?)
     }
 
     // ---- sending -----------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ use std::time::Duration;
 use http::StatusCode;
 use proto::h3::{self, Code, Engine, Key, Priority, Role};
 use proto::proxy::Ends;
-use shards::{Pass, Shard};
+use shards::{Entered, Pass, Shard};
 
 pub(super) use self::answers::Answers;
 use self::read::{Reading, Reads, Tools};
@@ -277,6 +277,8 @@ impl<S: Service + 'static> Connection<S> {
 }
 
 impl<S: Service + 'static> Reads for Connection<S> {
+    type Entered = Entered;
+
     fn reading(&mut self) -> (&mut Reading, Tools<'_>) {
         let Shared { state: streams, context, .. } = &*self.shared;
         let tools = Tools {
@@ -291,8 +293,19 @@ impl<S: Service + 'static> Reads for Connection<S> {
         (&mut self.reading, tools)
     }
 
+    fn enter(&mut self) -> Entered {
+        self.shared.enter()
+    }
+
     /// Lets the service answer a request.
-    fn begin(&mut self, cx: &mut TaskContext<'_>, key: Key, said: &h3::Head, head: Head) -> Result<(), Exhausted> {
+    fn begin(
+        &mut self,
+        cx: &mut TaskContext<'_>,
+        entered: &Entered,
+        key: Key,
+        said: &h3::Head,
+        head: Head,
+    ) -> Result<(), Exhausted> {
         let shared = Rc::clone(&self.shared);
         let context = &shared.context;
         context.stats.requests.add(1);
@@ -315,7 +328,7 @@ impl<S: Service + 'static> Reads for Connection<S> {
             }
             wire.quic.is_early()
         };
-        shared.begin(cx, key, said, head, (self.peer.clone(), is_early))
+        shared.begin(cx, entered, key, said, head, (&self.peer, is_early))
     }
 
     fn refuse(&mut self, key: Key) -> Result<(), Exhausted> {

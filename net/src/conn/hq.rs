@@ -12,7 +12,7 @@ use std::task::{Context as TaskContext, Poll};
 use bytes::Bytes;
 use platform::Buf;
 use proto::h1::{self, Server as Lines};
-use shards::{Alarm, Leased, Pass};
+use shards::{Alarm, Leased, Pass, Pooled};
 
 use super::Counted;
 use super::h3::peer;
@@ -60,7 +60,7 @@ struct Exchange {
 enum Stage {
     /// The line is to come; so much of it has.
     Line(Vec<u8>),
-    Handler(Leased<'static, Response>),
+    Handler(Leased<'static, Pooled<Response>>),
     Content(Content),
 }
 
@@ -139,7 +139,7 @@ impl<S: Service + 'static> Connection<S> {
                     Read::Pending => return Poll::Pending,
                 },
                 Stage::Handler(future) => match Pin::new(future).poll(cx) {
-                    Poll::Ready(response) => exchange.stage = content(response)?,
+                    Poll::Ready(response) => exchange.stage = content(response.into_inner())?,
                     Poll::Pending => return Poll::Pending,
                 },
                 Stage::Content(content) => {
@@ -182,9 +182,10 @@ impl<S: Service + 'static> Connection<S> {
         let head = Head::new(block.freeze(), table, Rc::clone(&self.context.spares));
         let from = peer(self.quic.shard(), &self.quic);
         self.context.stats.requests.add(1);
-        let request = Request::new(head, Body::empty(), from).early(self.quic.is_early());
+        let is_early = self.quic.is_early();
+        let request = Request::in_place(self.quic.shard(), || (head, Body::empty(), from, is_early));
         match self.context.service.call(request) {
-            Reply::Ready(response) => content(response).ok(),
+            Reply::Ready(response) => content(response.into_inner()).ok(),
             Reply::Later(future) => Some(Stage::Handler(future)),
         }
     }

@@ -66,6 +66,7 @@ pub(crate) trait Wire: 'static {
     fn control(&mut self, means: Means<'_, Self>) -> Result<(), Exhausted>;
 
     /// Writes an answer's head. Where it costs less than by itself its content may be written with it: then nothing is left of that.
+    /// Whether anything [can be sent](Wire::can_send) after it.
     fn head(
         &mut self,
         means: Means<'_, Self>,
@@ -73,7 +74,7 @@ pub(crate) trait Wire: 'static {
         answer: Answer<'_>,
         standing: Standing<'_>,
         content: &mut Buf,
-    ) -> Result<(), Refusal>;
+    ) -> Result<bool, Refusal>;
 
     /// Writes of a piece what is admitted now, and leaves the rest; nothing is left if nobody wants it. With the last the stream
     /// ends.

@@ -12,9 +12,13 @@ mod response;
 mod tests;
 mod tunnel;
 
+use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 
-use shards::Leased;
+use pin_project_lite::pin_project;
+use shards::{Leased, Pooled, Shard};
 
 pub use body::{Body, BodyError, Incoming, Trailers};
 pub use datagrams::Datagrams;
@@ -43,8 +47,42 @@ impl<S: Service> Service for Rc<S> {
 /// What a service gives back: most answers are there at once and need no future.
 #[derive(Debug)]
 pub enum Reply {
-    /// The answer.
-    Ready(Response),
+    /// The answer, in a place of the shard's pool: it goes through many hands.
+    Ready(Pooled<Response>),
     /// A future of it, in a slot leased from the shard's size classes.
-    Later(Leased<'static, Response>),
+    Later(Leased<'static, Pooled<Response>>),
+}
+
+impl Reply {
+    /// An answer that is there at once, made where it lies.
+    #[inline(always)]
+    pub fn ready(shard: &Shard, make: impl FnOnce() -> Response) -> Self {
+        Reply::Ready(shard.pooled_with(make))
+    }
+
+    /// An answer that takes its time: a future of it, made where it lies.
+    #[inline(always)]
+    pub fn later<F: Future<Output = Response> + 'static>(shard: &Shard, make: impl FnOnce() -> F) -> Self {
+        Reply::Later(shard.lease_with(|| Pooling { answer: make(), shard: shard.clone() }))
+    }
+}
+
+pin_project! {
+    /// A future of an answer that goes to its place as soon as it is there. Not an async block, which would have room for the future
+    /// twice.
+    struct Pooling<F> {
+        #[pin]
+        answer: F,
+        shard: Shard,
+    }
+}
+
+impl<F: Future<Output = Response>> Future for Pooling<F> {
+    type Output = Pooled<Response>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Pooled<Response>> {
+        let this = self.project();
+        this.answer.poll(cx).map(|response| this.shard.pooled(response))
+    }
 }

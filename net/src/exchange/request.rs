@@ -68,18 +68,13 @@ impl Request {
         Request::in_place(&shard, || (head, body, peer, false))
     }
 
-    /// The same, where what it is made of need not be moved.
+    /// The same, where what it is made of need not be moved; and whether it came as early data.
     #[inline(always)]
     pub(crate) fn in_place(shard: &Shard, make: impl FnOnce() -> (Head, Body, Peer, bool)) -> Self {
         Request(shard.pooled_with(|| {
             let (head, body, peer, is_early) = make();
             Parts { head, body, peer, is_early }
         }))
-    }
-
-    pub(crate) fn early(mut self, is_early: bool) -> Self {
-        self.0.is_early = is_early;
-        self
     }
 
     /// The method.

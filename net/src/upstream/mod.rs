@@ -63,7 +63,8 @@ use survey::Counts;
 /// # struct Greeter;
 /// # impl Service for Greeter {
 /// #     fn call(&self, request: Request) -> Reply {
-/// #         Reply::Ready(Response::new(StatusCode::OK).with_content(format!("hello {}", &request.path()[1..]).into_bytes().into()))
+/// #         let text = format!("hello {}", &request.path()[1..]);
+/// #         Reply::ready(request.peer().shard(), || Response::new(StatusCode::OK).with_content(text.into_bytes().into()))
 /// #     }
 /// # }
 /// # let mut simulation = Simulation::new(1);

@@ -258,7 +258,7 @@ impl Service for Routes {
         let route = words.next().unwrap_or_default();
         let number: usize = words.next().and_then(|word| word.parse().ok()).unwrap_or(0);
         let response = Response::new(StatusCode::OK);
-        match route {
+        let response = match route {
             "bytes" => full(pattern(number)),
             "version" => full(format!("{:?}", request.version())),
             "agreed" => {
@@ -273,16 +273,16 @@ impl Service for Routes {
                 full(format!("{lines:?}"))
             }
             "status" => full("so it is").with_status(number as u16),
-            "echo" => response.with_content(Content::Body(request.take_body())).ready(),
+            "echo" => response.with_content(Content::Body(request.take_body())),
             // So many pieces of 16 KiB.
-            "stream" => response.with_content(Pieces::new(number, 16 * 1024).content()).ready(),
+            "stream" => response.with_content(Pieces::new(number, 16 * 1024).content()),
             "trailers" => {
                 let pieces = Pieces { trailers: true, ..Pieces::new(2, 3) };
-                response.with_content(pieces.content()).ready()
+                response.with_content(pieces.content())
             }
             "sum" => {
                 let mut body = request.take_body();
-                Reply::Later(shard.clone().lease(async move {
+                return Reply::later(&self.0, || async move {
                     let (mut sum, mut bytes) = (0u64, 0);
                     loop {
                         match body.chunk().await {
@@ -300,55 +300,47 @@ impl Service for Routes {
                     let trailer = body.trailers().and_then(|trailers| trailers.get("x-sum").map(<[u8]>::to_vec));
                     let trailer = trailer.map(|value| String::from_utf8_lossy(&value).into_owned());
                     response.with_content(Content::from(format!("{bytes} {sum} {trailer:?}").into_bytes()))
-                }))
+                });
             }
             // Answers after so many milliseconds.
-            "slow" => Reply::Later(shard.clone().lease(async move {
+            "slow" => {
                 struct Dropped(Seen, bool);
                 impl Drop for Dropped {
                     fn drop(&mut self) {
                         self.0.borrow_mut().push(if self.1 { "answered" } else { "dropped" }.to_owned());
                     }
                 }
-                let mut dropped = Dropped(seen, false);
-                shard.sleep(Duration::from_millis(number as u64)).await;
-                dropped.1 = true;
-                Response::new(StatusCode::OK).with_content(Content::from("at last"))
-            })),
+                return Reply::later(&self.0, || async move {
+                    let mut dropped = Dropped(seen, false);
+                    shard.sleep(Duration::from_millis(number as u64)).await;
+                    dropped.1 = true;
+                    Response::new(StatusCode::OK).with_content(Content::from("at last"))
+                });
+            }
             "forget" => {
                 let response = response.with_content(Content::from("all is forgotten"));
-                response.with_header(ALT_SVC, HeaderValue::from_static("clear")).ready()
+                response.with_header(ALT_SVC, HeaderValue::from_static("clear"))
             }
             "only-by-tcp" => full("here").with_status(if request.version() == Version::HTTP_3 { 421 } else { 200 }),
             // Answers without a look at the body.
             "refuse" => full("no").with_status(413),
             _ => full("hello"),
-        }
+        };
+        Reply::ready(&self.0, || response)
     }
 }
 
-trait Finished {
-    fn ready(self) -> Reply;
-}
-
-impl Finished for Response {
-    fn ready(self) -> Reply {
-        Reply::Ready(self)
-    }
-}
-
-fn full(bytes: impl Into<Vec<u8>>) -> Reply {
-    Reply::Ready(Response::new(StatusCode::OK).with_content(Content::Full(Buf::from(bytes.into()))))
+fn full(bytes: impl Into<Vec<u8>>) -> Response {
+    Response::new(StatusCode::OK).with_content(Content::Full(Buf::from(bytes.into())))
 }
 
 trait WithStatus {
-    fn with_status(self, status: u16) -> Reply;
+    fn with_status(self, status: u16) -> Response;
 }
 
-impl WithStatus for Reply {
-    fn with_status(self, status: u16) -> Reply {
-        let Reply::Ready(mut response) = self else { unreachable!("it was just made") };
-        response.status = StatusCode::from_u16(status).expect("a status");
-        Reply::Ready(response)
+impl WithStatus for Response {
+    fn with_status(mut self, status: u16) -> Response {
+        self.status = StatusCode::from_u16(status).expect("a status");
+        self
     }
 }

@@ -224,19 +224,19 @@ impl Service for Routes {
         let path = request.path().to_owned();
         let mut words = path.split('/').skip(1);
         let number = |word: Option<&str>| word.and_then(|word| word.parse().ok()).unwrap_or(0);
-        match words.next() {
+        let response = match words.next() {
             // So many bytes out of the pool.
-            Some("stream") => Reply::Ready(stream(&self.shard, number(words.next()))),
-            Some("text") => Reply::Ready(text(&"x".repeat(number(words.next())))),
+            Some("stream") => stream(&self.shard, number(words.next())),
+            Some("text") => text(&"x".repeat(number(words.next()))),
             Some("who") => {
                 let peer = request.peer();
-                Reply::Ready(text(&format!("{:?} {:?}", peer.remote(), peer.local())))
+                text(&format!("{:?} {:?}", peer.remote(), peer.local()))
             }
             // Reads a body, and takes so many seconds between any two pieces of it.
             Some("body") => {
                 let (shard, pause) = (self.shard.clone(), number(words.next()) as u64);
                 let mut body = request.take_body();
-                Reply::Later(self.shard.lease(async move {
+                return Reply::later(&self.shard, || async move {
                     let mut bytes = 0;
                     loop {
                         match body.chunk().await {
@@ -247,22 +247,23 @@ impl Service for Routes {
                         }
                         shard.sleep(seconds(pause)).await;
                     }
-                }))
+                });
             }
             // Holds so many KiB of the pool for so many seconds.
             Some("hold") => {
                 let (shard, seen) = (self.shard.clone(), Rc::clone(&self.seen));
                 let (count, time) = (number(words.next()), seconds(number(words.next()) as u64));
-                Reply::Later(self.shard.lease(async move {
+                return Reply::later(&self.shard, || async move {
                     let held: Vec<_> = (0..count).map_while(|_| shard.pool().lease(1024)).collect();
                     seen.held.set(held.len() * 1024);
                     shard.sleep(time).await;
                     seen.held.set(0);
                     text("held")
-                }))
+                });
             }
-            _ => Reply::Ready(text("hello")),
-        }
+            _ => text("hello"),
+        };
+        Reply::ready(&self.shard, || response)
     }
 }
 

@@ -328,39 +328,37 @@ impl Service for Routes {
         let path = request.path().to_owned();
         let mut words = path.split('/').skip(1);
         let number = |word: Option<&str>| word.and_then(|word| word.parse().ok()).unwrap_or(0);
-        match words.next() {
+        let response = match words.next() {
             // So many bytes, by reference.
-            Some("bytes") => Reply::Ready(full(pattern(number(words.next())))),
+            Some("bytes") => full(pattern(number(words.next()))),
             Some("who") => {
                 let peer = request.peer();
-                Reply::Ready(text(&format!("{:?} {}", peer.remote(), peer.is_secure())))
+                text(&format!("{:?} {}", peer.remote(), peer.is_secure()))
             }
             Some("agreed") => {
                 let secured = request.peer().secured().expect("nothing else is served");
-                Reply::Ready(text(&format!(
+                text(&format!(
                     "{:?} {} {} {:?} {}",
                     secured.version(),
                     if secured.is_resumed() { "resumed" } else { "new" },
                     String::from_utf8_lossy(secured.protocol().unwrap_or(b"none")),
                     secured.server_name(),
                     secured.certificates().len()
-                )))
+                ))
             }
             Some("early") => {
                 let text = if request.is_early() { "early" } else { "late" };
-                Reply::Ready(self::text(text))
+                self::text(text)
             }
-            Some("echo") => {
-                Reply::Ready(Response::new(StatusCode::OK).with_content(Content::Body(request.take_body())))
-            }
+            Some("echo") => Response::new(StatusCode::OK).with_content(Content::Body(request.take_body())),
             // As many bytes, in pieces.
             Some("stream") => {
                 let stream = Pieces(number(words.next()));
-                Reply::Ready(Response::new(StatusCode::OK).with_content(Content::Stream(Box::pin(stream))))
+                Response::new(StatusCode::OK).with_content(Content::Stream(Box::pin(stream)))
             }
             Some("sum") => {
                 let mut body = request.take_body();
-                Reply::Later(self.0.lease(async move {
+                return Reply::later(&self.0, || async move {
                     let mut sum = 0u64;
                     loop {
                         match body.chunk().await {
@@ -369,7 +367,7 @@ impl Service for Routes {
                             Err(_) => return Response::new(StatusCode::BAD_REQUEST),
                         }
                     }
-                }))
+                });
             }
             Some("tunnel") => {
                 let echo = Tunnel::new(async |Upgraded { mut stream, received, .. }| {
@@ -384,10 +382,11 @@ impl Service for Routes {
                 });
                 let response = Response::new(StatusCode::SWITCHING_PROTOCOLS);
                 let response = response.with_header(UPGRADE, HeaderValue::from_static("echo"));
-                Reply::Ready(response.with_content(Content::Tunnel(echo)))
+                response.with_content(Content::Tunnel(echo))
             }
-            _ => Reply::Ready(text("hello")),
-        }
+            _ => text("hello"),
+        };
+        Reply::ready(&self.0, || response)
     }
 }
 

@@ -101,9 +101,9 @@ impl Service for Moody {
         let (mood, here) = (server.mood(), shard.clone());
         if request.path() == "/healthz" {
             return match mood {
-                Mood::Well | Mood::Slow(_) => Reply::Ready(Response::new(StatusCode::OK)),
-                Mood::Hangs => Reply::Later(shard.lease(std::future::pending())),
-                _ => Reply::Ready(Response::new(StatusCode::SERVICE_UNAVAILABLE)),
+                Mood::Well | Mood::Slow(_) => Reply::ready(shard, || Response::new(StatusCode::OK)),
+                Mood::Hangs => Reply::later(shard, std::future::pending),
+                _ => Reply::ready(shard, || Response::new(StatusCode::SERVICE_UNAVAILABLE)),
             };
         }
         server.paths.borrow_mut().push(request.path().to_owned());
@@ -111,12 +111,12 @@ impl Service for Moody {
         let open = Open::new(server);
         // Work for a client that has left ends.
         let scope = shard.current_scope().expect("room for a scope");
-        Reply::Later(shard.lease(async move {
+        Reply::later(shard, || async move {
             let _open = open;
             let gone = Response::new(StatusCode::INTERNAL_SERVER_ERROR);
             let answered = scope.run(answer(here, mood, text)).await;
             answered.unwrap_or(gone)
-        }))
+        })
     }
 }
 

@@ -177,12 +177,18 @@ impl Engine {
 
     /// The owner has no more use for a stream, which it shows and asks no more. What is unfinished is to be ended: a request
     /// whose answer is complete is told that the rest of its body is not needed (RFC 9114 section 4.1).
+    #[inline]
     pub fn release(&mut self, key: Key) -> Rest {
         let Some(stream) = self.streams.get(key) else { return Rest::NOTHING };
         if stream.sent == Side::Ended && stream.received == Side::Ended && !stream.is_lost {
             self.streams.close(key);
             return Rest::NOTHING;
         }
+        self.release_unfinished(key)
+    }
+
+    fn release_unfinished(&mut self, key: Key) -> Rest {
+        let Some(stream) = self.streams.get(key) else { return Rest::NOTHING };
         let code = match (self.role, stream.sent) {
             (Role::Server, Side::Ended) => Code::NO_ERROR,
             (Role::Server, _) => Code::INTERNAL_ERROR,

@@ -89,7 +89,7 @@ impl Numbered for Stream {
 
 impl Stream {
     /// One of which nothing has come.
-    #[inline]
+    #[inline(always)]
     pub(super) fn new(id: u64) -> Stream {
         Stream {
             id,
@@ -136,7 +136,7 @@ impl Streams {
     }
 
     /// The same for one of which something is known.
-    #[inline]
+    #[inline(always)]
     pub(super) fn add(&mut self, stream: Stream) -> Key {
         let id = stream.id;
         Key { slot: self.0.open(stream), id }

@@ -15,8 +15,8 @@ use crate::{Reply, Request, Response, Service};
 struct Greeter;
 
 impl Service for Greeter {
-    fn call(&self, _: Request) -> Reply {
-        Reply::Ready(Response::new(StatusCode::OK).with_content("hello".into()))
+    fn call(&self, request: Request) -> Reply {
+        Reply::ready(request.peer().shard(), || Response::new(StatusCode::OK).with_content("hello".into()))
     }
 }
 

@@ -7,8 +7,8 @@ use super::*;
 struct Silent;
 
 impl Service for Silent {
-    fn call(&self, _: Request) -> Reply {
-        Reply::Ready(Response::new(StatusCode::NO_CONTENT))
+    fn call(&self, request: Request) -> Reply {
+        Reply::ready(request.peer().shard(), || Response::new(StatusCode::NO_CONTENT))
     }
 }
 

@@ -103,11 +103,12 @@ impl Wire for Frames {
         answer: Answer<'_>,
         standing: Standing<'_>,
         _: &mut Buf,
-    ) -> Result<(), Refusal> {
+    ) -> Result<bool, Refusal> {
         let Answer { status, headers, length } = answer;
         let fields = headers.iter().map(|(name, value)| Checked(name, value));
         self.write(means, HEAD_BYTES_USUAL, |engine, room| {
-            engine.respond(key, status, fields.clone(), standing, length, room).map(|count| ((), count))
+            let count = engine.respond(key, status, fields.clone(), standing, length, room)?;
+            Ok((engine.can_send(key), count))
         })
     }
 

@@ -16,7 +16,7 @@ pub(in crate::conn) struct Answers {
     /// None until one is asked for.
     known: Vec<Known>,
     /// What all of them say beside their headers.
-    date: Vec<u8>,
+    date: Option<[u8; DATE_BYTES]>,
 }
 
 #[derive(Debug, Default)]
@@ -39,11 +39,9 @@ pub(super) struct Written {
 impl Answers {
     /// What such an answer was written as in this second. What has the same place gives way.
     pub(super) fn of(&mut self, status: StatusCode, headers: &Headers, standing: Standing<'_>) -> &mut Written {
-        if self.date != standing.date || self.known.is_empty() {
-            self.known.resize_with(H3_ANSWERS_KNOWN_MAX, Known::default);
-            self.known.iter_mut().for_each(|known| known.written.clear());
-            self.date.clear();
-            self.date.extend_from_slice(standing.date);
+        let date = standing.date.first_chunk();
+        if self.known.is_empty() || self.date.as_ref() != date {
+            self.begin_second(date);
         }
         let place = headers.mark().wrapping_add(status.as_u16().into()) % H3_ANSWERS_KNOWN_MAX;
         let known = &mut self.known[place];
@@ -54,7 +52,17 @@ impl Answers {
         }
         &mut known.written
     }
+
+    #[cold]
+    fn begin_second(&mut self, date: Option<&[u8; DATE_BYTES]>) {
+        self.known.resize_with(H3_ANSWERS_KNOWN_MAX, Known::default);
+        self.known.iter_mut().for_each(|known| known.written.clear());
+        self.date = date.copied();
+    }
 }
+
+/// Every date has this length (RFC 9110 section 5.6.7).
+const DATE_BYTES: usize = "Sun, 06 Nov 1994 08:49:37 GMT".len();
 
 impl Written {
     fn clear(&mut self) {

@@ -188,13 +188,24 @@ impl Trunk {
 }
 
 impl Reads for Working<'_> {
+    type Entered = ();
+
     fn reading(&mut self) -> (&mut Reading, Tools<'_>) {
         let Shared { shard, config, supplies, spares, scratch, .. } = &*self.trunk.shared;
         let (streams, pool) = (&self.trunk.streams, supplies.pool());
         (self.reading, Tools { shard, streams, limits: &config.h3, pool, spares, scratch, received: None })
     }
 
-    fn begin(&mut self, _: &mut TaskContext<'_>, key: Key, said: &h3::Head, head: Head) -> Result<(), Exhausted> {
+    fn enter(&mut self) {}
+
+    fn begin(
+        &mut self,
+        _: &mut TaskContext<'_>,
+        _: &(),
+        key: Key,
+        said: &h3::Head,
+        head: Head,
+    ) -> Result<(), Exhausted> {
         self.trunk.streams.borrow_mut().answered(key, said, head);
         Ok(())
     }

@@ -2,6 +2,9 @@
 //!
 //! The one idea: what a stream brings is read when it comes, until its reader falls behind; then it stays with QUIC, whose
 //! windows hold up that one stream.
+//!
+//! Streams are taken by batches: some are read from QUIC, then each of them is looked at and answered, then the answers are given
+//! to QUIC. All that a stream goes through has more instructions than a processor's first cache holds; each step has fewer.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -13,11 +16,12 @@ use platform::Pool;
 use proto::h3::{self, Code, Event, Key, Limits};
 use proto::head::HeadTable;
 use shards::{Counter, Shard};
+use smallvec::SmallVec;
 
 use super::wire::{Carrier, number, stream};
 use crate::conn::streams::{Streams, take_block};
 use crate::conn::{DecodeRoom, Exhausted};
-use crate::limits::H3_READ_BYTES_MAX;
+use crate::limits::{H3_BATCH_MAX, H3_READ_BYTES_MAX};
 use crate::quic::{self, Behind, Read, StreamId};
 use crate::{Head, HeadSpares, Incoming, Trailers};
 
@@ -30,6 +34,17 @@ pub(super) struct Reading {
     time: (Instant, Duration),
     /// What was read of streams that wait for the table of fields; as many as the limits admit.
     blocked: Vec<Blocked>,
+}
+
+/// What is read at a time.
+type Batch = SmallVec<[Came; H3_BATCH_MAX]>;
+
+/// What has come on a stream.
+pub(super) struct Came {
+    id: StreamId,
+    read: Read,
+    /// It was only asked whether it has come to its end: no more of it is to be read for now.
+    waits: bool,
 }
 
 /// What it reads with.
@@ -83,6 +98,27 @@ impl Reading {
         self.time.1
     }
 
+    fn is_blocked(&self, id: StreamId) -> bool {
+        self.blocked.iter().any(|blocked| blocked.id == u64::from(id))
+    }
+
+    /// Reads some streams, each once: in the order of their numbers, as most of them come.
+    fn read_batch(&self, wire: &mut Carrier, batch: &mut Batch) {
+        let mut last = None;
+        while batch.len() < H3_BATCH_MAX
+            && let Some(id) = wire.next_readable()
+        {
+            if last.replace(id).is_some_and(|last| id <= last) {
+                wire.readable_first(id);
+                return;
+            }
+            // What waits is not read, only whether it has come to its end.
+            let waits = self.is_blocked(id) || wire.is_paused(id);
+            let read = wire.quic.read(id, if waits { 0 } else { H3_READ_BYTES_MAX });
+            batch.push(Came { id, read, waits });
+        }
+    }
+
     /// Keeps what was read of a stream that has to wait.
     fn block(&mut self, id: u64, bytes: Bytes, end: bool) {
         let blocked = match self.blocked.iter_mut().find(|blocked| blocked.id == id) {
@@ -101,10 +137,22 @@ impl Reading {
 
 /// Whose task reads: what is found is told to it.
 pub(super) trait Reads {
+    /// What is entered while a batch of streams is looked at.
+    type Entered;
+
     fn reading(&mut self) -> (&mut Reading, Tools<'_>);
 
+    fn enter(&mut self) -> Self::Entered;
+
     /// A message begins.
-    fn begin(&mut self, cx: &mut TaskContext<'_>, key: Key, said: &h3::Head, head: Head) -> Result<(), Exhausted>;
+    fn begin(
+        &mut self,
+        cx: &mut TaskContext<'_>,
+        entered: &Self::Entered,
+        key: Key,
+        said: &h3::Head,
+        head: Head,
+    ) -> Result<(), Exhausted>;
 
     /// A request's head was too large.
     fn refuse(&mut self, key: Key) -> Result<(), Exhausted>;
@@ -171,32 +219,37 @@ pub(super) trait Reads {
 
     /// Reads what there is on all streams. Whether there was anything.
     fn read(&mut self, cx: &mut TaskContext<'_>) -> Result<bool, Exhausted> {
-        let mut has_read = false;
+        let (mut has_read, mut batch) = (false, Batch::new());
         loop {
-            let mut streams = self.reading().1.streams.borrow_mut();
-            let (unblocked, next) = match streams.wire.engine.unblocked() {
-                None => (None, streams.wire.next_readable()),
-                unblocked => (unblocked, None),
-            };
-            drop(streams);
-            match (unblocked, next) {
-                (Some(id), _) => self.unblock(cx, id)?,
-                (None, Some(id)) => self.read_stream(cx, id)?,
-                (None, None) => return Ok(has_read),
+            while let Some(id) = self.next_unblocked() {
+                let entered = self.enter();
+                self.unblock(cx, &entered, id)?;
+                has_read = true;
+            }
+            let (reading, tools) = self.reading();
+            reading.read_batch(&mut tools.streams.borrow_mut().wire, &mut batch);
+            if batch.is_empty() {
+                return Ok(has_read);
+            }
+            let entered = self.enter();
+            for came in batch.drain(..) {
+                self.look_at(cx, &entered, came)?;
             }
             has_read = true;
         }
     }
 
-    /// Reads a stream as far as it goes.
-    fn read_stream(&mut self, cx: &mut TaskContext<'_>, id: StreamId) -> Result<(), Exhausted> {
+    /// The next stream that has waited for the table of fields, and has not to any more.
+    fn next_unblocked(&mut self) -> Option<u64> {
+        self.reading().1.streams.borrow_mut().wire.engine.unblocked()
+    }
+
+    /// Goes on with what has come on a stream, and reads that as far as it goes.
+    #[inline]
+    fn look_at(&mut self, cx: &mut TaskContext<'_>, entered: &Self::Entered, came: Came) -> Result<(), Exhausted> {
+        let Came { id, read: mut next, waits } = came;
         let (reading, tools) = self.reading();
-        let is_blocked = reading.blocked.iter().any(|blocked| blocked.id == u64::from(id));
         let mut streams = tools.streams.borrow_mut();
-        // What waits is not read, only whether it has come to its end.
-        let waits = is_blocked || streams.wire.is_paused(id);
-        let bytes_max = if waits { 0 } else { H3_READ_BYTES_MAX };
-        let mut next = streams.wire.quic.read(id, bytes_max);
         let known = match &next {
             Read::Chunk(bytes, Behind::End) if !waits => {
                 let scratch = tools.scratch.borrow();
@@ -211,30 +264,30 @@ pub(super) trait Reads {
             }
             drop(streams);
             let said = h3::Head { end: true, ..h3::Head::default() };
-            return self.begin(cx, key, &said, Head::shared(head));
+            return self.begin(cx, entered, key, &said, Head::shared(head));
         }
         drop(streams);
         match next {
             Read::Closed => return Ok(()),
             Read::Chunk(..) | Read::Pending if waits => return Ok(()),
-            Read::End if is_blocked => {
+            Read::End if reading.is_blocked(id) => {
                 reading.block(id.into(), Bytes::new(), true);
                 return Ok(());
             }
             // A stream counts from its first moment.
-            Read::Pending => return self.show(cx, id.into(), Bytes::new(), false).map(drop),
+            Read::Pending => return self.show(cx, entered, id.into(), Bytes::new(), false).map(drop),
             _ => {}
         }
         loop {
             match next {
                 Read::Chunk(bytes, behind) => {
-                    let goes = self.show(cx, id.into(), bytes, behind == Behind::End)?;
+                    let goes = self.show(cx, entered, id.into(), bytes, behind == Behind::End)?;
                     if goes != Goes::On || behind != Behind::More {
                         return Ok(());
                     }
-                    next = self.reading().1.streams.borrow_mut().wire.quic.read(id, bytes_max);
+                    next = self.reading().1.streams.borrow_mut().wire.quic.read(id, H3_READ_BYTES_MAX);
                 }
-                Read::End => return self.show(cx, id.into(), Bytes::new(), true).map(drop),
+                Read::End => return self.show(cx, entered, id.into(), Bytes::new(), true).map(drop),
                 Read::Reset(code) => {
                     let (reading, tools) = self.reading();
                     let now = reading.time(tools.shard);
@@ -250,17 +303,17 @@ pub(super) trait Reads {
     }
 
     /// A stream has not to wait any more.
-    fn unblock(&mut self, cx: &mut TaskContext<'_>, id: u64) -> Result<(), Exhausted> {
+    fn unblock(&mut self, cx: &mut TaskContext<'_>, entered: &Self::Entered, id: u64) -> Result<(), Exhausted> {
         let blocked = &mut self.reading().0.blocked;
         let Some(place) = blocked.iter().position(|blocked| blocked.id == id) else { return Ok(()) };
         let Blocked { pieces, end, .. } = blocked.swap_remove(place);
         let mut pieces = pieces.into_iter().peekable();
-        let mut goes = self.show(cx, id, pieces.next().unwrap_or_default(), end && pieces.peek().is_none())?;
+        let mut goes = self.show(cx, entered, id, pieces.next().unwrap_or_default(), end && pieces.peek().is_none())?;
         while let Some(piece) = pieces.next() {
             let is_last = end && pieces.peek().is_none();
             match goes {
                 Goes::Blocked => self.reading().0.block(id, piece, is_last),
-                Goes::On | Goes::Paused => goes = self.show(cx, id, piece, is_last)?,
+                Goes::On | Goes::Paused => goes = self.show(cx, entered, id, piece, is_last)?,
                 Goes::Over => return Ok(()),
             }
         }
@@ -271,7 +324,14 @@ pub(super) trait Reads {
     }
 
     /// Shows the engine what has come on a stream.
-    fn show(&mut self, cx: &mut TaskContext<'_>, id: u64, bytes: Bytes, end: bool) -> Result<Goes, Exhausted> {
+    fn show(
+        &mut self,
+        cx: &mut TaskContext<'_>,
+        entered: &Self::Entered,
+        id: u64,
+        bytes: Bytes,
+        end: bool,
+    ) -> Result<Goes, Exhausted> {
         if let Some(received) = self.reading().1.received {
             received.add(bytes.len() as u64);
         }
@@ -302,7 +362,7 @@ pub(super) trait Reads {
                         }
                     };
                     drop((streams, scratch));
-                    self.begin(cx, key, &said, head)?;
+                    self.begin(cx, entered, key, &said, head)?;
                     if said.end {
                         return Ok(Goes::Over);
                     }

@@ -16,7 +16,7 @@ use crate::conn::outbox::Supplies;
 use crate::conn::streams::client::{Asked, Asks};
 use crate::conn::streams::{self, Answer, Cut, Refusal, Wire};
 use crate::conn::{Config, Exhausted, HEAD_BYTES_USUAL};
-use crate::limits::{COPY_BODY_BYTES_MAX, H3_BODY_AHEAD_BYTES_MAX};
+use crate::limits::{COPY_BODY_BYTES_MAX, H3_BATCH_MAX, H3_BODY_AHEAD_BYTES_MAX};
 use crate::quic::{self, Dir, StreamId};
 use crate::stats::NetStats;
 use crate::{Headers, client};
@@ -34,6 +34,8 @@ pub(crate) struct Carrier {
     /// What is written to a stream is put together here, so that a head and a short body are one write, and leaves the rest of
     /// the memory to the next stream.
     written: Option<(StreamId, BytesMut)>,
+    /// The ends of streams, and the last that is written to each: they are given to QUIC a batch at a time.
+    ends: Vec<(StreamId, Bytes)>,
     /// What streams have not taken of what was written, and whether they are to be finished then. Heads, and short bodies.
     unwritten: Vec<(StreamId, Vec<u8>, bool)>,
     /// Streams that have pieces to be written, and may take some.
@@ -76,6 +78,7 @@ impl Carrier {
             next: None,
             flows: Vec::new(),
             written: None,
+            ends: Vec::new(),
             unwritten: Vec::new(),
             offered: VecDeque::new(),
             readable: VecDeque::new(),
@@ -117,6 +120,12 @@ impl Carrier {
     /// A stream has something to be read.
     pub(super) fn readable(&mut self, id: StreamId) {
         self.readable.push_back(id);
+    }
+
+    /// The same, before all others.
+    #[cold]
+    pub(super) fn readable_first(&mut self, id: StreamId) {
+        self.readable.push_front(id);
     }
 
     pub(super) fn has_readable(&self) -> bool {
@@ -195,10 +204,14 @@ impl Carrier {
             *ends |= is_last;
             return;
         }
-        let mut rest = [bytes];
-        if is_last && self.quic.write_last(id, &mut rest).is_ok() && rest[0].is_empty() {
+        if is_last {
+            self.ends.push((id, bytes));
+            if self.ends.len() >= H3_BATCH_MAX {
+                self.pass_on_ends();
+            }
             return;
         }
+        let mut rest = [bytes];
         // Only what it takes nothing of will it say that it takes again.
         while !rest[0].is_empty() {
             match self.quic.write_chunks(id, &mut rest) {
@@ -209,9 +222,27 @@ impl Carrier {
             }
         }
         if !rest[0].is_empty() {
-            self.unwritten.push((id, rest[0].to_vec(), is_last));
-        } else if is_last {
-            let _ = self.quic.finish(id);
+            self.unwritten.push((id, rest[0].to_vec(), false));
+        }
+    }
+
+    /// Gives QUIC the last of streams, and finishes them; what they do not take waits.
+    fn pass_on_ends(&mut self) {
+        for (id, bytes) in self.ends.drain(..) {
+            let mut rest = [bytes];
+            // Only what it takes nothing of will it say that it takes again.
+            loop {
+                match self.quic.write_last(id, &mut rest) {
+                    // Nobody wants it any more; the reason comes as an event.
+                    Err(_) => break,
+                    Ok(_) if rest[0].is_empty() => break,
+                    Ok(0) => {
+                        self.unwritten.push((id, rest[0].to_vec(), true));
+                        break;
+                    }
+                    Ok(_) => {}
+                }
+            }
         }
     }
 
@@ -250,6 +281,7 @@ impl Carrier {
         if self.written.as_ref().is_some_and(|(at, _)| *at == id) {
             self.written = None;
         }
+        self.ends.retain(|(at, _)| *at != id);
         self.unwritten.retain(|(at, ..)| *at != id);
         self.quic.reset(id, code.0);
     }
@@ -326,6 +358,7 @@ impl Wire for Carrier {
 
     fn has_control(&self) -> bool {
         self.written.is_some()
+            || !self.ends.is_empty()
             || !self.readable.is_empty()
             || [Own::Control, Own::Encoder, Own::Decoder].into_iter().any(|own| self.engine.has_to_say(own))
     }
@@ -351,6 +384,7 @@ impl Wire for Carrier {
             }
         }
         self.pass_on(means.supplies, false);
+        self.pass_on_ends();
         Ok(())
     }
 
@@ -361,7 +395,7 @@ impl Wire for Carrier {
         answer: Answer<'_>,
         standing: Standing<'_>,
         content: &mut Buf,
-    ) -> Result<(), Refusal> {
+    ) -> Result<bool, Refusal> {
         let Answer { status, headers, length } = answer;
         let fields = headers.iter().map(|(name, value)| Checked(name, value));
         let id = number(key);
@@ -390,7 +424,7 @@ impl Wire for Carrier {
             *content = Buf::EMPTY;
             self.pass_on(means.supplies, false);
             self.put(id, whole, true);
-            return Ok(());
+            return Ok(false);
         }
         let is_first = self.written.as_ref().is_none_or(|(at, _)| *at != id);
         let body_room = CONTROL_BYTES_MIN + body.len();
@@ -414,10 +448,11 @@ impl Wire for Carrier {
             }
             *content = Buf::EMPTY;
         }
-        if !self.engine.can_send(key) {
+        let goes_on = self.engine.can_send(key);
+        if !goes_on {
             self.pass_on(means.supplies, true);
         }
-        Ok(())
+        Ok(goes_on)
     }
 
     /// All of it as one frame, of which the stream takes as much as windows admit.

@@ -4,10 +4,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
+use std::time::Instant;
 
 use proto::head::Known;
 use proto::message;
-use shards::{Demand, Shard};
+use shards::{Demand, Entered, Shard};
 
 use super::exchange::{Exchange, SCOPE_NAMES, Stage, is_whole};
 use super::shared::Shared;
@@ -17,14 +18,24 @@ use crate::limits::BULK_BODY_BYTES_MIN;
 use crate::{Body, Head, Peer, Reply, Request, Response, Service};
 
 impl<S: Service + 'static, W: Wire> Shared<S, W> {
-    /// Lets the service answer the request of a new stream.
+    /// Enters the scopes of requests that [begin](Shared::begin): each is made if its request asks for it.
+    pub(in crate::conn) fn enter(&self) -> Entered {
+        self.pass.scope().entered_on_demand(self.demand(0, None))
+    }
+
+    fn demand(&self, stream: u32, deadline: Option<Instant>) -> Demand {
+        Demand { names: &SCOPE_NAMES, numbers: [self.number, stream], deadline }
+    }
+
+    /// Lets the service answer the request of a new stream, in the scope that it may ask for.
     pub(in crate::conn) fn begin(
         self: &Rc<Self>,
         cx: &mut TaskContext<'_>,
+        entered: &Entered,
         key: W::Key,
         said: &message::Head,
         head: Head,
-        (peer, is_early): (Peer, bool),
+        (peer, is_early): (&Peer, bool),
     ) -> Result<(), Exhausted> {
         let context = &self.context;
         let (incoming, body) = match said.end {
@@ -39,10 +50,9 @@ impl<S: Service + 'static, W: Wire> Shared<S, W> {
             true => (Body::empty(), Some(body)),
             false => (body, None),
         };
-        let request = Request::new(head, body, peer).early(is_early);
+        let request = Request::in_place(self.shard(), || (head, body, peer.clone(), is_early));
         let deadline = context.config.request_time_max.map(|time| self.shard().clock() + time);
-        let demand = Demand { names: &SCOPE_NAMES, numbers: [self.number, key.number()], deadline };
-        let entered = self.pass.scope().entered_on_demand(demand);
+        entered.next(key.number(), deadline);
         if request.known(Known::TraceParent).is_some() {
             trace(self.shard(), &request);
         }
@@ -56,12 +66,12 @@ impl<S: Service + 'static, W: Wire> Shared<S, W> {
         {
             reply = Reply::Ready(response);
         }
-        let scope = entered.leave();
+        let scope = entered.take_made();
         let stage = match reply {
-            Reply::Ready(response)
+            Reply::Ready(mut response)
                 if scope.is_none() && tunnel.is_none() && is_whole(&response.content) && self.has_room() =>
             {
-                match self.respond(key, response, said.end)? {
+                match self.respond(key, &mut response, said.end)? {
                     None if said.end => return Ok(()),
                     None => Stage::Done,
                     Some(content) => Stage::Content(content),
@@ -72,6 +82,7 @@ impl<S: Service + 'static, W: Wire> Shared<S, W> {
         };
         let mut slot = Slot::new(key, incoming, said.expect_continue);
         slot.is_bulky = !said.end && said.length.is_some_and(|bytes| bytes >= BULK_BODY_BYTES_MIN);
+        let demand = self.demand(key.number(), deadline);
         let mut exchange = Exchange::new(Rc::clone(self), key, stage, demand, scope);
         exchange.tunnel = tunnel;
         self.go_on(slot, exchange);
@@ -87,9 +98,9 @@ impl<S: Service + 'static, W: Wire> Shared<S, W> {
     }
 
     /// Answers without asking the service, by something small.
-    pub(in crate::conn) fn answer(self: &Rc<Self>, key: W::Key, response: Response) -> Result<(), Exhausted> {
+    pub(in crate::conn) fn answer(self: &Rc<Self>, key: W::Key, mut response: Response) -> Result<(), Exhausted> {
         let stage = match self.has_room() {
-            true => match self.respond(key, response, false)? {
+            true => match self.respond(key, &mut response, false)? {
                 None if !self.state.borrow().wire.is_receiving(key) => {
                     self.release(key);
                     return Ok(());
@@ -97,9 +108,9 @@ impl<S: Service + 'static, W: Wire> Shared<S, W> {
                 None => Stage::Done,
                 Some(content) => Stage::Content(content),
             },
-            false => Stage::Response(response),
+            false => Stage::Response(self.shard().pooled(response)),
         };
-        let demand = Demand { names: &SCOPE_NAMES, numbers: [self.number, key.number()], deadline: None };
+        let demand = self.demand(key.number(), None);
         self.go_on(Slot::new(key, None, false), Exchange::new(Rc::clone(self), key, stage, demand, None));
         Ok(())
     }

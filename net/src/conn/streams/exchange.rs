@@ -7,7 +7,7 @@ use std::task::{Context as TaskContext, Poll, ready};
 
 use http::StatusCode;
 use platform::Buf;
-use shards::{Alarm, Demand, Entered, Leased, Scope};
+use shards::{Alarm, Demand, Entered, Leased, Pooled, Scope};
 
 use super::shared::Shared;
 use super::tunnel::{Next, Outlet, Tube};
@@ -43,9 +43,9 @@ pub(in crate::conn) struct Exchange<S: Service + 'static, W: Wire> {
 /// Where an exchange stands.
 pub(in crate::conn) enum Stage {
     /// The handler is at work.
-    Handler(Leased<'static, Response>),
+    Handler(Leased<'static, Pooled<Response>>),
     /// Its response waits for room in the outbox.
-    Response(Response),
+    Response(Pooled<Response>),
     /// The head is written; this is still to come.
     Content(Content),
     /// All of the content is offered, or written; its end is to follow, by itself.
@@ -239,8 +239,10 @@ impl<S: Service + 'static, W: Wire> Exchange<S, W> {
 
     fn poll_respond(&mut self) -> Poll<Result<(), Cut>> {
         let Some(mut state) = self.shared.with_room(self.key) else { return Poll::Pending };
-        let Stage::Response(response) = std::mem::replace(&mut self.stage, Stage::Done) else { return Poll::Pending };
-        let response = self.judge(response);
+        let Stage::Response(mut response) = std::mem::replace(&mut self.stage, Stage::Done) else {
+            return Poll::Pending;
+        };
+        self.judge(&mut response);
         // The answer is made of the request's body: a client that waits to be asked for it must be asked first.
         let asks = matches!(response.content, Content::Body(_))
             && state.slot(self.key).is_some_and(|slot| std::mem::take(&mut slot.expects_continue));
@@ -252,7 +254,7 @@ impl<S: Service + 'static, W: Wire> Exchange<S, W> {
             Content::Full(_) => None,
             content => content.length(),
         };
-        let Ok(rest) = self.shared.respond(self.key, response, false) else {
+        let Ok(rest) = self.shared.respond(self.key, &mut response, false) else {
             return Poll::Ready(Err(Cut::Internal));
         };
         self.shared.wake();
@@ -266,16 +268,15 @@ impl<S: Service + 'static, W: Wire> Exchange<S, W> {
 
     /// An answer as it can be given: a tunnel is granted to whoever asks for one, by 200 (RFC 8441 section 5); who asks for one and
     /// is answered by content would take that for what the tunnel carries.
-    fn judge(&self, mut response: Response) -> Response {
+    fn judge(&self, response: &mut Response) {
         let grants = response.status.is_success() || response.status == StatusCode::SWITCHING_PROTOCOLS;
         match (&response.content, self.tunnel.is_some()) {
             (Content::Tunnel(_), _) if !grants => response.content = Content::Empty,
             (Content::Tunnel(_), true) => response.status = StatusCode::OK,
-            (Content::Tunnel(_), false) => return Response::new(StatusCode::NOT_IMPLEMENTED),
-            (_, true) if grants => return Response::new(StatusCode::NOT_IMPLEMENTED),
+            (Content::Tunnel(_), false) => *response = Response::new(StatusCode::NOT_IMPLEMENTED),
+            (_, true) if grants => *response = Response::new(StatusCode::NOT_IMPLEMENTED),
             _ => {}
         }
-        response
     }
 
     // ---- a tunnel ----------------------------------------------------------------------------------------------------
@@ -498,12 +499,18 @@ impl<S: Service + 'static, W: Wire> Exchange<S, W> {
         }
         // The handler's own word, unless that takes further time.
         let answer = answer.filter(|response| is_whole(&response.content));
-        self.stage = Stage::Response(answer.unwrap_or_else(|| unavailable("the request took too long\n")));
+        let refused = || self.shared.shard().pooled(unavailable("the request took too long\n"));
+        self.stage = Stage::Response(answer.unwrap_or_else(refused));
     }
 
     /// Ends the work before its time. Whoever works is told, and polled once more, so that it can see this; then it is dropped
     /// where it stands. Gives what it has answered.
-    fn give_up(&mut self, cx: &mut TaskContext<'_>, tell: impl FnOnce(&Scope), error: BodyError) -> Option<Response> {
+    fn give_up(
+        &mut self,
+        cx: &mut TaskContext<'_>,
+        tell: impl FnOnce(&Scope),
+        error: BodyError,
+    ) -> Option<Pooled<Response>> {
         let has_body = self.fail_body(error);
         if let Some(scope) = &self.scope {
             tell(scope);

@@ -5,8 +5,8 @@ use std::cell::{Cell, RefCell, RefMut};
 use std::rc::Rc;
 use std::task::Waker;
 
+use http::StatusCode;
 use http::header::ALT_SVC;
-use http::{HeaderValue, StatusCode};
 use platform::Buf;
 use proto::message::{BodyLength, WriteError};
 use shards::{Pass, Shard};
@@ -23,14 +23,14 @@ pub(in crate::conn) struct Shared<S: Service + 'static, W: Wire> {
     pub(in crate::conn) number: u32,
     /// Holds the drain until all exchanges have ended. The scopes of the requests lie where it does.
     pub(in crate::conn) pass: Pass,
-    /// What the first answer is still to say of where else the server is.
-    pub(in crate::conn) alternative: Cell<Option<HeaderValue>>,
+    /// The first answer is still to say where else the server is.
+    pub(in crate::conn) tells_alternative: Cell<bool>,
 }
 
 impl<S: Service + 'static, W: Wire> Shared<S, W> {
     pub(in crate::conn) fn new(wire: W, context: Counted<S>, peer: Peer, number: u32, pass: Pass) -> Self {
-        let (state, alternative) = (RefCell::new(Streams::new(wire)), Cell::default());
-        Shared { state, context, peer, number, pass, alternative }
+        let (state, tells_alternative) = (RefCell::new(Streams::new(wire)), Cell::default());
+        Shared { state, context, peer, number, pass, tells_alternative }
     }
 
     pub(in crate::conn) fn shard(&self) -> &Shard {
@@ -75,14 +75,15 @@ impl<S: Service + 'static, W: Wire> Shared<S, W> {
     pub(in crate::conn) fn respond(
         &self,
         key: W::Key,
-        mut response: Response,
+        response: &mut Response,
         is_unwaited: bool,
     ) -> Result<Option<Content>, Exhausted> {
-        // Where they lie, as they are large.
-        let Response { status, headers, content, .. } = &mut response;
+        let Response { status, headers, content, .. } = response;
         let status = *status;
-        if let Some(value) = self.alternative.take() {
-            headers.append_missing(ALT_SVC, &value);
+        if self.tells_alternative.take()
+            && let Some(value) = &self.context.config.alternative
+        {
+            headers.append_missing(ALT_SVC, value);
         }
         let length = match &*content {
             Content::Empty => BodyLength::None,
@@ -100,20 +101,20 @@ impl<S: Service + 'static, W: Wire> Shared<S, W> {
                 }
             }
         };
-        match written {
-            Ok(()) => {}
+        let mut goes_on = match written {
+            Ok(goes_on) => goes_on,
             Err(Refusal::Exhausted) => return Err(Exhausted),
             // It was reset meanwhile.
-            Err(Refusal::Unwritable(WriteError::NotExpected)) => {}
+            Err(Refusal::Unwritable(WriteError::NotExpected)) => state.wire.can_send(key),
             Err(Refusal::Unwritable(error)) => {
                 tracing::error!(%status, "a response cannot be sent: {error}");
                 // This one has nothing in it that could be refused.
                 let status = StatusCode::INTERNAL_SERVER_ERROR;
                 let answer = Answer { status, headers: &Headers::default(), length: BodyLength::None };
                 let _ = self.write_head(&mut state, key, answer, &mut Buf::default());
+                state.wire.can_send(key)
             }
-        }
-        let mut goes_on = state.wire.can_send(key);
+        };
         if goes_on && let Content::Full(buf) = content {
             state.wire.piece(self.means(), key, buf, true)?;
             goes_on = state.wire.can_send(key);
@@ -141,7 +142,7 @@ impl<S: Service + 'static, W: Wire> Shared<S, W> {
         key: W::Key,
         answer: Answer<'_>,
         content: &mut Buf,
-    ) -> Result<(), Refusal> {
+    ) -> Result<bool, Refusal> {
         let means = self.means();
         let standing = &self.context.standing;
         standing.with_values(self.shard(), |standing| state.wire.head(means, key, answer, standing, content))
