@@ -328,6 +328,16 @@ pub const TICKET_SECRET_BYTES_MIN: usize = 32;
 /// the secret of a process can read what was resumed; a client that comes back later makes a whole hand-shake.
 pub const TICKET_EPOCH_TIME: Duration = Duration::from_secs(6 * 60 * 60);
 
+/// Keys and nonces that are remembered of a session's hand-shake until its keys are taken: those of the hand-shake, and those after
+/// it, of two directions.
+pub const TLS_DERIVED_COUNT_MAX: usize = 8;
+
+/// Tickets that are sealed by one key, far below 2^32, which nonces left to chance admit (NIST SP 800-38D section 8.3).
+pub const TICKETS_PER_KEY_MAX: u32 = 1 << 24;
+
+/// Keys of tickets that were opened and are known to the next: other shards' and those of the process before, of some epochs.
+pub const TICKET_KEYS_KNOWN_MAX: usize = 64;
+
 /// Bytes of a ticket, or of a session that is kept: some 200, and what a client has proved itself by. One with more gets none,
 /// and makes a whole hand-shake again.
 pub const TICKET_BYTES_MAX: usize = 8 * 1024;

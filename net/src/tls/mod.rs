@@ -23,6 +23,7 @@ mod record;
 mod roots;
 mod secured;
 mod session;
+mod suites;
 #[cfg(test)]
 mod testing;
 mod tickets;

@@ -18,11 +18,13 @@ use rustls::time_provider::TimeProvider;
 use rustls::{Error, NamedGroup, PeerMisbehaved};
 use shards::Shard;
 
+use super::suites::suites;
+
 /// What a shard's hand-shakes are made with. On a simulated machine the seed decides all that is left to chance, so that the
 /// same seed gives the same bytes; there, keys are exchanged by X25519 alone, since nothing else takes its chance from us, and
 /// certificates ought to be Ed25519's, whose signatures leave nothing to chance.
 pub fn provider(shard: &Shard) -> Arc<CryptoProvider> {
-    let mut provider = default_provider();
+    let mut provider = CryptoProvider { cipher_suites: suites().to_vec(), ..default_provider() };
     match shard.backend() {
         BackendKind::Sim => {
             provider.kx_groups = vec![&SeededX25519];

@@ -11,7 +11,7 @@ use rustls::{ConnectionTrafficSecrets, ContentType, Error, PeerMisbehaved};
 pub(super) const HEADER_BYTES: usize = 5;
 
 /// Bytes that prove what was sealed, of every suite (RFC 8446 appendix B.4).
-const TAG_BYTES: usize = 16;
+pub(super) const TAG_BYTES: usize = 16;
 
 /// Bytes that a record has beside its content, unless it is padded: header, the content's type, tag.
 pub(super) const OVERHEAD_BYTES: usize = HEADER_BYTES + 1 + TAG_BYTES;

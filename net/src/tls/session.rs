@@ -27,6 +27,7 @@ use rustls::{ClientConfig, CommonState, ProtocolVersion, ServerConfig};
 
 use super::output::{Output, with_room};
 use super::record::{HEADER_BYTES, length_of};
+use super::suites::Derived;
 use super::traffic::{Keys, Opened, Traffic};
 use super::{Failure, Secured, hello};
 use crate::limits::{
@@ -40,6 +41,8 @@ pub(crate) struct Session {
     stage: Stage,
     /// rustls gives the keys away.
     gives_keys: bool,
+    /// What it has derived, until then.
+    derived: Derived,
     gathered: Gathered,
     output: Output,
     /// The name that the client has asked the server for.
@@ -110,10 +113,12 @@ impl Session {
 
     fn new(stage: Stage, gives_keys: bool) -> Self {
         let (gathered, output, server_name, secured, failed, burst) = Default::default();
+        let derived = Derived::default();
         let (has_greeted, is_half_open, has_closed) = Default::default();
         Session {
             stage,
             gives_keys,
+            derived,
             gathered,
             output,
             server_name,
@@ -172,7 +177,9 @@ impl Session {
             return Ok(());
         }
         self.secured = Some(self.secured());
-        let given = match mem::replace(&mut self.stage, Stage::Failed) {
+        let stage = mem::replace(&mut self.stage, Stage::Failed);
+        let mut derived = mem::take(&mut self.derived);
+        let given = derived.during(|| match stage {
             Stage::Server(server) => {
                 server.dangerous_into_kernel_connection().map(|(secrets, keys)| (secrets, Keys::Server(keys)))
             }
@@ -180,7 +187,7 @@ impl Session {
                 client.dangerous_into_kernel_connection().map(|(secrets, keys)| (secrets, Keys::Client(keys)))
             }
             Stage::Traffic(_) | Stage::Failed => unreachable!("rustls has just said something"),
-        };
+        });
         match given.and_then(|(secrets, keys)| Traffic::new(secrets, keys)) {
             Ok(traffic) => self.stage = Stage::Traffic(traffic),
             Err(error) => self.failed = Some(error.clone().into()),
@@ -345,20 +352,18 @@ impl Session {
             self.has_greeted = true;
             self.server_name = hello::server_name(incoming).map(Into::into);
         }
-        let output = &mut self.output;
-        match &mut self.stage {
+        let Session { stage, derived, output, is_half_open, .. } = self;
+        derived.during(|| match stage {
             Stage::Server(server) => match server.process_tls_records(incoming) {
                 UnbufferedStatus { discard, state: Ok(ConnectionState::ReadEarlyData(mut early)) } => {
                     let bytes = early.peek_len().map_or(0, usize::from);
                     take_record(discard, bytes, || early.next_record(), pool)
                 }
-                status => tell(status, what, output, &mut self.is_half_open, pool),
+                status => tell(status, what, output, is_half_open, pool),
             },
-            Stage::Client(client) => {
-                tell(client.process_tls_records(incoming), what, output, &mut self.is_half_open, pool)
-            }
+            Stage::Client(client) => tell(client.process_tls_records(incoming), what, output, is_half_open, pool),
             Stage::Traffic(_) | Stage::Failed => unreachable!("rustls is not there any more"),
-        }
+        })
     }
 }
 

@@ -16,10 +16,13 @@ use rustls::{
     ServerConnection, SupportedProtocolVersion,
 };
 
+use shards::Simulation;
+
 use super::{Event, Session, Stage};
 use crate::limits::{TLS_RECORD_BYTES_MAX, TLS_RECORD_BYTES_MIN};
 use crate::tcp::Outgoing;
 use crate::tls::Failure;
+use crate::tls::suites::suites;
 
 mod records;
 
@@ -207,6 +210,36 @@ fn a_handshake_and_what_follows_survive_every_piece_size() {
             }
         }
     }
+}
+
+#[test]
+fn of_what_a_hand_shake_has_derived_nothing_is_left() {
+    Simulation::new(1).run(async |_| {
+        for suite in suites().iter().filter(|suite| suite.tls13().is_some()) {
+            let provider = CryptoProvider { cipher_suites: vec![*suite], ..default_provider() };
+            let (server, client) = configs_of(&[&TLS13], provider);
+            for is_client in [false, true] {
+                let mut pair = match is_client {
+                    false => Pair::served(server.clone(), client.clone()),
+                    true => Pair::asking(server.clone(), client.clone()),
+                };
+                let bytes = pair.of_peer();
+                pair.feed(&bytes).unwrap();
+                assert_eq!(pair.session.derived.count() > 0, !is_client, "it is in the middle of it");
+                pair.run(1000);
+                pair.say(b"how are you?");
+                pair.run(1000);
+                assert!(matches!(pair.session.stage, Stage::Traffic(_)));
+                assert_eq!((pair.session.derived.count(), &pair.received[..]), (0, &b"how are you?"[..]), "{suite:?}");
+                pair.peer.refresh_traffic_keys().unwrap();
+                pair.say(b" again");
+                pair.run(1000);
+                assert_eq!(pair.received, b"how are you? again");
+                assert_eq!(pair.send(one(b"well")), b"well");
+                pair.check_home();
+            }
+        }
+    });
 }
 
 /// What a client says first cannot be said twice, so each cut has a connection of its own.
