@@ -1,6 +1,7 @@
 //! The app once it serves, on one shard: [`Service`] finds the route of a request and lets it answer; [`Site`] is what all
 //! routes share.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use http::header::ALLOW;
@@ -14,7 +15,7 @@ use crate::metrics::{HttpMetrics, MethodLabel};
 use crate::request::Request;
 use crate::respond::Respond;
 use crate::route::Route;
-use crate::table::{Found, Matched, Table};
+use crate::table::{Found, Matched, Place, Table};
 
 /// What all routes of an app share on one shard.
 pub(crate) struct Site {
@@ -35,6 +36,9 @@ pub(crate) struct Service {
 impl net::Service for Service {
     fn call(&self, request: net::Request) -> Reply {
         let label = MethodLabel::of(request.method());
+        if let Some(route) = self.noted(&request) {
+            return run(route, label, request, Matched::default());
+        }
         match self.table.find(request.method(), request.path_bytes()) {
             Found::Route(route, matched) => run(route, label, request, matched),
             Found::Nothing => self.fall_back(label, request),
@@ -51,6 +55,21 @@ fn run(route: &Rc<Route>, label: MethodLabel, request: net::Request, matched: Ma
 }
 
 impl Service {
+    /// The route of a head that keeps coming, if its path has no parameters: it is looked for once.
+    #[inline]
+    fn noted(&self, request: &net::Request) -> Option<&Rc<Route>> {
+        let note = request.note()?;
+        let place = Place::of(note.get()).unwrap_or_else(|| self.note(request, note));
+        self.table.at(place?)
+    }
+
+    #[cold]
+    fn note(&self, request: &net::Request, note: &Cell<[u32; 2]>) -> Option<Place> {
+        let place = self.table.place(request.method(), request.path_bytes());
+        note.set(Place::words(place));
+        place
+    }
+
     fn fall_back(&self, label: MethodLabel, request: net::Request) -> Reply {
         if *request.method() == Method::OPTIONS && request.target() == "*" {
             // RFC 9110 section 9.3.7: about the server as a whole; a ping.

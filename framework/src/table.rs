@@ -43,6 +43,13 @@ pub(crate) struct Matched {
     count: u8,
 }
 
+/// Where a route lies: its path, and its method among those of the path, behind which is the one for all others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    path: u16,
+    method: u16,
+}
+
 /// What a lookup gives.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Found<'r, T> {
@@ -127,6 +134,23 @@ impl<T> Table<T> {
         }
     }
 
+    /// Where a route lies whose path has no parameters, for [`at`](Table::at).
+    pub(crate) fn place(&self, method: &Method, path: &[u8]) -> Option<Place> {
+        let path = self.exact.find(path)?;
+        let method = self.paths[path].place(method)?;
+        Some(Place { path: u16::try_from(path).ok()?, method: u16::try_from(method).ok()? })
+    }
+
+    /// The route that lies there.
+    #[inline]
+    pub(crate) fn at(&self, place: Place) -> Option<&T> {
+        let methods = self.paths.get(usize::from(place.path))?;
+        match methods.by_method.get(usize::from(place.method)) {
+            Some((_, route)) => Some(route),
+            None => methods.any.as_ref(),
+        }
+    }
+
     fn find_in_tree(&self, path: &[u8]) -> Option<(usize, Matched)> {
         let path = std::str::from_utf8(path).ok()?;
         let found = self.tree.at(path).ok()?;
@@ -148,6 +172,29 @@ impl Exact {
         self.0.get(path.len())?.iter().find(|(known, _)| **known == *path).map(|&(_, at)| at)
     }
 }
+
+impl Place {
+    /// As two words that are not zeros.
+    pub(crate) fn words(place: Option<Place>) -> [u32; 2] {
+        match place {
+            Some(Place { path, method }) => [KNOWN, u32::from(path) << u16::BITS | u32::from(method)],
+            None => [UNKNOWN, 0],
+        }
+    }
+
+    /// What was made words of; the outer `None` of zeros.
+    #[inline]
+    pub(crate) fn of(words: [u32; 2]) -> Option<Option<Place>> {
+        match words {
+            [KNOWN, place] => Some(Some(Place { path: (place >> u16::BITS) as u16, method: place as u16 })),
+            [UNKNOWN, _] => Some(None),
+            _ => None,
+        }
+    }
+}
+
+const KNOWN: u32 = 1;
+const UNKNOWN: u32 = 2;
 
 impl<T> Methods<T> {
     fn new(pattern: &str) -> Self {
@@ -174,9 +221,17 @@ impl<T> Methods<T> {
     /// The method's own route; `HEAD` falls back on `GET`, everything on the route for any method.
     #[inline]
     fn get(&self, method: &Method) -> Option<&T> {
-        let of = |method: &Method| self.by_method.iter().find(|(known, _)| known == method).map(|(_, route)| route);
-        let own = of(method).or_else(|| if *method == Method::HEAD { of(&Method::GET) } else { None });
-        own.or(self.any.as_ref())
+        self.own(method).map(|own| &self.by_method[own].1).or(self.any.as_ref())
+    }
+
+    #[inline]
+    fn own(&self, method: &Method) -> Option<usize> {
+        let of = |method: &Method| self.by_method.iter().position(|(known, _)| known == method);
+        of(method).or_else(|| if *method == Method::HEAD { of(&Method::GET) } else { None })
+    }
+
+    fn place(&self, method: &Method) -> Option<usize> {
+        self.own(method).or(self.any.as_ref().map(|_| self.by_method.len()))
     }
 }
 

@@ -332,7 +332,8 @@ pub const TICKET_EPOCH_TIME: Duration = Duration::from_secs(6 * 60 * 60);
 /// it, of two directions.
 pub const TLS_DERIVED_COUNT_MAX: usize = 8;
 
-/// Tickets that are sealed by one key, far below 2^32, which nonces left to chance admit (NIST SP 800-38D section 8.3).
+/// Tickets that are sealed by one key, far below 2^32, which nonces left to chance admit (NIST SP 800-38D section 8.3): that two of
+/// them are alike has one chance in 2^49.
 pub const TICKETS_PER_KEY_MAX: u32 = 1 << 24;
 
 /// Keys of tickets that were opened and are known to the next: other shards' and those of the process before, of some epochs.

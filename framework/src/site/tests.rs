@@ -51,6 +51,34 @@ fn what_is_not_served_is_said_clearly() {
     );
 }
 
+/// What was found for a head that keeps coming stays with that head.
+#[test]
+fn whoever_asks_the_same_again_and_again_gets_the_same() {
+    let app = App::new()
+        .get("/a", || "a")
+        .post("/a", || "posted")
+        .any("/b", || "b")
+        .get("/items/{id}", async |crate::Path(id): crate::Path<String>| id);
+    let server = crate::test::run(app);
+    let times = |count: usize, method: http::Method, path: &str, status: u16, text: &str| {
+        for time in 0..count {
+            let answer = server.send(crate::test::Request::new(method.clone(), path)).expect(status);
+            assert!(answer.text().contains(text), "{method} {path}, time {time}: {}", answer.text());
+        }
+    };
+    for round in [1, 3, 8] {
+        times(round, http::Method::GET, "/a", 200, "a");
+        times(round, http::Method::POST, "/a", 200, "posted");
+        times(round, http::Method::HEAD, "/a", 200, "");
+        times(round, http::Method::PUT, "/a", 405, "PUT is not for /a");
+        times(round, http::Method::GET, "/b", 200, "b");
+        times(round, http::Method::PUT, "/b", 200, "b");
+        times(round, http::Method::GET, "/c", 404, "nothing is served at /c");
+        times(round, http::Method::GET, "/items/1", 200, "1");
+        times(round, http::Method::GET, "/items/2", 200, "2");
+    }
+}
+
 #[test]
 fn a_fallback_takes_the_place_of_404_only() {
     fn app() -> App {

@@ -37,6 +37,14 @@ fn check(name: &str, path: &str, expect: &str) {
         Found::Nothing => "nothing".to_owned(),
     };
     assert_eq!(found, expect);
+    // What has a place is found there too, whatever way the place has gone.
+    let place = table.place(&method(name).expect("a request has a method"), path.as_bytes());
+    assert_eq!(Place::of(Place::words(place)), Some(place));
+    assert_eq!(
+        place.is_some(),
+        ROUTES.iter().any(|(_, pattern)| expect.ends_with(&format!(" {pattern}")) && *pattern == path)
+    );
+    assert_eq!(place.map_or(expect, |place| table.at(place).expect("it lies there")), expect);
 }
 
 #[test]

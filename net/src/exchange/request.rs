@@ -1,6 +1,6 @@
 //! A request as it arrived: one contiguous head block, the table that indexes it, and the body that follows.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -188,6 +188,18 @@ impl Request {
 
     fn table(&self) -> &HeadTable {
         self.0.head.table()
+    }
+
+    /// Of a request whose head keeps coming: two words for what the service has found by the head alone, and need not look for
+    /// again. Zeros until it sets them, for any request of that head. `None` for all others.
+    ///
+    /// A head belongs to one server, so what one notes no other finds.
+    #[inline]
+    pub fn note(&self) -> Option<&Cell<[u32; 2]>> {
+        match &self.0.head.0 {
+            Kept::Shared(head) => Some(head.note()),
+            Kept::Alone { .. } => None,
+        }
     }
 
     /// The connection's two ends.

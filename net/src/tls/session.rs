@@ -206,6 +206,7 @@ impl Session {
         if let Err(failure) = &received {
             self.failed = Some(failure.clone());
             self.complain(failure, pool);
+            self.derived = Derived::default();
         }
         received
     }
@@ -352,8 +353,8 @@ impl Session {
             self.has_greeted = true;
             self.server_name = hello::server_name(incoming).map(Into::into);
         }
-        let Session { stage, derived, output, is_half_open, .. } = self;
-        derived.during(|| match stage {
+        let Session { stage, gives_keys, derived, output, is_half_open, .. } = self;
+        let mut call = || match stage {
             Stage::Server(server) => match server.process_tls_records(incoming) {
                 UnbufferedStatus { discard, state: Ok(ConnectionState::ReadEarlyData(mut early)) } => {
                     let bytes = early.peek_len().map_or(0, usize::from);
@@ -363,7 +364,8 @@ impl Session {
             },
             Stage::Client(client) => tell(client.process_tls_records(incoming), what, output, is_half_open, pool),
             Stage::Traffic(_) | Stage::Failed => unreachable!("rustls is not there any more"),
-        })
+        };
+        if *gives_keys { derived.during(call) } else { call() }
     }
 }
 

@@ -67,7 +67,7 @@ const INFO_BYTES_MAX: usize = 16;
 struct Out(RefCell<Option<Derived>>);
 
 impl Derived {
-    /// Calls rustls, which notes here what it derives, and finds what it has.
+    /// Calls rustls, which notes here what it derives, and finds what it has derived before.
     pub(super) fn during<R>(&mut self, call: impl FnOnce() -> R) -> R {
         /// Takes the notes back, also when the call panics.
         struct Back<'d>(&'d mut Derived, std::rc::Rc<Out>);
@@ -101,7 +101,9 @@ impl Derived {
     }
 
     fn note(&mut self, secret: &OkmBlock, info: Info, output: &[u8]) {
-        if self.0.len() >= TLS_DERIVED_COUNT_MAX {
+        // A list that grows would leave secrets behind where it lay.
+        self.0.reserve_exact(TLS_DERIVED_COUNT_MAX - self.0.len());
+        if self.0.len() == TLS_DERIVED_COUNT_MAX {
             self.0.remove(0);
         }
         self.0.push(Note { secret: secret.clone(), info, output: OkmBlock::new(output) });

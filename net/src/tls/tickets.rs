@@ -33,7 +33,7 @@ pub(super) struct Tickets {
 #[derive(Default)]
 struct Keys {
     sealing: Option<Sealing>,
-    /// By the origins of tickets that were opened, the latest last.
+    /// Keys that have opened a ticket, or have sealed those before; the latest last.
     opening: Vec<Arc<Key>>,
 }
 
@@ -96,7 +96,8 @@ impl Tickets {
         self.random.fill(&mut origin[EPOCH_BYTES..]).ok()?;
         let key = self.key(origin)?;
         if let Some(keys) = &mut keys {
-            keys.sealing = Some(Sealing { key: Arc::clone(&key), count: 1 });
+            let before = keys.sealing.replace(Sealing { key: Arc::clone(&key), count: 1 });
+            before.into_iter().for_each(|before| keys.keep(before.key));
         }
         Some(key)
     }
@@ -111,15 +112,14 @@ impl Tickets {
         }
         Some((self.key(*origin)?, false))
     }
+}
 
-    /// Keeps a key that has opened a ticket, so that made-up origins drive out nothing.
-    fn keep(&self, key: Arc<Key>) {
-        if let Ok(mut keys) = self.keys.try_lock() {
-            if keys.opening.len() >= TICKET_KEYS_KNOWN_MAX {
-                keys.opening.remove(0);
-            }
-            keys.opening.push(key);
+impl Keys {
+    fn keep(&mut self, key: Arc<Key>) {
+        if self.opening.len() >= TICKET_KEYS_KNOWN_MAX {
+            self.opening.remove(0);
         }
+        self.opening.push(key);
     }
 }
 
@@ -165,8 +165,9 @@ impl ProducesTickets for Tickets {
         let mut plain = sealed.to_vec();
         let bytes = key.key.open_in_place(nonce, Aad::from(head), &mut plain).ok()?.len();
         plain.truncate(bytes);
-        if !is_known {
-            self.keep(key);
+        // Only now: made-up origins drive out nothing.
+        if !is_known && let Ok(mut keys) = self.keys.try_lock() {
+            keys.keep(key);
         }
         Some(plain)
     }

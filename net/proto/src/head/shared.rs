@@ -1,5 +1,6 @@
 //! A head that many requests have: clients send the same one again and again, and whoever has seen it need not keep another.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use super::HeadTable;
@@ -9,6 +10,7 @@ use super::HeadTable;
 pub struct KnownHead {
     block: Vec<u8>,
     table: HeadTable,
+    note: Cell<[u32; 2]>,
 }
 
 impl KnownHead {
@@ -24,6 +26,13 @@ impl KnownHead {
         &self.table
     }
 
+    /// What whoever serves its requests has noted: zeros until then. For what depends on the head alone, and need not be found
+    /// again for each of them.
+    #[inline]
+    pub fn note(&self) -> &Cell<[u32; 2]> {
+        &self.note
+    }
+
     /// Makes it this head, in the memory of the one before, unless requests in hand have that: they keep theirs.
     pub(crate) fn fill(head: &mut Rc<KnownHead>, block: &[u8], table: &HeadTable) {
         if Rc::get_mut(head).is_none() {
@@ -33,5 +42,6 @@ impl KnownHead {
         head.block.clear();
         head.block.extend_from_slice(block);
         head.table.copy(table);
+        head.note.set([0; 2]);
     }
 }

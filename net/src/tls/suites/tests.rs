@@ -124,6 +124,7 @@ fn the_oldest_is_forgotten() {
         Derived::default().during(|| {
             for secret in 0..=TLS_DERIVED_COUNT_MAX as u8 {
                 assert_eq!(above.check(secret, b"iv", 12), 1);
+                assert_eq!(with_notes(|notes| notes.0.capacity()), Some(TLS_DERIVED_COUNT_MAX), "they never move");
             }
             assert_eq!((above.check(1, b"iv", 12), above.check(0, b"iv", 12)), (0, 1));
         });
