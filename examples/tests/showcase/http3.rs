@@ -306,15 +306,15 @@ pub(crate) fn http_0_9_is_spoken_to_be_tried(backend: &'static str) {
     lineage.end();
 }
 
-/// Does something while clients ask without a pause that is worth the name. Gives the number of answers. A request that a server
-/// has looked at is answered; others go to whoever serves by then.
+/// Does something while clients ask without a pause that is worth the name, half of them each time by another connection. Gives the
+/// number of answers. A request that a server has looked at is answered; others go to whoever serves by then.
 fn under_load(address: SocketAddr, work: impl FnOnce()) -> usize {
     let answers = Arc::new(AtomicUsize::new(0));
     let stop = Arc::new(AtomicBool::new(false));
     let (counted, stopping) = (Arc::clone(&answers), Arc::clone(&stop));
     let load = thread::spawn(move || {
         with_tokio(async move {
-            let clients = (0..CLIENTS).map(|_| {
+            let clients = (0..CLIENTS).map(|number| {
                 let (counted, stopping) = (Arc::clone(&counted), Arc::clone(&stopping));
                 tokio::spawn(async move {
                     let mut client = Client::connect(address).await;
@@ -324,6 +324,9 @@ fn under_load(address: SocketAddr, work: impl FnOnce()) -> usize {
                                 assert_eq!(status, 200);
                                 counted.fetch_add(1, Ordering::Relaxed);
                                 tokio::time::sleep(PAUSE).await;
+                                if number % 2 == 0 {
+                                    client = Client::connect(address).await;
+                                }
                             }
                             Ok(Err(Failure::Refused)) => client = Client::connect(address).await,
                             Ok(Err(Failure::Lost(error))) => panic!("a request was lost: {error:?}"),

@@ -351,7 +351,9 @@ impl<'e> Driver<'e> {
             let handshakes = shared.handshakes.get();
             let is_full = handshakes >= config.handshakes_max
                 || shared.state.borrow().inner.open_connections() >= config.connections_max;
-            if is_full || is_over {
+            // Who has come before the sockets went to another process is served, and leaves when it is told to.
+            let is_late = is_over && !shared.neighbours.as_ref().is_some_and(Neighbours::has_successor);
+            if is_full || is_late {
                 shared.stats.quic_refused.add(1);
                 shared.answer(|state| Some(state.inner.refuse(incoming, &mut state.answer)));
             } else if handshakes >= config.unproved_handshakes_max && !incoming.remote_address_validated() {
