@@ -185,31 +185,56 @@ pub(crate) fn open_beneath(directory: &File, file: &OpenFile) -> io::Result<File
 /// One listening socket for each shard; the kernel spreads connections over them (SO_REUSEPORT, Linux 3.9). Port zero is
 /// resolved once, and all have the port that the kernel chose.
 ///
-/// The address is probed first without SO_REUSEPORT, so that a port in use is an error and not a silent share.
+/// The first listens before it lets itself be joined, so that a port in use is an error and not a silent share, and the port
+/// that zero means is never let go for another to take.
 pub(crate) fn listeners(address: SocketAddr, count: usize, options: &ListenOptions) -> Result<Vec<socket2::Socket>> {
-    let probed = probe(address)?;
-    (0..count).map(|_| socket::open_listener(probed, options, join_group)).collect()
+    // With SO_REUSEADDR a second bind passes while nobody listens; listening is what tells.
+    let first = socket::open_listener(address, options, |_| Ok(()))?;
+    join_group(&first)?;
+    with_rest(first, address, count, |address| socket::open_listener(address, options, join_group))
 }
 
-/// One datagram socket for each shard; the kernel spreads datagrams over them. The address is probed as for listeners. A socket's
-/// number in the group is the place in which it was bound, and stays so while none of the group is closed.
+/// One datagram socket for each shard; the kernel spreads datagrams over them. The first is alone at its address as that of the
+/// listeners is. A socket's number in the group is the place in which it was bound, and stays so while none of the group is
+/// closed.
 pub(crate) fn datagram_sockets(
     address: SocketAddr,
     count: usize,
     options: &DatagramOptions,
 ) -> Result<Vec<socket2::Socket>> {
-    let probed = socket::datagram_socket(address)?.local_addr()?.as_socket().unwrap_or(address);
-    let sockets: Vec<_> =
-        (0..count).map(|_| socket::open_datagram_socket(probed, join_group)).collect::<Result<_>>()?;
-    // Once for the group: those who join it later are chosen by the same program.
-    if let (Some(offset), Some(first)) = (options.numbered_at, sockets.first())
-        && let Err(errno) = number_by(first, offset)
-    {
-        tracing::info!(
-            "datagrams at {probed} are spread by their addresses alone: the kernel takes no program ({errno})"
-        );
+    let first = socket::open_datagram_socket(address, |socket| match options.numbered_at {
+        Some(offset) => number_alone(socket, offset),
+        None => Ok(()),
+    })?;
+    join_group(&first)?;
+    with_rest(first, address, count, |address| socket::open_datagram_socket(address, join_group))
+}
+
+/// The first of a group, and those that join it at the address that it has.
+fn with_rest(
+    first: socket2::Socket,
+    address: SocketAddr,
+    count: usize,
+    open: impl Fn(SocketAddr) -> Result<socket2::Socket>,
+) -> Result<Vec<socket2::Socket>> {
+    let address = first.local_addr()?.as_socket().unwrap_or(address);
+    let mut sockets = vec![first];
+    for _ in 1..count {
+        sockets.push(open(address)?);
     }
     Ok(sockets)
+}
+
+/// Has the kernel choose by the byte at this offset, before the socket is bound: alone it would take no program afterwards.
+/// Those who join the group later are chosen by the same. One that brings a program joins no other (`udp_lib_lport_inuse` of
+/// Linux), so the address is its own nevertheless.
+fn number_alone(socket: &socket2::Socket, offset: u32) -> io::Result<()> {
+    join_group(socket)?;
+    if let Err(errno) = number_by(socket, offset) {
+        tracing::info!("datagrams are spread by their addresses alone: the kernel takes no program ({errno})");
+        socket.set_reuse_port(false)?;
+    }
+    Ok(())
 }
 
 /// Has the kernel choose a socket of the group by the byte at this offset: see [`DatagramOptions::numbered_at`]. The number that
@@ -264,16 +289,6 @@ pub(crate) fn limit_unsent(socket: &socket2::Socket, bytes: u32) -> io::Result<(
 
 pub(crate) fn is_in_group(socket: &Descriptor) -> bool {
     socket2::SockRef::from(socket).reuse_port().unwrap_or(false)
-}
-
-/// Binds and listens without sharing, to learn whether the address is free and which port zero means, and lets go again.
-fn probe(address: SocketAddr) -> Result<SocketAddr> {
-    let socket = socket::stream_socket(address)?;
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    // With SO_REUSEADDR a second bind passes while nobody listens; listening is what tells.
-    socket.listen(1)?;
-    Ok(socket.local_addr()?.as_socket().unwrap_or(address))
 }
 
 /// Whether a connection waits to be accepted.
