@@ -306,13 +306,13 @@ impl<S: Service + 'static> Reads for Connection<S> {
         said: &h3::Head,
         head: Head,
     ) -> Result<(), Exhausted> {
-        let shared = Rc::clone(&self.shared);
-        let context = &shared.context;
-        context.stats.requests.add(1);
         if matches!(self.patience.waits(), Waits::Idle | Waits::Head) {
             self.stop_waiting();
         }
         self.requests = self.requests.wrapping_add(1);
+        let shared = &self.shared;
+        let context = &shared.context;
+        context.stats.requests.add(1);
         if self.requests >= context.config.connection_requests_max {
             context.stats.retired.add(u64::from(self.requests == context.config.connection_requests_max));
             self.drain();

@@ -65,6 +65,24 @@ pub(crate) trait Wire: 'static {
     /// Writes that, as far as there is room.
     fn control(&mut self, means: Means<'_, Self>) -> Result<(), Exhausted>;
 
+    /// Keeps a stream of which the engine keeps nothing, so that all below can be done with it, and names it from now on.
+    fn keep(&mut self, key: Self::Key) -> Self::Key {
+        key
+    }
+
+    /// Writes a whole answer as it was written before, if it was and this stream's would be no other. Whether it did: then nothing is
+    /// left of its content, and nothing more is sent.
+    fn repeat(
+        &mut self,
+        _: Means<'_, Self>,
+        _: Self::Key,
+        _: (StatusCode, &Headers),
+        _: Standing<'_>,
+        _: &mut Buf,
+    ) -> bool {
+        false
+    }
+
     /// Writes an answer's head. Where it costs less than by itself its content may be written with it: then nothing is left of that.
     /// Whether anything [can be sent](Wire::can_send) after it.
     fn head(

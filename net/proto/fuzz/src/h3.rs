@@ -236,6 +236,7 @@ impl End {
                 && let Some((key, head)) = engine.receive_known(id, input, scratch, limits)
             {
                 *known = Some(head);
+                let key = engine.keep(key);
                 self.happen(&Event::Head { key, head: Head { end: true, ..Head::default() } }, &[]);
                 return self.check();
             }

@@ -59,6 +59,9 @@ impl Engine {
 
     /// The same for what most streams bring: all of a request, at once, whose head has come before. `None`, and nothing has
     /// happened: it is something else, to be [received](Engine::receive).
+    ///
+    /// Where nothing but an answer that was given before may be sent at once, there is nothing to be kept of it: the key is for
+    /// [`repeat`](Engine::repeat), and for all else once the stream is [kept](Engine::keep).
     #[inline]
     pub fn receive_known(
         &mut self,
@@ -78,11 +81,21 @@ impl Engine {
             return None;
         }
         self.next_id = self.next_id.max(id + 4);
-        let mut stream = Stream::new(id);
-        (stream.is_out, stream.received) = (true, Side::Ended);
-        stream.is_head = *known.head.table().method() == Method::HEAD;
-        stream.priority = known.priority.unwrap_or_default();
-        Some((self.streams.add(stream), Rc::clone(&known.head)))
+        let is_head = *known.head.table().method() == Method::HEAD;
+        let key = match known.priority {
+            None if !is_head => Key::loose(id),
+            said => {
+                let priority = said.unwrap_or_default();
+                self.streams.add(Stream { is_head, priority, ..Stream::received(id) })
+            }
+        };
+        Some((key, Rc::clone(&known.head)))
+    }
+
+    /// Keeps a stream of which nothing was kept, and names it from now on. Any other has the same key.
+    #[inline]
+    pub fn keep(&mut self, key: Key) -> Key {
+        if key.is_loose() { self.streams.add(Stream::received(key.id)) } else { key }
     }
 
     #[inline]

@@ -114,11 +114,16 @@ impl Engine {
 
     /// Counts a whole answer as written, of which the owner has the bytes: those that [`respond`](Engine::respond) and
     /// [`data`](Engine::data) wrote on another stream, of any connection, for the same status, fields, standing ones and length.
-    /// False, and nothing has happened, where this stream's would be others, or none is expected.
+    /// False, and nothing has happened, where this stream's would be others, or none is expected. With it all is done of a stream that
+    /// is not [kept](Engine::keep).
     #[inline]
     pub fn repeat(&mut self, key: Key) -> bool {
         if self.encoder.has_table() {
             return false;
+        }
+        if key.is_loose() {
+            self.budget.earn();
+            return true;
         }
         let is_open = |stream: &&mut Stream| stream.sent == Side::Head && !stream.is_reset && !stream.is_head;
         let Some(stream) = self.streams.get_mut(key).filter(is_open) else { return false };

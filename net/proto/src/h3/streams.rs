@@ -2,9 +2,10 @@
 
 use super::frame::At;
 use crate::message::Priority;
-use crate::slots::{Numbered, Slots};
+use crate::slots::{NONE, Numbered, Slots};
 
-/// Names a stream of one connection. A stale one names nothing.
+/// Names a stream of one connection. A stale one names nothing, nor does that of a request that was
+/// [known](super::Engine::receive_known) and is not [kept](super::Engine::keep).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     pub(super) slot: u16,
@@ -12,6 +13,15 @@ pub struct Key {
 }
 
 impl Key {
+    /// Of a stream that has no place.
+    pub(super) fn loose(id: u64) -> Key {
+        Key { slot: NONE, id }
+    }
+
+    pub(super) fn is_loose(self) -> bool {
+        self.slot == NONE
+    }
+
     /// The stream's number, as QUIC has it.
     pub fn id(self) -> u64 {
         self.id
@@ -107,6 +117,11 @@ impl Stream {
             is_lost: false,
             is_reset: false,
         }
+    }
+
+    /// One whose request has come to its end.
+    pub(super) fn received(id: u64) -> Stream {
+        Stream { is_out: true, received: Side::Ended, ..Stream::new(id) }
     }
 }
 

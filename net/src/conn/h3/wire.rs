@@ -5,10 +5,11 @@ use std::collections::VecDeque;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
+use http::StatusCode;
 use platform::Buf;
 use platform::limits::CHUNK_BYTES_MAX;
 use proto::h3::{CONTROL_BYTES_MIN, Code, Engine, Key, Limits, Own, Priority, Rest, Role, Standing};
-use proto::message::{BodyLength, Checked, WriteError};
+use proto::message::{Checked, WriteError};
 use shards::Counter;
 
 use super::answers::Written;
@@ -388,6 +389,40 @@ impl Wire for Carrier {
         Ok(())
     }
 
+    fn keep(&mut self, key: Key) -> Key {
+        self.engine.keep(key)
+    }
+
+    fn repeat(
+        &mut self,
+        means: Means<'_>,
+        key: Key,
+        (status, headers): (StatusCode, &Headers),
+        standing: Standing<'_>,
+        content: &mut Buf,
+    ) -> bool {
+        if self.engine.peer_has_table() || content.len() > COPY_BODY_BYTES_MAX {
+            return false;
+        }
+        let mut answers = means.supplies.answers();
+        let written = answers.of(status, headers, standing);
+        let Some(beginning) = written.beginning(content.len()) else { return false };
+        if !self.engine.repeat(key) {
+            return false;
+        }
+        let body = content.as_slice();
+        let whole = written.with(body).unwrap_or_else(|| {
+            let mut block = means.supplies.take_block();
+            block.extend_from_slice(beginning);
+            block.extend_from_slice(body);
+            means.supplies.split_block(block)
+        });
+        *content = Buf::EMPTY;
+        self.pass_on(means.supplies, false);
+        self.put(number(key), whole, true);
+        true
+    }
+
     fn head(
         &mut self,
         means: Means<'_>,
@@ -411,21 +446,6 @@ impl Wire for Carrier {
                 answers.of(status, headers, standing)
             }
         };
-        if let Some(beginning) = written.beginning(body.len())
-            && length == BodyLength::Known(body.len() as u64)
-            && self.engine.repeat(key)
-        {
-            let whole = written.with(body).unwrap_or_else(|| {
-                let mut block = means.supplies.take_block();
-                block.extend_from_slice(beginning);
-                block.extend_from_slice(body);
-                means.supplies.split_block(block)
-            });
-            *content = Buf::EMPTY;
-            self.pass_on(means.supplies, false);
-            self.put(id, whole, true);
-            return Ok(false);
-        }
         let is_first = self.written.as_ref().is_none_or(|(at, _)| *at != id);
         let body_room = CONTROL_BYTES_MIN + body.len();
         let is_whole = self.write(means.supplies, id, HEAD_ROOM_BYTES + body_room, |engine, room| {

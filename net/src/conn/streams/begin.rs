@@ -32,7 +32,7 @@ impl<S: Service + 'static, W: Wire> Shared<S, W> {
         self: &Rc<Self>,
         cx: &mut TaskContext<'_>,
         entered: &Entered,
-        key: W::Key,
+        mut key: W::Key,
         said: &message::Head,
         head: Head,
         (peer, is_early): (&Peer, bool),
@@ -71,7 +71,7 @@ impl<S: Service + 'static, W: Wire> Shared<S, W> {
             Reply::Ready(mut response)
                 if scope.is_none() && tunnel.is_none() && is_whole(&response.content) && self.has_room() =>
             {
-                match self.respond(key, &mut response, said.end)? {
+                match self.respond(&mut key, &mut response, said.end)? {
                     None if said.end => return Ok(()),
                     None => Stage::Done,
                     Some(content) => Stage::Content(content),
@@ -80,6 +80,7 @@ impl<S: Service + 'static, W: Wire> Shared<S, W> {
             Reply::Ready(response) => Stage::Response(response),
             Reply::Later(future) => Stage::Handler(future),
         };
+        key = self.keep(key);
         let mut slot = Slot::new(key, incoming, said.expect_continue);
         slot.is_bulky = !said.end && said.length.is_some_and(|bytes| bytes >= BULK_BODY_BYTES_MIN);
         let demand = self.demand(key.number(), deadline);
@@ -99,8 +100,9 @@ impl<S: Service + 'static, W: Wire> Shared<S, W> {
 
     /// Answers without asking the service, by something small.
     pub(in crate::conn) fn answer(self: &Rc<Self>, key: W::Key, mut response: Response) -> Result<(), Exhausted> {
+        let mut key = self.keep(key);
         let stage = match self.has_room() {
-            true => match self.respond(key, &mut response, false)? {
+            true => match self.respond(&mut key, &mut response, false)? {
                 None if !self.state.borrow().wire.is_receiving(key) => {
                     self.release(key);
                     return Ok(());

@@ -254,7 +254,7 @@ impl<S: Service + 'static, W: Wire> Exchange<S, W> {
             Content::Full(_) => None,
             content => content.length(),
         };
-        let Ok(rest) = self.shared.respond(self.key, &mut response, false) else {
+        let Ok(rest) = self.shared.respond(&mut self.key, &mut response, false) else {
             return Poll::Ready(Err(Cut::Internal));
         };
         self.shared.wake();

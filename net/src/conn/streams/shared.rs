@@ -71,8 +71,35 @@ impl<S: Service + 'static, W: Wire> Shared<S, W> {
 
     /// Writes an answer's head, and of what is there of its content as much as one frame takes and windows admit. Gives what
     /// is left. The outbox must have room. With nothing left, a stream that `is_unwaited` is done with: nobody waits for it, and no more of
-    /// its request is to come.
+    /// its request is to come. Else it is [kept](Wire::keep) unless the answer is repeated.
     pub(in crate::conn) fn respond(
+        &self,
+        key: &mut W::Key,
+        response: &mut Response,
+        is_unwaited: bool,
+    ) -> Result<Option<Content>, Exhausted> {
+        if self.repeat(*key, response) {
+            if is_unwaited {
+                self.state.borrow_mut().wire.release(*key, self.limits());
+            }
+            return Ok(None);
+        }
+        *key = self.keep(*key);
+        self.respond_anew(*key, response, is_unwaited)
+    }
+
+    /// Writes a whole answer as it was written before, if it was and may be.
+    fn repeat(&self, key: W::Key, response: &mut Response) -> bool {
+        let Response { status, headers, content: Content::Full(buf), .. } = response else { return false };
+        if self.tells_alternative.get() {
+            return false;
+        }
+        let (said, means, state) = ((*status, &*headers), self.means(), &self.state);
+        let standing = &self.context.standing;
+        standing.with_values(self.shard(), |standing| state.borrow_mut().wire.repeat(means, key, said, standing, buf))
+    }
+
+    fn respond_anew(
         &self,
         key: W::Key,
         response: &mut Response,
@@ -227,6 +254,11 @@ impl<S: Service + 'static, W: Wire> Shared<S, W> {
         if self.state.borrow_mut().release(key, self.limits()) {
             W::streams_open(&self.context.stats).subtract(1);
         }
+    }
+
+    /// Has a stream kept that is not done with at once.
+    pub(in crate::conn) fn keep(&self, key: W::Key) -> W::Key {
+        self.state.borrow_mut().wire.keep(key)
     }
 
     /// Counts a stream that gets a task.

@@ -3,7 +3,7 @@ use std::time::Duration;
 use http::Method;
 
 use super::*;
-use crate::h3::{Engine, Event, Key, Limits, Pseudo, Role, Scratch};
+use crate::h3::{CONTROL_BYTES_MIN, Code, Engine, Event, Key, Limits, Own, Pseudo, Rest, Role, Scratch};
 use crate::message::BodyLength;
 
 /// What a request is, and what comes of it at a server, which may know it from others: of all connections of its shard.
@@ -156,13 +156,16 @@ fn what_is_remembered_is_bounded() {
     assert!(slots.len() == SLOTS && slots.iter().all(|slot| bytes(slot) <= 2 * SECTION_BYTES_MAX));
 }
 
-/// What `receive_known` makes of a request on this stream, beside what `receive` makes of it on another connection.
+/// What `receive_known` makes of a request on this stream, beside what `receive` makes of it on another connection. It is kept.
 #[track_caller]
 fn check_known(server: &mut Engine, room: &mut Room, id: u64, input: &[u8], is_known: bool) -> Option<Key> {
     let limits = Limits::default();
     let known = server.receive_known(id, input, &room.scratch, &limits);
     assert_eq!(known.is_some(), is_known);
     let (key, head) = known?;
+    let is_kept = server.can_send(key);
+    let key = server.keep(key);
+    assert_eq!((server.keep(key), server.stream_count()), (key, 1), "once");
     let mut usual = Engine::new(Role::Server, &limits);
     let Room { scratch, table, .. } = room;
     let step = usual.receive(id, input, true, scratch, table, Duration::ZERO, &limits).expect("it is one");
@@ -175,6 +178,8 @@ fn check_known(server: &mut Engine, room: &mut Room, id: u64, input: &[u8], is_k
         (usual.can_send(as_usual), usual.is_receiving(as_usual), as_usual.id())
     );
     assert_eq!(server.repeat(key), usual.repeat(as_usual), "to HEAD there is no body");
+    let plain = Priority::default() == server.priority(key) && *head.table().method() != Method::HEAD;
+    assert_eq!(is_kept, !plain, "what is answered as before at once is not kept");
     Some(key)
 }
 
@@ -209,7 +214,8 @@ fn a_request_that_is_known_counts_as_others_do() {
     let section = section(&Method::GET, "/", &[]);
     let whole = [&[1, 0x40, section.len() as u8], &*section].concat();
     see(&mut room, &limits, &section, true).expect("it is one");
-    let receive = |engine: &mut Engine, id| engine.receive_known(id, &whole, &room.scratch, &limits).is_some();
+    let known = |engine: &mut Engine, id| engine.receive_known(id, &whole, &room.scratch, &limits);
+    let receive = |engine: &mut Engine, id| known(engine, id).map(|(key, _)| engine.keep(key)).is_some();
     let mut server = Engine::new(Role::Server, &limits);
     assert!(receive(&mut server, 0) && receive(&mut server, 4));
     assert!(!receive(&mut server, 8), "as many are open as may be");
@@ -222,6 +228,40 @@ fn a_request_that_is_known_counts_as_others_do() {
     server.finish();
     assert!(!receive(&mut server, 12), "none is looked at any more");
     assert!(!receive(&mut Engine::new(Role::Client, &limits), 0), "a client is asked nothing");
+}
+
+#[test]
+fn a_request_that_is_known_is_answered_as_before_without_being_kept() {
+    let (mut room, limits) = (Room::with(Scratch::lending), Limits { streams_max: 1, ..Limits::default() });
+    let section = section(&Method::GET, "/", &[]);
+    let whole = [&[1, 0x40, section.len() as u8], &*section].concat();
+    see(&mut room, &limits, &section, true).expect("it is one");
+    let mut server = Engine::new(Role::Server, &limits);
+    for id in [0, 4, 8] {
+        let (key, _) = server.receive_known(id, &whole, &room.scratch, &limits).expect("it is known");
+        assert_eq!((server.stream_count(), server.can_send(key), server.is_receiving(key)), (0, false, false));
+        assert!(server.repeat(key));
+        assert_eq!(server.release(key), Rest { stop: None, reset: None });
+    }
+    // Where it would not be the same, it is one as others.
+    let (key, _) = server.receive_known(12, &whole, &room.scratch, &limits).expect("it is known");
+    let key = server.keep(key);
+    assert!(server.can_send(key) && server.stream_count() == 1);
+    assert!(server.receive_known(12, &whole, &room.scratch, &limits).is_none(), "it has come");
+    assert_eq!(server.reset(key, Code::INTERNAL_ERROR), Rest { stop: None, reset: Some(Code::INTERNAL_ERROR) });
+    let _ = server.release(key);
+    // The last word names those too that were not kept.
+    let (key, _) = server.receive_known(16, &whole, &room.scratch, &limits).expect("it is known");
+    assert!(server.repeat(key));
+    server.drain();
+    server.finish();
+    let mut said = Vec::new();
+    while server.has_to_say(Own::Control) {
+        let mut out = [0; 2 * CONTROL_BYTES_MIN];
+        let count = server.say(Own::Control, &limits, &mut out);
+        said.extend_from_slice(&out[..count]);
+    }
+    assert!(said.ends_with(&[7, 1, 20]), "GOAWAY: {said:?}");
 }
 
 #[test]
