@@ -22,7 +22,7 @@ use shards::Shard;
 use crate::Error;
 use crate::extract::States;
 use crate::handler::Handler;
-use crate::limits::{ALTERNATIVE_TIME, BODY_BYTES_MAX, TLS_SILENCE_MAX};
+use crate::limits::{ALTERNATIVE_TIME, BODY_BYTES_MAX, SILENCE_MAX};
 use crate::metrics::{HttpMetrics, ShardMetrics};
 use crate::middleware::Middleware;
 use crate::mount::{Problem, SetupError, mount};
@@ -203,9 +203,7 @@ impl App {
         let mut servers = Vec::new();
         let mut quic_servers = Vec::new();
         for ((address, declared), credentials) in parsed.into_iter().zip(&addresses).zip(credentials) {
-            // A client of TLS speaks first, and mostly at once.
-            let silence_max = credentials.is_some().then_some(TLS_SILENCE_MAX);
-            let options = ListenOptions { silence_max, ..ListenOptions::default() };
+            let options = ListenOptions { silence_max: Some(SILENCE_MAX), ..ListenOptions::default() };
             let mut config = config.clone();
             let (server, quic) = match credentials.is_some() && config.accepts_h3 {
                 true => {

@@ -12,10 +12,10 @@ pub const BODY_BYTES_MAX: u64 = 2 * 1024 * 1024;
 /// How long clients may go on by what `Alt-Svc` tells them: RFC 7838's own default, a day.
 pub const ALTERNATIVE_TIME: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long a connection to an address of TLS stays the kernel's while its client says nothing. Its hello comes right behind the
-/// connection, so nearly every hand-shake is begun without a sleep between the two; and who says nothing costs nothing for
-/// a moment. Any longer, and the kernel would ask the client once more that it is there.
-pub const TLS_SILENCE_MAX: Duration = Duration::from_secs(1);
+/// How long a connection stays the kernel's while its client says nothing. A client of HTTP or TLS speaks first, and mostly at once,
+/// so nearly every connection is accepted with its first request or hello, without a sleep between the two; and who says nothing
+/// costs nothing for a moment. Any longer, and the kernel would ask the client once more that it is there.
+pub const SILENCE_MAX: Duration = Duration::from_secs(1);
 
 /// Parameters in one route's path. They are kept as positions inside the request, so that matching needs no heap.
 pub const PATH_PARAMETERS_MAX: usize = 8;
