@@ -79,3 +79,6 @@ pub const DESCRIPTORS_BESIDE: usize = 64;
 
 /// A metrics page larger than this is not one.
 pub const METRICS_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Bytes of a UDP datagram over IPv4, at the most: 65,535 less both headers.
+pub const DATAGRAM_BYTES_MAX: usize = 65_507;
