@@ -25,7 +25,7 @@ proxy-64 proxy-512, with two servers behind that share the load's CPU.
 Builds the showcase, the gateway and the ceilings, but no peer: those that are missing are named, with the command that builds them.";
 
 /// Written in Rust, in `peers/`.
-const PEERS: [&str; 11] = [
+const PEERS: [&str; 12] = [
     "hyper",
     "axum",
     "actix-web",
@@ -36,6 +36,7 @@ const PEERS: [&str; 11] = [
     "compio",
     "quinn",
     "s2n-quic",
+    "tokio-quiche",
     "pingora",
 ];
 
