@@ -208,12 +208,17 @@ fn a_whole_request_that_comes_again_is_known_at_once() {
     assert_eq!(server.stream_count(), 0, "what is not known opens nothing");
 }
 
+/// All of a plain request, which has come before.
+fn whole_known(room: &mut Room, limits: &Limits) -> Vec<u8> {
+    let section = section(&Method::GET, "/", &[]);
+    see(room, limits, &section, true).expect("it is one");
+    [&[1, 0x40, section.len() as u8], &*section].concat()
+}
+
 #[test]
 fn a_request_that_is_known_counts_as_others_do() {
     let (mut room, limits) = (Room::with(Scratch::lending), Limits { streams_max: 2, ..Limits::default() });
-    let section = section(&Method::GET, "/", &[]);
-    let whole = [&[1, 0x40, section.len() as u8], &*section].concat();
-    see(&mut room, &limits, &section, true).expect("it is one");
+    let whole = whole_known(&mut room, &limits);
     let known = |engine: &mut Engine, id| engine.receive_known(id, &whole, &room.scratch, &limits);
     let receive = |engine: &mut Engine, id| known(engine, id).map(|(key, _)| engine.keep(key)).is_some();
     let mut server = Engine::new(Role::Server, &limits);
@@ -233,9 +238,7 @@ fn a_request_that_is_known_counts_as_others_do() {
 #[test]
 fn a_request_that_is_known_is_answered_as_before_without_being_kept() {
     let (mut room, limits) = (Room::with(Scratch::lending), Limits { streams_max: 1, ..Limits::default() });
-    let section = section(&Method::GET, "/", &[]);
-    let whole = [&[1, 0x40, section.len() as u8], &*section].concat();
-    see(&mut room, &limits, &section, true).expect("it is one");
+    let whole = whole_known(&mut room, &limits);
     let mut server = Engine::new(Role::Server, &limits);
     for id in [0, 4, 8] {
         let (key, _) = server.receive_known(id, &whole, &room.scratch, &limits).expect("it is known");
@@ -267,9 +270,7 @@ fn a_request_that_is_known_is_answered_as_before_without_being_kept() {
 #[test]
 fn what_was_said_of_a_request_before_it_came_holds_for_one_that_is_known() {
     let (mut room, limits) = (Room::with(Scratch::lending), Limits::default());
-    let section = section(&Method::GET, "/", &[]);
-    let whole = [&[1, 0x40, section.len() as u8], &*section].concat();
-    see(&mut room, &limits, &section, true).expect("it is one");
+    let whole = whole_known(&mut room, &limits);
     let mut server = Engine::new(Role::Server, &limits);
     let Room { scratch, table, .. } = &mut room;
     // A control stream: SETTINGS, and the priority of stream 0 (RFC 9218 section 7.2).
