@@ -7,7 +7,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io::Write;
 use std::net::SocketAddr;
-use std::panic::Location;
+use std::panic::{Location, resume_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use http::{HeaderValue, Method};
 use net::tls::Tls;
 use net::{Config, QuicServer, Server, Spread};
 use platform::{BackendKind, ListenOptions};
-use shards::Shard;
+use shards::{Cancelled, JoinError, JoinHandle, Shard};
 
 use crate::Error;
 use crate::extract::States;
@@ -231,13 +231,17 @@ impl App {
             }
         }
         let _serving = metrics.serving();
+        // Each is a task of its own: what comes at one address is no news to the others. With the scope they end.
+        let scope = shard.scope().child("servers")?;
         let mut serving: Vec<Serving> = Vec::new();
         for (_, server, config) in servers {
-            serving.push(Box::pin(server.serve(Rc::clone(&service), config, Arc::clone(&metrics.net))));
+            let served = server.serve(Rc::clone(&service), config, Arc::clone(&metrics.net));
+            serving.push(scope.spawn(served)?);
         }
         for (server, credentials) in quic_servers {
             let with = move || credentials.config();
-            serving.push(Box::pin(server.serve(Rc::clone(&service), config.clone(), with, Arc::clone(&metrics.net))));
+            let served = server.serve(Rc::clone(&service), config.clone(), with, Arc::clone(&metrics.net));
+            serving.push(scope.spawn(served)?);
         }
         all(serving).await?;
         Ok(())
@@ -271,19 +275,21 @@ fn alternative(port: u16) -> HeaderValue {
 }
 
 /// One address, being served.
-type Serving = Pin<Box<dyn Future<Output = net::Result<()>>>>;
+type Serving = JoinHandle<Result<net::Result<()>, Cancelled>>;
 
-/// Serves at all addresses, until all have ended or one has failed. There are few, so that each may be looked at when
-/// something comes at one.
+/// Waits until all servers have ended, or one has failed.
 async fn all(mut serving: Vec<Serving>) -> net::Result<()> {
     poll_fn(|cx| {
         let mut failed = None;
-        serving.retain_mut(|server| match server.as_mut().poll(cx) {
+        serving.retain_mut(|server| match Pin::new(server).poll(cx) {
             Poll::Pending => true,
-            Poll::Ready(outcome) => {
+            Poll::Ready(Ok(Ok(outcome))) => {
                 failed = failed.take().or(outcome.err());
                 false
             }
+            Poll::Ready(Err(JoinError::Panicked(payload))) => resume_unwind(payload),
+            // The shard ends.
+            Poll::Ready(Ok(Err(_)) | Err(JoinError::Cancelled)) => false,
         });
         match failed {
             Some(error) => Poll::Ready(Err(error)),
