@@ -110,11 +110,23 @@ impl Derived {
     }
 }
 
-/// Looks at the notes that are out, if any are.
-fn with_notes<R>(look: impl FnOnce(&mut Derived) -> R) -> Option<R> {
-    let out = Shard::current()?.local(Out::default);
-    let mut notes = out.0.borrow_mut();
-    notes.as_mut().map(look)
+impl Out {
+    /// Derives as `expand` does, and notes it; or finds what was derived before. Without notes it is only derived.
+    fn expand(
+        &self,
+        secret: &OkmBlock,
+        info: Info,
+        output: &mut [u8],
+        expand: impl FnOnce(&mut [u8]) -> Result<(), OutputLengthError>,
+    ) -> Result<(), OutputLengthError> {
+        let mut notes = self.0.borrow_mut();
+        let Some(notes) = notes.as_mut() else { return expand(output) };
+        if !notes.find(secret, &info, output) {
+            expand(output)?;
+            notes.note(secret, info, output);
+        }
+        Ok(())
+    }
 }
 
 /// Derives as the other does, and what was derived before not again.
@@ -154,12 +166,11 @@ impl HkdfExpander for Expander {
             return self.inner.expand_slice(info, output);
         }
         let whole: Info = info.iter().flat_map(|part| part.iter().copied()).collect();
-        if with_notes(|notes| notes.find(&self.secret, &whole, output)) == Some(true) {
-            return Ok(());
+        let expand = |output: &mut [u8]| self.inner.expand_slice(info, output);
+        match Shard::current() {
+            Some(shard) => shard.local(Out::default).expand(&self.secret, whole, output, expand),
+            None => expand(output),
         }
-        self.inner.expand_slice(info, output)?;
-        with_notes(|notes| notes.note(&self.secret, whole, output));
-        Ok(())
     }
 
     fn expand_block(&self, info: &[&[u8]]) -> OkmBlock {

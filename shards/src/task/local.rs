@@ -3,14 +3,14 @@
 
 use std::any::{Any, TypeId};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 
 /// One value of each type, made when first asked for.
 #[derive(Default)]
 pub struct Locals {
-    values: RefCell<BTreeMap<TypeId, Rc<dyn Any>>>,
+    /// In order of their types.
+    values: RefCell<Vec<(TypeId, Rc<dyn Any>)>>,
 }
 
 impl Locals {
@@ -21,7 +21,8 @@ impl Locals {
 
     /// The value of this type, if there is one.
     pub fn get<T: 'static>(&self) -> Option<Rc<T>> {
-        let value = self.values.borrow().get(&TypeId::of::<T>())?.clone();
+        let place = self.place::<T>().ok()?;
+        let value = Rc::clone(&self.values.borrow()[place].1);
         value.downcast().ok()
     }
 
@@ -32,11 +33,18 @@ impl Locals {
             return value;
         }
         let made = Rc::new(make());
-        if let Some(first) = self.get() {
-            return first;
+        match self.place::<T>() {
+            Ok(_) => self.get().unwrap_or(made),
+            Err(place) => {
+                self.values.borrow_mut().insert(place, (TypeId::of::<T>(), made.clone()));
+                made
+            }
         }
-        self.values.borrow_mut().insert(TypeId::of::<T>(), made.clone());
-        made
+    }
+
+    /// Where the value of this type is, or belongs.
+    fn place<T: 'static>(&self) -> Result<usize, usize> {
+        self.values.borrow().binary_search_by_key(&TypeId::of::<T>(), |(of, _)| *of)
     }
 
     /// Drops all values; they may ask for others while they are dropped.
