@@ -3,12 +3,14 @@
 //! A stream receives into the shard's own buffers and lends them out, so an idle connection holds no buffer; it sends what
 //! it is given from where it lies. Dropping one at any point gives everything back.
 
+use std::io::IoSlice;
 use std::mem;
 use std::net::{Shutdown, SocketAddr};
 use std::path::Path;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+use platform::limits::SEND_BUFFERS_MAX;
 use platform::{Buf, BufList, Chunk, Completion, Group, Handle, Op, Outcome, Pipe, Socket, SocketOption};
 use proto::proxy::Ends;
 use shards::{Operation, Shard};
@@ -30,6 +32,8 @@ pub struct TcpStream {
 /// taken for a clean end by whoever asks once more.
 #[derive(Debug)]
 enum Receive {
+    /// Of a connection that has been accepted, which mostly comes with its first bytes.
+    Arrived,
     NotStarted,
     Armed(Operation),
     Ended,
@@ -82,7 +86,7 @@ impl TcpStream {
     /// Errors: those of [`unix_stream`](platform::Reactor::unix_stream).
     pub(crate) fn at_path(shard: &Shard, path: &Path) -> Result<Self> {
         let handle = shard.with_reactor(|reactor| reactor.unix_stream(path))?;
-        Ok(TcpStream::adopt(shard, handle))
+        Ok(TcpStream::over(shard, handle, Receive::NotStarted))
     }
 
     /// A connection that another shard has accepted, or given up.
@@ -90,7 +94,7 @@ impl TcpStream {
     /// Errors: the shard has as many handles as it admits; the connection is closed.
     pub(crate) fn arrived(shard: &Shard, socket: Socket) -> Result<Self> {
         let handle = shard.with_reactor(|reactor| reactor.adopt(socket))?;
-        Ok(TcpStream::adopt(shard, handle))
+        Ok(TcpStream::over(shard, handle, Receive::Arrived))
     }
 
     /// Gives the connection up to another shard; here it is closed from then on.
@@ -101,9 +105,9 @@ impl TcpStream {
         Ok(shard.with_reactor(|reactor| reactor.release(*handle))?)
     }
 
-    fn adopt(shard: &Shard, handle: Handle) -> Self {
+    fn over(shard: &Shard, handle: Handle, receiving: Receive) -> Self {
         let socket = Owned { shard: shard.clone(), handle };
-        TcpStream { receiving: Receive::NotStarted, socket, group: Group::Heads }
+        TcpStream { receiving, socket, group: Group::Heads }
     }
 
     /// The next bytes, as a lease on the shard's buffers; `None` once the peer has ended its side.
@@ -158,6 +162,34 @@ impl TcpStream {
         self.socket.start_send(outgoing)
     }
 
+    /// Sends what the kernel takes at once, and this side's end with it if that is all; what has not left is to be sent as
+    /// always, a pipe among it. Not while a send is on its way.
+    ///
+    /// Errors: the connection is gone.
+    pub(crate) fn send_last(&self, outgoing: &mut Outgoing) -> Result<()> {
+        let sent = self.send_now(outgoing)?;
+        if sent > 0 {
+            outgoing.advance(sent);
+        }
+        Ok(())
+    }
+
+    fn send_now(&self, outgoing: &Outgoing) -> Result<usize> {
+        let mut slices = [IoSlice::new(&[]); SEND_BUFFERS_MAX];
+        let slices = match outgoing {
+            Outgoing::One(buf) => {
+                slices[0] = IoSlice::new(buf);
+                &slices[..1]
+            }
+            Outgoing::Many(list) => {
+                slices.iter_mut().zip(list.iter()).for_each(|(slice, buf)| *slice = IoSlice::new(buf));
+                &slices[..list.len()]
+            }
+            Outgoing::Pipe(_) => return Ok(0),
+        };
+        Ok(self.socket.shard.with_reactor(|reactor| reactor.send_last(self.socket.handle, slices))?)
+    }
+
     /// Ends one or both directions.
     ///
     /// Errors: the connection is gone.
@@ -205,6 +237,15 @@ impl Receiving<'_> {
     /// [`recv`](Receiving::recv) as a poll. The receive stays armed between calls.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>>> {
         let receive = &mut *self.receive;
+        if let Receive::Arrived = receive {
+            *receive = Receive::NotStarted;
+            let Owned { shard, handle } = self.socket;
+            match shard.with_reactor(|reactor| reactor.receive_now(*handle, self.group)) {
+                Ok(None) => {}
+                Ok(first) => return Poll::Ready(Ok(first)),
+                Err(error) => *receive = Receive::Failed(error),
+            }
+        }
         if let Receive::NotStarted = receive {
             let op = Op::Receive { socket: self.socket.handle, group: self.group };
             *receive = Receive::Armed(start(&self.socket.shard, op)?);
@@ -304,7 +345,7 @@ impl Listener {
             self.accepting = None;
         }
         Poll::Ready(match completion.result {
-            Ok(Outcome::Accepted(handle)) => Some(Ok(TcpStream::adopt(&self.socket.shard, handle))),
+            Ok(Outcome::Accepted(handle)) => Some(Ok(TcpStream::over(&self.socket.shard, handle, Receive::Arrived))),
             Ok(other) => unreachable!("an accept gives {other:?}"),
             Err(platform::Error::Cancelled) => None,
             Err(error) => Some(Err(error.into())),

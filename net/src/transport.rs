@@ -244,6 +244,18 @@ impl Transport {
         }
     }
 
+    /// Sends the last of this side, and its end, if all of that leaves at once: true, and nothing is left but to drop it. What
+    /// does not is on its way as after [`start_send`](Transport::start_send), and is to be [closed](Transport::poll_close) after
+    /// that. None may be [on its way](Transport::is_sending) before.
+    ///
+    /// Errors: the connection is gone.
+    pub(crate) fn finish(&mut self, outgoing: Outgoing) -> Result<bool> {
+        match &mut self.0 {
+            Way::Socket(socket) => socket.finish(outgoing),
+            Way::Stream(tube) => tube.start_send(outgoing).map(|()| false),
+        }
+    }
+
     /// Whether the last send has not ended, or its end has not been [taken](Transport::poll_sent).
     #[inline]
     pub(crate) fn is_sending(&self) -> bool {

@@ -8,7 +8,7 @@
 //!            start                take by a backend              last completion
 //!   (new) ──────────► Queued ─────────────────────► Running ─────────────────────► Ended ──► slot free
 //!                       ▲                              │ the kernel stopped a stream     (once its results are taken)
-//!                       └──────────── Idle ◄───────────┘ (paused, out of buffers, one-shot rung, first receive)
+//!                       └──────────── Idle ◄───────────┘ (paused, out of buffers, one-shot rung)
 //! ```
 
 use std::collections::VecDeque;
@@ -64,16 +64,6 @@ enum Wish {
     DrawFrom(Group),
 }
 
-/// What has become of an operation so far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Past {
-    New,
-    /// The first result of the stream has been taken.
-    Begun,
-    /// The caller's last completion has been queued; the kernel may still hold the memory (zero-copy).
-    Answered,
-}
-
 /// The slot of one operation.
 pub(crate) struct Flight {
     /// Owned here from start to the kernel's last completion.
@@ -95,7 +85,8 @@ pub(crate) struct Flight {
     /// A cancel is on its way only to pause the stream.
     pausing: bool,
     wish: Wish,
-    past: Past,
+    /// The caller's last completion has been queued; the kernel may still hold the memory (zero-copy).
+    answered: bool,
 }
 
 const _: () = assert!(size_of::<Flight>() <= 128);
@@ -170,7 +161,7 @@ impl Core {
             cancelled: false,
             pausing: false,
             wish: Wish::Nothing,
-            past: Past::New,
+            answered: false,
         };
         let key = self.flights.insert(flight).map_err(|flight| (flight.op, Error::Full))?;
         if let Some(handle) = handle {
@@ -203,8 +194,6 @@ impl Core {
         }
         if !completion.more {
             self.disown(token.0);
-        } else if flight.past == Past::New {
-            flight.past = Past::Begun;
         }
         Some(completion)
     }
@@ -327,6 +316,13 @@ impl Core {
         self.flights.get(key).map(|flight| &flight.op)
     }
 
+    /// A send of buffers whose success nobody is told of.
+    #[allow(dead_code, reason = "readiness sends everything by calls")]
+    pub(crate) fn hushed(&self, key: Key) -> Option<&Op> {
+        let flight = self.flights.get(key).filter(|flight| flight.wish == Wish::Hush)?;
+        flight.op.bytes_to_send().map(|_| &flight.op)
+    }
+
     pub(crate) fn op_mut(&mut self, key: Key) -> Option<&mut Op> {
         self.flights.get_mut(key).map(|flight| &mut flight.op)
     }
@@ -357,8 +353,8 @@ impl Core {
             Err(Error::Closed) if flight.op.is_on_file() => Err(Error::Denied),
             result => result,
         };
-        if flight.past != Past::Answered {
-            flight.past = Past::Answered;
+        if !flight.answered {
+            flight.answered = true;
             self.deliver(key, Completion { result, more: false });
         }
         self.unlink(key);
@@ -372,7 +368,7 @@ impl Core {
             && flight.op.bytes_to_send() == Some(bytes)
         {
             flight.abandoned = true;
-            flight.past = Past::Answered;
+            flight.answered = true;
             if let Op::SendList { .. } = flight.op
                 && let Some(Op::SendList { list, .. }) = self.take_op(key)
             {
@@ -433,7 +429,7 @@ impl Core {
     /// Answers a zero-copy send while the kernel keeps its buffer; `land` follows with the notification.
     pub(crate) fn answer_early(&mut self, key: Key, bytes: usize, error: Option<Error>) {
         if let Some(flight) = self.flights.get_mut(key) {
-            flight.past = Past::Answered;
+            flight.answered = true;
             let sent = Outcome::Sent { bytes, data: crate::Buf::EMPTY };
             self.deliver(key, Completion { result: error.map_or(Ok(sent), Err), more: false });
         }
@@ -456,23 +452,16 @@ impl Core {
     }
 
     /// The kernel holds the stream no longer, though it has not ended: it is started again now, or when its reader has
-    /// caught up. What a first receive has brought may be all that the peer has to say: its reader is to ask for more.
+    /// caught up.
     pub(crate) fn stream_stopped(&mut self, key: Key) {
         let Some(flight) = self.flights.get_mut(key) else { return };
         flight.pausing = false;
         flight.stage = Stage::Idle;
-        let may_be_all = flight.past == Past::New && flight.unread > 0 && matches!(flight.op, Op::Receive { .. });
         if flight.cancelled {
             self.land(key, Err(Error::Cancelled));
-        } else if !may_be_all && u32::from(flight.unread) < flight.op.queue_max() {
+        } else if u32::from(flight.unread) < flight.op.queue_max() {
             self.restart(key);
         }
-    }
-
-    /// Whether the stream's reader has taken something of it.
-    #[allow(dead_code, reason = "readiness does the same for all that it receives")]
-    pub(crate) fn has_begun(&self, key: Key) -> bool {
-        self.flights.get(key).is_some_and(|flight| flight.past == Past::Begun)
     }
 
     /// The stream found no free buffer: it is started again when one has come home.
@@ -503,9 +492,7 @@ impl Core {
     /// memory to come back (zero-copy) has.
     #[allow(dead_code, reason = "readiness ends what it is told to at once")]
     pub(crate) fn awaits_end(&self, key: Key) -> bool {
-        self.is_running(key)
-            && self.is_ending(key)
-            && self.flights.get(key).is_some_and(|flight| flight.past != Past::Answered)
+        self.is_running(key) && self.is_ending(key) && self.flights.get(key).is_some_and(|flight| !flight.answered)
     }
 
     /// Starts starved streams again if their group has a buffer that nobody leases.

@@ -21,6 +21,10 @@ pub const BULK_QUEUE_MAX: u32 = 2;
 /// Entries of the submission queue. A turn that starts more operations enters the kernel more than once.
 pub const URING_SUBMISSION_ENTRIES: u32 = 1024;
 
+/// Entries that are looked at for sends to be made by plain calls, before a shard sleeps that has no more of them: a call costs
+/// less than to be woken by the completion and to enter the kernel again, as long as they are few.
+pub const URING_CALLS_MAX: usize = 2;
+
 /// Entries of the completion queue. An overflow is kept by the kernel and costs an extra enter, so this is generous.
 pub const URING_COMPLETION_ENTRIES: u32 = 8192;
 

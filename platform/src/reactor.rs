@@ -4,6 +4,7 @@
 //! It names who waits by a number it does not interpret, so it can serve any executor. It is not `Send`: the thread that
 //! makes it is the one that uses it.
 
+use std::io::IoSlice;
 use std::net::{Shutdown, SocketAddr};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
@@ -18,7 +19,7 @@ use crate::pipe::Pipe;
 use crate::random::Random;
 use crate::socket::{DatagramOptions, ListenError, ListenOptions, Socket, SocketOption};
 use crate::unpark::Unparker;
-use crate::{Bell, Error, Group, Result};
+use crate::{Bell, Chunk, Error, Group, Result};
 
 /// One shard's connection to the machine: a backend, the operations it has in flight, the handles and buffers they use.
 pub struct Reactor {
@@ -301,6 +302,41 @@ impl Reactor {
     /// handle is no error.
     pub fn close(&mut self, handle: Handle) {
         self.core.close(handle);
+    }
+
+    /// What has come to a stream socket by now, up to one buffer of the group; `None` if that is nothing, for whatever reason a
+    /// [receive](Op::Receive) is to tell. For the first bytes of a connection, which mostly come with it: one system call, where
+    /// a receive takes a turn. Not while a receive is in flight there: who of the two gets which bytes is not said.
+    ///
+    /// Errors: as [`Op::Receive`].
+    pub fn receive_now(&mut self, socket: Handle, group: Group) -> Result<Option<Chunk>> {
+        let entry = self.core.handles.open(socket)?;
+        let receive = self.core.receive(group);
+        let filled = receive.fill(|buffer| match self.backend.receive_now(&entry.resource, buffer) {
+            Ok(Some(bytes)) if bytes > 0 => Ok((bytes, ())),
+            Ok(_) => Err(None),
+            Err(error) => Err(Some(error)),
+        });
+        match filled {
+            Some(Ok((chunk, ()))) => Ok(Some(chunk)),
+            Some(Err(Some(error))) => Err(error),
+            // Nothing, or no buffer.
+            Some(Err(None)) | None => Ok(None),
+        }
+    }
+
+    /// Sends what the kernel takes of some bytes without a wait, and gives their number; if those are all, this side's direction
+    /// ends with them, and mostly in one packet. Two system calls, and nothing to hear of. Not while a send is in flight there.
+    ///
+    /// Errors: as [`Op::Send`].
+    pub fn send_last(&mut self, socket: Handle, data: &[IoSlice<'_>]) -> Result<usize> {
+        let resource = &self.core.handles.open(socket)?.resource;
+        let sent = self.backend.send_last(resource, data)?;
+        if sent == data.iter().map(|slice| slice.len()).sum() {
+            // A connection that is gone by now has nothing to end.
+            let _ = self.backend.shutdown(resource, Shutdown::Write);
+        }
+        Ok(sent)
     }
 
     /// Shuts down one or both directions of a stream, at once.

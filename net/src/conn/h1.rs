@@ -212,6 +212,9 @@ impl<S: Service + 'static> Connection<S> {
                 }
             }
         };
+        if !linger && self.finish()? {
+            return Ok(());
+        }
         // Closing at once would reset the connection, and the last answer might be lost with it (RFC 9112 section 9.6).
         poll_fn(|cx| self.poll_flush_all(cx)).await?;
         if linger && self.stream.shutdown(Shutdown::Write).is_ok() {
@@ -890,6 +893,17 @@ impl<S: Service + 'static> Connection<S> {
             self.outbox.commit(count);
         }
         Ok(())
+    }
+
+    /// Sends what is gathered, and the connection's end with it, where all of that leaves at once.
+    fn finish(&mut self) -> Result<bool, End> {
+        // With a pipe behind it, it is not the last.
+        if self.is_h2 || self.tunnel.is_some() || self.stream.is_sending() || self.outbox.has_pipe() {
+            return Ok(false);
+        }
+        let outgoing = self.outbox.take(&self.context.supplies);
+        self.context.stats.bytes_sent.add(outgoing.bytes() as u64);
+        self.stream.finish(outgoing).map_err(|_| End::Broken)
     }
 
     /// The connection's last word, where it has one.

@@ -85,6 +85,11 @@ impl Outbox {
         self.pipe = Some(Box::new(pipe));
     }
 
+    /// Whether a pipe comes after all.
+    pub(super) fn has_pipe(&self) -> bool {
+        self.pipe.is_some()
+    }
+
     fn has_bytes(&self) -> bool {
         self.list.is_some() || self.chunk.as_ref().is_some_and(|chunk| !chunk.is_empty())
     }

@@ -302,6 +302,27 @@ impl Channel {
         !self.plain.is_empty() || self.sending.as_mut().is_some_and(|sending| sending.hush(waker))
     }
 
+    /// Sends the last of this side with its end, if all of it leaves at once: as [`Transport::finish`](crate::Transport).
+    pub(crate) fn finish(&mut self, outgoing: Outgoing, tcp: &TcpStream) -> Result<bool> {
+        self.plain = outgoing;
+        if !self.session.may_send() || self.closing != Closing::No {
+            self.start(tcp)?;
+            return Ok(false);
+        }
+        self.closing = Closing::Asked;
+        let mut records = Outgoing::One(self.seal(tcp)?.map_or(Buf::EMPTY, Buf::Chunk));
+        // What does not go into one send has its end behind it.
+        if self.closing == Closing::Said {
+            tcp.send_last(&mut records)?;
+        }
+        if !records.is_empty() {
+            self.sending = Some(tcp.start_send(records)?);
+            return Ok(false);
+        }
+        self.closing = Closing::Shut;
+        Ok(true)
+    }
+
     /// Says that no more is sent, and ends this side of the stream when the kernel has taken that.
     pub(crate) fn shut(&mut self, tcp: &TcpStream) -> Result<()> {
         self.shuts = true;
@@ -322,6 +343,19 @@ impl Channel {
             return Ok(());
         }
         self.sending = None;
+        match self.seal(tcp)? {
+            Some(records) => self.sending = Some(tcp.start_send(Outgoing::One(Buf::Chunk(records)))?),
+            None if self.closing == Closing::Said && self.shuts => {
+                self.closing = Closing::Shut;
+                tcp.shutdown(Shutdown::Write)?;
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// The records of what there is to say, as much as one send takes.
+    fn seal(&mut self, tcp: &TcpStream) -> Result<Option<Chunk>> {
         let shard = tcp.shard();
         if !self.plain.is_empty() && self.session.may_send() {
             self.session.seal(&mut self.plain, shard.now(), shard.pool()).map_err(Error::Tls)?;
@@ -330,20 +364,11 @@ impl Channel {
             self.closing = Closing::Said;
             self.session.close(shard.pool()).map_err(Error::Tls)?;
         }
-        match self.session.take_output() {
-            Some(chunk) => {
-                if let Some(stats) = &self.stats {
-                    stats.tls_bytes_sent.add(chunk.len() as u64);
-                }
-                self.sending = Some(tcp.start_send(Outgoing::One(Buf::Chunk(chunk)))?);
-            }
-            None if self.closing == Closing::Said && self.shuts => {
-                self.closing = Closing::Shut;
-                tcp.shutdown(Shutdown::Write)?;
-            }
-            None => {}
+        let records = self.session.take_output();
+        if let (Some(stats), Some(records)) = (&self.stats, &records) {
+            stats.tls_bytes_sent.add(records.len() as u64);
         }
-        Ok(())
+        Ok(records)
     }
 
     /// Sends what the session has to say, where nobody waits for the end of that.

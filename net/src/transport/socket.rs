@@ -81,6 +81,24 @@ impl Socket {
         Ok(())
     }
 
+    pub(super) fn finish(&mut self, mut outgoing: Outgoing) -> Result<bool> {
+        match &mut self.way {
+            Way::Plain(_) if outgoing.is_empty() => Ok(true),
+            Way::Plain(sending) => {
+                self.tcp.send_last(&mut outgoing)?;
+                if !outgoing.is_empty() {
+                    *sending = Some(self.tcp.start_send(outgoing)?);
+                    return Ok(false);
+                }
+                if let Outgoing::Many(list) = outgoing {
+                    self.tcp.shard().pool().reclaim(list);
+                }
+                Ok(true)
+            }
+            Way::Tls(tls) => tls.finish(outgoing, &self.tcp),
+        }
+    }
+
     #[inline]
     pub(super) fn is_sending(&self) -> bool {
         match &self.way {

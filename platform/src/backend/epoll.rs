@@ -215,10 +215,7 @@ impl Watch for Epoll {
             }
             Op::SendList { list, .. } => {
                 let mut slices = [IoSlice::new(&[]); SEND_BUFFERS_MAX];
-                for (slice, buf) in slices.iter_mut().zip(list.iter()) {
-                    *slice = IoSlice::new(buf);
-                }
-                let mut rest = &mut slices[..list.len()];
+                let mut rest = op.slices(&mut slices);
                 IoSlice::advance_slices(&mut rest, sent);
                 sendmsg(descriptor, rest, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL)
                     .map(|bytes| (sent + bytes, list.bytes()))

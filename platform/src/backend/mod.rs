@@ -24,6 +24,7 @@ mod uring;
 mod watched;
 
 use std::fmt;
+use std::io::IoSlice;
 use std::net::{Shutdown, SocketAddr};
 use std::path::Path;
 use std::time::{Instant, SystemTime};
@@ -326,6 +327,20 @@ impl Backend {
     }
 
     // ---- inline calls on open sockets --------------------------------------------------------------------------------
+
+    pub(crate) fn receive_now(&self, resource: &Resource, buffer: &mut [u8]) -> Result<Option<usize>> {
+        match (self, resource) {
+            (Backend::Sim(sim), Resource::Sim(descriptor)) => sim.receive_now(descriptor, buffer),
+            _ => os::receive_now(socket_of(resource)?, buffer),
+        }
+    }
+
+    pub(crate) fn send_last(&self, resource: &Resource, data: &[IoSlice<'_>]) -> Result<usize> {
+        match (self, resource) {
+            (Backend::Sim(sim), Resource::Sim(descriptor)) => sim.send_last(descriptor, data),
+            _ => os::send_last(socket_of(resource)?, data),
+        }
+    }
 
     pub(crate) fn shutdown(&self, resource: &Resource, how: Shutdown) -> Result<()> {
         match (self, resource) {

@@ -28,7 +28,7 @@ use crate::flight::{Core, Entry};
 use crate::handle::Resource;
 use crate::limits::{
     MESSAGE_CONTROL_BYTES, OPERATIONS_MAX, PROBE_ENTERS_MAX, RING_BUFFERS_MIN, RING_SHARE, RING_SHARE_TURNS,
-    SEND_BUFFERS_MAX, URING_COMPLETION_ENTRIES, URING_SUBMISSION_ENTRIES,
+    SEND_BUFFERS_MAX, URING_CALLS_MAX, URING_COMPLETION_ENTRIES, URING_SUBMISSION_ENTRIES,
 };
 use crate::op::{Message, Op, Outcome, Stat, Wait};
 use crate::os::{Descriptor, MessageHead, Told, error_of};
@@ -279,7 +279,11 @@ impl Uring {
     fn submit(&mut self, core: &mut Core, wait: Wait) {
         self.arm_wake();
         self.publish_buffers(core);
+        let is_calm = wait != Wait::No && core.queue.len() <= URING_CALLS_MAX;
         while let Some(entry) = core.next_entry() {
+            if is_calm && send_by_call(core, entry) {
+                continue;
+            }
             if self.ring.submission().is_full() {
                 self.call(core, Wait::No);
                 if self.ring.submission().is_full() {
@@ -387,7 +391,7 @@ impl Uring {
                 _ => return Err(Error::Unsupported),
             },
         };
-        let (fd, features, has_begun) = (Fd(fd), self.features, core.has_begun(key));
+        let (fd, features) = (Fd(fd), self.features);
         Ok(match core.op_mut(key).ok_or(Error::Closed)? {
             Op::Accept { .. } if features.has(Features::MULTISHOT_ACCEPT) => {
                 opcode::AcceptMulti::new(fd).flags(libc::SOCK_CLOEXEC).build()
@@ -402,9 +406,7 @@ impl Uring {
                 entry
             }
             // Of bulk buffers one at a time: each is large beside an entry, and so no upload takes more than its share of them.
-            // At first for what comes first: a connection that is closed after one request would have to be rid of more by a
-            // cancel.
-            Op::Receive { group: Group::Heads, .. } if features.has(Features::MULTISHOT_RECEIVE) && has_begun => {
+            Op::Receive { group: Group::Heads, .. } if features.has(Features::MULTISHOT_RECEIVE) => {
                 match features.has(Features::RECEIVE_BUNDLE) {
                     true => opcode::RecvMultiBundle::new(fd, Group::Heads as u16).build(),
                     false => opcode::RecvMulti::new(fd, Group::Heads as u16).build(),
@@ -736,6 +738,25 @@ fn send_pipe(core: &mut Core, key: Key) -> Option<Result<(), Error>> {
             (Err(error), _) | (_, Err(error)) => return Some(Err(error)),
         }
     }
+}
+
+/// Sends by a call of its own what nobody waits to hear of. In the ring its completion would end the wait that is to follow at
+/// once, to begin another. False if the ring is to see to it: it is no such send, or would have to wait.
+fn send_by_call(core: &mut Core, entry: Entry) -> bool {
+    let Entry::Start(key) = entry else { return false };
+    let Some(op) = core.hushed(key) else { return false };
+    let Some(Resource::Os(socket)) =
+        op.handle().and_then(|handle| core.handles.entry(handle)).map(|entry| &entry.resource)
+    else {
+        return false;
+    };
+    let mut slices = [IoSlice::new(&[]); SEND_BUFFERS_MAX];
+    match os::send_now(socket, op.slices(&mut slices)) {
+        Ok(None) => return false,
+        Ok(Some(bytes)) => core.land_sent(key, bytes),
+        Err(error) => core.land(key, Err(error)),
+    }
+    true
 }
 
 /// Looks at what a cancel has come to. When the kernel has not found an operation on a socket, that has ended, or is on its

@@ -84,6 +84,11 @@ pub(crate) fn datagram_sockets(
     Ok((0..count).map(|_| socket.try_clone()).collect::<io::Result<_>>()?)
 }
 
+pub(super) fn receive_without_waiting(descriptor: &Descriptor, buffer: &mut [u8]) -> io::Result<usize> {
+    use std::io::Read;
+    (&*socket2::SockRef::from(descriptor)).read(buffer)
+}
+
 /// Whether a connection waits to be accepted: not known without an accept.
 pub(crate) fn has_connection(_listener: &Descriptor) -> bool {
     false

@@ -291,6 +291,12 @@ pub(crate) fn is_in_group(socket: &Descriptor) -> bool {
     socket2::SockRef::from(socket).reuse_port().unwrap_or(false)
 }
 
+pub(super) fn receive_without_waiting(descriptor: &Descriptor, buffer: &mut [u8]) -> io::Result<usize> {
+    use rustix::net::{RecvFlags, recv};
+    let (bytes, _) = recv(descriptor, buffer, RecvFlags::DONTWAIT)?;
+    Ok(bytes)
+}
+
 /// Whether a connection waits to be accepted.
 pub(crate) fn has_connection(listener: &Descriptor) -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};

@@ -63,6 +63,7 @@ pub(crate) use unix::*;
 #[cfg(windows)]
 pub(crate) use windows::*;
 
+use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
 
 use socket2::SockRef;
@@ -85,9 +86,54 @@ pub(crate) const SEND_FLAGS: i32 = libc::MSG_NOSIGNAL;
 #[cfg(not(all(unix, not(target_vendor = "apple"))))]
 pub(crate) const SEND_FLAGS: i32 = 0;
 
+/// How a send is told not to wait. Elsewhere sockets are told so when they are made.
+#[cfg(target_os = "linux")]
+const NOW_FLAGS: i32 = libc::MSG_DONTWAIT;
+#[cfg(not(target_os = "linux"))]
+const NOW_FLAGS: i32 = 0;
+
+/// How a send is told that something is to leave with its bytes.
+#[cfg(target_os = "linux")]
+const MORE_FLAGS: i32 = libc::MSG_MORE;
+#[cfg(not(target_os = "linux"))]
+const MORE_FLAGS: i32 = 0;
+
 /// Says how many bytes the stack has whose guard page holds this address, if it is the one that this thread runs on. To be
 /// called from a signal handler: it reads what the thread keeps and calls nobody.
 pub(crate) type GuardLookup = fn(usize) -> Option<usize>;
+
+/// What a call that does not wait has come to; `None` if it would have had to.
+fn at_once(result: io::Result<usize>) -> Result<Option<usize>> {
+    match result {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Receives what has come, without waiting. No byte is the end.
+pub(crate) fn receive_now(descriptor: &Descriptor, buffer: &mut [u8]) -> Result<Option<usize>> {
+    at_once(receive_without_waiting(descriptor, buffer))
+}
+
+/// Sends what there is room for, without waiting.
+#[allow(dead_code, reason = "only a ring has another way to send")]
+pub(crate) fn send_now(descriptor: &Descriptor, data: &[IoSlice<'_>]) -> Result<Option<usize>> {
+    at_once(send(descriptor, data, NOW_FLAGS))
+}
+
+/// The same for the last of a direction: its end is about to follow, and leaves with it.
+pub(crate) fn send_last(descriptor: &Descriptor, data: &[IoSlice<'_>]) -> Result<usize> {
+    Ok(at_once(send(descriptor, data, NOW_FLAGS | MORE_FLAGS))?.unwrap_or(0))
+}
+
+fn send(descriptor: &Descriptor, data: &[IoSlice<'_>], flags: i32) -> io::Result<usize> {
+    let (socket, flags) = (SockRef::from(descriptor), SEND_FLAGS | flags);
+    match data {
+        [data] => socket.send_with_flags(data, flags),
+        _ => socket.send_vectored_with_flags(data, flags),
+    }
+}
 
 pub(crate) fn shutdown(descriptor: &Descriptor, how: Shutdown) -> Result<()> {
     Ok(SockRef::from(descriptor).shutdown(how)?)

@@ -118,21 +118,6 @@ pub(crate) fn a_ring_that_is_short_is_given_more(bed: &mut Bed) {
     bed.finish();
 }
 
-/// A stream that has received once goes on when its reader asks for more, and not before: what comes meanwhile waits.
-pub(crate) fn what_comes_first_may_be_all(bed: &mut Bed) {
-    let (client, server) = bed.pair();
-    let token = bed.receive(server);
-    bed.send(client, b"ask");
-    assert_eq!(bed.read(&token, 3), b"ask");
-    bed.send(client, b"and more");
-    bed.enter_for(Duration::from_millis(1));
-    assert_eq!(bed.read(&token, 8), b"and more");
-    bed.close(client);
-    assert!(matches!(bed.next(&token).result, Ok(Outcome::EndOfInput)));
-    bed.abandon(token);
-    bed.close(server);
-}
-
 /// Leases on the last buffers are copied, so that they keep nobody waiting however long they are held.
 pub(crate) fn leases_never_pin_the_last_buffers(bed: &mut Bed) {
     let mut bed = tiny(bed, 8);

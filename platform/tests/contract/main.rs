@@ -139,6 +139,10 @@ contract! {
         streams::a_hushed_send_that_is_cut_short_is_told,
         streams::a_listener_gives_every_connection,
         streams::sends_and_receives_both_ways,
+        streams::what_has_come_is_received_at_once,
+        streams::without_a_buffer_nothing_is_received_at_once,
+        streams::the_last_send_ends_its_direction,
+        streams::a_last_send_that_does_not_fit_ends_nothing,
         streams::half_close_ends_one_direction_only,
         streams::a_reset_is_an_error,
         streams::nobody_listens_and_the_connection_is_refused,
@@ -199,7 +203,6 @@ contract! {
     ],
     uncut: [
         buffers::a_ring_that_is_short_is_given_more,
-        buffers::what_comes_first_may_be_all,
         buffers::leases_never_pin_the_last_buffers,
         buffers::bulk_and_heads_do_not_share,
         buffers::a_shared_buffer_comes_home_from_another_thread,

@@ -1,11 +1,12 @@
 //! Stream sockets: what goes in comes out, in order and whole, and what goes wrong has its name.
 
+use std::io::IoSlice;
 use std::net::Shutdown;
 use std::time::Duration;
 
 use bytes::Bytes;
 use shardwise_platform::limits::SEND_BUFFERS_MAX;
-use shardwise_platform::{Buf, BufList, Error, Group, NOBODY, Op, Outcome, SocketOption, Wait};
+use shardwise_platform::{Buf, BufList, Error, Group, Handle, NOBODY, Op, Outcome, PoolSize, SocketOption, Wait};
 
 use crate::bed::{BLOCKING_BYTES, Bed, WAIT_MAX, hash, pattern};
 use crate::host;
@@ -70,6 +71,115 @@ pub(crate) fn sends_and_receives_both_ways(bed: &mut Bed) {
     bed.abandon(at_server);
     bed.close(client);
     bed.close(server);
+}
+
+/// Calls for what has come until it is all there.
+fn read_now(bed: &mut Bed, socket: Handle, bytes: usize) -> Vec<u8> {
+    let (deadline, mut received) = (bed.now() + WAIT_MAX, Vec::new());
+    while received.len() < bytes {
+        match bed.receive_now(socket, Group::Heads).expect("the connection is well") {
+            Some(chunk) => received.extend_from_slice(&chunk),
+            None => bed.enter_for(Duration::from_millis(1)),
+        }
+        assert!(bed.now() < deadline, "{}: {} of {bytes} bytes came in time", bed.rung.name, received.len());
+    }
+    received
+}
+
+/// What has come is had at once, and a receive goes on behind it; what is nothing, an end or no buffer is left to that.
+pub(crate) fn what_has_come_is_received_at_once(bed: &mut Bed) {
+    let (client, server) = bed.pair();
+    assert!(matches!(bed.receive_now(server, Group::Heads), Ok(None)), "nothing has come");
+    bed.send(client, b"ask");
+    assert_eq!(read_now(bed, server, 3), b"ask");
+    let at_server = bed.receive(server);
+    bed.send(client, b"and more");
+    assert_eq!(bed.read(&at_server, 8), b"and more");
+    bed.abandon(at_server);
+    bed.close_all([client, server]);
+
+    let (client, server) = bed.pair();
+    bed.send(client, b"all");
+    bed.close(client);
+    assert_eq!(read_now(bed, server, 3), b"all");
+    bed.enter_for(Duration::from_millis(1));
+    assert!(matches!(bed.receive_now(server, Group::Heads), Ok(None)), "an end is no bytes");
+    assert!(matches!(bed.run(Op::Receive { socket: server, group: Group::Heads }), Ok(Outcome::EndOfInput)));
+    bed.close(server);
+
+    let (client, server) = bed.pair();
+    bed.set_option(client, SocketOption::Linger(Some(Duration::ZERO))).unwrap();
+    bed.close(client);
+    let deadline = bed.now() + WAIT_MAX;
+    let failure = loop {
+        match bed.receive_now(server, Group::Heads) {
+            Ok(received) => assert!(received.is_none() && bed.now() < deadline, "a reset comes in time"),
+            Err(error) => break error,
+        }
+        bed.enter_for(Duration::from_millis(1));
+    };
+    assert_eq!(failure, Error::Reset);
+    bed.close(server);
+    assert_eq!(bed.receive_now(server, Group::Heads).unwrap_err(), Error::Closed);
+}
+
+/// Without a buffer nothing is received at once, and nothing lost.
+pub(crate) fn without_a_buffer_nothing_is_received_at_once(bed: &mut Bed) {
+    let mut bed = bed.with_pool(PoolSize { head_buffers: 1, bulk_buffers: 1, bytes: 1 << 20 });
+    let (client, server) = bed.pair();
+    let (other_client, other_server) = bed.pair();
+    // Who receives has the buffer, or the kernel has it for them.
+    let at_other = bed.receive(other_server);
+    bed.send(other_client, b"first");
+    let held = bed.part(&at_other);
+    bed.send(client, b"second");
+    bed.enter_for(Duration::from_millis(1));
+    let now = bed.receive_now(server, Group::Heads).expect("the connection is well");
+    drop(held);
+    bed.abandon(at_other);
+    let mut received = now.map_or_else(Vec::new, |chunk| chunk.to_vec());
+    let at_server = bed.receive(server);
+    let left = 6 - received.len();
+    received.extend(bed.read(&at_server, left));
+    assert_eq!(received, b"second");
+    bed.abandon(at_server);
+    bed.close_all([client, server, other_client, other_server]);
+    bed.finish();
+}
+
+/// What leaves at once leaves with the end of its direction; the other goes on.
+pub(crate) fn the_last_send_ends_its_direction(bed: &mut Bed) {
+    let (client, server) = bed.pair();
+    let (at_client, at_server) = (bed.receive(client), bed.receive(server));
+    let sent = bed.send_last(server, &[IoSlice::new(b"good"), IoSlice::new(b"bye")]).unwrap();
+    if sent < 7 {
+        // A network that cuts: the rest, and the end, are left to the caller.
+        bed.send(server, &b"goodbye"[sent..]);
+        bed.shutdown(server, Shutdown::Write).unwrap();
+    }
+    assert_eq!(bed.read(&at_client, 7), b"goodbye");
+    assert!(matches!(bed.end(at_client), Ok(Outcome::EndOfInput)));
+    let late = bed.run(Op::Send { socket: server, data: "late".into(), zero_copy: false });
+    assert_eq!(late.unwrap_err(), Error::BrokenPipe);
+    bed.send(client, b"I heard");
+    assert_eq!(bed.read(&at_server, 7), b"I heard");
+    bed.abandon(at_server);
+    bed.close_all([client, server]);
+    assert_eq!(bed.send_last(server, &[]).unwrap_err(), Error::Closed);
+}
+
+/// What does not fit is not sent, and the direction goes on.
+pub(crate) fn a_last_send_that_does_not_fit_ends_nothing(bed: &mut Bed) {
+    let (client, server) = bed.pair();
+    let data = pattern(BLOCKING_BYTES);
+    let sent = bed.send_last(server, &[IoSlice::new(&data)]).unwrap();
+    assert!(sent < data.len(), "{}: nobody reads", bed.rung.name);
+    let at_client = bed.receive(client);
+    assert_eq!(hash(&bed.read(&at_client, sent)), hash(&data[..sent]));
+    bed.send(server, b"the rest");
+    assert_eq!(bed.read(&at_client, 8), b"the rest");
+    bed.abandon(at_client);
+    bed.close_all([client, server]);
 }
 
 pub(crate) fn half_close_ends_one_direction_only(bed: &mut Bed) {

@@ -67,6 +67,7 @@ mod stream;
 mod tests;
 mod trace;
 
+use std::io::IoSlice;
 use std::net::{Shutdown, SocketAddr};
 use std::time::{Instant, SystemTime};
 
@@ -77,7 +78,7 @@ use network::Kind;
 use ongoing::Ongoing;
 pub use plan::Plan;
 use plan::Random;
-use stream::Stream;
+use stream::{Found, Stream};
 
 use crate::flight::Core;
 use crate::op::Wait;
@@ -207,6 +208,34 @@ impl Sim {
     /// Lets go of a socket that leaves the shard: whoever begins something on it next is told of it.
     pub(crate) fn release(&self, descriptor: &SimDescriptor) -> Result<()> {
         self.machine.world(|world| world.release(descriptor.node))
+    }
+
+    pub(crate) fn receive_now(&self, descriptor: &SimDescriptor, buffer: &mut [u8]) -> Result<Option<usize>> {
+        self.machine.world(|world| match world.find(descriptor.node) {
+            Found::Nothing => Ok(None),
+            Found::Bytes => Ok(Some(world.receive(descriptor.node, buffer))),
+            Found::End => Ok(Some(0)),
+            Found::Failure(error) => Err(error),
+        })
+    }
+
+    pub(crate) fn send_last(&self, descriptor: &SimDescriptor, data: &[IoSlice<'_>]) -> Result<usize> {
+        self.machine.world(|world| {
+            let mut sent = 0;
+            for slice in data {
+                let bytes = match world.send(descriptor.node, slice, sent > 0) {
+                    Ok(bytes) => bytes,
+                    Err(error) if sent == 0 => return Err(error),
+                    // Told to whoever sends next.
+                    Err(_) => break,
+                };
+                sent += bytes;
+                if bytes < slice.len() {
+                    break;
+                }
+            }
+            Ok(sent)
+        })
     }
 
     pub(crate) fn shutdown(&self, descriptor: &SimDescriptor, how: Shutdown) -> Result<()> {
