@@ -175,19 +175,14 @@ impl TcpStream {
     }
 
     fn send_now(&self, outgoing: &Outgoing) -> Result<usize> {
-        let mut slices = [IoSlice::new(&[]); SEND_BUFFERS_MAX];
-        let slices = match outgoing {
-            Outgoing::One(buf) => {
-                slices[0] = IoSlice::new(buf);
-                &slices[..1]
-            }
-            Outgoing::Many(list) => {
-                slices.iter_mut().zip(list.iter()).for_each(|(slice, buf)| *slice = IoSlice::new(buf));
-                &slices[..list.len()]
-            }
-            Outgoing::Pipe(_) => return Ok(0),
+        let send = |data: &[IoSlice<'_>]| {
+            Ok(self.socket.shard.with_reactor(|reactor| reactor.send_last(self.socket.handle, data))?)
         };
-        Ok(self.socket.shard.with_reactor(|reactor| reactor.send_last(self.socket.handle, slices))?)
+        match outgoing {
+            Outgoing::One(buf) => send(&[IoSlice::new(buf)]),
+            Outgoing::Many(list) => send(list.slices(&mut [IoSlice::new(&[]); SEND_BUFFERS_MAX])),
+            Outgoing::Pipe(_) => Ok(0),
+        }
     }
 
     /// Ends one or both directions.

@@ -10,7 +10,6 @@
 //! handle is stale) and [`Error::OutOfMemory`]. The kernel tells why a connection has failed once, to whichever operation meets
 //! it first; those that come later end with `EndOfInput` and `BrokenPipe`.
 
-use std::io::IoSlice;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Instant, SystemTime};
@@ -18,7 +17,7 @@ use std::time::{Instant, SystemTime};
 use crate::Error;
 use crate::buffer::{Buf, BufList, Chunk, ChunkMut};
 use crate::handle::Handle;
-use crate::limits::{BULK_QUEUE_MAX, SEND_BUFFERS_MAX, STREAM_QUEUE_MAX};
+use crate::limits::{BULK_QUEUE_MAX, STREAM_QUEUE_MAX};
 use crate::pipe::Pipe;
 
 /// One request to the backend. At most 64 bytes, so that a queue of them stays dense.
@@ -374,21 +373,6 @@ impl Op {
             Op::SendList { list, .. } => Some(list.bytes()),
             _ => None,
         }
-    }
-
-    /// The bytes of the buffers that are to be sent on a connection, in order.
-    pub(crate) fn slices<'a>(&'a self, place: &'a mut [IoSlice<'a>; SEND_BUFFERS_MAX]) -> &'a mut [IoSlice<'a>] {
-        let mut count = 0;
-        let mut add = |buf: &'a Buf| {
-            place[count] = IoSlice::new(buf);
-            count += 1;
-        };
-        match self {
-            Op::Send { data, .. } => add(data),
-            Op::SendList { list, .. } => list.iter().for_each(add),
-            _ => {}
-        }
-        &mut place[..count]
     }
 
     /// Whether the operation completes many times.

@@ -215,7 +215,7 @@ impl Watch for Epoll {
             }
             Op::SendList { list, .. } => {
                 let mut slices = [IoSlice::new(&[]); SEND_BUFFERS_MAX];
-                let mut rest = op.slices(&mut slices);
+                let mut rest = list.slices(&mut slices);
                 IoSlice::advance_slices(&mut rest, sent);
                 sendmsg(descriptor, rest, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL)
                     .map(|bytes| (sent + bytes, list.bytes()))

@@ -750,8 +750,12 @@ fn send_by_call(core: &mut Core, entry: Entry) -> bool {
     else {
         return false;
     };
-    let mut slices = [IoSlice::new(&[]); SEND_BUFFERS_MAX];
-    match os::send_now(socket, op.slices(&mut slices)) {
+    let sent = match op {
+        Op::Send { data, .. } => os::send_now(socket, &[IoSlice::new(data)]),
+        Op::SendList { list, .. } => os::send_now(socket, list.slices(&mut [IoSlice::new(&[]); SEND_BUFFERS_MAX])),
+        _ => return false,
+    };
+    match sent {
         Ok(None) => return false,
         Ok(Some(bytes)) => core.land_sent(key, bytes),
         Err(error) => core.land(key, Err(error)),

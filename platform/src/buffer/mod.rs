@@ -8,6 +8,7 @@ mod returns;
 mod tests;
 
 use std::fmt;
+use std::io::IoSlice;
 
 use bytes::Bytes;
 
@@ -206,6 +207,14 @@ impl BufList {
     /// Takes all buffers out, in order, and keeps the list's own memory.
     pub fn drain(&mut self) -> impl Iterator<Item = Buf> {
         self.bufs.drain(..)
+    }
+
+    /// What a call takes: a slice for each buffer, in the place given.
+    pub fn slices<'a>(&'a self, place: &'a mut [IoSlice<'a>; SEND_BUFFERS_MAX]) -> &'a mut [IoSlice<'a>] {
+        for (slice, buf) in place.iter_mut().zip(&self.bufs) {
+            *slice = IoSlice::new(buf);
+        }
+        &mut place[..self.bufs.len()]
     }
 
     /// Bytes of all buffers.
