@@ -9,6 +9,7 @@
 //! it is about to sleep; otherwise completions are read from memory.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::io::IoSlice;
 use std::os::fd::{AsRawFd, FromRawFd, RawFd};
@@ -64,6 +65,8 @@ pub(crate) struct Uring {
     spare_messages: Vec<Box<MessageHead>>,
     /// The shape of a received datagram: how much room for its name and control messages.
     message_shape: Box<libc::msghdr>,
+    /// Bytes that have left by a call of sends whose rest is the ring's.
+    progress: BTreeMap<Key, usize>,
     unparker: Unparker,
     wake_armed: bool,
     /// Somebody else waits for the unparker, and for what completes.
@@ -216,6 +219,7 @@ impl Uring {
             spare_lists: Vec::new(),
             spare_messages: Vec::new(),
             message_shape,
+            progress: BTreeMap::new(),
             unparker: unparker.clone(),
             wake_armed: false,
             has_bell: false,
@@ -281,7 +285,7 @@ impl Uring {
         self.publish_buffers(core);
         let is_calm = wait != Wait::No && core.queue.len() <= URING_CALLS_MAX;
         while let Some(entry) = core.next_entry() {
-            if is_calm && send_by_call(core, entry) {
+            if is_calm && self.send_by_call(core, entry) {
                 continue;
             }
             if self.ring.submission().is_full() {
@@ -383,6 +387,34 @@ impl Uring {
         }
     }
 
+    /// Sends by a call of its own what nobody waits to hear of. In the ring its completion would end the wait that is to follow
+    /// at once, to begin another. False if the ring is to see to it, or to the rest of it: it is no such send, or would have to
+    /// wait.
+    fn send_by_call(&mut self, core: &mut Core, entry: Entry) -> bool {
+        let Entry::Start(key) = entry else { return false };
+        let Some(op) = core.hushed(key) else { return false };
+        let Some(Resource::Os(socket)) =
+            op.handle().and_then(|handle| core.handles.entry(handle)).map(|entry| &entry.resource)
+        else {
+            return false;
+        };
+        let sent = match op {
+            Op::Send { data, zero_copy: false, .. } => os::send_now(socket, &[IoSlice::new(data)]),
+            Op::SendList { list, .. } => os::send_now(socket, list.slices(&mut [IoSlice::new(&[]); SEND_BUFFERS_MAX])),
+            _ => return false,
+        };
+        match sent {
+            Ok(None) => return false,
+            Ok(Some(bytes)) if op.bytes_to_send() > Some(bytes) => {
+                self.progress.insert(key, bytes);
+                return false;
+            }
+            Ok(Some(bytes)) => core.land_sent(key, bytes),
+            Err(error) => core.land(key, Err(error)),
+        }
+        true
+    }
+
     fn build(&mut self, core: &mut Core, key: Key) -> Result<squeue::Entry, Error> {
         let fd = match core.op(key).ok_or(Error::Closed)?.handle() {
             None => -1,
@@ -392,6 +424,7 @@ impl Uring {
             },
         };
         let (fd, features) = (Fd(fd), self.features);
+        let sent = self.progress.get(&key).copied().unwrap_or(0);
         Ok(match core.op_mut(key).ok_or(Error::Closed)? {
             Op::Accept { .. } if features.has(Features::MULTISHOT_ACCEPT) => {
                 opcode::AcceptMulti::new(fd).flags(libc::SOCK_CLOEXEC).build()
@@ -417,7 +450,8 @@ impl Uring {
                 .build()
                 .flags(squeue::Flags::BUFFER_SELECT),
             Op::Send { data, zero_copy, .. } => {
-                let (start, len) = (data.as_ptr(), data.len() as u32);
+                let rest = &data[sent..];
+                let (start, len) = (rest.as_ptr(), rest.len() as u32);
                 match *zero_copy && features.has(Features::ZERO_COPY) {
                     true => opcode::SendZc::new(fd, start, len).flags(SEND_FLAGS).build(),
                     false => opcode::Send::new(fd, start, len).flags(SEND_FLAGS).build(),
@@ -431,8 +465,10 @@ impl Uring {
                     // them go before the operation has landed, and the slices are not looked at after that.
                     *slice = IoSlice::new(unsafe { std::slice::from_raw_parts(buf.as_ptr(), buf.len()) });
                 }
-                header.msg_iov = slices.as_mut_ptr().cast();
-                header.msg_iovlen = list.len() as _;
+                let mut rest = &mut slices[..list.len()];
+                IoSlice::advance_slices(&mut rest, sent);
+                header.msg_iov = rest.as_mut_ptr().cast();
+                header.msg_iovlen = rest.len() as _;
                 let entry = opcode::SendMsg::new(fd, header).flags(SEND_FLAGS as u32).build();
                 self.keep(key, Aux::List(aux));
                 entry
@@ -567,8 +603,10 @@ impl Uring {
                     Some(Aux::Message(aux)) => self.spare_messages.push(aux),
                     _ => {}
                 }
+                let sent = self.progress.remove(&key).unwrap_or(0);
                 match error_in(result) {
-                    None => core.land_sent(key, result as usize),
+                    None => core.land_sent(key, sent + result as usize),
+                    Some(_) if sent > 0 => core.land_sent(key, sent),
                     Some(error) => core.land(key, Err(error)),
                 }
             }
@@ -738,29 +776,6 @@ fn send_pipe(core: &mut Core, key: Key) -> Option<Result<(), Error>> {
             (Err(error), _) | (_, Err(error)) => return Some(Err(error)),
         }
     }
-}
-
-/// Sends by a call of its own what nobody waits to hear of. In the ring its completion would end the wait that is to follow at
-/// once, to begin another. False if the ring is to see to it: it is no such send, or would have to wait.
-fn send_by_call(core: &mut Core, entry: Entry) -> bool {
-    let Entry::Start(key) = entry else { return false };
-    let Some(op) = core.hushed(key) else { return false };
-    let Some(Resource::Os(socket)) =
-        op.handle().and_then(|handle| core.handles.entry(handle)).map(|entry| &entry.resource)
-    else {
-        return false;
-    };
-    let sent = match op {
-        Op::Send { data, .. } => os::send_now(socket, &[IoSlice::new(data)]),
-        Op::SendList { list, .. } => os::send_now(socket, list.slices(&mut [IoSlice::new(&[]); SEND_BUFFERS_MAX])),
-        _ => return false,
-    };
-    match sent {
-        Ok(None) => return false,
-        Ok(Some(bytes)) => core.land_sent(key, bytes),
-        Err(error) => core.land(key, Err(error)),
-    }
-    true
 }
 
 /// Looks at what a cancel has come to. When the kernel has not found an operation on a socket, that has ended, or is on its

@@ -135,6 +135,7 @@ contract! {
         moves::a_socket_that_nobody_adopts_is_closed,
         streams::connects_and_accepts,
         streams::a_hushed_send_ends_without_a_word,
+        streams::a_hushed_send_that_waits_leaves_whole,
         streams::a_hushed_send_that_fails_is_told,
         streams::a_hushed_send_that_is_cut_short_is_told,
         streams::a_listener_gives_every_connection,

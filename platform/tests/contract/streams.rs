@@ -400,6 +400,33 @@ pub(crate) fn a_hushed_send_ends_without_a_word(bed: &mut Bed) {
     bed.close(server);
 }
 
+/// A hushed send that has to wait for its peer leaves whole all the same, whatever of it has left at once, and so does a list.
+pub(crate) fn a_hushed_send_that_waits_leaves_whole(bed: &mut Bed) {
+    let (client, server) = bed.pair();
+    bed.set_option(client, SocketOption::SendBuffer(4096)).unwrap();
+    let receive = bed.receive(server);
+    let data = pattern(300_000);
+    let mut list = Box::new(BufList::new());
+    for part in data.chunks(30_000) {
+        list.push(Buf::Vec(part.to_vec())).unwrap();
+    }
+    let whole = Op::Send { socket: client, data: Buf::Vec(data.clone()), zero_copy: false };
+    for op in [whole, Op::SendList { socket: client, list }] {
+        let send = bed.start_for(op, NOBODY);
+        assert!(!bed.hush(&send, 9));
+        bed.enter_for(Duration::from_millis(3));
+        assert_eq!(hash(&bed.read(&receive, data.len())), hash(&data));
+        let deadline = bed.now() + WAIT_MAX;
+        while !bed.is_spent(&send) {
+            assert!(bed.now() < deadline, "{}: its slot is free in time", bed.rung.name);
+            bed.enter_for(Duration::from_millis(1));
+        }
+        bed.abandon(send);
+    }
+    bed.abandon(receive);
+    bed.close_all([client, server]);
+}
+
 /// What goes wrong with a hushed send is told.
 pub(crate) fn a_hushed_send_that_fails_is_told(bed: &mut Bed) {
     let (client, server) = bed.pair();
