@@ -4,7 +4,7 @@
 mod quic;
 
 use std::fmt;
-use std::future::{pending, poll_fn};
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::panic::Location;
 use std::rc::Rc;
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use platform::ListenOptions;
 use rustls::ServerConfig;
 use shards::combine::race;
-use shards::{Alarm, Kept, Listening, Scope, Shard, SpawnError, Tally};
+use shards::{Alarm, Kept, Listening, Scope, Shard, SpawnError, Tally, TaskGroup};
 
 use crate::conn::{Config, Context, Counted, h1};
 use crate::limits::{ACCEPT_PAUSE, ACCEPT_PAUSE_MIN, LAST_ACCEPT_TIME, LAST_ACCEPTS_MAX};
@@ -110,22 +110,32 @@ impl Server {
         let context = Context::new(service, config, tls, stats, shard.pool().clone(), shard.now());
         let connections = shard.scope().child("connections").map_err(|_| Error::Spawn(SpawnError::Full))?;
         shard.serves();
-        match source {
-            Source::Own(listeners) => accept(&shard, listeners, None, &connections, &context).await,
-            Source::ForAll { listeners, number, tallies } => {
-                let spreader = Spreader::new(&shard, number, tallies, Arc::clone(&context.stats));
-                accept(&shard, listeners, Some(spreader), &connections, &context).await;
-            }
-            Source::Another(mut arrivals) => {
-                let (mut number, drain_time_min) = (0, context.config.drain_time_min);
-                while let Some((stream, seat)) =
-                    poll_fn(|cx| arrivals.poll_next(cx, drain_time_min, &context.stats)).await
-                {
-                    number = u32::wrapping_add(number, 1);
-                    begin(&connections, &context, stream, Some(seat), number);
+        // Who drops the server ends them; and who ends the shard, which is heard here for all of them.
+        let mut tasks = shard.task_group();
+        let serving = async {
+            match source {
+                Source::Own(listeners) => accept(&shard, listeners, None, &connections, &mut tasks, &context).await,
+                Source::ForAll { listeners, number, tallies } => {
+                    let spreader = Spreader::new(&shard, number, tallies, Arc::clone(&context.stats));
+                    accept(&shard, listeners, Some(spreader), &connections, &mut tasks, &context).await;
+                }
+                Source::Another(mut arrivals) => {
+                    let (mut number, drain_time_min) = (0, context.config.drain_time_min);
+                    while let Some((stream, seat)) =
+                        poll_fn(|cx| arrivals.poll_next(cx, drain_time_min, &context.stats)).await
+                    {
+                        number = u32::wrapping_add(number, 1);
+                        begin(&connections, &mut tasks, &context, stream, Some(seat), number);
+                    }
                 }
             }
-        }
+            connections.gate().await;
+        };
+        race((serving, async {
+            let _ = connections.cancelled().await;
+        }))
+        .await;
+        drop(tasks);
         connections.gate().await;
         Ok(())
     }
@@ -147,6 +157,7 @@ async fn accept<S: Service + 'static>(
     listeners: Listeners,
     spreader: Option<Spreader>,
     connections: &Scope,
+    tasks: &mut TaskGroup,
     context: &Rc<Context<S>>,
 ) {
     let mut accepting = Accepting {
@@ -162,7 +173,7 @@ async fn accept<S: Service + 'static>(
     let mut number = 0;
     while let Some((stream, seat)) = poll_fn(|cx| accepting.poll_accept(cx, context)).await {
         number = u32::wrapping_add(number, 1);
-        begin(connections, context, stream, seat, number);
+        begin(connections, tasks, context, stream, seat, number);
     }
     let Accepting { listeners, spreader, .. } = accepting;
     drop(listeners);
@@ -174,24 +185,21 @@ async fn accept<S: Service + 'static>(
 /// Starts a connection's task. `number` tells it from the server's others.
 fn begin<S: Service + 'static>(
     connections: &Scope,
+    tasks: &mut TaskGroup,
     context: &Rc<Context<S>>,
     stream: TcpStream,
     seat: Option<Seat>,
     number: u32,
 ) {
-    let shard = stream.shard().clone();
     let mut context = Counted::new(context);
     // Behind a proxy it is not known yet whose it is.
     if !context.config.proxy_protocol && !context.admit(|| Some(stream.peer_address().ok()?.ip())) {
         return;
     }
     let work = h1::serve(context, stream.into(), connections.pass(), number);
-    // Who drops a server, or ends the shard, is heard by all that go on; then they end.
-    let over = connections.run(pending::<()>());
-    let work = race((work, async { over.await.unwrap_or(()) }));
     let spawned = match seat {
-        None => shard.spawn(work).map(|task| task.detach()),
-        Some(seat) => shard.spawn(Seated::new(work, seat)).map(|task| task.detach()),
+        None => tasks.spawn(work),
+        Some(seat) => tasks.spawn(Seated::new(work, seat)),
     };
     if let Err(error) = spawned {
         tracing::warn!("a connection was closed: {error}");

@@ -45,7 +45,7 @@ pub use scope::{
 };
 pub use shard::{Next, Running, Shard, TurnEnd, panic_text};
 pub use stats::{Counter, ShardStats};
-pub use task::{JoinError, JoinHandle, Leased, Pooled, SpawnError, budget, yield_now};
+pub use task::{JoinError, JoinHandle, Leased, Pooled, SpawnError, TaskGroup, budget, yield_now};
 pub use trace::TraceContext;
 
 #[cfg(test)]

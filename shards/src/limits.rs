@@ -42,6 +42,9 @@ pub const BLOCK_BYTES_MAX: usize = 16 * 1024;
 /// From this size on blocks lie an odd number of cache lines apart, and there one line more is little.
 pub const STAGGERED_BLOCK_BYTES_MIN: usize = 512;
 
+/// Tasks of a group that are kept in mind before it is looked which of them have ended.
+pub const GROUP_TASKS_MIN: usize = 64;
+
 /// Pooled memory is taken from the heap in slabs of this size: four of the largest blocks, with a line behind each, a thousand of
 /// the smallest.
 pub const SLAB_BYTES: usize = 65 * 1024;

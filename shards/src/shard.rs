@@ -28,7 +28,7 @@ use crate::models::offload::Offloader;
 use crate::runtime::start::Start;
 use crate::scope::{Cause, ScopeHandle, Tree};
 use crate::stats::ShardStats;
-use crate::task::{self, JoinHandle, Leased, Locals, Pooled, SpawnError, TaskNumber, Tasks};
+use crate::task::{self, JoinHandle, Leased, Locals, Pooled, SpawnError, TaskGroup, TaskNumber, Tasks};
 use crate::timer;
 use crate::world::{Claim, World, WorldsFull};
 
@@ -478,6 +478,11 @@ impl Shard {
     /// Errors: the shard has as many tasks as it admits, or is ending.
     pub fn spawn<F: Future + 'static>(&self, future: F) -> Result<JoinHandle<F::Output>, SpawnError> {
         self.0.tasks.spawn(future)
+    }
+
+    /// A group of tasks that end with it.
+    pub fn task_group(&self) -> TaskGroup {
+        self.0.tasks.group()
     }
 
     /// Puts a future into a pooled slot, for one call of something whose type is not known.

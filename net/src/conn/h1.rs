@@ -24,7 +24,7 @@ use std::net::Shutdown;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use platform::limits::CHUNK_BYTES_MAX;
 use platform::{Group, SocketOption};
@@ -55,7 +55,6 @@ pub(crate) fn serve<S: Service + 'static>(
     let mut connection = Connection {
         patience: Patience::new(&shard, number, begun + context.config.idle_time_max),
         retires: context.age(begun).saturating_add(super::nanoseconds(context.config.connection_time_max)),
-        named: None,
         awaits_name: context.config.proxy_protocol,
         stream,
         context,
@@ -67,10 +66,9 @@ pub(crate) fn serve<S: Service + 'static>(
         incoming: None,
         unread: 0,
         request: None,
-        limit: None,
         has_left: false,
         is_h2: false,
-        tunnel: None,
+        rare: None,
         requests: 0,
         pass,
     };
@@ -88,7 +86,7 @@ pub(crate) fn serve<S: Service + 'static>(
         poll_fn(|cx| connection.poll_settled(cx)).await;
         let stats = &connection.context.stats;
         match ended {
-            Ok(()) if connection.is_h2 || connection.tunnel.is_some() => connection.hand_over().await,
+            Ok(()) if connection.is_h2 || connection.has_tunnel() => connection.hand_over().await,
             Ok(()) => {}
             Err(End::TimedOut | End::Overdue) => stats.timed_out.add(1),
             Err(End::Broken | End::Unfinished) => stats.broken.add(1),
@@ -107,8 +105,7 @@ struct Connection<S> {
     patience: Patience,
     /// At which age of the server's the connection takes no further request.
     retires: u64,
-    /// Whose connection it is, if a proxy has said so; and whether it has yet to.
-    named: Option<Rc<Ends>>,
+    /// Whether a proxy has yet to say whose connection it is.
     awaits_name: bool,
     engine: h1::Server,
     /// Leased from a head's first byte until its request is handed out.
@@ -122,18 +119,27 @@ struct Connection<S> {
     unread: u64,
     /// The present request's, once someone has asked for it. After `stage`: who works in it is dropped first.
     request: Option<Scope>,
-    /// When the present request must have been answered. Made by the first request of a connection that has such a limit.
-    limit: Option<Box<Alarm>>,
     /// The client has ended its side while a request was in hand.
     has_left: bool,
     /// It has begun with the preface of HTTP/2, and goes on so.
     is_h2: bool,
-    /// Who gets the stream; boxed, as hardly any connection has one.
-    tunnel: Option<Box<Tunnel>>,
+    /// What few connections have.
+    rare: Option<Box<Rare>>,
     /// Requests that have come by this connection: a name, that may come again some day.
     requests: u32,
     /// Holds the drain until the connection has ended. The scopes of its requests lie where it does.
     pass: Pass,
+}
+
+/// What a connection mostly does without, and so has no room for.
+#[derive(Default)]
+struct Rare {
+    /// Whose it is, if a proxy has said so.
+    named: Option<Rc<Ends>>,
+    /// When the present request must have been answered. Made by the first request of a connection that has such a limit.
+    limit: Option<Alarm>,
+    /// Who gets the stream.
+    tunnel: Option<Tunnel>,
 }
 
 /// Why a connection ends before its time. There is nobody left to tell.
@@ -221,7 +227,7 @@ impl<S: Service + 'static> Connection<S> {
             self.input = Input::default();
             let mut bytes = 0;
             poll_fn(|cx| self.poll_linger(cx, &mut bytes)).await;
-        } else if !self.is_h2 && self.tunnel.is_none() {
+        } else if !self.is_h2 && !self.has_tunnel() {
             poll_fn(|cx| self.poll_farewell(cx)).await;
         }
         Ok(())
@@ -307,7 +313,7 @@ impl<S: Service + 'static> Connection<S> {
                 self.awaits_name = false;
                 self.input.skip(header.bytes);
                 let ends = header.ends?;
-                self.named = Some(Rc::new(ends));
+                self.rare().named = Some(Rc::new(ends));
                 if self.context.admit(|| Some(ends.source.ip())) {
                     return None;
                 }
@@ -318,6 +324,27 @@ impl<S: Service + 'static> Connection<S> {
             }
         }
         Some(Then::Finish { linger: false })
+    }
+
+    #[cold]
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    #[inline]
+    fn named(&self) -> Option<Rc<Ends>> {
+        self.rare.as_ref()?.named.clone()
+    }
+
+    /// When the present request must have been answered.
+    #[inline]
+    fn deadline(&self) -> Option<Instant> {
+        Some(self.rare.as_ref()?.limit.as_ref()?.deadline())
+    }
+
+    #[inline]
+    fn has_tunnel(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.tunnel.is_some())
     }
 
     // ---- waiting between requests ------------------------------------------------------------------------------------
@@ -379,7 +406,7 @@ impl<S: Service + 'static> Connection<S> {
     /// returns, and nothing of them has been near a future.
     fn begin(&mut self, head: &h1::Head, bytes: usize, entered: &Entered) -> Result<Begun, End> {
         let (request, incoming) = self.request(head, bytes);
-        entered.next(self.requests, self.limit.as_ref().map(|limit| limit.deadline()));
+        entered.next(self.requests, self.deadline());
         if request.known(Known::TraceParent).is_some() {
             self.trace(&request);
         }
@@ -480,7 +507,7 @@ impl<S: Service + 'static> Connection<S> {
             (Some(known), h1::Body::None) => {
                 self.input.skip(bytes);
                 let stream = &self.stream;
-                let make = || (Head::shared(known), Body::empty(), stream.peer(self.named.clone()), stream.is_early());
+                let make = || (Head::shared(known), Body::empty(), stream.peer(self.named()), stream.is_early());
                 return (Request::in_place(stream.shard(), make), None);
             }
             (Some(known), _) => {
@@ -506,7 +533,7 @@ impl<S: Service + 'static> Connection<S> {
             },
         };
         let stream = &self.stream;
-        let make = || (head_block, body, stream.peer(self.named.clone()), stream.is_early());
+        let make = || (head_block, body, stream.peer(self.named()), stream.is_early());
         (Request::in_place(stream.shard(), make), incoming)
     }
 
@@ -627,17 +654,14 @@ impl<S: Service + 'static> Connection<S> {
 
     #[inline(always)]
     fn demand(&self) -> Demand {
-        let deadline = self.limit.as_ref().map(|limit| limit.deadline());
-        Demand { names: &SCOPE_NAMES, numbers: [self.patience.number(), self.requests], deadline }
+        Demand { names: &SCOPE_NAMES, numbers: [self.patience.number(), self.requests], deadline: self.deadline() }
     }
 
     #[cold]
     fn set_limit(&mut self, time: Duration) {
         let deadline = self.shard().clock() + time;
-        match &mut self.limit {
-            Some(limit) => limit.set(deadline),
-            None => self.limit = Some(Box::new(self.shard().alarm(deadline))),
-        }
+        let shard = self.shard().clone();
+        self.rare().limit.get_or_insert_with(|| shard.alarm(deadline)).set(deadline);
     }
 
     fn shard(&self) -> &Shard {
@@ -646,7 +670,7 @@ impl<S: Service + 'static> Connection<S> {
 
     /// What may end an exchange that waits.
     fn poll_interrupted(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), End>> {
-        if let Some(limit) = &mut self.limit
+        if let Some(limit) = self.rare.as_mut().and_then(|rare| rare.limit.as_mut())
             && limit.poll_rung(cx).is_ready()
         {
             return Poll::Ready(Err(End::Overdue));
@@ -754,7 +778,7 @@ impl<S: Service + 'static> Connection<S> {
 
     /// The connection has ended. Ready when the tasks of its last request have.
     fn poll_settled(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
-        if self.is_h2 || self.tunnel.is_some() {
+        if self.is_h2 || self.has_tunnel() {
             self.shard().stay(cx.waker());
         }
         self.incoming = None;
@@ -789,14 +813,14 @@ impl<S: Service + 'static> Connection<S> {
                 return self.shard().lease(async {});
             }
         };
-        let tunnel = self.tunnel.take().expect("there is one");
+        let tunnel = self.rare().tunnel.take().expect("there is one");
         let demand = Demand { names: &TUNNEL_NAMES, numbers: [self.patience.number(), self.requests], deadline: None };
         let scope = self.pass.scope().on_demand(demand);
         // The alarm goes with the rest.
         let Connection { stream, context, pass, .. } = self;
         let shard = stream.shard().clone();
         let within = scope.as_ref().ok().map(|scope| scope.handle());
-        let mut work = (*tunnel).begin(Upgraded { stream, received, mailbox: None, scope: within, _held: None });
+        let mut work = tunnel.begin(Upgraded { stream, received, mailbox: None, scope: within, _held: None });
         shard.clone().lease(async move {
             let _held = (context, pass);
             let Ok(scope) = scope else {
@@ -817,7 +841,8 @@ impl<S: Service + 'static> Connection<S> {
         let shard = self.shard().clone();
         // The alarm goes with the rest.
         let number = self.patience.number();
-        let Connection { stream, context, pass, input, named, retires, .. } = self;
+        let named = self.named();
+        let Connection { stream, context, pass, input, retires, .. } = self;
         shard.lease(h2::serve(h2::Handed { stream, context, pass, input, number, named, retires }))
     }
 
@@ -898,7 +923,7 @@ impl<S: Service + 'static> Connection<S> {
     /// Sends what is gathered, and the connection's end with it, where all of that leaves at once.
     fn finish(&mut self) -> Result<bool, End> {
         // With a pipe behind it, it is not the last.
-        if self.is_h2 || self.tunnel.is_some() || self.stream.is_sending() || self.outbox.has_pipe() {
+        if self.is_h2 || self.has_tunnel() || self.stream.is_sending() || self.outbox.has_pipe() {
             return Ok(false);
         }
         let outgoing = self.outbox.take(&self.context.supplies);

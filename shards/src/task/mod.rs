@@ -18,6 +18,7 @@ use crate::models::Footing;
 use crate::world::{Claim, World};
 
 pub mod budget;
+mod group;
 mod join;
 mod local;
 mod number;
@@ -25,6 +26,7 @@ mod raw;
 mod slots;
 mod yields;
 
+pub use group::TaskGroup;
 pub use join::{JoinError, JoinHandle};
 pub use local::Locals;
 pub use number::TaskNumber;
@@ -109,10 +111,7 @@ impl Tasks {
 
     /// Starts a task; it runs at the next [`run`](Tasks::run). Dropping the handle detaches it.
     pub fn spawn<F: Future + 'static>(&self, future: F) -> Result<JoinHandle<F::Output>, SpawnError> {
-        let (slot, header) = self.core.reserve()?;
-        let task = RawTask::new(self.core.pool.clone(), future);
-        self.core.start(slot, header, task);
-        Ok(JoinHandle::new(self.core.clone(), slot))
+        Core::spawn(&self.core, future)
     }
 
     /// Puts a value into memory of the pool that tasks use.
@@ -258,6 +257,13 @@ impl fmt::Debug for Tasks {
 }
 
 impl Core {
+    fn spawn<F: Future + 'static>(this: &Rc<Self>, future: F) -> Result<JoinHandle<F::Output>, SpawnError> {
+        let (slot, header) = this.reserve()?;
+        let task = RawTask::new(this.pool.clone(), future);
+        this.start(slot, header, task);
+        Ok(JoinHandle::new(this.clone(), slot))
+    }
+
     fn reserve(&self) -> Result<(u32, &Header), SpawnError> {
         let slot = match self.closed.get() {
             true => Err(SpawnError::Closed),
@@ -277,11 +283,20 @@ impl Core {
     }
 
     fn wake(&self, number: TaskNumber) {
-        if let Some(header) = self.slots.get(number.slot())
-            && header.generation.get() == number.generation()
-        {
+        if let Some(header) = self.named(number) {
             self.schedule(number.slot(), header);
         }
+    }
+
+    /// The header that this number names, or whose task it named last.
+    #[inline]
+    fn named(&self, number: TaskNumber) -> Option<&Header> {
+        self.slots.get(number.slot()).filter(|header| header.generation.get() == number.generation())
+    }
+
+    /// The header of the task of this number, if that has not ended.
+    fn live(&self, number: TaskNumber) -> Option<&Header> {
+        self.named(number).filter(|header| header.flags.get() & (LIVE | DONE) == LIVE)
     }
 
     /// Puts a task on the queue unless it stands there already or has nothing left to do.

@@ -42,7 +42,7 @@ impl<S: Service + 'static> Connection<S> {
                 if self.engine.is_tunnel()
                     && let Content::Tunnel(tunnel) = std::mem::take(&mut response.content)
                 {
-                    self.tunnel = Some(Box::new(tunnel));
+                    self.rare().tunnel = Some(tunnel);
                 }
                 Ok(())
             }
