@@ -1,6 +1,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests of what threads do to a shard need threads and a clock")]
 
 mod begun;
+mod group;
 
 use std::cell::OnceCell;
 use std::collections::VecDeque;
@@ -13,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::limits::{BLOCK_BYTES_MAX, BLOCK_BYTES_MIN, GROUP_TASKS_MIN, TASK_SEGMENT};
+use crate::limits::{BLOCK_BYTES_MAX, BLOCK_BYTES_MIN, TASK_SEGMENT};
 use crate::tests::Random;
 
 /// A shard that is nothing but its tasks.
@@ -1078,68 +1079,6 @@ fn random_programs_leave_nothing_behind() {
     for seed in 0..2_000 {
         chaos(seed);
     }
-}
-
-// ---- groups ----
-
-#[test]
-fn a_group_ends_its_tasks_and_no_others() {
-    let shard = Shard::new();
-    let mut group = shard.tasks.group();
-    let ended = Rc::new(Cell::new(0));
-    let note = |ended: &Rc<Cell<u32>>| {
-        OnDrop({
-            let ended = Rc::clone(ended);
-            move || ended.set(ended.get() + 1)
-        })
-    };
-    for _ in 0..3 {
-        let noted = note(&ended);
-        group
-            .spawn(async move {
-                let _noted = noted;
-                pending().await
-            })
-            .unwrap();
-    }
-    group.spawn(async {}).unwrap();
-    shard.run();
-    // It has the slot of the one that has ended.
-    let other = shard.spawn(async {
-        yield_now().await;
-        7
-    });
-    assert_eq!(ended.get(), 0);
-    drop(group);
-    shard.run();
-    assert_eq!(ended.get(), 3);
-    assert_eq!(shard.join(other).unwrap(), 7);
-    assert_eq!(shard.tasks.stats().live, 0);
-}
-
-#[test]
-fn a_group_forgets_those_that_have_ended() {
-    let shard = Shard::new();
-    let mut group = shard.tasks.group();
-    let kept: Vec<_> = (0..100).map(|_| Rc::new(())).collect();
-    for kept in &kept {
-        let kept = Rc::clone(kept);
-        group
-            .spawn(async move {
-                pending::<()>().await;
-                drop(kept);
-            })
-            .unwrap();
-    }
-    for _ in 0..10_000 {
-        group.spawn(async {}).unwrap();
-        shard.run();
-        assert!(group.len() <= 2 * (100 + GROUP_TASKS_MIN), "{} are kept in mind", group.len());
-    }
-    assert!(kept.iter().all(|kept| Rc::strong_count(kept) == 2));
-    drop(group);
-    shard.run();
-    assert!(kept.iter().all(|kept| Rc::strong_count(kept) == 1));
 }
 
 // ---- leases and locals ----
