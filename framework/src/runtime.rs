@@ -71,8 +71,9 @@ impl Builder {
         self
     }
 
-    /// How long an idle shard looks for messages of other shards before it sleeps; not at all by default, half a millisecond
-    /// at the most. It saves wake-ups where shards ask each other much, and costs CPU time.
+    /// How long an idle shard looks for something to do before it sleeps, be it a request or a message of another shard; not at all
+    /// by default, half a millisecond at the most. It takes the wake-up, some 20 us, out of the latency of whatever comes in quick
+    /// succession, and all of the CPU meanwhile: for those whose CPUs are theirs alone.
     pub fn spin(mut self, time: Duration) -> Self {
         self.shards = self.shards.spin(time);
         self

@@ -188,6 +188,12 @@ impl Reactor {
         woken.append(&mut self.core.woken);
     }
 
+    /// Whether something has completed that [`enter`](Reactor::enter) would land, as far as memory tells: a ring says so there,
+    /// in some 10 ns. `None` if only the kernel knows.
+    pub fn has_news(&mut self) -> Option<bool> {
+        self.backend.has_news()
+    }
+
     /// Submits and lands like [`enter`](Reactor::enter), and does not wait: the caller has its own way to, and waits for the
     /// [bell](Reactor::bell). It rings for all that comes after this call. Gives the moment at which the caller must come
     /// again though it has not rung: what the kernel had no room for, say.

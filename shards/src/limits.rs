@@ -149,14 +149,14 @@ pub const MESH_REQUESTS_PER_TURN_MAX: usize = 1024;
 /// meant; making one more is a panic that says so.
 pub const PER_SHARDS_MAX: usize = 1024;
 
-/// The longest that an idle shard may look for messages before it sleeps. Its completions wait meanwhile, so no longer than
-/// a turn may keep them waiting.
+/// The longest that an idle shard may look for something to do before it sleeps: many times what a wake-up takes. What comes
+/// later than that is not waited for with a whole CPU.
 pub const SPIN_TIME_MAX: Duration = TURN_TIME_MAX;
 
 /// Below this it sleeps at once: about what two looks at the clock cost.
 pub const SPIN_TIME_MIN: Duration = Duration::from_nanos(100);
 
-/// Looks for messages between two looks at the clock.
+/// Looks into memory between two looks at the clock.
 pub const SPIN_LOOKS_PER_CLOCK: u32 = 32;
 
 /// Receive buffers for heads of a thread's private shard: it waits for one thing at a time, seldom for a few. 64 KiB.

@@ -88,11 +88,13 @@ pub struct Running {
     spin: Spin,
 }
 
-/// How long an idle shard looks for messages before it sleeps. It pays while messages come in quick succession, so the time
-/// halves when none came, and is back in full when one has.
+/// How long an idle shard looks for something to do before it sleeps. It pays while things come in quick succession, so the
+/// time halves with each wait that was longer than it may be, and is back in full with one that was not.
 struct Spin {
     time: Duration,
     time_max: Duration,
+    /// When the last turn ended, if the shard has waited since.
+    waits_since: Option<Instant>,
 }
 
 /// Something that wants to be told when the present turn has ended, and how long it took: so that many can be measured
@@ -190,7 +192,7 @@ impl Running {
         core.scopes.belongs_to(&core);
         let world = core.world;
         core.pool.wake_by(move || world.notify());
-        let spin = Spin { time: spin_time_max, time_max: spin_time_max };
+        let spin = Spin { time: spin_time_max, time_max: spin_time_max, waits_since: None };
         Ok(Running { shard: Shard(core), woken: Vec::new(), ended: Vec::new(), is_late: false, spin })
     }
 
@@ -204,6 +206,7 @@ impl Running {
         let Shard(core) = self.shard.clone();
         core.tasks.enter(&core, || {
             let started = core.read_clock();
+            self.spin.learn(started);
             self.adopt_arrivals();
             if std::mem::take(&mut self.is_late) {
                 self.enter(Wait::Until(started));
@@ -250,7 +253,8 @@ impl Running {
             Next::Idle => Wait::Forever,
         };
         core.tasks.enter(&core, || {
-            if self.spin_until_arrival(next) {
+            if self.spin(next) {
+                core.stats.caught.add(1);
                 return;
             }
             // A sender that comes after this look finds the flag and pays for the wake-up.
@@ -260,29 +264,40 @@ impl Running {
         });
     }
 
-    /// Looks for messages of other shards for a while, on memory only. True if something has come, from wherever.
-    fn spin_until_arrival(&mut self, next: Next) -> bool {
+    /// Looks for a while whether something has come, in memory as far as that tells. True if something has.
+    fn spin(&mut self, next: Next) -> bool {
+        if self.spin.time_max.is_zero() {
+            return false;
+        }
+        let Shard(core) = self.shard.clone();
+        let begin = core.reactor.borrow().now();
+        self.spin.waits_since = Some(begin);
         if self.spin.time < SPIN_TIME_MIN {
             return false;
         }
-        // What the turn has started is not kept waiting.
-        self.enter(Wait::No);
-        let Shard(core) = &self.shard;
-        let begin = core.reactor.borrow().now();
         let end = match next {
             Next::At(at) => at.min(begin + self.spin.time),
             _ => begin + self.spin.time,
         };
+        // What the turn has started is not kept waiting.
+        self.enter(Wait::No);
         while !core.tasks.has_ready() {
             for _ in 0..SPIN_LOOKS_PER_CLOCK {
                 if core.has_arrivals() {
                     return true;
                 }
+                if core.reactor.borrow_mut().has_news() == Some(true) {
+                    break;
+                }
                 std::hint::spin_loop();
             }
-            if core.reactor.borrow().now() >= end {
-                self.spin.time /= 2;
-                return false;
+            let now = core.reactor.borrow().now();
+            let news = core.reactor.borrow_mut().has_news();
+            match news {
+                Some(true) => self.enter(Wait::No),
+                _ if now >= end => return false,
+                Some(false) => {}
+                None => self.enter(Wait::Until(now)),
             }
         }
         true
@@ -347,9 +362,7 @@ impl Running {
         if core.pool.has_news() {
             core.reactor.borrow_mut().collect();
         }
-        if core.mesh.receive(&self.shard) {
-            self.spin.time = self.spin.time_max;
-        }
+        core.mesh.receive(&self.shard);
     }
 
     fn expire_timers(&mut self, now: Instant) {
@@ -391,6 +404,19 @@ impl Running {
         match core.timers.borrow().next_deadline() {
             Some(at) => Next::At(at),
             None => Next::Idle,
+        }
+    }
+}
+
+impl Spin {
+    /// A turn begins, perhaps after a wait.
+    #[inline]
+    fn learn(&mut self, now: Instant) {
+        if let Some(since) = self.waits_since.take() {
+            self.time = match now.saturating_duration_since(since) <= self.time_max {
+                true => self.time_max,
+                false => self.time / 2,
+            };
         }
     }
 }

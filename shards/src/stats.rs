@@ -64,6 +64,8 @@ pub struct ShardStats {
     pub busy_nanoseconds: Counter,
     /// The longest turn, in nanoseconds.
     pub turn_nanoseconds_max: Counter,
+    /// Waits that ended before the shard slept, as it looked whether something comes.
+    pub caught: Counter,
     /// Entries into the kernel to submit or wait.
     pub enters: Counter,
     /// Operations given to the kernel.

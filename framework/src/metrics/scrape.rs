@@ -272,6 +272,9 @@ const STATS: &[Stat] = &[
     ("shardwise_turn_seconds_max", Kind::Gauge, "The longest turn since the start.", |entry| {
         seconds(entry.stats.turn_nanoseconds_max.get())
     }),
+    ("shardwise_spins_caught_total", Kind::Counter, "Waits that ended while the shard still looked.", |entry| {
+        entry.stats.caught.get() as f64
+    }),
     (
         "shardwise_ring_enters_total",
         Kind::Counter,

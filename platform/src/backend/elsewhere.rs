@@ -53,6 +53,10 @@ impl Kernel {
         self.0.enter(core, wait);
     }
 
+    pub(super) fn has_news(&mut self) -> Option<bool> {
+        None
+    }
+
     pub(super) fn settle(&mut self, core: &mut Core) -> Option<Instant> {
         self.0.settle(core)
     }

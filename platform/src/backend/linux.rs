@@ -71,6 +71,13 @@ impl Kernel {
         }
     }
 
+    pub(super) fn has_news(&mut self) -> Option<bool> {
+        match self {
+            Kernel::Uring(uring) => uring.has_news(),
+            Kernel::Epoll(_) | Kernel::Polling(_) => None,
+        }
+    }
+
     pub(super) fn settle(&mut self, core: &mut Core) -> Option<Instant> {
         match self {
             Kernel::Uring(uring) => uring.settle(core),

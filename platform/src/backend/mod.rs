@@ -195,6 +195,13 @@ impl Backend {
         }
     }
 
+    pub(crate) fn has_news(&mut self) -> Option<bool> {
+        match self {
+            Backend::Kernel(kernel) => kernel.has_news(),
+            Backend::Sim(_) => None,
+        }
+    }
+
     pub(crate) fn bell(&mut self) -> Result<Bell> {
         match self {
             Backend::Kernel(kernel) => kernel.bell(),

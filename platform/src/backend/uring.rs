@@ -240,6 +240,12 @@ impl Uring {
         }
     }
 
+    /// What completions wait, in the ring or in the kernel; `None` without the flag that tells of the latter.
+    pub(crate) fn has_news(&mut self) -> Option<bool> {
+        let is_told = self.features.has(Features::TASKRUN_FLAG);
+        is_told.then(|| !self.ring.completion().is_empty() || self.ring.submission().taskrun())
+    }
+
     /// Submits and lands without waiting. What could not be submitted, or was not read, the caller comes back for.
     pub(crate) fn settle(&mut self, core: &mut Core) -> Option<Instant> {
         self.submit(core, Wait::No);

@@ -54,6 +54,27 @@ fn pause(time: Duration) {
     std::thread::sleep(time);
 }
 
+/// Who can tell without the kernel tells of it, and of nothing before or after.
+pub(crate) fn what_has_completed_is_news(bed: &mut Bed) {
+    let until = bed.now() + Duration::from_millis(30);
+    let sleep = bed.start(Op::Sleep { until });
+    bed.enter(Wait::No);
+    let news = bed.has_news();
+    if bed.now() < until {
+        assert_ne!(news, Some(true), "{}: nothing has completed", bed.rung.name);
+    }
+    if news.is_some() {
+        let limit = clock() + WAIT_MAX;
+        while bed.has_news() != Some(true) {
+            assert!(clock() < limit, "{}: it has completed, and nobody is told", bed.rung.name);
+            std::hint::spin_loop();
+        }
+        assert!(bed.now() >= until, "{}: news of nothing", bed.rung.name);
+    }
+    assert!(matches!(bed.end(sleep), Ok(Outcome::Elapsed)));
+    assert_ne!(bed.has_news(), Some(true), "{}: all has landed", bed.rung.name);
+}
+
 pub(crate) fn a_wait_ends_at_its_time(bed: &mut Bed) {
     for time in [Duration::ZERO, Duration::from_micros(300), Duration::from_millis(3), Duration::from_micros(10_500)] {
         let until = bed.now() + time;

@@ -180,6 +180,7 @@ contract! {
         buffers::a_starved_stream_changes_its_buffers,
         #[cfg(unix)]
         bell::a_simulated_machine_has_no_bell,
+        clock::what_has_completed_is_news,
         clock::a_wait_ends_at_its_time,
         clock::a_sleep_is_never_early,
         clock::sleeps_end_in_order,

@@ -135,16 +135,13 @@ impl Mesh {
 
     /// Adopts what others have sent: all answers, then requests and casts, as many as a turn may run, each peer first in its
     /// turn.
-    /// True if there were any.
-    pub(crate) fn receive(&self, shard: &Shard) -> bool {
+    pub(crate) fn receive(&self, shard: &Shard) {
         if self.fabric.has_news(self.number) {
             self.adopt_news();
         }
         let count = self.fabric.count();
-        let mut has_any = false;
         for peer in 0..count {
             if let Some(link) = self.busy(peer) {
-                has_any = true;
                 link.receive_answers();
             }
         }
@@ -164,7 +161,6 @@ impl Mesh {
         }
         shard.stats().mesh_casts_run.add((MESH_CASTS_PER_TURN_MAX - left) as u64);
         self.publish();
-        has_any
     }
 
     /// Shows others what was sent to them since the last time, and wakes those that sleep.

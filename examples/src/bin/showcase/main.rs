@@ -22,7 +22,7 @@ fn main() -> Result<()> {
         eprintln!("showcase: --root {}: there is no such directory", root.display());
         std::process::exit(2);
     }
-    let mut runtime = Runtime::builder().drain_notice(options.drain_notice);
+    let mut runtime = Runtime::builder().drain_notice(options.drain_notice).spin(options.spin);
     if let Some(choice) = options.backend {
         runtime = runtime.backend(choice);
     }

@@ -27,6 +27,8 @@ pub(crate) struct Options {
     pub(crate) backend: Option<Choice>,
     /// How long it serves on, and says that it is not ready, before a drain.
     pub(crate) drain_notice: Duration,
+    /// How long an idle shard looks for something to do before it sleeps.
+    pub(crate) spin: Duration,
     /// The directory whose files are served.
     pub(crate) root: Option<PathBuf>,
 }
@@ -45,6 +47,7 @@ Usage: showcase --addr ADDR:PORT [OPTIONS]
   --shards N          how many shards; one for each CPU unless given
   --backend NAME      auto, uring or epoll; SHARDWISE_BACKEND decides unless given, and else auto
   --drain-notice MS   how long to serve on, not ready any more, before a drain; not at all unless given
+  --spin US           how long an idle shard looks for something to do before it sleeps, up to 500 us; not at all unless given
   --root DIR          the directory whose files are served at /files; none unless given
   --help              this text
 
@@ -64,6 +67,7 @@ impl Options {
             shards: None,
             backend: None,
             drain_notice: Duration::ZERO,
+            spin: Duration::ZERO,
             root: None,
         };
         let (mut certificate, mut key) = (None, None);
@@ -87,6 +91,11 @@ impl Options {
                     let value = value()?;
                     let time = value.parse().map_err(|_| format!("--drain-notice {value}: give milliseconds"))?;
                     options.drain_notice = Duration::from_millis(time);
+                }
+                "--spin" => {
+                    let value = value()?;
+                    let time = value.parse().map_err(|_| format!("--spin {value}: give microseconds"))?;
+                    options.spin = Duration::from_micros(time);
                 }
                 "--root" => options.root = Some(value()?.into()),
                 _ => return Err(format!("there is no option {name}")),
@@ -163,6 +172,7 @@ mod tests {
         check("--tls-addr [::]:0 --cert c", Err("--cert and --key: give both or neither"));
         check("--key k", Err("--cert and --key: give both or neither"));
         check("--cert c --key k", Err("--cert is for --tls-addr: say where to serve by TLS"));
+        check("--spin long", Err("--spin long: give microseconds"));
         check("--verbose", Err("there is no option --verbose"));
         check("8080", Err("there is no option 8080"));
     }
