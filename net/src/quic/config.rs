@@ -158,6 +158,8 @@ impl Config {
     ) -> Option<Arc<ServerConfig>> {
         let mut tls = tls.clone();
         tls.alpn_protocols.clone_from(&self.protocols);
+        // Which clients would rather do without AES is not seen here.
+        tls.ignore_client_order = false;
         if tls.max_early_data_size > 0 {
             // There is no other number (RFC 9001 section 4.6.1): the windows bound what comes early.
             tls.max_early_data_size = u32::MAX;

@@ -16,7 +16,7 @@ use shards::sync::Permit;
 
 use super::handshakes::{Handshake, Handshakes};
 use super::session::{Event, Session};
-use super::{Failure, Secured};
+use super::{Failure, Secured, hello};
 use crate::tcp::{Outgoing, sent, sent_bytes};
 use crate::transport::Sent;
 use crate::{Error, NetStats, Result, TcpStream};
@@ -82,7 +82,8 @@ enum Step {
 impl Channel {
     /// A server's, which begins with these bytes.
     pub(crate) fn accept(handshakes: &Handshakes, place: Permit, received: Chunk) -> Result<Box<Self>> {
-        let session = Session::server(handshakes.config()).map_err(Error::Tls)?;
+        let config = hello::in_order(handshakes.config(), &received);
+        let session = Session::server(config).map_err(Error::Tls)?;
         let handshake = Some(handshakes.begin(place));
         let stats = Some(Arc::clone(&handshakes.stats));
         let mut channel = Channel { handshake, stats, ..Channel::over(session) };

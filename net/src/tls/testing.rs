@@ -11,7 +11,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    DigitallySignedStruct, Error, HandshakeKind, ServerConfig, ServerConnection, SignatureScheme,
+    CipherSuite, DigitallySignedStruct, Error, HandshakeKind, ServerConfig, ServerConnection, SignatureScheme,
     SupportedProtocolVersion,
 };
 use shards::Shard;
@@ -67,7 +67,11 @@ pub(super) fn client(shard: &Shard) -> ClientConfig {
 
 /// One that knows these versions only.
 pub(super) fn client_of(shard: &Shard, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
-    let provider = provider(shard);
+    client_by(provider(shard), versions)
+}
+
+/// One that makes its hand-shakes so.
+pub(super) fn client_by(provider: Arc<CryptoProvider>, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
     let builder = ClientConfig::builder_with_details(Arc::clone(&provider), Arc::new(ShardTime));
     let builder = builder.with_protocol_versions(versions).unwrap();
     let anyone = Arc::new(Anyone(provider));
@@ -81,6 +85,7 @@ pub(super) fn client_of(shard: &Shard, versions: &[&'static SupportedProtocolVer
 #[derive(Debug, PartialEq)]
 pub(super) struct Shaken {
     pub(super) kind: HandshakeKind,
+    pub(super) suite: CipherSuite,
     pub(super) alpn: Option<Vec<u8>>,
     pub(super) certificate: CertificateDer<'static>,
     pub(super) early: Vec<u8>,
@@ -125,6 +130,7 @@ pub(super) fn shake(client: &Arc<ClientConfig>, server: Arc<ServerConfig>, name:
     assert!(!client.is_handshaking() && !server.is_handshaking());
     Ok(Shaken {
         kind: server.handshake_kind().unwrap(),
+        suite: server.negotiated_cipher_suite().unwrap().suite(),
         alpn: server.alpn_protocol().map(<[u8]>::to_vec),
         certificate: client.peer_certificates().unwrap()[0].clone().into_owned(),
         early: received,

@@ -26,6 +26,31 @@ fn requests_are_answered_on_one_connection() {
     });
 }
 
+/// The server's order of suites holds, but for who likes ChaCha20 best.
+#[test]
+fn suites_go_by_the_servers_order_unless_a_client_would_rather_do_without_aes() {
+    let mut setup = Setup::new();
+    setup.server.ignore_client_order = true;
+    check(setup, async |world: World| {
+        use rustls::crypto::aws_lc_rs::cipher_suite::{
+            TLS13_AES_128_GCM_SHA256 as AES_128, TLS13_AES_256_GCM_SHA384 as AES_256,
+            TLS13_CHACHA20_POLY1305_SHA256 as CHACHA20,
+        };
+        let (mut aes_256, mut chacha20) = (0, 0);
+        for suites in [[AES_128, CHACHA20, AES_256], [CHACHA20, AES_128, AES_256], [AES_256, CHACHA20, AES_128]] {
+            match suites[0] == CHACHA20 {
+                true => chacha20 += 1,
+                false => aes_256 += 1,
+            }
+            let config = world.of_suites(&suites);
+            assert_eq!(world.open_with(&config).await.ask("/").await, "hello");
+            let stats = &world.stats;
+            let agreed = (stats.tls_aes128.get(), stats.tls_aes256.get(), stats.tls_chacha20.get());
+            assert_eq!(agreed, (0, aes_256, chacha20), "{suites:?}");
+        }
+    });
+}
+
 #[test]
 fn bodies_go_both_ways() {
     check(Setup::new(), async |world: World| {

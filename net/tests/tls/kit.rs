@@ -14,9 +14,13 @@ use http::{HeaderValue, StatusCode};
 use platform::sim::Plan;
 use platform::{Buf, ListenOptions};
 use rustls::client::Resumption;
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, SupportedProtocolVersion};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion,
+};
 use shards::{Shard, Simulation};
 use shardwise_net::{
     BodyStream, Config, Content, NetStats, Piece, Reply, Request, Response, Server, Service, TcpStream, Tunnel,
@@ -42,8 +46,7 @@ impl Setup {
         let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
         let certificate = CertificateDer::from(key.cert.der().to_vec());
         let private = PrivateKeyDer::try_from(key.signing_key.serialize_der()).expect("a key");
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let server = ServerConfig::builder_with_provider(provider);
+        let server = ServerConfig::builder_with_provider(Arc::new(default_provider()));
         let server = server.with_protocol_versions(&[&TLS13, &TLS12]).expect("versions").with_no_client_auth();
         let mut server = server.with_single_cert(vec![certificate.clone()], private).expect("they fit");
         server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
@@ -71,8 +74,16 @@ impl Setup {
 }
 
 fn client(roots: &RootCertStore, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let client = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions).expect("versions");
+    client_by(default_provider(), roots, versions)
+}
+
+fn client_by(
+    provider: CryptoProvider,
+    roots: &RootCertStore,
+    versions: &[&'static SupportedProtocolVersion],
+) -> ClientConfig {
+    let client =
+        ClientConfig::builder_with_provider(Arc::new(provider)).with_protocol_versions(versions).expect("versions");
     client.with_root_certificates(roots.clone()).with_no_client_auth()
 }
 
@@ -82,6 +93,7 @@ pub(crate) struct World {
     pub(crate) shard: Shard,
     pub(crate) stats: Arc<NetStats>,
     pub(crate) client: Arc<ClientConfig>,
+    roots: RootCertStore,
     /// Lets the server drain.
     pub(crate) drain: Rc<dyn Fn()>,
 }
@@ -102,7 +114,7 @@ fn run(seed: u64, plan: Plan, setup: Setup, clients: impl AsyncFnOnce(World) + '
     println!("seed {seed}");
     let mut simulation = Simulation::with_plan(seed, plan, platform::Config::default());
     let stats = Arc::<NetStats>::default();
-    let (counted, Setup { config, server, mut client, .. }) = (Arc::clone(&stats), setup);
+    let (counted, Setup { config, server, mut client, roots }) = (Arc::clone(&stats), setup);
     // No session of another run.
     client.resumption = Resumption::in_memory_sessions(32);
     let server = Arc::new(server);
@@ -124,7 +136,7 @@ fn run(seed: u64, plan: Plan, setup: Setup, clients: impl AsyncFnOnce(World) + '
         // The server listens by then.
         shard.sleep(Duration::from_millis(10)).await;
         let drain = Rc::new(move || drain.drain());
-        clients(World { shard, stats, client: Arc::new(client), drain }).await
+        clients(World { shard, stats, client: Arc::new(client), roots, drain }).await
     });
     program.drain();
     assert!(simulation.run_until(WAIT_MAX, || program.has_ended()), "the drain ends");
@@ -158,6 +170,12 @@ impl World {
         let mut config = ClientConfig::clone(&self.client);
         change(&mut config);
         Arc::new(config)
+    }
+
+    /// A client's configuration with these suites, in its order.
+    pub(crate) fn of_suites(&self, suites: &[SupportedCipherSuite]) -> Arc<ClientConfig> {
+        let provider = CryptoProvider { cipher_suites: suites.to_vec(), ..default_provider() };
+        Arc::new(client_by(provider, &self.roots, &[&TLS13]))
     }
 
     pub(crate) async fn sleep(&self, time: Duration) {

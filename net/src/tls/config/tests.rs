@@ -1,9 +1,9 @@
 //! What a declaration comes to, on simulated shards, by hand-shakes in memory.
 
-use rustls::HandshakeKind;
+use rustls::{CipherSuite, HandshakeKind};
 use shards::Simulation;
 
-use super::super::testing::{Pair, client, client_of, shake};
+use super::super::testing::{Pair, client, client_by, client_of, shake};
 use super::*;
 
 /// Runs a test on one simulated shard.
@@ -82,6 +82,18 @@ fn tickets_end_with_the_epoch_after_theirs() {
         assert_eq!(kind(), HandshakeKind::Resumed);
         shard.sleep(2 * crate::limits::TICKET_EPOCH_TIME).await;
         assert_eq!(kind(), HandshakeKind::Full);
+    });
+}
+
+#[test]
+fn suites_go_by_our_order_or_by_the_clients() {
+    on_a_shard(async |shard| {
+        let mut provider = CryptoProvider::clone(&provider(&shard));
+        provider.cipher_suites.reverse();
+        let client = Arc::new(client_by(Arc::new(provider), &[&TLS13]));
+        let suite = async |tls| shake(&client, config(&shard, tls).await.unwrap(), "a.example").unwrap().suite;
+        assert_eq!(suite(pair()).await, CipherSuite::TLS13_AES_128_GCM_SHA256);
+        assert_eq!(suite(pair().client_order(true)).await, CipherSuite::TLS13_CHACHA20_POLY1305_SHA256);
     });
 }
 

@@ -134,9 +134,18 @@ fn the_oldest_is_forgotten() {
 }
 
 #[test]
-fn the_suites_are_those_of_the_provider() {
-    assert_eq!(suites(), aws_lc_rs::DEFAULT_CIPHER_SUITES);
-    for (ours, theirs) in suites().iter().zip(aws_lc_rs::DEFAULT_CIPHER_SUITES) {
+fn the_suites_are_those_of_the_provider_and_aes_128_comes_first() {
+    use rustls::CipherSuite as Suite;
+    let names: Vec<_> = suites().iter().map(|suite| suite.suite()).collect();
+    let first = [
+        Suite::TLS13_AES_128_GCM_SHA256,
+        Suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+        Suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+    ];
+    assert_eq!(names[..first.len()], first);
+    assert_eq!(names.len(), aws_lc_rs::DEFAULT_CIPHER_SUITES.len());
+    for theirs in aws_lc_rs::DEFAULT_CIPHER_SUITES {
+        let ours = suites().iter().find(|ours| ours.suite() == theirs.suite()).expect("it is there");
         let same = |one: &Tls13CipherSuite, other: &Tls13CipherSuite| {
             one.quic.is_some() == other.quic.is_some() && one.aead_alg.key_len() == other.aead_alg.key_len()
         };
