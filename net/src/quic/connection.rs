@@ -246,10 +246,11 @@ impl Connection {
 
     // ---- what the task does in each poll -----------------------------------------------------------------------------
 
-    /// The next event. Takes in what has come and what time has brought. The task is woken when there may be another.
+    /// The next event. Takes in what has come and what time has brought. The task is woken when there may be another. None comes after
+    /// the end.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         if self.end != End::NotYet {
-            self.inlet.attend(cx.waker());
+            self.wind_down(cx);
             return Poll::Pending;
         }
         // What has come is taken in when all is told that came before.
@@ -274,16 +275,21 @@ impl Connection {
     /// Ready when nothing is left of a connection that is closed: its peer knows, or has had the time to (RFC 9000 section
     /// 10.2), which is three times the time after which a packet is sent again. Instead of the other two.
     pub fn poll_drained(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.inlet.attend(cx.waker());
-        if self.end == End::NotYet {
-            self.close(0, b"");
-        }
+        self.close(0, b"");
+        self.wind_down(cx);
         if self.end != End::Drained {
-            self.take_in();
-            while self.inner.poll().is_some() {}
             self.flush(cx);
         }
         if self.end == End::Drained { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// It has ended: what comes and what time brings only count for its draining.
+    fn wind_down(&mut self, cx: &mut Context<'_>) {
+        self.inlet.attend(cx.waker());
+        if self.end != End::Drained {
+            self.take_in();
+            while self.inner.poll().is_some() {}
+        }
     }
 
     /// What has come, and what time has brought.

@@ -1,5 +1,6 @@
 //! How connections end, and what is left of them.
 
+use std::future::poll_fn;
 use std::time::Duration;
 
 use platform::sim::Plan;
@@ -79,6 +80,27 @@ fn clients_beyond_the_bounds_are_refused() {
         let mut client = world.connect();
         assert_eq!(client.closed().await, Closed::ByPeerTransport(REFUSED, b""[..].into()));
         client.close().await;
+    });
+}
+
+/// Its task was woken again and again for a time that had passed.
+#[test]
+fn one_that_is_closed_lets_its_task_rest() {
+    check(1, Plan::CALM, Setup::new(), async |world| {
+        let mut client = world.connected().await;
+        client.ask(b"hello").await.expect("an answer");
+        client.0.close(0, b"");
+        let mut alarm = world.shard.alarm(world.shard.clock() + Duration::from_secs(10));
+        let mut polls = 0;
+        poll_fn(|cx| {
+            polls += 1;
+            assert!(polls < 100, "it does not rest");
+            assert!(client.0.poll(cx).is_pending());
+            client.0.flush(cx);
+            alarm.poll_rung(cx)
+        })
+        .await;
+        poll_fn(|cx| client.0.poll_drained(cx)).await;
     });
 }
 
