@@ -1,19 +1,19 @@
 //! A connection for one request: it is received, answered and ended without one operation in flight, where it comes with its
 //! request. Over a real socket, as a simulated one gives connections before their first bytes.
 
-#![allow(clippy::disallowed_methods, reason = "a client outside of any shard: a real thread")]
+mod beside;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::panic::Location;
-use std::sync::Mutex;
-use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use http::StatusCode;
-use platform::{BackendKind, Choice, ListenOptions, select};
-use shards::{Remote, Runtime, Shard};
+use platform::{BackendKind, ListenOptions};
+use shards::Shard;
 use shardwise_net::{Config, Content, Reply, Request, Response, Server, Service};
+
+use beside::{is_here, serve_beside};
 
 /// Connections that are looked at.
 const CONNECTIONS: usize = 10;
@@ -42,15 +42,17 @@ fn on_epoll() {
 }
 
 fn check(kind: BackendKind) {
-    if let Err(error) = select(Choice::Force(kind), &platform::Config::default()) {
-        println!("skipped: {error}");
+    if !is_here(kind) {
         return;
     }
-    let (told, heard) = channel::<(SocketAddr, Remote)>();
-    let told = Mutex::new(told);
-    let asking = std::thread::spawn(move || {
-        let (address, remote) = heard.recv().expect("it serves");
-        let _drained = Drained(remote);
+    let serve = async |shard: Shard, tell: &dyn Fn(SocketAddr)| {
+        let address = "127.0.0.1:0".parse().expect("an address");
+        let options = ListenOptions { silence_max: Some(Duration::from_secs(1)), ..ListenOptions::default() };
+        let bound = Server::bind(&shard, address, &options, Location::caller()).await.map_err(|e| e.to_string())?;
+        tell(bound.address());
+        bound.serve(Submissions, Config::default(), Default::default()).await.map_err(|e| e.to_string())
+    };
+    serve_beside(kind, serve, move |address| {
         // In one buffer with its head, and in one of its own.
         for padding in [0, 20_000] {
             let counts: Vec<u64> = (0..CONNECTIONS).map(|_| ask(address, padding)).collect();
@@ -62,25 +64,6 @@ fn check(kind: BackendKind) {
         // What the kernel does not take at once comes all the same.
         ask(address, 30_000_000);
     });
-    let runtime = Runtime::builder().shards(1).backend(Choice::Force(kind)).handle_signals(false).announce(false);
-    let main = async move |shard: Shard| {
-        let address = "127.0.0.1:0".parse().expect("an address");
-        let options = ListenOptions { silence_max: Some(Duration::from_secs(1)), ..ListenOptions::default() };
-        let bound = Server::bind(&shard, address, &options, Location::caller()).await.map_err(|e| e.to_string())?;
-        told.lock().expect("nobody panics").send((bound.address(), shard.remote())).expect("the client waits");
-        bound.serve(Submissions, Config::default(), Default::default()).await.map_err(|e| e.to_string())
-    };
-    runtime.run(main).expect("it serves and drains");
-    asking.join().expect("every answer is right");
-}
-
-/// Drains the server when its client has come to an end, a bad one too.
-struct Drained(Remote);
-
-impl Drop for Drained {
-    fn drop(&mut self) {
-        self.0.send(Shard::drain).expect("it runs");
-    }
 }
 
 fn ask(address: SocketAddr, padding: usize) -> u64 {

@@ -3,6 +3,9 @@
 
 #![allow(clippy::disallowed_methods, reason = "a server outside of any shard: a real thread")]
 
+#[allow(dead_code, reason = "each test program uses its part")]
+mod beside;
+
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io::{self, BufRead, Read, Write};
@@ -17,12 +20,13 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, StatusCode};
 use platform::sim::Plan;
-use platform::{BackendKind, Buf, Choice, ListenOptions, SocketOption, select};
-use shards::{Runtime, Shard, Simulation};
+use platform::{BackendKind, Buf, ListenOptions, SocketOption};
+use shards::{Shard, Simulation};
 use shardwise_net::client::{Config, Error, Resolver, Response, Step};
 use shardwise_net::{BodyStream, Client, Content, DeadlineField, Fault, Headers, Listener, TcpStream, Upgraded};
 
 use Do::{End, Hear, Reset, Say, Wait};
+use beside::{is_here, runtime};
 
 /// What a server does with a connection, one after the other. Then it closes it.
 #[derive(Clone, Debug)]
@@ -914,13 +918,11 @@ fn on_polling() {
 /// Asks a server of plain threads by its name, which the system looks up: over a connection that is kept, with a long body
 /// both ways, to the end of a connection, and where nobody listens.
 fn over_real_sockets(kind: BackendKind) {
-    if let Err(error) = select(Choice::Force(kind), &platform::Config::default()) {
-        println!("skipped: {error}");
+    if !is_here(kind) {
         return;
     }
     let connections = Arc::new(AtomicUsize::new(0));
     let port = echo_server(&connections);
-    let runtime = Runtime::builder().shards(1).backend(Choice::Force(kind)).handle_signals(false).announce(false);
     let ask = async move |shard: Shard| {
         let (client, url) = (Client::new(&shard), format!("http://localhost:{port}/"));
         for size in [0, 5, 100_000, 3_000_000] {
@@ -937,7 +939,7 @@ fn over_real_sockets(kind: BackendKind) {
         Ok::<_, Error>(())
     };
     let main = async move |shard: Shard| ask(shard).await.map_err(|error| error.to_string());
-    runtime.run(main).expect("every answer is right");
+    runtime(kind).run(main).expect("every answer is right");
     assert_eq!(connections.load(Relaxed), 1, "one connection is kept for all");
 }
 

@@ -1,9 +1,9 @@
 //! What a request over HTTP/3 costs in heap allocations, in steady state: as many as the bare exchange costs of QUIC, by the same
 //! bytes on the same streams, and none of ours. Counted on the server's own thread, over a real socket.
 
-#![allow(clippy::disallowed_methods, reason = "a client outside of the server's runtime: a real thread")]
 #![allow(clippy::disallowed_macros, reason = "an allocator can ask only its thread whether it counts")]
 
+mod beside;
 #[path = "../../shards/tests/counting/mod.rs"]
 mod counting;
 
@@ -16,18 +16,19 @@ use std::task::Poll;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use platform::{BackendKind, Choice, select};
+use platform::BackendKind;
 use proto::h3::{CONTROL_BYTES_MIN, Engine, Event, Limits, Own, Pseudo, Role, Scratch};
 use proto::head::HeadTable;
 use proto::message::BodyLength;
 use rcgen::{CertificateParams, KeyPair, PKCS_ED25519};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use shards::{Remote, Runtime, Shard};
+use shards::Shard;
 use shardwise_net::quic::{self, Behind, Connection, Dir, Endpoint, Event as QuicEvent, Read};
 use shardwise_net::tls::{ShardTime, provider};
 use shardwise_net::{Config, Content, QuicServer, Reply, Request, Response, Service};
 
+use beside::{is_here, runtime, serve_beside};
 use counting::COUNT;
 
 /// Requests that are counted.
@@ -218,11 +219,30 @@ fn measure(kind: BackendKind, is_bare: bool) -> f64 {
     let certificate: CertificateDer<'static> = params.self_signed(&key).expect("a certificate").der().clone();
     let mut roots = RootCertStore::empty();
     roots.add(certificate.clone()).expect("it can vouch");
-    let (told, heard) = channel::<(SocketAddr, Remote)>();
-    let told = Mutex::new(told);
-    let asking = std::thread::spawn(move || {
-        let (address, drain) = heard.recv().expect("it serves");
-        let _drains = Drains(drain);
+    let key = key.serialize_der();
+    let serve = async move |shard: Shard, tell: &dyn Fn(SocketAddr)| {
+        let key = PrivateKeyDer::try_from(key.clone()).expect("a key");
+        let builder = ServerConfig::builder_with_details(provider(&shard), Arc::new(ShardTime));
+        let builder = builder.with_protocol_versions(&[&rustls::version::TLS13]).expect("a version");
+        let tls = builder.with_no_client_auth().with_single_cert(vec![certificate.clone()], key).expect("they fit");
+        let tls = Arc::new(tls);
+        let any = "127.0.0.1:0".parse().expect("an address");
+        if is_bare {
+            let endpoint = Endpoint::bind(&shard, any, quic::Config::default(), Arc::default());
+            let endpoint = endpoint.map_err(|error| error.to_string())?;
+            tell(endpoint.local_address().map_err(|error| error.to_string())?);
+            let tasks = shard.clone();
+            let begin = move |connection| tasks.spawn(bare(connection)).expect("room for a task").detach();
+            return endpoint.serve(move || Arc::clone(&tls), begin).await.map_err(|error| error.to_string());
+        }
+        let config = Config { h3: limits(), ..Config::default() };
+        let bound = QuicServer::bind(&shard, any, &config.quic, Location::caller()).await;
+        let bound = bound.map_err(|error| error.to_string())?;
+        tell(bound.address());
+        let with = move || Arc::clone(&tls);
+        bound.serve(Counted, config, with, Arc::default()).await.map_err(|error| error.to_string())
+    };
+    serve_beside(kind, serve, move |address| {
         let (result, found) = channel();
         let result = Mutex::new(result);
         let main = async move |shard: Shard| {
@@ -249,51 +269,13 @@ fn measure(kind: BackendKind, is_bare: bool) -> f64 {
             driver.abort();
             Ok::<(), String>(())
         };
-        let runtime = Runtime::builder().shards(1).backend(Choice::Force(kind)).handle_signals(false).announce(false);
-        runtime.run(main).expect("it asks");
+        runtime(kind).run(main).expect("it asks");
         found.recv().expect("it has counted")
-    });
-    let runtime = Runtime::builder().shards(1).backend(Choice::Force(kind)).handle_signals(false).announce(false);
-    let key = key.serialize_der();
-    let main = async move |shard: Shard| {
-        let key = PrivateKeyDer::try_from(key.clone()).expect("a key");
-        let builder = ServerConfig::builder_with_details(provider(&shard), Arc::new(ShardTime));
-        let builder = builder.with_protocol_versions(&[&rustls::version::TLS13]).expect("a version");
-        let tls = builder.with_no_client_auth().with_single_cert(vec![certificate.clone()], key).expect("they fit");
-        let tls = Arc::new(tls);
-        let any = "127.0.0.1:0".parse().expect("an address");
-        let tell = |address| told.lock().expect("nobody panics").send((address, shard.remote())).expect("it is heard");
-        if is_bare {
-            let endpoint = Endpoint::bind(&shard, any, quic::Config::default(), Arc::default());
-            let endpoint = endpoint.map_err(|error| error.to_string())?;
-            tell(endpoint.local_address().map_err(|error| error.to_string())?);
-            let tasks = shard.clone();
-            let begin = move |connection| tasks.spawn(bare(connection)).expect("room for a task").detach();
-            return endpoint.serve(move || Arc::clone(&tls), begin).await.map_err(|error| error.to_string());
-        }
-        let config = Config { h3: limits(), ..Config::default() };
-        let bound = QuicServer::bind(&shard, any, &config.quic, Location::caller()).await;
-        let bound = bound.map_err(|error| error.to_string())?;
-        tell(bound.address());
-        let with = move || Arc::clone(&tls);
-        bound.serve(Counted, config, with, Arc::default()).await.map_err(|error| error.to_string())
-    };
-    runtime.run(main).expect("it serves and drains");
-    asking.join().expect("it has asked")
-}
-
-/// Lets the server drain in the end, whatever that is.
-struct Drains(Remote);
-
-impl Drop for Drains {
-    fn drop(&mut self) {
-        let _ = self.0.send(Shard::drain);
-    }
+    })
 }
 
 fn check(kind: BackendKind) {
-    if let Err(error) = select(Choice::Force(kind), &platform::Config::default()) {
-        println!("skipped: {error}");
+    if !is_here(kind) {
         return;
     }
     let (quic, ours) = (measure(kind, true), measure(kind, false));

@@ -2,9 +2,9 @@
 //! is not given back when its send ends unheard.
 //! Counted on the shard's own thread, over a real socket.
 
-#![allow(clippy::disallowed_methods, reason = "a client outside of any shard: a real thread")]
 #![allow(clippy::disallowed_macros, reason = "an allocator can ask only its thread whether it counts")]
 
+mod beside;
 #[path = "../../shards/tests/counting/mod.rs"]
 mod counting;
 #[allow(dead_code, reason = "each test program uses its part")]
@@ -14,17 +14,17 @@ mod kit;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::panic::Location;
-use std::sync::mpsc::channel;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use platform::{BackendKind, Choice, select};
+use platform::BackendKind;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
-use shards::{Remote, Runtime, Shard};
+use shards::Shard;
 use shardwise_net::{Config, Content, Reply, Request, Response, Server, Service};
 
+use beside::{is_here, serve_beside};
 use counting::COUNT;
 use kit::Setup;
 
@@ -63,21 +63,25 @@ fn on_epoll() {
 }
 
 fn check(kind: BackendKind) {
-    if let Err(error) = select(Choice::Force(kind), &platform::Config::default()) {
-        println!("skipped: {error}");
+    if !is_here(kind) {
         return;
     }
     let Setup { server, client, .. } = Setup::new();
-    let (told, heard) = channel::<(SocketAddr, Remote)>();
-    let (told, server) = (Mutex::new(told), Arc::new(server));
-    let asking = std::thread::spawn(move || {
-        let (address, drain) = heard.recv().expect("it serves");
+    let server = Arc::new(server);
+    let serve = async move |shard: Shard, tell: &dyn Fn(SocketAddr)| {
+        let address = "127.0.0.1:0".parse().expect("an address");
+        let bound = Server::bind(&shard, address, &Default::default(), Location::caller()).await;
+        let (bound, server) = (bound.map_err(|error| error.to_string())?, Arc::clone(&server));
+        tell(bound.address());
+        let bound = bound.secured(move || Arc::clone(&server));
+        bound.serve(Counted, Config::default(), Arc::default()).await.map_err(|error| error.to_string())
+    };
+    serve_beside(kind, serve, move |address| {
         let name = ServerName::try_from("localhost").expect("a name");
         let tls = ClientConnection::new(Arc::new(client), name).expect("a configuration that works");
         let stream = TcpStream::connect(address).expect("it listens");
         stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
         let mut stream = StreamOwned::new(tls, stream);
-        let _drains = Drains(drain);
         for (bytes, allocations) in [(13, 0), (1000, 0), (16_000, 2)] {
             let mut counted = |count: u64| {
                 ask(&mut stream, "begin");
@@ -94,26 +98,6 @@ fn check(kind: BackendKind) {
             assert!(count % REQUESTS < 20, "{bytes} bytes: {count} in {REQUESTS} requests");
         }
     });
-    let runtime = Runtime::builder().shards(1).backend(Choice::Force(kind)).handle_signals(false).announce(false);
-    let main = async move |shard: Shard| {
-        let address = "127.0.0.1:0".parse().expect("an address");
-        let bound = Server::bind(&shard, address, &Default::default(), Location::caller()).await;
-        let (bound, server) = (bound.map_err(|error| error.to_string())?, Arc::clone(&server));
-        told.lock().expect("nobody panics").send((bound.address(), shard.remote())).expect("the client waits");
-        let bound = bound.secured(move || Arc::clone(&server));
-        bound.serve(Counted, Config::default(), Arc::default()).await.map_err(|error| error.to_string())
-    };
-    runtime.run(main).expect("it serves and drains");
-    asking.join().expect("every count is right");
-}
-
-/// Lets the server drain in the end, whatever that is.
-struct Drains(Remote);
-
-impl Drop for Drains {
-    fn drop(&mut self) {
-        let _ = self.0.send(Shard::drain);
-    }
 }
 
 /// Asks for a path, and gives the answer's body.

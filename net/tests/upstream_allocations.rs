@@ -1,27 +1,26 @@
 //! What a call to a service costs in heap allocations, in steady state over kept connections: as many as a plain request does.
 //! Counted on the caller's own thread, over real sockets.
 
-#![allow(clippy::disallowed_methods, reason = "a server outside of the caller's runtime: a real thread")]
 #![allow(clippy::disallowed_macros, reason = "an allocator can ask only its thread whether it counts")]
 
+mod beside;
 #[path = "../../shards/tests/counting/mod.rs"]
 mod counting;
 
 use std::net::SocketAddr;
 use std::panic::Location;
-use std::sync::Mutex;
-use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use http::StatusCode;
-use platform::{BackendKind, Choice, select};
-use shards::{Remote, Runtime, Shard};
+use platform::BackendKind;
+use shards::Shard;
 use shardwise_net::client;
 use shardwise_net::upstream::policy::breaker;
 use shardwise_net::upstream::policy::hedge::{self, Delay};
 use shardwise_net::upstream::{Config, Endpoint, Endpoints, Upstream};
 use shardwise_net::{Client, Reply, Request, Response, Server, Service};
 
+use beside::{is_here, runtime, serve_beside};
 use counting::COUNT;
 
 /// Requests that are counted.
@@ -44,45 +43,32 @@ fn on_epoll() {
 }
 
 fn check(kind: BackendKind) {
-    if let Err(error) = select(Choice::Force(kind), &platform::Config::default()) {
-        println!("skipped: {error}");
+    if !is_here(kind) {
         return;
     }
-    let (told, heard) = channel::<(Vec<SocketAddr>, Remote)>();
-    let told = Mutex::new(told);
-    let serving = std::thread::spawn(move || {
-        runtime(kind)
-            .run(async move |shard: Shard| {
-                let (mut addresses, mut tasks) = (Vec::new(), Vec::new());
-                for _ in 0..ENDPOINTS {
-                    let any = "127.0.0.1:0".parse().expect("an address");
-                    let bound = Server::bind(&shard, any, &Default::default(), Location::caller()).await;
-                    let bound = bound.map_err(|error| error.to_string())?;
-                    addresses.push(bound.address());
-                    let serve = bound.serve(Greeter, Default::default(), Default::default());
-                    tasks.push(shard.spawn(serve).map_err(|error| error.to_string())?);
-                }
-                told.lock().expect("nobody panics").send((addresses, shard.remote())).expect("it is waited for");
-                for task in tasks {
-                    let _ = task.await;
-                }
-                Ok::<(), String>(())
-            })
-            .expect("it serves and drains");
-    });
-    let (addresses, drain) = heard.recv().expect("it serves");
-    let calls = async move |shard: Shard| {
-        measure(&shard, &addresses).await;
-        Ok::<(), String>(())
+    let serve = async |shard: Shard, tell: &dyn Fn(Vec<SocketAddr>)| {
+        let (mut addresses, mut tasks) = (Vec::new(), Vec::new());
+        for _ in 0..ENDPOINTS {
+            let any = "127.0.0.1:0".parse().expect("an address");
+            let bound = Server::bind(&shard, any, &Default::default(), Location::caller()).await;
+            let bound = bound.map_err(|error| error.to_string())?;
+            addresses.push(bound.address());
+            let serve = bound.serve(Greeter, Default::default(), Default::default());
+            tasks.push(shard.spawn(serve).map_err(|error| error.to_string())?);
+        }
+        tell(addresses);
+        for task in tasks {
+            let _ = task.await;
+        }
+        Ok(())
     };
-    let asked = runtime(kind).run(calls);
-    let _ = drain.send(Shard::drain);
-    serving.join().expect("it drains");
-    asked.expect("every count is right");
-}
-
-fn runtime(kind: BackendKind) -> shards::Builder {
-    Runtime::builder().shards(1).backend(Choice::Force(kind)).handle_signals(false).announce(false)
+    serve_beside(kind, serve, move |addresses| {
+        let calls = async move |shard: Shard| {
+            measure(&shard, &addresses).await;
+            Ok::<(), String>(())
+        };
+        runtime(kind).run(calls).expect("every count is right");
+    });
 }
 
 struct Greeter;

@@ -2,6 +2,8 @@
 //! left behind; and over real sockets.
 
 mod asking;
+#[path = "../beside/mod.rs"]
+mod beside;
 mod endings;
 mod exchanges;
 mod kit;

@@ -1,19 +1,17 @@
 //! Over real sockets, on each backend of this machine.
 
-#![allow(clippy::disallowed_methods, reason = "a client outside of any shard: a real thread")]
-
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::sync::mpsc::channel;
-use std::sync::{Arc, Mutex};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
-use platform::{BackendKind, Choice, select};
+use platform::BackendKind;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
-use shards::{Runtime, Shard};
+use shards::Shard;
 use shardwise_net::{Config, Server};
 
+use crate::beside::{is_here, serve_beside};
 use crate::kit::{Setup, get, pattern, post, routes};
 
 #[test]
@@ -32,16 +30,21 @@ fn on_polling() {
 }
 
 fn over_real_sockets(kind: BackendKind) {
-    if let Err(error) = select(Choice::Force(kind), &platform::Config::default()) {
-        println!("skipped: {error}");
+    if !is_here(kind) {
         return;
     }
     let setup = Setup::new();
-    let (told, heard) = channel();
-    let told = Arc::new(Mutex::new(told));
     let (server, client) = (Arc::new(setup.server), Arc::new(setup.client));
-    let asking = std::thread::spawn(move || {
-        let (address, drain): (std::net::SocketAddr, shards::Remote) = heard.recv().expect("it serves");
+    let serve = async move |shard: Shard, tell: &dyn Fn(SocketAddr)| {
+        let address = "127.0.0.1:0".parse().expect("an address");
+        let location = std::panic::Location::caller();
+        let bound = Server::bind(&shard, address, &Default::default(), location).await.map_err(|e| e.to_string())?;
+        let server = Arc::clone(&server);
+        tell(bound.address());
+        let bound = bound.secured(move || Arc::clone(&server));
+        bound.serve(routes(&shard), Config::default(), Arc::default()).await.map_err(|e| e.to_string())
+    };
+    serve_beside(kind, serve, move |address| {
         for _ in 0..3 {
             let name = ServerName::try_from("localhost").expect("a name");
             let tls = ClientConnection::new(Arc::clone(&client), name).expect("a configuration that works");
@@ -64,20 +67,7 @@ fn over_real_sockets(kind: BackendKind) {
             // An end without the last word would be an error.
             assert_eq!(stream.read_to_end(&mut rest).expect("an end in order"), 0);
         }
-        drain.send(Shard::drain).expect("it runs");
     });
-    let runtime = Runtime::builder().shards(1).backend(Choice::Force(kind)).handle_signals(false).announce(false);
-    let main = async move |shard: Shard| {
-        let address = "127.0.0.1:0".parse().expect("an address");
-        let location = std::panic::Location::caller();
-        let bound = Server::bind(&shard, address, &Default::default(), location).await.map_err(|e| e.to_string())?;
-        let server = Arc::clone(&server);
-        told.lock().expect("nobody panics").send((bound.address(), shard.remote())).expect("the client waits");
-        let bound = bound.secured(move || Arc::clone(&server));
-        bound.serve(routes(&shard), Config::default(), Arc::default()).await.map_err(|e| e.to_string())
-    };
-    runtime.run(main).expect("it serves and drains");
-    asking.join().expect("every answer is right");
 }
 
 /// The next answer's body.

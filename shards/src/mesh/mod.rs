@@ -130,7 +130,11 @@ impl Mesh {
 
     /// Whether others have sent something.
     pub(crate) fn has_arrivals(&self) -> bool {
-        self.fabric.has_news(self.number) || self.links.borrow().iter().flatten().any(|link| link.has_arrivals())
+        self.fabric.has_news(self.number) || self.is_any_busy()
+    }
+
+    fn is_any_busy(&self) -> bool {
+        self.links.borrow().iter().flatten().any(|link| link.has_arrivals())
     }
 
     /// Adopts what others have sent: all answers, then requests and casts, as many as a turn may run, each peer first in its
@@ -139,6 +143,14 @@ impl Mesh {
         if self.fabric.has_news(self.number) {
             self.adopt_news();
         }
+        // In most turns nothing has come, and one look at each link is enough.
+        if self.is_any_busy() {
+            self.receive_in_turn(shard);
+        }
+        self.publish();
+    }
+
+    fn receive_in_turn(&self, shard: &Shard) {
         let count = self.fabric.count();
         for peer in 0..count {
             if let Some(link) = self.busy(peer) {
@@ -160,7 +172,6 @@ impl Mesh {
             }
         }
         shard.stats().mesh_casts_run.add((MESH_CASTS_PER_TURN_MAX - left) as u64);
-        self.publish();
     }
 
     /// Shows others what was sent to them since the last time, and wakes those that sleep.
