@@ -1,5 +1,5 @@
 //! One try of a request, with all that concerns connections: one that was kept, or a new one; and once more where the first
-//! turns out to have been closed, or its server to have looked at nothing.
+//! turns out to have been closed, or its server to have looked at nothing, or to want another version.
 
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -24,8 +24,8 @@ enum Tried {
     Untaken,
 }
 
-/// Asks, and waits for the head of the response. What was not looked at is sent once more, and what a server may be asked twice
-/// also if it met the end of a kept connection before anything had come of an answer.
+/// Asks, and waits for the head of the response. What was not looked at is sent once more, as is what the server wants over
+/// HTTP/1.1; and what a server may be asked twice also if it met the end of a kept connection before anything had come of an answer.
 ///
 /// Content that is short stays with the caller, who may send it again; any other is taken, and nothing is left in its place.
 pub(crate) async fn ask(
@@ -35,7 +35,7 @@ pub(crate) async fn ask(
     content: &mut Content,
 ) -> Result<Response, Error> {
     // Another protocol takes the place of HTTP/1.1 only.
-    let protocols = if outline.upgrade.is_some() { Protocols::Http1 } else { target.protocols };
+    let mut protocols = if outline.upgrade.is_some() { Protocols::Http1 } else { target.protocols };
     let (mut place, mut is_first) = (None, true);
     for _ in 0..CLIENT_TURNS_MAX {
         let (way, is_kept) = pool.way(target, protocols, &mut place).await?;
@@ -59,6 +59,11 @@ pub(crate) async fn ask(
             Tried::Failed(Error::Unprocessed, true) if is_first => is_first = false,
             Tried::Failed(Error::Closed, true) if is_first && is_kept && outline.method.is_idempotent() => {
                 is_first = false;
+            }
+            Tried::Failed(Error::Reset(code), true)
+                if is_first && protocols == Protocols::Usual && code.asks_for_http1() =>
+            {
+                (is_first, protocols) = (false, Protocols::Http1);
             }
             Tried::Failed(error, _) => return Err(error),
             // A connection that ends while others are before us is none that we have asked.

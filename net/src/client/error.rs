@@ -137,6 +137,13 @@ pub enum Code {
     Http3(h3::Code),
 }
 
+impl Code {
+    /// Whether a server wants the request over HTTP/1.1: it has not looked at it.
+    pub(crate) fn asks_for_http1(self) -> bool {
+        matches!(self, Code::Http2(h2::Code::HTTP_1_1_REQUIRED) | Code::Http3(h3::Code::VERSION_FALLBACK))
+    }
+}
+
 /// What a server can be slow at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

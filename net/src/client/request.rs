@@ -233,7 +233,8 @@ impl<'u> Request<'u> {
     ///
     /// A request that a server may be asked twice (RFC 9110 section 9.2.2) is sent once more, over a new connection, if a kept
     /// one turns out to be closed before anything has come of an answer, and if the body is at hand; any request is that the server
-    /// says not to have [looked at](Error::Unprocessed).
+    /// says not to have [looked at](Error::Unprocessed), and, unless it is to be of one version, that the server wants over HTTP/1.1
+    /// (RFC 9113 section 7).
     ///
     /// Cancel safe in that nothing is left behind: dropping the future closes the connection, of HTTP/2 and HTTP/3 the stream.
     /// What the server has done of the request by then, nobody knows.

@@ -6,6 +6,7 @@ mod answers;
 mod chosen;
 #[path = "../every/mod.rs"]
 mod every;
+mod fallback;
 mod hostile;
 mod kit;
 mod others;
