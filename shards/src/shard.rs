@@ -294,8 +294,9 @@ impl Running {
             let now = core.reactor.borrow().now();
             let news = core.reactor.borrow_mut().has_news();
             match news {
-                Some(true) => self.enter(Wait::No),
+                // What there is now is landed by the entry that is to wait.
                 _ if now >= end => return false,
+                Some(true) => self.enter(Wait::No),
                 Some(false) => {}
                 None => self.enter(Wait::Until(now)),
             }

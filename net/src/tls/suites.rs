@@ -26,7 +26,7 @@ use super::record::TAG_BYTES;
 use crate::limits::TLS_DERIVED_COUNT_MAX;
 
 /// All suites, those of TLS 1.2 as they are, in the order in which they are preferred: those of AES-128 first, whose hand-shakes cost
-/// a sixth less, as most CPUs have instructions for SHA-256 and none for SHA-384
+/// a seventh less, as most CPUs have instructions for SHA-256 and none for SHA-384
 /// (`decisions/2026-11-27-aes-128-first.md`).
 pub(super) fn suites() -> &'static [SupportedCipherSuite] {
     static SUITES: OnceLock<Vec<SupportedCipherSuite>> = OnceLock::new();
