@@ -5,6 +5,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -177,10 +178,7 @@ fn on_loopback(kind: BackendKind) {
 /// A server at a path, whose queue is full for a while.
 fn at_a_path(kind: BackendKind) {
     let path = std::env::temp_dir().join(format!("shardwise-connect-{}-{kind:?}", std::process::id()));
-    let _ = std::fs::remove_file(&path);
-    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).expect("Unix sockets");
-    socket.bind(&socket2::SockAddr::unix(&path).expect("a path")).expect("the path is free");
-    socket.listen(1).expect("it may listen");
+    let socket = listen_at(&path);
     let serve = std::thread::spawn(move || -> io::Result<()> {
         // Until then those that are queued are as many as may be.
         std::thread::sleep(Duration::from_millis(100));
@@ -218,11 +216,19 @@ fn at_a_path(kind: BackendKind) {
     std::fs::remove_file(path).expect("it is there");
 }
 
+/// A socket with the shortest of queues.
+fn listen_at(path: &Path) -> socket2::Socket {
+    let _ = std::fs::remove_file(path);
+    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).expect("Unix sockets");
+    socket.bind(&socket2::SockAddr::unix(path).expect("a path")).expect("the path is free");
+    socket.listen(1).expect("it may listen");
+    socket
+}
+
 /// The same as the one endpoint of a service.
 fn an_endpoint_at_a_path(kind: BackendKind) {
     let path = std::env::temp_dir().join(format!("shardwise-endpoint-{}-{kind:?}", std::process::id()));
-    let _ = std::fs::remove_file(&path);
-    let listener = std::os::unix::net::UnixListener::bind(&path).expect("the path is free");
+    let listener = listen_at(&path);
     let serve = std::thread::spawn(move || -> io::Result<()> {
         let (mut stream, _) = listener.accept()?;
         let mut heard = [0; 1024];
