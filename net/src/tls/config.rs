@@ -147,9 +147,9 @@ impl Tls {
         self
     }
 
-    /// Whether the client's order of cipher suites decides. Unless said it is ours that does: AES-128, which makes a hand-shake cost a seventh
-    /// less, then AES-256; and ChaCha20 for clients that like that best, as those without instructions for AES do. HTTP/3 goes by the
-    /// client's order in any case.
+    /// Whether the client's order of cipher suites decides. Unless said it is ours that does: AES-128, which makes a hand-shake
+    /// cost a seventh less, then AES-256; and ChaCha20 for clients that like that best, as those without instructions for AES
+    /// do. HTTP/3 goes by the client's order in any case.
     pub fn client_order(mut self, yes: bool) -> Self {
         self.client_order = yes;
         self
