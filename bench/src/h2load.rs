@@ -1,4 +1,4 @@
-//! HTTP/2, and TLS: what the load here does not speak is asked by `h2load` of nghttp2, on the load's CPU.
+//! HTTP/2: what the load here does not speak is asked by `h2load` of nghttp2, on the load's CPU.
 //!
 //! It checks statuses and lengths less strictly than the load does, and tells no percentiles. It is dearer than most
 //! servers, so it is the bottleneck, which CPU time per request does not mind.
@@ -20,13 +20,7 @@ pub const PACKAGE: &str = "nghttp2-client";
 pub fn run(addr: SocketAddr, plan: &Plan, time: Duration) -> Result<Report> {
     let mut h2load = Command::new("h2load");
     h2load.args(["-t1", &format!("-c{}", plan.connections), &format!("-D{}ms", time.as_millis())]);
-    match plan.streams {
-        Some(streams) => h2load.args([format!("-m{streams}"), "--npn-list=h2".into()]),
-        None => h2load.args([format!("-m{}", plan.pipeline), "--npn-list=http/1.1".into()]),
-    };
-    if plan.streams.is_none() && !plan.tls {
-        h2load.arg("--h1");
-    }
+    h2load.args([&format!("-m{}", plan.streams.unwrap_or(1)), "--npn-list=h2"]);
     let before = machine::children_cpu()?;
     let output = h2load.arg(url(addr, plan)).stdin(Stdio::null()).stderr(Stdio::null()).output();
     let output = output.map_err(|error| format!("cannot start h2load: {error} (apt-get install {PACKAGE})"))?;
@@ -36,11 +30,7 @@ pub fn run(addr: SocketAddr, plan: &Plan, time: Duration) -> Result<Report> {
 
 /// Asks once, by curl, for the body.
 pub fn ask(addr: SocketAddr, plan: &Plan) -> Result<Vec<u8>> {
-    let version = match (plan.streams, plan.tls) {
-        (None, _) => "--http1.1",
-        (Some(_), true) => "--http2",
-        (Some(_), false) => "--http2-prior-knowledge",
-    };
+    let version = if plan.tls { "--http2" } else { "--http2-prior-knowledge" };
     let seconds = limits::FETCH_TIMEOUT.as_secs().to_string();
     let written = "\n%{http_version} %{http_code}";
     let output = Command::new("curl")
@@ -50,9 +40,8 @@ pub fn ask(addr: SocketAddr, plan: &Plan) -> Result<Vec<u8>> {
     let mut answer = output.stdout;
     let end = answer.iter().rposition(|byte| *byte == b'\n').ok_or("curl has got no answer")?;
     let said = String::from_utf8_lossy(&answer[end + 1..]).into_owned();
-    let wanted = if plan.streams.is_some() { "2 200" } else { "1.1 200" };
-    if said != wanted {
-        return Err(format!("GET {} answers by {said:?}, and not {wanted:?}", plan.path).into());
+    if said != "2 200" {
+        return Err(format!("GET {} answers by {said:?}, and not \"2 200\"", plan.path).into());
     }
     answer.truncate(end);
     Ok(answer)

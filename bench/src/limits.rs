@@ -18,6 +18,12 @@ pub const EVENTS_PER_WAIT: usize = 256;
 /// What one read takes. Sixteen pipelined requests or answers of usual size fit several times.
 pub const READ_BYTES: usize = 64 * 1024;
 
+/// Of what is sealed as one record of TLS (RFC 8446 section 5.1).
+pub const RECORD_BYTES_MAX: usize = 16 * 1024;
+
+/// What a record has besides: its head, the kind within, the tag.
+pub const RECORD_OVERHEAD_BYTES_MAX: usize = 5 + 1 + 16;
+
 /// Requests in flight on one connection of the load: deeper than any client goes.
 pub const PIPELINE_MAX: usize = 128;
 

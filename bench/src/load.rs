@@ -11,12 +11,14 @@
 
 mod head;
 mod schedule;
+mod secure;
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -25,11 +27,13 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketType, bind, connect, recv, send, socket};
+use rustls::ClientConfig;
 
 use crate::args::Args;
 use crate::{Result, limits, machine};
 use head::Head;
 use schedule::Schedule;
+use secure::Secure;
 
 /// What to ask of a server.
 #[derive(Clone, Debug)]
@@ -48,7 +52,7 @@ pub struct Plan {
     pub rate: Option<f64>,
     /// Requests in flight on each connection over HTTP/2, where [`h2load`](crate::h2load) asks, or over HTTP/3.
     pub streams: Option<usize>,
-    /// Over TLS, where h2load asks as well.
+    /// Over TLS.
     pub tls: bool,
     /// Over HTTP/3, where [`h3load`](crate::h3load) asks.
     pub http3: bool,
@@ -64,6 +68,8 @@ pub struct Load {
     /// Connections opened so far.
     opened: usize,
     batch: Vec<u8>,
+    /// Over TLS, what each connection shakes hands by.
+    tls: Option<Arc<ClientConfig>>,
     expect: Expect,
     buffer: Vec<u8>,
 }
@@ -88,9 +94,11 @@ pub struct Report {
 #[derive(Debug)]
 struct Connection {
     socket: TcpStream,
+    /// Over TLS.
+    secure: Option<Box<Secure>>,
     /// When its batch was sent or was to be sent.
     since: Instant,
-    /// Bytes of the batch that the socket had no room for yet.
+    /// Bytes of the batch, sealed over TLS, that the socket had no room for yet.
     unsent: usize,
     /// Requests without a whole answer.
     due: usize,
@@ -154,8 +162,12 @@ impl Plan {
         }
         if (self.is_for_h2load() || self.http3) && (self.body > 0 || self.close || self.rate.is_some()) {
             return Err(
-                "over HTTP/2, HTTP/3 and TLS requests have no body, and come as the answers do on connections that stay".into(),
+                "over HTTP/2 and HTTP/3 requests have no body, and come as the answers do on connections that stay"
+                    .into(),
             );
+        }
+        if self.tls && self.close {
+            return Err("a hand-shake for each request is what `handshakes` asks for".into());
         }
         if self.rate.is_some_and(|rate| !(1.0..=limits::RATE_MAX).contains(&rate)) {
             return Err(format!("a rate is 1 to {} requests a second", limits::RATE_MAX).into());
@@ -165,7 +177,7 @@ impl Plan {
 
     /// Whether no load here can ask it.
     pub fn is_for_h2load(&self) -> bool {
-        !self.http3 && (self.streams.is_some() || self.tls)
+        !self.http3 && self.streams.is_some()
     }
 
     /// Whether the server has to say that it serves by TLS.
@@ -231,6 +243,7 @@ impl Load {
             connections: Vec::with_capacity(plan.connections),
             opened: 0,
             batch: plan.request(addr).repeat(plan.pipeline),
+            tls: if plan.tls { Some(secure::config()?) } else { None },
             expect: Expect { body_bytes: answer.body.len(), head: answer.head },
             buffer: vec![0; limits::READ_BYTES],
         };
@@ -313,28 +326,38 @@ impl Load {
     }
 
     fn open(&mut self, index: usize) -> Result<Connection> {
-        let socket = if self.plan.close && self.addr.is_ipv4() && self.addr.ip().is_loopback() {
+        let mut socket = if self.plan.close && self.addr.is_ipv4() && self.addr.ip().is_loopback() {
             connect_from(2 + (self.opened % limits::CLOSE_SOURCES) as u8, self.addr)?
         } else {
             TcpStream::connect_timeout(&self.addr, limits::FETCH_TIMEOUT)?
         };
         self.opened += 1;
         socket.set_nodelay(true)?;
+        wait_bounded(&socket)?;
+        let secure = match &self.tls {
+            Some(config) => Some(Box::new(Secure::shake(&mut socket, config)?)),
+            None => None,
+        };
         let flags = EventFlags::IN | EventFlags::OUT | EventFlags::ET;
         epoll::add(&self.epoll, &socket, EventData::new_u64(index as u64), flags)?;
         let since = Instant::now();
-        Ok(Connection { socket, since, unsent: 0, due: 0, busy: false, body: None, carry: Vec::new() })
+        Ok(Connection { socket, secure, since, unsent: 0, due: 0, busy: false, body: None, carry: Vec::new() })
     }
 }
 
 impl Connection {
     fn begin(&mut self, batch: &[u8], requests: usize, since: Instant) -> Result<()> {
-        (self.since, self.unsent, self.due, self.busy) = (since, batch.len(), requests, true);
+        let bytes = match &mut self.secure {
+            Some(secure) => secure.seal(batch)?,
+            None => batch.len(),
+        };
+        (self.since, self.unsent, self.due, self.busy) = (since, bytes, requests, true);
         self.send(batch)
     }
 
     /// What does not fit into the socket goes out when an event says that there is room again.
     fn send(&mut self, batch: &[u8]) -> Result<()> {
+        let batch = self.secure.as_ref().map_or(batch, |secure| secure.sealed());
         while self.unsent > 0 {
             match send(&self.socket, &batch[batch.len() - self.unsent..], SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
                 Ok(count) => self.unsent -= count,
@@ -370,7 +393,7 @@ impl Connection {
                 }
                 Ok((0, _)) => return Err("closed by the server".into()),
                 Ok((count, _)) => {
-                    self.take(&buffer[..count], expect, &mut answered)?;
+                    self.open(&mut buffer[..count], expect, &mut answered)?;
                     if count < buffer.len() && !close {
                         return Ok(answered);
                     }
@@ -380,6 +403,14 @@ impl Connection {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// What is in the bytes that have come.
+    fn open(&mut self, come: &mut [u8], expect: &mut Expect, answered: &mut Answered) -> Result<()> {
+        let Some(mut secure) = self.secure.take() else { return self.take(come, expect, answered) };
+        let opened = secure.open(come, |bytes| self.take(bytes, expect, answered));
+        self.secure = Some(secure);
+        opened
     }
 
     /// Cuts the bytes into answers and checks each.
@@ -451,6 +482,7 @@ pub fn open_idle(addr: SocketAddr, path: &str, count: usize) -> Result<Vec<TcpSt
             IpAddr::V4(ip) if ip.is_loopback() => connect_from(2 + (index / limits::IDLE_PER_SOURCE) as u8, addr)?,
             _ => TcpStream::connect_timeout(&addr, limits::FETCH_TIMEOUT)?,
         };
+        wait_bounded(&stream)?;
         let (head, _) = fetch(&mut stream, &request)?;
         if head.status != 200 {
             return Err(format!("GET {path} answers {}", head.status).into());
@@ -468,6 +500,12 @@ fn connect_from(host: u8, addr: SocketAddr) -> Result<TcpStream> {
     Ok(stream.into())
 }
 
+/// Bounds what is waited for on this socket, where it is waited.
+fn wait_bounded(stream: &TcpStream) -> io::Result<()> {
+    stream.set_read_timeout(Some(limits::FETCH_TIMEOUT))?;
+    stream.set_write_timeout(Some(limits::FETCH_TIMEOUT))
+}
+
 /// An answer as it came.
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -480,7 +518,12 @@ pub struct Answer {
 /// Asks once what a load would ask, on a connection of its own, and waits for the answer, and for the end of the connection
 /// where that was asked for.
 pub fn ask(addr: SocketAddr, plan: &Plan) -> Result<Answer> {
-    let mut stream = TcpStream::connect_timeout(&addr, limits::FETCH_TIMEOUT)?;
+    let stream = TcpStream::connect_timeout(&addr, limits::FETCH_TIMEOUT)?;
+    wait_bounded(&stream)?;
+    if plan.tls { ask_by(secure::stream(stream)?, addr, plan) } else { ask_by(stream, addr, plan) }
+}
+
+fn ask_by(mut stream: impl Read + Write, addr: SocketAddr, plan: &Plan) -> Result<Answer> {
     let (head, mut answer) = fetch(&mut stream, &plan.request(addr))?;
     if head.status != 200 {
         return Err(format!("{} {} answers {}", plan.method(), plan.path, head.status).into());
@@ -493,9 +536,7 @@ pub fn ask(addr: SocketAddr, plan: &Plan) -> Result<Answer> {
 }
 
 /// Asks once and waits. Returns the answer's head as parsed, and the answer.
-fn fetch(stream: &mut TcpStream, request: &[u8]) -> Result<(Head, Vec<u8>)> {
-    stream.set_read_timeout(Some(limits::FETCH_TIMEOUT))?;
-    stream.set_write_timeout(Some(limits::FETCH_TIMEOUT))?;
+fn fetch(stream: &mut (impl Read + Write), request: &[u8]) -> Result<(Head, Vec<u8>)> {
     stream.write_all(request)?;
     let (mut answer, mut buffer) = (Vec::new(), vec![0; limits::READ_BYTES]);
     loop {
@@ -513,7 +554,7 @@ fn fetch(stream: &mut TcpStream, request: &[u8]) -> Result<(Head, Vec<u8>)> {
 }
 
 /// A read with a timeout is not begun again by the kernel when something wakes the thread in between.
-fn read(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+fn read(stream: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
         match stream.read(buffer) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -11,8 +11,8 @@ usage: compare --a 'COMMAND' --b 'COMMAND' [--pairs 20] [--seconds 2] [--connect
                [--path /plaintext] [--body BYTES] [--close] [--rate PER_SECOND] [--streams N] [--tls] [--h3]
                [--server-cpu 0] [--load-cpu 1] [--syscalls]
 --body posts so many bytes, to /echo if no path is given; --close asks on a new connection each time, which the server is to
-close; --rate sends at fixed times, whatever is answered, and counts latency from these. --streams asks over HTTP/2, so many requests
-at a time on each connection, and --tls under TLS: both by h2load, without percentiles. --h3 asks over HTTP/3, by a load of its own.
+close; --rate sends at fixed times, whatever is answered, and counts latency from these. --tls asks under TLS. --streams asks over
+HTTP/2, so many requests at a time on each connection, by h2load, without percentiles; --h3 over HTTP/3, by a load of its own.
 A command's words are split at white space. The server it starts must print `listening http://ADDR:PORT`.";
 
 fn main() -> ExitCode {

@@ -20,8 +20,8 @@ const USAGE: &str = "\
 usage: contest [--only DISCIPLINE,...] [--against NAME,...] [--rounds 10] [--seconds 1] [--showcase PATH]
                [--gateway PATH] [--server-cpu 0] [--load-cpu 1]
 Disciplines: plaintext plaintext-256 pipelined json post close open, over HTTP/2 h2-1x100 h2-10x10 h2-64x1, under TLS tls
-tls-bulk tls-h2, over HTTP/3 h3-1x100 h3-10x10 h3-bulk; those over HTTP/2 and under TLS are asked by h2load. As reverse proxies
-proxy-64 proxy-512, with two servers behind that share the load's CPU.
+tls-bulk tls-h2, over HTTP/3 h3-1x100 h3-10x10 h3-bulk; those over HTTP/2 are asked by h2load. As reverse proxies proxy-64
+proxy-512, with two servers behind that share the load's CPU.
 Builds the showcase, the gateway and the ceilings, but no peer: those that are missing are named, with the command that builds them.";
 
 /// Written in Rust, in `peers/`.
@@ -220,7 +220,7 @@ fn contestants(showcase: &Path, plan: &Plan, peers: &[Peer]) -> Vec<Contestant> 
         let command =
             format!("{} --addr 127.0.0.1:0 --bytes 0{body}", built::programs(".").join("ceiling-quic").display());
         all.push(contestant("(ceiling-quic)", command, true));
-    } else if !plan.is_for_h2load() {
+    } else if !plan.is_for_h2load() && !plan.tls {
         all.push(contestant("(ceiling-uring)", ceiling("ceiling-uring"), true));
         all.push(contestant("(ceiling-epoll)", ceiling("ceiling-epoll"), true));
     }

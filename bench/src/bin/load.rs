@@ -13,7 +13,7 @@ use bench::{Result, machine};
 
 const USAGE: &str = "\
 usage: load --addr 127.0.0.1:PORT [--path /plaintext] [--cpu N] [--connections 64] [--pipeline 1] [--seconds 2]
-            [--body BYTES] [--close] [--rate PER_SECOND] [--h3 [--streams 1]]
+            [--body BYTES] [--close] [--rate PER_SECOND] [--tls] [--h3 [--streams 1]]
        load --addr 127.0.0.1:PORT [--path /plaintext] [--cpu N] --idle N";
 
 fn main() -> ExitCode {

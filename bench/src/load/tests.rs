@@ -1,7 +1,11 @@
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::head::Head;
 use super::schedule::Schedule;
@@ -29,38 +33,64 @@ fn heads() {
     check_head(&"x".repeat(20_000), Err("an answer's head has no end"));
 }
 
+/// What is answered to the n-th request of a connection.
+type Answers = fn(u64) -> String;
+
 /// A server of requests without a body that gives its n-th answer in pieces of `piece` bytes.
-fn serve(answer: fn(u64) -> String, piece: usize) -> SocketAddr {
+fn serve(answer: Answers, piece: usize) -> SocketAddr {
     serve_requests(answer, piece, 0, false)
 }
 
 /// The same for requests with so many bytes of body, and one that closes behind its first answer.
-fn serve_requests(answer: fn(u64) -> String, piece: usize, body: usize, close: bool) -> SocketAddr {
+fn serve_requests(answer: Answers, piece: usize, body: usize, close: bool) -> SocketAddr {
+    serve_by(move |stream| answer_all(stream, answer, piece, body, close))
+}
+
+/// The same over TLS; each piece is a record of its own.
+fn serve_by_tls(answer: Answers, piece: usize, body: usize) -> SocketAddr {
+    let rcgen::CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(["localhost".into()]).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], signing_key.into())
+        .unwrap();
+    let config = Arc::new(config);
+    serve_by(move |stream| {
+        let session = ServerConnection::new(Arc::clone(&config)).unwrap();
+        answer_all(StreamOwned::new(session, stream), answer, piece, body, false);
+    })
+}
+
+/// Each connection on a thread of its own.
+fn serve_by(connection: impl Fn(TcpStream) + Clone + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     thread::spawn(move || {
         for stream in listener.incoming() {
-            thread::spawn(move || {
-                let mut stream = stream.unwrap();
-                stream.set_nodelay(true).unwrap();
-                let (mut heads, mut number, mut buffer) = (Heads::with_bodies(body), 0, [0; 4096]);
-                while let Ok(count @ 1..) = stream.read(&mut buffer) {
-                    for _ in 0..heads.count(&buffer[..count]) {
-                        number += 1;
-                        for part in answer(number).as_bytes().chunks(piece) {
-                            if stream.write_all(part).is_err() {
-                                return;
-                            }
-                        }
-                        if close {
-                            return;
-                        }
-                    }
-                }
-            });
+            let (stream, connection) = (stream.unwrap(), connection.clone());
+            stream.set_nodelay(true).unwrap();
+            thread::spawn(move || connection(stream));
         }
     });
     addr
+}
+
+fn answer_all(mut stream: impl Read + Write, answer: Answers, piece: usize, body: usize, close: bool) {
+    let (mut heads, mut number, mut buffer) = (Heads::with_bodies(body), 0, [0; 4096]);
+    while let Ok(count @ 1..) = stream.read(&mut buffer) {
+        for _ in 0..heads.count(&buffer[..count]) {
+            number += 1;
+            for part in answer(number).as_bytes().chunks(piece) {
+                if stream.write_all(part).is_err() {
+                    return;
+                }
+            }
+            if close {
+                return;
+            }
+        }
+    }
 }
 
 fn hello(number: u64) -> String {
@@ -84,7 +114,7 @@ fn plan() -> Plan {
 
 /// Runs shortly against such a server; the report must have right answers, and wrong ones as told.
 #[track_caller]
-fn check(answer: fn(u64) -> String, piece: usize, pipeline: usize, expect_errors: bool) {
+fn check(answer: Answers, piece: usize, pipeline: usize, expect_errors: bool) {
     let plan = Plan { pipeline, ..plan() };
     let report = Load::connect(serve(answer, piece), &plan).unwrap().run(Duration::from_millis(30)).unwrap();
     assert!(report.requests > 0);
@@ -96,6 +126,22 @@ fn check(answer: fn(u64) -> String, piece: usize, pipeline: usize, expect_errors
 fn counts_right_answers_whatever_the_pieces() {
     for (piece, pipeline) in [(1, 1), (1, 5), (7, 16), (60, 3), (4096, 1), (4096, 16)] {
         check(hello, piece, pipeline, false);
+    }
+}
+
+/// Answers and requests of less than a record, of several, and of more than one read takes.
+#[test]
+fn counts_right_answers_over_tls() {
+    let long = |_| format!("HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n{}", "x".repeat(200_000));
+    let cases: [(Answers, usize, usize, usize); 5] =
+        [(hello, 1, 1, 0), (hello, 60, 16, 0), (hello, 4096, 3, 100_000), (long, 300_000, 1, 0), (long, 7000, 2, 0)];
+    for (answer, piece, pipeline, body) in cases {
+        let plan = Plan { tls: true, pipeline, body, ..plan() };
+        let addr = serve_by_tls(answer, piece, body);
+        assert!(ask(addr, &plan).unwrap().head.starts_with(b"HTTP/1.1 200"));
+        let report = Load::connect(addr, &plan).unwrap().run(Duration::from_millis(30)).unwrap();
+        assert!(report.requests >= 3, "{} requests", report.requests);
+        assert_eq!(report.errors, 0);
     }
 }
 
@@ -121,6 +167,7 @@ fn refuses_what_it_cannot_measure() {
     };
     refuse(Plan { pipeline: 1000, ..plan() }, "requests in flight");
     refuse(Plan { pipeline: 2, close: true, ..plan() }, "takes one request");
+    refuse(Plan { tls: true, close: true, ..plan() }, "a hand-shake for each request");
     refuse(Plan { body: usize::MAX, ..plan() }, "a batch has at most");
     refuse(Plan { rate: Some(0.0), ..plan() }, "a rate is");
     refuse(Plan { rate: Some(f64::NAN), ..plan() }, "a rate is");
