@@ -235,6 +235,11 @@ const FOUND: &[(&str, &[u8])] = &[
         "h2_server",
         b"\0\0PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x10\x01\x05\0\0\0\x01\x82\x84\x86\x41\x04here\x60\x03a=b\x60\0",
     ),
+    // A window is granted while the head that ends a stream has begun, and is to be continued.
+    (
+        "h2_frames",
+        b"\xd6\xff\xff\0\0\0\0\0WRRRR\xad\xad\x86\x7f\xff\xff\x0c\x0c\xff\0\0\x0c\x0c\x0c\xfb\xff",
+    ),
     // Whole requests that come again: GET twice, and HEAD twice.
     (
         "h3_server",

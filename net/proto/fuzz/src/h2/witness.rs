@@ -18,6 +18,8 @@ pub(super) struct Witness {
     /// Bytes of a frame of data that are to come, and whose they are.
     heard_data_left: usize,
     heard_data_of: u32,
+    /// The stream of a head of which more is to be heard.
+    heard_head_of: Option<u32>,
     heard_preface: usize,
     is_begun: bool,
     said_preface: bool,
@@ -70,6 +72,7 @@ impl Witness {
             limits: limits.clone(),
             heard_data_left: 0,
             heard_data_of: 0,
+            heard_head_of: None,
             heard_preface: if role == Role::Server { PREFACE.len() } else { 0 },
             is_begun: false,
             said_preface: role == Role::Server,
@@ -128,6 +131,9 @@ impl Witness {
     }
 
     fn hear_frame(&mut self, head: FrameHead, payload: &[u8]) {
+        if let kind::HEADERS | kind::CONTINUATION = head.kind {
+            self.heard_head_of = Some(head.stream).filter(|_| !head.has(flag::END_HEADERS));
+        }
         match head.kind {
             kind::HEADERS => {
                 if head.stream > self.last && self.role == Role::Server {
@@ -336,7 +342,8 @@ impl Witness {
             ),
             _ => {
                 let line = self.streams.get_mut(&id).expect("a window is of a stream");
-                let is_ending = self.heard_data_left > 0 && self.heard_data_of == id;
+                // The end is heard with a frame's beginning, or with a head's, and it has come when that is whole.
+                let is_ending = self.heard_data_left > 0 && self.heard_data_of == id || self.heard_head_of == Some(id);
                 assert!(!line.heard_all || is_ending, "{id}: a window for nothing");
                 (&mut line.recv_window, self.limits.stream_window.max(self.limits.stream_window_max))
             }
