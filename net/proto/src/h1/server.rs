@@ -7,8 +7,6 @@
 //! An idle connection is this struct and nothing else: the table is leased from a head's first byte until the
 //! exchange ends, the limits are shared by all connections.
 
-use std::mem;
-
 use http::{Method, StatusCode, Version};
 
 use super::body::{Decoder, Piece};
@@ -49,21 +47,9 @@ enum Phase {
     ClosedWhole,
 }
 
-/// What the response must know of its request.
+/// What the response must know of its request: some of the bits below, in one byte, since it is copied with every head.
 #[derive(Clone, Copy, Debug)]
-struct Request {
-    is_head: bool,
-    is_connect: bool,
-    /// HTTP/1.0: no chunks, no interim responses, and keep-alive must be said aloud.
-    is_old: bool,
-    upgrade: bool,
-    /// The client waits for `100 Continue`, and has sent nothing of the body.
-    expects_continue: bool,
-    /// The client takes trailer fields.
-    takes_trailers: bool,
-    /// It has said that this is its last: it sends nothing after it (RFC 9112 section 9.6). One of HTTP/1.0 need not say so.
-    is_last: bool,
-}
+struct Request(u8);
 
 /// What a request's head means, for its body and for its response.
 #[derive(Clone, Copy, Debug)]
@@ -74,15 +60,52 @@ pub(crate) struct Verdict {
 
 impl Request {
     /// What an answer to something that never became a request may assume.
-    const NONE: Request = Request {
-        is_head: false,
-        is_connect: false,
-        is_old: false,
-        upgrade: false,
-        expects_continue: false,
-        takes_trailers: false,
-        is_last: false,
-    };
+    const NONE: Request = Request(0);
+
+    /// It is a `HEAD`.
+    const IS_HEAD: u8 = 1;
+    /// It is a `CONNECT`.
+    const IS_CONNECT: u8 = 1 << 1;
+    /// HTTP/1.0: no chunks, no interim responses, and keep-alive must be said aloud.
+    const IS_OLD: u8 = 1 << 2;
+    /// It asks for another protocol.
+    const UPGRADES: u8 = 1 << 3;
+    /// The client waits for `100 Continue`, and has sent nothing of the body.
+    const EXPECTS_CONTINUE: u8 = 1 << 4;
+    /// The client takes trailer fields.
+    const TAKES_TRAILERS: u8 = 1 << 5;
+    /// The client wishes that the connection ends with it.
+    const CLOSES: u8 = 1 << 6;
+
+    /// Of the head in this table.
+    fn new(head: &Head, block: &[u8], table: &HeadTable) -> Self {
+        let bit = |bit, is_set| if is_set { bit } else { 0 };
+        Request(
+            bit(Self::IS_HEAD, table.method == Method::HEAD)
+                | bit(Self::IS_CONNECT, table.method == Method::CONNECT)
+                | bit(Self::IS_OLD, table.version == Version::HTTP_10)
+                | bit(Self::UPGRADES, head.upgrade)
+                | bit(Self::EXPECTS_CONTINUE, head.expect_continue)
+                | bit(Self::TAKES_TRAILERS, takes_trailers(table.all(block, Known::Te)))
+                | bit(Self::CLOSES, !head.keep_alive),
+        )
+    }
+
+    /// Whether one of these is set.
+    #[inline(always)]
+    fn has(self, bits: u8) -> bool {
+        self.0 & bits != 0
+    }
+
+    /// Whether the client has said that this is its last: it sends nothing after it (RFC 9112 section 9.6). One of HTTP/1.0 need not say
+    /// so.
+    fn is_last(self) -> bool {
+        self.has(Self::CLOSES) && !self.has(Self::IS_OLD)
+    }
+
+    fn waits_no_longer(&mut self) {
+        self.0 &= !Self::EXPECTS_CONTINUE;
+    }
 }
 
 /// A head that was written, and what follows from it.
@@ -208,16 +231,7 @@ impl Server {
     #[inline]
     fn head(&mut self, block: &[u8], table: &mut HeadTable) -> Result<Step, Error> {
         let head = framing::request(block, table)?;
-        let request = Request {
-            is_head: table.method == Method::HEAD,
-            is_connect: table.method == Method::CONNECT,
-            is_old: table.version == Version::HTTP_10,
-            upgrade: head.upgrade,
-            expects_continue: head.expect_continue,
-            takes_trailers: takes_trailers(table.all(block, Known::Te)),
-            is_last: !head.keep_alive && table.version != Version::HTTP_10,
-        };
-        let verdict = Verdict { head, request };
+        let verdict = Verdict { head, request: Request::new(&head, block, table) };
         if self.empty_lines == 0 {
             table.judged(verdict);
         }
@@ -230,7 +244,7 @@ impl Server {
         self.is_used = true;
         self.body = Decoder::new(head.body);
         self.request = request;
-        self.is_closing |= !head.keep_alive;
+        self.is_closing |= request.has(Request::CLOSES);
         self.sending = Sending::Head;
         self.phase = if head.body == Body::None { Phase::Ended } else { Phase::Body };
         Step { consumed, event: Event::Head(head) }
@@ -239,7 +253,9 @@ impl Server {
     #[inline]
     fn receive_body(&mut self, input: &[u8], table: &mut HeadTable, limits: &Limits) -> Result<Step, Error> {
         // One who sends the body without waiting has not waited.
-        self.request.expects_continue &= input.is_empty();
+        if !input.is_empty() {
+            self.request.waits_no_longer();
+        }
         let (consumed, piece) = self.body.receive(input, &mut self.progress, &mut table.trailers, limits)?;
         let event = match piece {
             Piece::NeedMore => Event::NeedMore,
@@ -262,7 +278,7 @@ impl Server {
         };
         self.body = Decoder::new(Body::None);
         // One who sends the body without waiting has not waited.
-        self.request.expects_continue = false;
+        self.request.waits_no_longer();
         self.phase = Phase::Ended;
         Some(count)
     }
@@ -302,7 +318,7 @@ impl Server {
     /// further ones, as it could not know that this was the last. Then closing at once might reset the connection before the
     /// response has arrived (RFC 9112 section 9.6).
     pub fn may_be_sending(&self) -> bool {
-        !(self.request.is_last && self.is_request_ended())
+        !(self.request.is_last() && self.is_request_ended())
     }
 
     fn close(&mut self) {
@@ -316,8 +332,11 @@ impl Server {
 
     /// The line that lets a waiting client send its body; empty if none waits. To be sent when the body is wanted.
     pub fn continue_line(&mut self) -> &'static [u8] {
-        let waits = self.sending == Sending::Head && mem::take(&mut self.request.expects_continue);
-        if waits { b"HTTP/1.1 100 Continue\r\n\r\n" } else { b"" }
+        if self.sending == Sending::Head && self.request.has(Request::EXPECTS_CONTINUE) {
+            self.request.waits_no_longer();
+            return b"HTTP/1.1 100 Continue\r\n\r\n";
+        }
+        b""
     }
 
     /// Writes the head of the response to the request at hand, decides how its body is framed, and says how many
@@ -388,8 +407,9 @@ impl Server {
         if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
             return self.interim(status, fields, writer).map(|()| None);
         }
-        let switches = status == StatusCode::SWITCHING_PROTOCOLS || self.request.is_connect && status.is_success();
-        if switches && !(self.is_request_ended() && (self.request.upgrade || self.request.is_connect)) {
+        let switches =
+            status == StatusCode::SWITCHING_PROTOCOLS || self.request.has(Request::IS_CONNECT) && status.is_success();
+        if switches && !(self.is_request_ended() && self.request.has(Request::UPGRADES | Request::IS_CONNECT)) {
             return Err(WriteError::Upgrade);
         }
         writer.status_line(status)?;
@@ -398,9 +418,11 @@ impl Server {
         let sending = self.frame(status, body, switches, overridden.length, writer)?;
         // A client that still waits may send the body or not: nothing after it could be told from it
         // (RFC 9110 section 10.1.1).
-        let closes =
-            self.is_closing || overridden.close || sending == Sending::UntilClose || self.request.expects_continue;
-        if closes || overridden.has_upgrade || self.request.is_old {
+        let closes = self.is_closing
+            || overridden.close
+            || sending == Sending::UntilClose
+            || self.request.has(Request::EXPECTS_CONTINUE);
+        if closes || overridden.has_upgrade || self.request.has(Request::IS_OLD) {
             writer.put(self.connection_line(closes, switches, overridden.has_upgrade))?;
         }
         writer.put(b"\r\n")?;
@@ -410,8 +432,8 @@ impl Server {
     /// Whether the head of the response at hand says nothing of its request or of the connection.
     #[inline(always)]
     fn is_plain(&self) -> bool {
-        let Request { is_head, is_connect, is_old, expects_continue, .. } = self.request;
-        self.sending == Sending::Head && !(self.is_closing || is_head || is_connect || is_old || expects_continue)
+        const TELLS: u8 = Request::IS_HEAD | Request::IS_CONNECT | Request::IS_OLD | Request::EXPECTS_CONTINUE;
+        self.sending == Sending::Head && !self.is_closing && !self.request.has(TELLS)
     }
 
     #[cold]
@@ -420,7 +442,7 @@ impl Server {
             (true, true) => b"Connection: close, upgrade\r\n",
             (true, false) => b"Connection: close\r\n",
             (false, true) => b"Connection: upgrade\r\n",
-            (false, false) if self.request.is_old && !switches => b"Connection: keep-alive\r\n",
+            (false, false) if self.request.has(Request::IS_OLD) && !switches => b"Connection: keep-alive\r\n",
             (false, false) => b"",
         }
     }
@@ -443,13 +465,15 @@ impl Server {
         fields: impl IntoIterator<Item = F>,
         writer: &mut Writer<'_>,
     ) -> Result<(), WriteError> {
-        if self.request.is_old {
+        if self.request.has(Request::IS_OLD) {
             return Ok(());
         }
         writer.status_line(status)?;
         writer.fields(fields)?;
         writer.put(b"\r\n")?;
-        self.request.expects_continue &= status != StatusCode::CONTINUE;
+        if status == StatusCode::CONTINUE {
+            self.request.waits_no_longer();
+        }
         Ok(())
     }
 
@@ -470,7 +494,7 @@ impl Server {
         if status == StatusCode::NO_CONTENT {
             return Ok(Sending::Length(0));
         }
-        if status == StatusCode::NOT_MODIFIED || self.request.is_head {
+        if status == StatusCode::NOT_MODIFIED || self.request.has(Request::IS_HEAD) {
             // The length that GET would have had, if anyone knows it (RFC 9110 section 8.6). The empty body of a 304
             // says nothing about that.
             let length = match body {
@@ -496,7 +520,7 @@ impl Server {
                 writer.content_length(count)?;
                 Ok(Sending::Length(count))
             }
-            BodyLength::Unknown if self.request.is_old => Ok(Sending::UntilClose),
+            BodyLength::Unknown if self.request.has(Request::IS_OLD) => Ok(Sending::UntilClose),
             BodyLength::Unknown => {
                 writer.put(b"Transfer-Encoding: chunked\r\n")?;
                 Ok(Sending::Chunked)
@@ -531,7 +555,7 @@ impl Server {
         trailers: impl IntoIterator<Item = F>,
         out: &mut [u8],
     ) -> Result<usize, WriteError> {
-        let result = match self.request.takes_trailers {
+        let result = match self.request.has(Request::TAKES_TRAILERS) {
             true => self.sending.finish(trailers, out),
             false => self.sending.finish(NO_FIELDS, out),
         };

@@ -96,8 +96,7 @@ impl HeadTable {
     /// what was made of it. Else another is to be read.
     #[inline(always)]
     pub(crate) fn again(&mut self, input: &[u8], limits: &Limits) -> Option<(usize, Verdict)> {
-        // Taken, since whoever reads a request line into the table changes it before the line is whole.
-        let verdict = self.last.verdict.take()?;
+        let verdict = self.last.verdict?;
         let (length, target) = (self.last.block.len(), self.target.whole);
         let is_same = input.get(..length) == Some(&self.last.block);
         let is_within = length <= usize::from(limits.head_bytes_max)
@@ -105,9 +104,10 @@ impl HeadTable {
             && target.len <= limits.target_bytes_max
             && target.start <= u16::from(limits.method_bytes_max) + 1;
         if !is_same || !is_within {
+            // Whoever reads a request line into the table changes it before the line is whole.
+            self.last.verdict = None;
             return None;
         }
-        self.last.verdict = Some(verdict);
         if self.last.times < SHARED_TIMES {
             self.comes_again();
         }
