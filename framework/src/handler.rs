@@ -118,7 +118,7 @@ macro_rules! take {
         $(
             let $argument = match $argument::from_head(&mut $request) {
                 Ok(argument) => argument,
-                Err(rejection) => return Reply::ready($request.shard(), || rejection.respond()),
+                Err(rejection) => return $request.reply(|| rejection.respond()),
             };
         )*
     };
@@ -140,7 +140,7 @@ macro_rules! handler_of_head {
         {
             fn call(self: &Rc<Self>, mut request: Request) -> Reply {
                 take!(request: $($argument)*);
-                Reply::ready(request.shard(), || self($($argument,)*).respond())
+                request.reply(|| self($($argument,)*).respond())
             }
 
             fn require(_states: &States) -> Result<(), Unmet> {
@@ -300,7 +300,7 @@ pub(crate) fn answer(make: impl Fn(&Request) -> Response + 'static) -> Box<dyn E
 
     impl<F: Fn(&Request) -> Response> Endpoint for Answer<F> {
         fn call(&self, request: Request) -> Reply {
-            Reply::ready(request.shard(), || (self.0)(&request))
+            request.reply(|| (self.0)(&request))
         }
     }
 

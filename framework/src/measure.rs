@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use net::{Reply, Response};
 use pin_project_lite::pin_project;
-use shards::{Pooled, Shard};
+use shards::Pooled;
 
 use crate::caught::{self, Panic};
 use crate::error::Chain;
@@ -17,62 +17,58 @@ use crate::metrics::MethodLabel;
 use crate::respond::failure;
 use crate::route::Route;
 
-/// One exchange in hand.
+/// By what an exchange is measured.
 #[derive(Clone)]
 pub(crate) struct Measure {
     pub(crate) route: Rc<Route>,
-    begun: Begun,
-}
-
-/// When an exchange began, and by which method.
-#[derive(Clone, Copy)]
-pub(crate) struct Begun {
     method: MethodLabel,
-    turn: u64,
-    at: Instant,
+    /// Whether layers around measure it, and not the place where it is answered.
+    is_inside: bool,
 }
 
-/// Counts an exchange among the active ones while it lives.
-struct Active(Measure);
+/// An exchange that takes its time, and is counted among the active ones while this lives.
+struct Active {
+    route: Rc<Route>,
+    method: MethodLabel,
+    /// The turn that its request came in, and that turn's time.
+    turn: u64,
+    begun: Instant,
+}
 
 /// Lets something answer on the spot or begin to, and measures what it answers on the spot.
 #[inline]
-pub(crate) fn call(route: &Rc<Route>, begun: Begun, call: impl FnOnce() -> Reply) -> Reply {
+pub(crate) fn call(route: &Rc<Route>, method: MethodLabel, call: impl FnOnce() -> Reply) -> Reply {
     let active = &route.site.metrics.active;
     active.add(1);
-    let mut reply = caught::call_or(call, |panic| Reply::ready(&route.site.shard, || route.panicked(panic)));
-    if let Reply::Ready(response) = &mut reply {
-        route.ended(begun, response);
-    }
+    let answered = |mut reply| {
+        if let Reply::Ready(response) = &mut reply {
+            route.ended_in_turn(method, response);
+        }
+        reply
+    };
+    let panicked = |panic| answered(Reply::ready(&route.site.shard, || route.panicked(panic)));
+    let reply = caught::call_or(|| answered(call()), panicked);
     // What takes its time counts for itself.
     active.subtract(1);
     reply
 }
 
-impl Begun {
-    /// An exchange begins at the time of this turn.
-    #[inline]
-    pub(crate) fn now(shard: &Shard, method: MethodLabel) -> Self {
-        Begun { method, turn: shard.turn_number(), at: shard.now() }
-    }
-}
-
 impl Measure {
     #[inline]
-    pub(crate) fn new(route: &Rc<Route>, begun: Begun) -> Self {
-        Measure { route: Rc::clone(route), begun }
+    pub(crate) fn new(route: &Rc<Route>, method: MethodLabel) -> Self {
+        Measure { route: Rc::clone(route), method, is_inside: false }
     }
 
     /// From here on the exchange is measured by the layers around, and not where it is answered.
     pub(crate) fn go_inside(&mut self) {
-        self.begun.turn = INSIDE;
+        self.is_inside = true;
     }
 
-    /// An answer that takes its time, in a slot leased from the shard.
+    /// An answer that takes its time, in a slot leased from the shard; said in the turn that the request came in.
     #[inline(always)]
     pub(crate) fn later<F: Future<Output = Response> + 'static>(self, answer: impl FnOnce() -> F) -> Reply {
         let shard = self.route.site.shard.clone();
-        if self.begun.turn == INSIDE {
+        if self.is_inside {
             return Reply::later(&shard, answer);
         }
         let active = Active::new(self);
@@ -94,14 +90,14 @@ impl<F: Future<Output = Response>> Future for Later<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Pooled<Response>> {
         let this = self.project();
-        let Active(Measure { route, begun }) = this.active;
-        let shard = &route.site.shard;
+        let active: &Active = this.active;
+        let shard = &active.route.site.shard;
         let polled = caught::call(|| this.answer.poll(cx).map(|response| shard.pooled(response)));
         let mut response = match polled {
             Ok(polled) => ready!(polled),
-            Err(panic) => shard.pooled(route.panicked(panic)),
+            Err(panic) => shard.pooled(active.route.panicked(panic)),
         };
-        route.ended(*begun, &mut response);
+        active.ended(&mut response);
         Poll::Ready(response)
     }
 }
@@ -113,26 +109,19 @@ impl Route {
         failure(panic)
     }
 
-    /// The response is known. If it is in the turn that the request came in, as most are, nobody looks at the clock.
+    /// The response is known in the turn that the request came in, as most are: nobody looks at the clock.
     #[inline]
-    fn ended(&self, begun: Begun, response: &mut Response) {
-        let shard = &self.site.shard;
-        match begun.turn == shard.turn_number() {
-            true => self.metrics.record_in_turn(begun.method, response.status, shard),
-            false => {
-                let elapsed = self.site.shard.clock().saturating_duration_since(begun.at);
-                self.metrics.record(begun.method, response.status, elapsed);
-            }
-        }
+    fn ended_in_turn(&self, method: MethodLabel, response: &mut Response) {
+        self.metrics.record_in_turn(method, response.status, &self.site.shard);
         if response.cause.is_some() {
-            self.log(begun, response);
+            self.log(method, response);
         }
     }
 
     #[cold]
-    fn log(&self, begun: Begun, response: &mut Response) {
+    fn log(&self, method: MethodLabel, response: &mut Response) {
         let Some(cause) = response.cause.take() else { return };
-        let (method, route, status) = (begun.method.name(), &*self.pattern, response.status.as_u16());
+        let (method, route, status) = (method.name(), &*self.pattern, response.status.as_u16());
         let error = Chain(&*cause);
         let request_id = response.headers.get(&X_REQUEST_ID).and_then(|id| id.to_str().ok());
         match response.status.is_server_error() {
@@ -143,18 +132,27 @@ impl Route {
 }
 
 impl Active {
-    fn new(measure: Measure) -> Self {
-        measure.route.site.metrics.active.add(1);
-        Active(measure)
+    fn new(Measure { route, method, .. }: Measure) -> Self {
+        route.site.metrics.active.add(1);
+        let (turn, begun) = (route.site.shard.turn_number(), route.site.shard.now());
+        Active { route, method, turn, begun }
+    }
+
+    /// The response is known.
+    fn ended(&self, response: &mut Response) {
+        let (route, shard) = (&self.route, &self.route.site.shard);
+        if self.turn == shard.turn_number() {
+            return route.ended_in_turn(self.method, response);
+        }
+        route.metrics.record(self.method, response.status, shard.clock().saturating_duration_since(self.begun));
+        if response.cause.is_some() {
+            route.log(self.method, response);
+        }
     }
 }
 
 impl Drop for Active {
     fn drop(&mut self) {
-        self.0.route.site.metrics.active.subtract(1);
+        self.route.site.metrics.active.subtract(1);
     }
 }
-
-/// The turn of an exchange that layers measure: none that a shard comes to. Not a field of its own, which every request would
-/// have to set.
-const INSIDE: u64 = u64::MAX;

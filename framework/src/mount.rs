@@ -263,7 +263,7 @@ struct Disallowed {
 impl Endpoint for Disallowed {
     fn call(&self, request: Request) -> Reply {
         let Some(answer) = &self.answer else {
-            return Reply::ready(request.shard(), || site::wrong_method(&request, &self.allow));
+            return request.reply(|| site::wrong_method(&request, &self.allow));
         };
         let shard = request.shard().clone();
         match answer.call(request) {

@@ -7,11 +7,13 @@ use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
 use http::StatusCode;
+use net::{Reply, Response};
 use platform::Chunk;
 use shards::{Pooled, ScopeHandle, ScopesFull, Shard};
 
 use crate::extract::Rejection;
-use crate::measure::{Begun, Measure};
+use crate::measure::Measure;
+use crate::metrics::MethodLabel;
 use crate::route::Route;
 use crate::table::Matched;
 
@@ -32,9 +34,19 @@ type Extensions = Vec<(TypeId, Box<dyn Any>)>;
 
 impl Request {
     #[inline(always)]
-    pub(crate) fn new(received: net::Request, matched: Matched, route: &Rc<Route>, begun: Begun) -> Self {
-        let make = || Parts { received, matched, measure: Measure::new(route, begun), extensions: None };
-        Request(route.site.shard.pooled_with(make))
+    pub(crate) fn new(received: net::Request, matched: Matched, route: &Rc<Route>, method: MethodLabel) -> Self {
+        Request(received.within(|received| Parts {
+            received,
+            matched,
+            measure: Measure::new(route, method),
+            extensions: None,
+        }))
+    }
+
+    /// An answer that is there at once.
+    #[inline(always)]
+    pub(crate) fn reply(&self, make: impl FnOnce() -> Response) -> Reply {
+        Reply::Ready(self.0.beside(make))
     }
 
     /// What measures it.

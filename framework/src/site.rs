@@ -10,7 +10,7 @@ use net::{Reply, Response};
 use shards::Shard;
 
 use crate::extract::{Rejection, States};
-use crate::measure::{self, Begun};
+use crate::measure;
 use crate::metrics::{HttpMetrics, MethodLabel};
 use crate::request::Request;
 use crate::respond::Respond;
@@ -49,9 +49,8 @@ impl net::Service for Service {
 
 #[inline]
 fn run(route: &Rc<Route>, label: MethodLabel, request: net::Request, matched: Matched) -> Reply {
-    let begun = Begun::now(&route.site.shard, label);
-    let request = Request::new(request, matched, route, begun);
-    measure::call(route, begun, || route.endpoint.call(request))
+    let request = Request::new(request, matched, route, label);
+    measure::call(route, label, || route.endpoint.call(request))
 }
 
 impl Service {
@@ -73,8 +72,7 @@ impl Service {
     fn fall_back(&self, label: MethodLabel, request: net::Request) -> Reply {
         if *request.method() == Method::OPTIONS && request.target() == "*" {
             // RFC 9110 section 9.3.7: about the server as a whole; a ping.
-            let begun = Begun::now(&self.fallback.site.shard, label);
-            return measure::call(&self.fallback, begun, || {
+            return measure::call(&self.fallback, label, || {
                 Reply::ready(&self.fallback.site.shard, || Response::new(StatusCode::NO_CONTENT))
             });
         }

@@ -33,7 +33,7 @@ impl Middleware<Limiting> for BodyLimit {
         let body = request.body_mut();
         if body.length().is_some_and(|length| length > max) {
             let rejection = Rejection::from(BodyError::TooLarge { max }).at(request.place());
-            return Reply::ready(request.shard(), || rejection.respond());
+            return request.reply(|| rejection.respond());
         }
         body.limit(max);
         next.call(request)

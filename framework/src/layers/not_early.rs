@@ -50,7 +50,7 @@ impl Middleware<Refusing> for NotEarly {
                 let status = StatusCode::from_u16(425).expect("a status code");
                 let what = "the request came before the hand-shake was over";
                 let rejection = Rejection::new(status, what).at(request.place()).remedy("Send it again now.");
-                Reply::ready(request.shard(), || rejection.respond())
+                request.reply(|| rejection.respond())
             }
         }
     }

@@ -77,6 +77,12 @@ impl Request {
         }))
     }
 
+    /// Puts what is made of the request into memory of the pool that it lies in, its shard's.
+    #[inline(always)]
+    pub fn within<U>(self, make: impl FnOnce(Self) -> U) -> Pooled<U> {
+        self.0.within(|parts| make(Request(parts)))
+    }
+
     /// The method.
     pub fn method(&self) -> &Method {
         self.table().method()

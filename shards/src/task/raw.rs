@@ -57,9 +57,9 @@ impl Pool {
         })
     }
 
-    /// Blocks and heap pieces that are out, told by an owner of the pool: each box holds one more reference.
-    pub(super) fn blocks_used(this: &Rc<Pool>) -> usize {
-        Rc::strong_count(this) - 1
+    /// Blocks and heap pieces that are out, each of which holds a reference, as so many owners of the pool do.
+    pub(super) fn blocks_used(this: &Rc<Pool>, owners: usize) -> usize {
+        Rc::strong_count(this) - owners
     }
 
     /// Bytes taken from the heap for blocks, and kept.
@@ -162,10 +162,18 @@ fn allocate_heap(layout: Layout) -> NonNull<u8> {
     NonNull::new(unsafe { alloc(layout) }).unwrap_or_else(|| handle_alloc_error(layout))
 }
 
-/// A value in a pool's memory, dropped in place; the memory goes back to its class.
-struct PoolBox<T: ?Sized> {
-    value: NonNull<T>,
+/// What lies in a pool's memory: the value, and before it the pool, so that whoever owns it holds one word.
+#[repr(C)]
+struct Place<T: ?Sized> {
+    /// Outlives the value, whose memory goes back to it.
     pool: Rc<Pool>,
+    value: T,
+}
+
+/// A value in a pool's memory, dropped in place; the memory goes back to its class. It is a pointer and no more, since such boxes go
+/// from hand to hand: what is returned and moved as two or three words the processor waits for, as its own stores.
+struct PoolBox<T: ?Sized> {
+    place: NonNull<Place<T>>,
     owns: PhantomData<T>,
 }
 
@@ -174,13 +182,15 @@ impl<T> PoolBox<T> {
     /// has kilobytes of room for what it will hold, all of which would be copied.
     #[inline(always)]
     fn new(pool: Rc<Pool>, make: impl FnOnce() -> T) -> Self {
-        let memory = pool.allocate(Layout::new::<T>()).cast::<T>();
+        let place = pool.allocate(Layout::new::<Place<T>>()).cast::<Place<T>>();
         // Given back if making the value panics.
-        let block = Block(&pool, memory.cast(), Layout::new::<T>());
-        // SAFETY: the memory is ours, and large and aligned enough for `T`.
-        unsafe { memory.write(make()) };
+        let block = Block(&pool, place.cast(), Layout::new::<Place<T>>());
+        // SAFETY: the memory is ours, and large and aligned enough for a `Place<T>`.
+        unsafe { (&raw mut (*place.as_ptr()).value).write(make()) };
         mem::forget(block);
-        PoolBox { value: memory, pool, owns: PhantomData }
+        // SAFETY: as above.
+        unsafe { (&raw mut (*place.as_ptr()).pool).write(pool) };
+        PoolBox { place, owns: PhantomData }
     }
 }
 
@@ -188,21 +198,9 @@ impl<T: ?Sized> PoolBox<T> {
     /// The value, pinned: it lives in its block until it is dropped there, and nothing moves it out.
     #[inline]
     fn get(&mut self) -> Pin<&mut T> {
-        // SAFETY: `value` was written by `new` and is dropped by `drop` only; the box owns it and is borrowed mutably.
-        // It is pinned because no function of the box moves it.
-        unsafe { Pin::new_unchecked(self.value.as_mut()) }
-    }
-
-    /// The box with a pointer to the same value as another type.
-    ///
-    /// # Safety
-    ///
-    /// `value` points to what `self` owns, with a type that drops it and tells its layout alike: an unsizing of `T`.
-    #[inline]
-    unsafe fn with_pointer<U: ?Sized>(self, value: NonNull<U>) -> PoolBox<U> {
-        let this = ManuallyDrop::new(self);
-        // SAFETY: `this` is never dropped, so the `Rc` is moved and not copied.
-        PoolBox { value, pool: unsafe { ptr::read(&this.pool) }, owns: PhantomData }
+        // SAFETY: the place was written by `new` and ends with the box only, which owns it and is borrowed mutably. The value is
+        // pinned because no function of the box moves it.
+        unsafe { Pin::new_unchecked(&mut self.place.as_mut().value) }
     }
 }
 
@@ -214,7 +212,8 @@ impl Drop for Block<'_> {
     #[inline]
     fn drop(&mut self) {
         // SAFETY: made by `PoolBox::new`, of memory that came from this pool with this layout, and forgotten when a value is in it;
-        // or by the box's `drop`, of memory that `new` got so (an unsized pointer tells the same layout), whose value is gone.
+        // or by the `drop` of a box or a task, of memory that its `new` got so (what is unsized tells the same layout), in which
+        // nothing is left.
         unsafe { self.0.release(self.1, self.2) };
     }
 }
@@ -222,11 +221,14 @@ impl Drop for Block<'_> {
 impl<T: ?Sized> Drop for PoolBox<T> {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: the box owns the value, which is alive until the next statement but one.
-        let layout = Layout::for_value(unsafe { self.value.as_ref() });
-        let _block = Block(&self.pool, self.value.cast(), layout);
+        let place = self.place.as_ptr();
+        // SAFETY: the box owns the place, which is whole until the next statement but one.
+        let layout = Layout::for_value(unsafe { &*place });
+        // SAFETY: the pool is moved out, once: the place ends here. It outlives `_block`, which is dropped before it.
+        let pool = unsafe { (&raw const (*place).pool).read() };
+        let _block = Block(&pool, self.place.cast(), layout);
         // SAFETY: the box owns the value and is being dropped, so nobody sees it again.
-        unsafe { ptr::drop_in_place(self.value.as_ptr()) };
+        unsafe { ptr::drop_in_place(&raw mut (*place).value) };
     }
 }
 
@@ -242,16 +244,32 @@ impl<T> Pooled<T> {
         Pooled(PoolBox::new(pool, make))
     }
 
+    /// Puts another value into memory of the same pool: what its shard does as well, which is further away.
+    #[inline(always)]
+    pub fn beside<U>(&self, make: impl FnOnce() -> U) -> Pooled<U> {
+        Pooled::new(self.pool(), make)
+    }
+
+    /// The same for a value that has this one in it.
+    #[inline(always)]
+    pub fn within<U>(self, make: impl FnOnce(Self) -> U) -> Pooled<U> {
+        Pooled::new(self.pool(), || make(self))
+    }
+
+    #[inline(always)]
+    fn pool(&self) -> Rc<Pool> {
+        // SAFETY: the box owns the place, which is whole until it is dropped.
+        Rc::clone(unsafe { &self.0.place.as_ref().pool })
+    }
+
     /// The value, moved out of its place.
     #[inline]
     pub fn into_inner(self) -> T {
-        let this = ManuallyDrop::new(self.0);
-        // SAFETY: `this` is never dropped, so the `Rc` is moved and not copied.
-        let pool = unsafe { ptr::read(&this.pool) };
-        // SAFETY: nor is the value: it is moved out, and its place is given back below.
-        let value = unsafe { this.value.read() };
+        let memory = ManuallyDrop::new(self.0).place;
+        // SAFETY: the box is not dropped, so what it owns is moved and not copied.
+        let Place { pool, value } = unsafe { memory.read() };
         // SAFETY: `PoolBox::new` took the memory from this pool with this layout, and nothing uses it any more.
-        unsafe { pool.release(this.value.cast(), Layout::new::<T>()) };
+        unsafe { pool.release(memory.cast(), Layout::new::<Place<T>>()) };
         value
     }
 }
@@ -262,7 +280,7 @@ impl<T> Deref for Pooled<T> {
     #[inline]
     fn deref(&self) -> &T {
         // SAFETY: the box owns the value, which is alive until it is dropped, and is borrowed for as long as this.
-        unsafe { self.0.value.as_ref() }
+        unsafe { &self.0.place.as_ref().value }
     }
 }
 
@@ -270,7 +288,7 @@ impl<T> DerefMut for Pooled<T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
         // SAFETY: as above, and borrowed mutably. Nothing has pinned it: only a `Leased` does that, whose box is its own.
-        unsafe { self.0.value.as_mut() }
+        unsafe { &mut self.0.place.as_mut().value }
     }
 }
 
@@ -289,10 +307,9 @@ pub struct Leased<'a, T> {
 impl<'a, T> Leased<'a, T> {
     #[inline(always)]
     pub(super) fn new<F: Future<Output = T> + 'a>(pool: Rc<Pool>, make: impl FnOnce() -> F) -> Self {
-        let future = PoolBox::new(pool, make);
-        let value: NonNull<dyn Future<Output = T> + 'a> = future.value;
-        // SAFETY: `value` is the pointer of this box, unsized.
-        Leased { future: unsafe { future.with_pointer(value) } }
+        // The same box, which knows less of what it owns.
+        let place: NonNull<Place<dyn Future<Output = T> + 'a>> = ManuallyDrop::new(PoolBox::new(pool, make)).place;
+        Leased { future: PoolBox { place, owns: PhantomData } }
     }
 }
 
@@ -382,10 +399,12 @@ impl RawTask {
 impl Drop for RawTask {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: as in `get`. The pool is moved out of the head, where nobody drops it, into the box, once.
-        let (value, pool) = unsafe { (self.head.as_ref().whole, ptr::read(&*self.head.as_ref().pool)) };
-        // The box owns the value from here on, in memory that `new` got from this pool with the value's layout.
-        drop(PoolBox { value, pool, owns: PhantomData });
+        // SAFETY: as in `get`. The pool is moved out of the head, where nobody drops it, once; it outlives `_block`.
+        let (whole, pool) = unsafe { (self.head.as_ref().whole, ptr::read(&*self.head.as_ref().pool)) };
+        // SAFETY: the task is whole until the last statement.
+        let _block = Block(&pool, whole.cast(), Layout::for_value(unsafe { whole.as_ref() }));
+        // SAFETY: we own the task and are being dropped, so nobody sees it again.
+        unsafe { ptr::drop_in_place(whole.as_ptr()) };
     }
 }
 
