@@ -14,6 +14,7 @@ use platform::sim::Plan;
 use platform::{Datagram, Group, Handle, Message, Op, Outcome};
 use rcgen::{CertificateParams, KeyPair, PKCS_ED25519};
 use rustls::client::Resumption;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
@@ -55,13 +56,21 @@ impl Identity {
     pub(crate) fn server(&self, shard: &Shard) -> ServerConfig {
         let builder = ServerConfig::builder_with_details(provider(shard), Arc::new(ShardTime));
         let builder = builder.with_protocol_versions(&[&TLS13]).expect("a version").with_no_client_auth();
-        builder.with_single_cert(vec![self.certificate.clone()], self.key.clone_key()).expect("they fit")
+        let mut config =
+            builder.with_single_cert(vec![self.certificate.clone()], self.key.clone_key()).expect("they fit");
+        // As over TCP.
+        config.ignore_client_order = true;
+        config
     }
 
     pub(crate) fn client(&self, shard: &Shard) -> ClientConfig {
+        self.client_by(provider(shard))
+    }
+
+    pub(crate) fn client_by(&self, provider: Arc<CryptoProvider>) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate.clone()).expect("it can vouch");
-        let builder = ClientConfig::builder_with_details(provider(shard), Arc::new(ShardTime));
+        let builder = ClientConfig::builder_with_details(provider, Arc::new(ShardTime));
         let builder = builder.with_protocol_versions(&[&TLS13]).expect("a version");
         let mut config = builder.with_root_certificates(roots).with_no_client_auth();
         config.resumption = Resumption::in_memory_sessions(32);

@@ -1,11 +1,15 @@
 //! Keys: new ones, those of an earlier connection, and what is said before there are any.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use platform::sim::Plan;
+use rustls::CipherSuite::{TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256};
 use rustls::ClientConfig;
+use rustls::crypto::CryptoProvider;
 use shardwise_net::quic::{Behind, Closed, Dir, Event, Read};
+use shardwise_net::tls::provider;
 
 use crate::kit::{ADDRESS, Client, Setup, World, check, pattern};
 
@@ -81,6 +85,30 @@ fn nobody_does_unless_the_server_admits_it() {
     check(1, Plan::CALM, Setup::new(), async |world| {
         for _ in 0..3 {
             assert_eq!(ask_early(&world).await, (false, "no".to_owned()));
+        }
+    });
+}
+
+/// Who would rather do without AES is not seen in time, and so every client has its way.
+#[test]
+fn suites_go_by_the_clients_order() {
+    let setup = Setup::new();
+    let identity = Rc::clone(&setup.identity);
+    check(1, Plan::CALM, setup, async move |world| {
+        let ours = provider(&world.shard);
+        let agreed = |suite| match suite {
+            TLS13_AES_128_GCM_SHA256 => world.served.tls_aes128.get(),
+            TLS13_AES_256_GCM_SHA384 => world.served.tls_aes256.get(),
+            _ => world.served.tls_chacha20.get(),
+        };
+        for first in [TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256, TLS13_AES_128_GCM_SHA256] {
+            let mut provider = CryptoProvider::clone(&ours);
+            provider.cipher_suites.sort_by_key(|suite| suite.suite() != first);
+            let tls = Arc::new(identity.client_by(Arc::new(provider)));
+            let mut client = World { tls, ..world.clone() }.connected().await;
+            client.ask(b"hello").await.expect("an answer");
+            client.close().await;
+            assert_eq!(agreed(first), 1, "{first:?}");
         }
     });
 }
