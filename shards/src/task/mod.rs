@@ -40,8 +40,6 @@ use slots::{ABORTED, AT_REST, DONE, Header, JOINABLE, LIVE, Queue, RUNNING, SCHE
 /// The tasks of one shard. Dropping it drops all futures; their join handles then answer `Cancelled`.
 pub struct Tasks {
     core: Rc<Core>,
-    /// The core's, one step nearer: each request goes there three times.
-    pool: Rc<Pool>,
     claim: Claim,
 }
 
@@ -91,8 +89,7 @@ impl Tasks {
             counts: Counts::default(),
             on_panic: RefCell::new(None),
         };
-        let pool = Rc::clone(&core.pool);
-        Tasks { core: Rc::new(core), pool, claim }
+        Tasks { core: Rc::new(core), claim }
     }
 
     /// The world that these tasks are woken through.
@@ -120,13 +117,13 @@ impl Tasks {
     /// Puts a value into memory of the pool that tasks use.
     #[inline(always)]
     pub fn pooled<T>(&self, make: impl FnOnce() -> T) -> Pooled<T> {
-        Pooled::new(self.pool.clone(), make)
+        Pooled::new(self.core.pool.clone(), make)
     }
 
     /// Makes a future in memory leased from the pool that tasks use, for one call of a handler.
     #[inline(always)]
     pub fn lease<'a, F: Future + 'a>(&self, make: impl FnOnce() -> F) -> Leased<'a, F::Output> {
-        Leased::new(self.pool.clone(), make)
+        Leased::new(self.core.pool.clone(), make)
     }
 
     /// Makes the tasks ready that other threads have woken.
@@ -241,8 +238,7 @@ impl Tasks {
             polls: counts.polls.get(),
             panics: counts.panics.get(),
             panics_unjoined: counts.panics_unjoined.get(),
-            // The executor and its core own it too.
-            blocks_used: Pool::blocks_used(&core.pool, 2),
+            blocks_used: Pool::blocks_used(&core.pool),
             slab_bytes: core.pool.slab_bytes(),
         }
     }

@@ -57,9 +57,9 @@ impl Pool {
         })
     }
 
-    /// Blocks and heap pieces that are out, each of which holds a reference, as so many owners of the pool do.
-    pub(super) fn blocks_used(this: &Rc<Pool>, owners: usize) -> usize {
-        Rc::strong_count(this) - owners
+    /// Blocks and heap pieces that are out, told by an owner of the pool: each has one more reference beside it.
+    pub(super) fn blocks_used(this: &Rc<Pool>) -> usize {
+        Rc::strong_count(this) - 1
     }
 
     /// Bytes taken from the heap for blocks, and kept.
