@@ -83,17 +83,33 @@ impl<T> Arena<T> {
     /// Stores a value and names it, or gives it back if the arena is full.
     #[inline]
     pub fn insert(&mut self, value: T) -> Result<Key, T> {
-        if self.free == NO_SLOT && !self.grow() {
+        if !self.has_room() {
             return Err(value);
+        }
+        Ok(self.insert_with(|| value).expect("there is room"))
+    }
+
+    /// Stores the value that `make` gives, which is made where it is to stay: in line, since a large one that is handed on is one for
+    /// which the processor waits, as its own stores. `None` without a call if the arena is full.
+    #[inline(always)]
+    pub fn insert_with(&mut self, make: impl FnOnce() -> T) -> Option<Key> {
+        if !self.has_room() {
+            return None;
         }
         let index = self.free;
         let (chunk, offset) = place(index);
         let slot = &mut self.chunks[chunk][offset];
-        debug_assert!(slot.value.is_none());
-        slot.value = Some(value);
+        // What was there is nothing, which need not be looked at to be dropped.
+        std::mem::forget(slot.value.replace(make()));
         self.free = slot.next_free;
         self.len += 1;
-        Ok(Key { index, generation: slot.generation })
+        Some(Key { index, generation: slot.generation })
+    }
+
+    /// Whether one more can be stored.
+    #[inline]
+    pub fn has_room(&mut self) -> bool {
+        self.free != NO_SLOT || self.grow()
     }
 
     /// Takes the value out, and makes every key to it stale.

@@ -21,7 +21,7 @@ use crate::limits::OPERATIONS_MAX;
 use crate::op::{Completion, Op, Outcome};
 use crate::pipe::Pipes;
 use crate::reactor::Stats;
-use crate::{Error, Group};
+use crate::{Buf, Chunk, Error, Group};
 
 /// Names an operation in flight. It can only be moved: whoever holds it takes the results or abandons them.
 #[derive(Debug)]
@@ -142,30 +142,53 @@ impl Core {
     // ---- for the owner of the operation -------------------------------------------------------------------------
 
     pub(crate) fn start(&mut self, op: Op, waiter: u64) -> Result<Token, Refused> {
-        let handle = op.handle();
-        if let Some(handle) = handle
-            && let Err(error) = self.handles.open(handle)
-        {
-            return Err((op, error));
+        let (handle, mut op) = (op.handle(), Some(op));
+        let mut take = || op.take().expect("an operation starts once");
+        self.start_with(handle, &mut take, waiter, Wish::Nothing).map_err(|error| (take(), error))
+    }
+
+    /// Starts to send a chunk, and [hushes](Core::hush) that.
+    #[inline(always)]
+    pub(crate) fn send_quietly(&mut self, socket: Handle, chunk: Chunk, waiter: u64) -> Result<Token, Error> {
+        let op = || Op::Send { socket, data: Buf::Chunk(chunk), zero_copy: false };
+        self.start_with(Some(socket), op, waiter, Wish::Hush)
+    }
+
+    /// Starts what `op` gives, which is not asked for what cannot start.
+    #[inline(always)]
+    fn start_with(
+        &mut self,
+        handle: Option<Handle>,
+        op: impl FnOnce() -> Op,
+        waiter: u64,
+        wish: Wish,
+    ) -> Result<Token, Error> {
+        let entry = handle.map(|handle| self.handles.open_mut(handle)).transpose()?;
+        if !self.flights.has_room() {
+            return Err(Error::Full);
         }
-        let flight = Flight {
-            op,
+        let next = entry.as_ref().and_then(|entry| entry.first);
+        let flight = || Flight {
+            op: op(),
             waiter,
             first: None,
             last: None,
             previous: None,
-            next: None,
+            next,
             unread: 0,
             stage: Stage::Queued,
             abandoned: false,
             cancelled: false,
             pausing: false,
-            wish: Wish::Nothing,
+            wish,
             answered: false,
         };
-        let key = self.flights.insert(flight).map_err(|flight| (flight.op, Error::Full))?;
-        if let Some(handle) = handle {
-            self.link(handle, key);
+        let key = self.flights.insert_with(flight).expect("there is room");
+        if let Some(entry) = entry {
+            entry.first = Some(key);
+        }
+        if let Some(next) = next.and_then(|next| self.flights.get_mut(next)) {
+            next.previous = Some(key);
         }
         self.queue.push_back(Entry::Start(key));
         Ok(Token(key))
@@ -196,6 +219,26 @@ impl Core {
             self.disown(token.0);
         }
         Some(completion)
+    }
+
+    /// The same, if it is a chunk that was received: which most are, and a completion around it is more than there is to say.
+    #[inline(always)]
+    pub(crate) fn take_chunk(&mut self, token: &Token) -> Option<Chunk> {
+        let flight = self.flights.get_mut(token.0)?;
+        let first = flight.first?;
+        let is_chunk = |unread: &Unread| matches!(unread.completion.result, Ok(Outcome::Received(_)));
+        self.results.get(first).filter(|unread| is_chunk(unread))?;
+        let Unread { completion: Completion { result: Ok(Outcome::Received(chunk)), .. }, next } =
+            self.results.remove(first)?
+        else {
+            return None;
+        };
+        flight.first = next;
+        flight.unread -= 1;
+        if next.is_none() {
+            flight.last = None;
+        }
+        Some(chunk)
     }
 
     /// Lets a send end without a word if all of it leaves: its token is then spent. A failure, or a transfer cut short, is
@@ -234,12 +277,9 @@ impl Core {
         flight.wish = Wish::DrawFrom(group);
         match flight.stage {
             Stage::Queued => flight.change_group(),
-            Stage::Running if !flight.pausing && !flight.cancelled => {
-                flight.pausing = true;
-                self.queue.push_back(Entry::Cancel(token.0));
-            }
+            Stage::Running => _ = self.pause(token.0),
             Stage::Starved => self.restart(token.0),
-            Stage::Running | Stage::Idle | Stage::Ended => {}
+            Stage::Idle | Stage::Ended => {}
         }
     }
 
@@ -356,25 +396,28 @@ impl Core {
             flight.answered = true;
             self.deliver(key, Completion { result, more: false });
         }
-        self.unlink(key);
+        if let Some(flight) = self.flights.get_mut(key) {
+            let (handle, previous, next) = (flight.op.handle(), flight.previous.take(), flight.next.take());
+            self.unlink(handle, previous, next);
+        }
         self.free_if_done(key);
     }
 
     /// Lands the end of a send or write, with the buffer that the slot has kept.
     pub(crate) fn land_sent(&mut self, key: Key, bytes: usize) {
-        if let Some(flight) = self.flights.get_mut(key)
+        if let Some(flight) = self.flights.get(key)
             && flight.wish == Wish::Hush
+            && flight.first.is_none()
             && flight.op.bytes_to_send() == Some(bytes)
+            && let Some(flight) = self.flights.remove(key)
         {
-            flight.abandoned = true;
-            flight.answered = true;
-            if let Op::SendList { .. } = flight.op
-                && let Some(Op::SendList { list, .. }) = self.take_op(key)
-            {
+            // The slot goes at once, and the buffer with it.
+            self.stats.completions += 1;
+            self.unlink(flight.op.handle(), flight.previous, flight.next);
+            if let Op::SendList { list, .. } = flight.op {
                 self.pool.reclaim(list);
             }
-            // The slot goes at once, and the buffer with it.
-            return self.land(key, Ok(Outcome::Synced));
+            return;
         }
         let outcome = match self.take_op(key) {
             Some(Op::Send { data, .. } | Op::Write { data, .. }) => Outcome::Sent { bytes, data },
@@ -437,17 +480,32 @@ impl Core {
     /// Lands one of a stream's results while the kernel still holds the stream.
     pub(crate) fn land_part(&mut self, key: Key, outcome: Outcome) {
         self.stats.completions += 1;
-        self.deliver(key, Completion { result: Ok(outcome), more: true });
-        if let Some(flight) = self.flights.get_mut(key)
-            && u32::from(flight.unread) >= flight.op.queue_max()
-            && !flight.cancelled
-            && !flight.pausing
-            && flight.stage == Stage::Running
-        {
-            flight.pausing = true;
+        let is_behind = self.deliver(key, Completion { result: Ok(outcome), more: true });
+        if is_behind && self.pause(key) {
             self.stats.pauses += 1;
+        }
+    }
+
+    /// The same for a chunk that was received, which is told of where it is to lie.
+    #[inline(always)]
+    pub(crate) fn land_chunk(&mut self, key: Key, chunk: Chunk) {
+        self.stats.completions += 1;
+        let is_behind = self.deliver_with(key, || Completion { result: Ok(Outcome::Received(chunk)), more: true });
+        if is_behind && self.pause(key) {
+            self.stats.pauses += 1;
+        }
+    }
+
+    /// Has the kernel give back a stream that it holds. It starts again when its reader has caught up, which may be at once: then as
+    /// the backend builds it by then. False if its end is on the way already.
+    pub(crate) fn pause(&mut self, key: Key) -> bool {
+        let Some(flight) = self.flights.get_mut(key) else { return false };
+        let is_held = flight.stage == Stage::Running && !flight.pausing && !flight.cancelled;
+        if is_held {
+            flight.pausing = true;
             self.queue.push_back(Entry::Cancel(key));
         }
+        is_held
     }
 
     /// The kernel holds the stream no longer, though it has not ended: it is started again now, or when its reader has
@@ -560,15 +618,19 @@ impl Core {
         }
     }
 
-    fn deliver(&mut self, key: Key, completion: Completion) {
-        let Some(flight) = self.flights.get_mut(key) else { return self.dispose(completion) };
-        if flight.abandoned {
-            return self.dispose(completion);
-        }
-        let unread = match self.results.insert(Unread { completion, next: None }) {
-            Ok(unread) => unread,
-            Err(refused) => return self.dispose(refused.completion),
+    fn deliver(&mut self, key: Key, completion: Completion) -> bool {
+        self.deliver_with(key, || completion)
+    }
+
+    /// Keeps a result until it is taken. True if as many wait as may.
+    #[inline(always)]
+    fn deliver_with(&mut self, key: Key, completion: impl FnOnce() -> Completion) -> bool {
+        let flight = match self.flights.get_mut(key) {
+            Some(flight) if !flight.abandoned && self.results.has_room() => flight,
+            _ => return self.dispose(completion()),
         };
+        let unread = self.results.insert_with(|| Unread { completion: completion(), next: None });
+        let unread = unread.expect("there is room");
         match flight.last.replace(unread) {
             Some(last) => self.results.get_mut(last).expect("a queued result is in the table").next = Some(unread),
             None => flight.first = Some(unread),
@@ -577,14 +639,16 @@ impl Core {
         if flight.waiter != NOBODY {
             self.woken.push(flight.waiter);
         }
+        u32::from(flight.unread) >= flight.op.queue_max()
     }
 
-    /// Throws a result away, and closes what it carries.
-    fn dispose(&mut self, completion: Completion) {
+    /// Throws a result away, and closes what it carries. Nothing waits for it: false.
+    fn dispose(&mut self, completion: Completion) -> bool {
         if let Ok(Outcome::Accepted(handle) | Outcome::Opened(handle)) = completion.result {
             self.stats.disposed += 1;
             self.close(handle);
         }
+        false
     }
 
     fn discard_unread(&mut self, key: Key) {
@@ -617,21 +681,9 @@ impl Core {
         }
     }
 
-    fn link(&mut self, handle: Handle, key: Key) {
-        let Some(entry) = self.handles.entry_mut(handle) else { return };
-        let next = entry.first.replace(key);
-        if let Some(flight) = self.flights.get_mut(key) {
-            flight.next = next;
-        }
-        if let Some(next) = next.and_then(|next| self.flights.get_mut(next)) {
-            next.previous = Some(key);
-        }
-    }
-
-    fn unlink(&mut self, key: Key) {
-        let Some(flight) = self.flights.get_mut(key) else { return };
-        let Some(handle) = flight.op.handle() else { return };
-        let (previous, next) = (flight.previous.take(), flight.next.take());
+    /// Takes an operation out of the list of those on its handle, by its neighbours there.
+    fn unlink(&mut self, handle: Option<Handle>, previous: Option<Key>, next: Option<Key>) {
+        let Some(handle) = handle else { return };
         if let Some(next) = next.and_then(|next| self.flights.get_mut(next)) {
             next.previous = previous;
         }
@@ -641,9 +693,11 @@ impl Core {
                 if let Some(entry) = self.handles.entry_mut(handle) {
                     entry.first = next;
                 }
+                if next.is_none() {
+                    self.close_if_idle(handle);
+                }
             }
         }
-        self.close_if_idle(handle);
     }
 
     fn close_if_idle(&mut self, handle: Handle) {

@@ -84,6 +84,11 @@ impl Handles {
         self.0.get(handle.0).filter(|entry| !entry.closing).ok_or(Error::Closed)
     }
 
+    /// The same, to change it.
+    pub(crate) fn open_mut(&mut self, handle: Handle) -> Result<&mut Entry, Error> {
+        self.0.get_mut(handle.0).filter(|entry| !entry.closing).ok_or(Error::Closed)
+    }
+
     pub(crate) fn remove(&mut self, handle: Handle) -> Option<Entry> {
         self.0.remove(handle.0)
     }

@@ -141,10 +141,25 @@ impl Reactor {
         self.core.start(op, waiter)
     }
 
+    /// Starts to send a chunk, and [hushes](Reactor::hush) that: for less than one after the other.
+    ///
+    /// Errors: as [`start`](Reactor::start). The chunk is gone then.
+    #[inline(always)]
+    pub fn send_quietly(&mut self, socket: Handle, chunk: Chunk, waiter: u64) -> Result<Token> {
+        self.core.send_quietly(socket, chunk, waiter)
+    }
+
     /// Takes the oldest unread completion. With none, `waiter` is named when one lands. After a completion without `more`
     /// the token is spent, and asking again gives `Closed`.
     pub fn take(&mut self, token: &Token, waiter: u64) -> Option<Completion> {
         self.core.take(token, waiter)
+    }
+
+    /// Takes the oldest unread completion, if it is a chunk that was received: less than [`take`](Reactor::take) for what most are.
+    /// `None` says nothing about others.
+    #[inline(always)]
+    pub fn take_chunk(&mut self, token: &Token) -> Option<Chunk> {
+        self.core.take_chunk(token)
     }
 
     /// Lets a send end without a word if all of it leaves: its slot and buffer are then free at once, and

@@ -327,7 +327,7 @@ pub(super) fn land_received(core: &mut Core, key: Key, chunk: crate::Chunk, drai
         return Tried::Ended;
     }
     let drained = chunk.len() < drained_by;
-    core.land_part(key, Outcome::Received(chunk));
+    core.land_chunk(key, chunk);
     if drained { Tried::Blocked } else { Tried::Advanced }
 }
 

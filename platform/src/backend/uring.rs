@@ -28,8 +28,8 @@ use crate::arena::Key;
 use crate::flight::{Core, Entry};
 use crate::handle::Resource;
 use crate::limits::{
-    MESSAGE_CONTROL_BYTES, OPERATIONS_MAX, PROBE_ENTERS_MAX, RING_BUFFERS_MIN, RING_SHARE, RING_SHARE_TURNS,
-    SEND_BUFFERS_MAX, URING_CALLS_MAX, URING_COMPLETION_ENTRIES, URING_SUBMISSION_ENTRIES,
+    MESSAGE_CONTROL_BYTES, OPERATIONS_MAX, PROBE_ENTERS_MAX, RECEIVE_BUNDLE_BUFFERS, RING_BUFFERS_MIN, RING_SHARE,
+    RING_SHARE_TURNS, SEND_BUFFERS_MAX, URING_CALLS_MAX, URING_COMPLETION_ENTRIES, URING_SUBMISSION_ENTRIES,
 };
 use crate::op::{Message, Op, Outcome, Stat, Wait};
 use crate::os::{Descriptor, MessageHead, Told, error_of};
@@ -43,11 +43,16 @@ const WAKE: u64 = u64::MAX;
 const CANCEL: u64 = 1 << 31;
 const _: () = assert!((OPERATIONS_MAX as u64) <= CANCEL);
 
+/// Mark of a socket: a receive has filled a head buffer, so from then on each is given as many as it has bytes for. One that has
+/// little to receive does without: to choose among several costs the kernel 1 % of a small request.
+const WIDE: u32 = 1;
+
 /// How long a failed entry into the kernel (EAGAIN, ENOMEM) keeps the shard from trying again.
 const BACK_OFF: Duration = Duration::from_millis(1);
 
-/// The kernel from which on a receive fills several buffers in the order in which they were given to it.
-const BUNDLE_RELEASE: (u32, u32) = (6, 16);
+/// The kernel from which on a receive fills several buffers in the order in which they were given to it (6.16), and may be told how
+/// many: untold it looks for one, and then for the rest.
+const BUNDLE_RELEASE: (u32, u32) = (6, 18);
 
 /// Room for the name before the payload of a received datagram.
 const MESSAGE_NAME_BYTES: u32 = 28;
@@ -422,12 +427,13 @@ impl Uring {
     }
 
     fn build(&mut self, core: &mut Core, key: Key) -> Result<squeue::Entry, Error> {
-        let fd = match core.op(key).ok_or(Error::Closed)?.handle() {
-            None => -1,
-            Some(handle) => match &core.handles.entry(handle).ok_or(Error::Closed)?.resource {
-                Resource::Os(descriptor) => descriptor.as_raw_fd(),
-                _ => return Err(Error::Unsupported),
-            },
+        let (fd, mark) = match core.op(key).ok_or(Error::Closed)?.handle() {
+            None => (-1, 0),
+            Some(handle) => {
+                let entry = core.handles.entry(handle).ok_or(Error::Closed)?;
+                let Resource::Os(descriptor) = &entry.resource else { return Err(Error::Unsupported) };
+                (descriptor.as_raw_fd(), entry.mark)
+            }
         };
         let (fd, features) = (Fd(fd), self.features);
         let sent = self.progress.get(&key).copied().unwrap_or(0);
@@ -445,12 +451,12 @@ impl Uring {
                 entry
             }
             // Of bulk buffers one at a time: each is large beside an entry, and so no upload takes more than its share of them.
-            Op::Receive { group: Group::Heads, .. } if features.has(Features::MULTISHOT_RECEIVE) => {
-                match features.has(Features::RECEIVE_BUNDLE) {
-                    true => opcode::RecvMultiBundle::new(fd, Group::Heads as u16).build(),
-                    false => opcode::RecvMulti::new(fd, Group::Heads as u16).build(),
+            Op::Receive { group: Group::Heads, .. } if features.has(Features::MULTISHOT_RECEIVE) => match mark & WIDE {
+                0 => opcode::RecvMulti::new(fd, Group::Heads as u16).build(),
+                _ => {
+                    receive_bundle(fd, Group::Heads, RECEIVE_BUNDLE_BUFFERS * core.receive(Group::Heads).buffer_bytes())
                 }
-            }
+            },
             Op::Receive { group, .. } => opcode::Recv::new(fd, std::ptr::null_mut(), 0)
                 .buf_group(*group as u16)
                 .build()
@@ -665,12 +671,15 @@ impl Uring {
                 // `bytes` of it; without incremental consumption it writes there no more. What did not fit one buffer
                 // went on in those that were published next.
                 let chunk = unsafe { core.receive(group).lease(buffer, 0, bytes) };
-                core.land_part(key, Outcome::Received(chunk));
+                core.land_chunk(key, chunk);
                 left -= bytes;
                 if left == 0 {
                     break;
                 }
                 buffer = self.groups[group as usize].after(buffer);
+            }
+            if group == Group::Heads && result as u32 >= core.receive(group).buffer_bytes() {
+                self.widen(core, key);
             }
             if !more {
                 core.stream_stopped(key);
@@ -686,6 +695,20 @@ impl Uring {
             Some(Error::OutOfMemory) if result == -libc::ENOBUFS => self.starve(core, key, group),
             Some(Error::Cancelled) => core.stream_stopped(key),
             Some(error) => core.land(key, Err(error)),
+        }
+    }
+
+    /// The socket has more to receive than a head buffer holds.
+    fn widen(&self, core: &mut Core, key: Key) {
+        if !self.features.has(Features::RECEIVE_BUNDLE) || !self.features.has(Features::MULTISHOT_RECEIVE) {
+            return;
+        }
+        let handle = core.op(key).and_then(Op::handle);
+        if let Some(entry) = handle.and_then(|handle| core.handles.entry_mut(handle))
+            && entry.mark & WIDE == 0
+        {
+            entry.mark |= WIDE;
+            core.pause(key);
         }
     }
 
@@ -782,6 +805,17 @@ fn send_pipe(core: &mut Core, key: Key) -> Option<Result<(), Error>> {
             (Err(error), _) | (_, Err(error)) => return Some(Err(error)),
         }
     }
+}
+
+/// A receive that comes again and fills as many buffers of the group as there are bytes for, up to `bytes` at a time.
+fn receive_bundle(fd: Fd, group: Group, bytes: u32) -> squeue::Entry {
+    /// Where the kernel's `io_uring_sqe` has its length, which the library leaves alone here: words from the beginning.
+    const LENGTH: usize = 6;
+    const { assert!(size_of::<squeue::Entry>() == 64 && align_of::<squeue::Entry>() >= align_of::<u32>()) };
+    let mut entry = opcode::RecvMultiBundle::new(fd, group as u16).build();
+    // SAFETY: an entry is `repr(C)` around that structure and nothing else, so this word is its length.
+    unsafe { std::ptr::from_mut(&mut entry).cast::<u32>().add(LENGTH).write(bytes) };
+    entry
 }
 
 /// Looks at what a cancel has come to. When the kernel has not found an operation on a socket, that has ended, or is on its

@@ -190,23 +190,31 @@ pub(super) struct PoolCore {
 
 impl PoolCore {
     /// A chunk with room for at least `bytes`; `None` when the pool is exhausted or no class is that large.
+    // Put together in line, where it is kept: handed on as a whole, the processor would wait for its own stores.
+    #[inline(always)]
     pub(super) fn lease(this: &Rc<PoolCore>, bytes: usize) -> Option<ChunkMut> {
+        let (start, block) = this.take_block(bytes)?;
+        let capacity = CLASS_BYTES[block.class()] as u32;
+        // SAFETY: the block lies in its class's region, which was zeroed when it was made, and `take_block` has just given it
+        // to this lease alone with a count of one.
+        Some(unsafe { ChunkMut::from_block(Rc::clone(this), start, capacity, block) })
+    }
+
+    /// A block of at least so many bytes, and where it is.
+    fn take_block(&self, bytes: usize) -> Option<(NonNull<u8>, Block)> {
         let class_index = CLASS_BYTES.iter().position(|&class| bytes <= class)?;
-        let class = &this.classes[class_index];
-        let index = this.take(class).or_else(|| {
+        let class = &self.classes[class_index];
+        let index = self.take(class).or_else(|| {
             // What is missing may have come home.
-            this.take_returned();
-            this.take(class)
+            self.take_returned();
+            self.take(class)
         });
         if index.is_none() {
-            this.refused.set(this.refused.get() + 1);
+            self.refused.set(self.refused.get() + 1);
         }
         let index = index?;
-        let block = Block::pooled(class_index, index);
-        let start = this.memory.at(this.receive.len() + class_index, index as usize * class.block_bytes);
-        // SAFETY: the block lies in its class's region, which was zeroed when it was made, and `take` has just given it
-        // to this lease alone with a count of one.
-        Some(unsafe { ChunkMut::from_block(Rc::clone(this), start, class.block_bytes as u32, block) })
+        let start = self.memory.at(self.receive.len() + class_index, index as usize * class.block_bytes);
+        Some((start, Block::pooled(class_index, index)))
     }
 
     /// Takes a block out of its class, with a count of one.
@@ -409,6 +417,7 @@ impl Pool {
     /// A chunk with room for at least `bytes`, to be written and then frozen. `None` when the pool has reached its bound
     /// (counted in [`PoolStats::refused`]) or `bytes` is more than
     /// [`CHUNK_BYTES_MAX`](crate::limits::CHUNK_BYTES_MAX). About 10 ns.
+    #[inline(always)]
     pub fn lease(&self, bytes: usize) -> Option<ChunkMut> {
         PoolCore::lease(&self.0, bytes)
     }
@@ -588,6 +597,7 @@ impl ReceiveGroup<'_> {
     /// # Safety
     /// The buffer has been taken and not been put back or leased since; the kernel has filled the range and writes no
     /// more to the buffer.
+    #[inline(always)]
     pub(crate) unsafe fn lease(&self, buffer: u16, offset: u32, len: u32) -> Chunk {
         let receive = self.receive();
         assert!(

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use shardwise_platform::limits::{BULK_QUEUE_MAX, COMPACT_BYTES_MAX, HEAD_BUFFER_BYTES, STREAM_QUEUE_MAX};
-use shardwise_platform::{Chunk, Error, Group, Handle, Op, Outcome, PoolSize, Token, Wait};
+use shardwise_platform::{Chunk, Error, Features, Group, Handle, Op, Outcome, PoolSize, Token, Wait};
 
 use crate::bed::{Bed, WAIT_MAX, hash, pattern};
 
@@ -488,6 +488,25 @@ pub(crate) fn what_spans_buffers_keeps_its_order(bed: &mut Bed) {
     bed.abandon_all(tokens);
     pairs.into_iter().for_each(|(client, server)| bed.close_all([client, server]));
     bed.finish();
+}
+
+/// A socket that has filled a buffer is given several from then on, for which its stream starts again: once, and not with
+/// each message.
+pub(crate) fn a_socket_with_much_to_receive_starts_again_once(bed: &mut Bed) {
+    let (client, server) = bed.pair();
+    let token = bed.receive(server);
+    let restarts = bed.stats().restarts;
+    for round in 0..10 {
+        let data = pattern(2 * HEAD_BUFFER_BYTES as usize + 100 * round);
+        bed.send(client, &data);
+        assert_eq!(hash(&bed.read(&token, data.len())), hash(&data), "{}: round {round}", bed.rung.name);
+    }
+    let restarts = bed.stats().restarts - restarts;
+    // What lacks a feature may start again for each buffer, and choppy input makes many of them wait.
+    let is_plain = bed.rung.is_calm() && bed.rung.features == Features::ALL;
+    assert!(restarts <= 1 || !is_plain, "{}: {restarts} restarts", bed.rung.name);
+    bed.abandon(token);
+    bed.close_all([client, server]);
 }
 
 /// A stream changes over to large buffers and back at any distance from the bytes that arrive, and loses none.

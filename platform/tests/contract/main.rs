@@ -176,6 +176,7 @@ contract! {
         buffers::a_cancelled_receive_loses_no_buffer,
         buffers::a_lease_outlives_the_reactor,
         buffers::what_spans_buffers_keeps_its_order,
+        buffers::a_socket_with_much_to_receive_starts_again_once,
         buffers::a_stream_changes_its_buffers_and_loses_nothing,
         buffers::a_starved_stream_changes_its_buffers,
         #[cfg(unix)]

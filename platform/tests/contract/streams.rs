@@ -390,6 +390,20 @@ pub(crate) fn a_hushed_send_ends_without_a_word(bed: &mut Bed) {
     let list = bed.pool().list();
     assert!(list.is_empty() && std::ptr::eq(place, &*list));
 
+    // The same in one call, which finds out that a handle is closed.
+    let mut chunk = bed.pool().lease(100).expect("the pool has room");
+    chunk.put(b"at once");
+    let send = bed.send_quietly(client, chunk.freeze(), 9).expect("the handle is open");
+    assert_eq!(bed.read(&receive, 7), b"at once");
+    bed.enter_for(Duration::from_millis(2));
+    assert!(bed.is_spent(&send), "its slot is free");
+    assert_eq!(bed.pool().stats().pooled_bytes, 0, "its memory is home");
+    let (stale, other) = bed.pair();
+    bed.close_all([stale, other]);
+    let chunk = bed.pool().lease(100).expect("the pool has room").freeze();
+    assert_eq!(bed.send_quietly(stale, chunk, 9).map(drop), Err(Error::Closed));
+    assert_eq!(bed.pool().stats().pooled_bytes, 0, "its memory is home");
+
     // Asking takes the wish back.
     let send = bed.start_for(Op::Send { socket: client, data: "aloud".into(), zero_copy: false }, NOBODY);
     if !bed.is_spent(&send) && !bed.hush(&send, 9) && bed.take(&send, 9).is_none() {
