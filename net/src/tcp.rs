@@ -8,7 +8,7 @@ use std::mem;
 use std::net::{Shutdown, SocketAddr};
 use std::path::Path;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use platform::limits::SEND_BUFFERS_MAX;
 use platform::{Buf, BufList, Chunk, Completion, Group, Handle, Op, Outcome, Pipe, Socket, SocketOption};
@@ -120,6 +120,7 @@ impl TcpStream {
     }
 
     /// [`recv`](TcpStream::recv) as a poll. The receive stays armed between calls.
+    #[inline(always)]
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>>> {
         self.split().0.poll_recv(cx)
     }
@@ -160,6 +161,12 @@ impl TcpStream {
     /// Starts a send without waiting for it. Until it has ended, no other may be started: the kernel may reorder them.
     pub(crate) fn start_send(&self, outgoing: Outgoing) -> Result<Operation> {
         self.socket.start_send(outgoing)
+    }
+
+    /// The same with one chunk, in `place`, where the last send was; if it leaves as it should, nobody is woken to hear of it.
+    #[inline(always)]
+    pub(crate) fn send_quietly(&self, place: &mut Option<Operation>, chunk: Chunk, waker: &Waker) -> Result<()> {
+        Ok(self.socket.shard.send_quietly(place, self.socket.handle, chunk, waker)?)
     }
 
     /// Sends what the kernel takes at once, and this side's end with it if that is all; what has not left is to be sent as
@@ -230,6 +237,7 @@ impl Receiving<'_> {
     }
 
     /// [`recv`](Receiving::recv) as a poll. The receive stays armed between calls.
+    #[inline(always)]
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>>> {
         let receive = &mut *self.receive;
         if let Receive::Arrived = receive {
@@ -246,8 +254,11 @@ impl Receiving<'_> {
             *receive = Receive::Armed(start(&self.socket.shard, op)?);
         }
         if let Receive::Armed(operation) = receive {
-            match ready!(operation.poll_next(cx)).result {
-                Ok(Outcome::Received(chunk)) => return Poll::Ready(Ok(Some(chunk))),
+            let other = match ready!(operation.poll_chunk(cx)) {
+                Ok(chunk) => return Poll::Ready(Ok(Some(chunk))),
+                Err(other) => other,
+            };
+            match other.result {
                 Ok(Outcome::EndOfInput) => *receive = Receive::Ended,
                 Ok(other) => unreachable!("a receive gives {other:?}"),
                 Err(error) => *receive = Receive::Failed(error),

@@ -244,6 +244,18 @@ impl Transport {
         }
     }
 
+    /// Starts to send a chunk and [hushes](Transport::hush) that. True if there is something to hear of it at once.
+    #[inline(always)]
+    pub(crate) fn send_quietly(&mut self, chunk: Chunk, waker: &Waker) -> Result<bool> {
+        match &mut self.0 {
+            Way::Socket(socket) => socket.send_quietly(chunk, waker),
+            Way::Stream(tube) => {
+                tube.start_send(Outgoing::One(chunk.into()))?;
+                Ok(tube.hush(waker))
+            }
+        }
+    }
+
     /// Sends the last of this side, and its end, if all of that leaves at once: true, and nothing is left but to drop it. What
     /// does not is on its way as after [`start_send`](Transport::start_send), and is to be [closed](Transport::poll_close) after
     /// that. None may be [on its way](Transport::is_sending) before.

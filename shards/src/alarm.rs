@@ -2,16 +2,17 @@
 
 use std::fmt;
 use std::future::Future;
+use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use pin_project_lite::pin_project;
 use platform::NOBODY;
-use platform::arena::Key;
 
 use crate::Shard;
 use crate::budget;
+use crate::shard::Seat;
 use crate::timer::TimerKey;
 
 /// A point in time that a task waits for: a future that is ready once it has come, never early and at most a tick of the
@@ -25,7 +26,9 @@ pub struct Alarm {
     deadline: Instant,
     /// In the wheel while it waits, possibly for an earlier time than `deadline`.
     key: Option<TimerKey>,
-    seat: Option<Key>,
+    seat: Seat,
+    /// The turn from whose beginning the deadline counts, if it does.
+    turn: Option<NonZeroU32>,
 }
 
 /// The future of [`Shard::sleep`]: ready once its time has passed, never early and at most a turn and a tick of the timer wheel
@@ -49,12 +52,13 @@ impl Shard {
         let span =
             (!time.is_zero()).then(|| self.with_timers(|timers| timers.insert_span(time, NOBODY)).ok()).flatten();
         let deadline = if span.is_some() { self.now() } else { self.clock() + time };
-        Sleep { is_span: span.is_some(), alarm: Alarm { shard: self.clone(), deadline, key: span, seat: None } }
+        let alarm = Alarm { shard: self.clone(), deadline, key: span, seat: Seat::NONE, turn: None };
+        Sleep { is_span: alarm.key.is_some(), alarm }
     }
 
     /// Waits for a moment to come.
     pub fn alarm(&self, deadline: Instant) -> Alarm {
-        Alarm { shard: self.clone(), deadline, key: None, seat: None }
+        Alarm { shard: self.clone(), deadline, key: None, seat: Seat::NONE, turn: None }
     }
 
     /// Runs `work`, but no longer than `time`; then it is dropped where it stands. The time counts from the first poll, and what does
@@ -106,6 +110,18 @@ impl Alarm {
             self.shard.with_timers(|timers| timers.cancel(key));
         }
         self.deadline = deadline;
+        self.turn = None;
+    }
+
+    /// Sets it to so long from now without a look at the clock, for waits that are many and long. It counts from the beginning of
+    /// the turn; if that lasts long by then (a task has blocked, for [`LATE_TURN_TIME_MIN`](crate::limits::LATE_TURN_TIME_MIN) or
+    /// more), from its end. So it may ring that much early.
+    pub fn set_after(&mut self, time: Duration) {
+        let turn = NonZeroU32::new(self.shard.turn_number() as u32);
+        // One turn of four thousand million has a number that says nothing: the first is one.
+        let now = if turn.is_some() { self.shard.now() } else { self.shard.clock() };
+        self.set(now + time);
+        self.turn = turn;
     }
 
     /// When it rings.
@@ -115,7 +131,7 @@ impl Alarm {
 
     /// Ready once the time has come.
     pub fn poll_rung(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.shard.now() >= self.deadline {
+        if self.shard.now() >= self.deadline && !self.is_put_off() {
             ready!(budget::poll_proceed(cx));
             self.disarm();
             return Poll::Ready(());
@@ -134,6 +150,18 @@ impl Alarm {
             }
         });
         Poll::Pending
+    }
+
+    /// Whether it counts from the beginning of a turn that has lasted long, or is not over, and so is not to ring yet.
+    #[cold]
+    fn is_put_off(&mut self) -> bool {
+        let Some(turn) = self.turn else { return false };
+        if turn.get() == self.shard.turn_number() as u32 {
+            return true;
+        }
+        self.turn = None;
+        self.deadline += self.shard.late_turns().lasted(turn.get());
+        self.shard.now() < self.deadline
     }
 
     fn disarm(&mut self) {

@@ -13,6 +13,7 @@ mod atomics;
 pub mod combine;
 mod guest;
 mod inbox;
+mod late;
 pub mod limits;
 pub mod mesh;
 pub mod models;

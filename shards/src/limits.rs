@@ -106,6 +106,10 @@ pub const SIGNAL_LOOK_EVERY: Duration = Duration::from_millis(100);
 pub const LATE_TURN_TIME_MIN: Duration = Duration::from_millis(10);
 const _: () = assert!(LATE_TURN_TIME_MIN.as_micros() >= 10 * TURN_TIME_MAX.as_micros());
 
+/// Late turns whose length is known. What was counted from one that is forgotten comes late by the longest of these, and a shard
+/// that is late so often has other troubles.
+pub const LATE_TURNS_KNOWN: usize = 16;
+
 /// Captures of a closure, or bytes of a value, that lie in a message of the mesh; larger ones are boxed. With a function's
 /// address and a label they make a cache line. Up to sixteen bytes make half of one, and cost little more than half.
 pub const MESSAGE_INLINE_BYTES: usize = 48;

@@ -4,11 +4,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use platform::arena::Key;
-use platform::{Completion, Error, Group, NOBODY, Op, Refused, Token};
+use platform::{Chunk, Completion, Error, Group, Handle, NOBODY, Op, Refused, Token};
 
 use crate::Shard;
 use crate::budget;
+use crate::shard::Seat;
 
 /// An operation in flight, as seen by the task that waits for it.
 ///
@@ -21,7 +21,7 @@ pub struct Operation {
     /// `None` once the last completion has been taken.
     token: Option<Token>,
     /// Its place among the strangers, if a waker not of ours waits for it.
-    seat: Option<Key>,
+    seat: Seat,
 }
 
 impl Shard {
@@ -30,7 +30,27 @@ impl Shard {
     /// Errors: the handle is closed, or a bound of the shard is reached. The operation comes back with its memory.
     pub fn start(&self, op: Op) -> Result<Operation, Refused> {
         let token = self.with_reactor(|reactor| reactor.start(op, NOBODY))?;
-        Ok(Operation { shard: self.clone(), token: Some(token), seat: None })
+        Ok(Operation { shard: self.clone(), token: Some(token), seat: Seat::NONE })
+    }
+
+    /// Starts to send a chunk and [hushes](Operation::hush) that, in `place`, where the last send was: what stands there is given up.
+    ///
+    /// Errors: as [`start`](Shard::start). The chunk is gone then.
+    #[inline(always)]
+    pub fn send_quietly(
+        &self,
+        place: &mut Option<Operation>,
+        socket: Handle,
+        chunk: Chunk,
+        waker: &Waker,
+    ) -> Result<(), Error> {
+        let operation = place.get_or_insert_with(|| Operation { shard: self.clone(), token: None, seat: Seat::NONE });
+        let waiter = self.waiter_of(waker, &mut operation.seat);
+        let token = self.with_reactor(|reactor| reactor.send_quietly(socket, chunk, waiter))?;
+        if let Some(last) = operation.token.replace(token) {
+            self.with_reactor(|reactor| reactor.abandon(last));
+        }
+        Ok(())
     }
 }
 
@@ -46,6 +66,22 @@ impl Operation {
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Completion> {
         // A task whose operations always complete at once gives way when its budget for this poll is spent.
         std::task::ready!(budget::poll_proceed(cx));
+        self.poll_taken(cx)
+    }
+
+    /// The same of a receive, whose completions are mostly chunks: what it is else is the error.
+    #[inline(always)]
+    pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Chunk, Completion>> {
+        std::task::ready!(budget::poll_proceed(cx));
+        if let Some(token) = &self.token
+            && let Some(chunk) = self.shard.with_reactor(|reactor| reactor.take_chunk(token))
+        {
+            return Poll::Ready(Ok(chunk));
+        }
+        self.poll_taken(cx).map(Err)
+    }
+
+    fn poll_taken(&mut self, cx: &mut Context<'_>) -> Poll<Completion> {
         let Some(token) = &self.token else { return Poll::Ready(SPENT) };
         let waiter = self.shard.waiter_of(cx.waker(), &mut self.seat);
         match self.shard.with_reactor(|reactor| reactor.take(token, waiter)) {

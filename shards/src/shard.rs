@@ -18,6 +18,7 @@ use platform::stack::StackSize;
 use platform::{BackendKind, Pool, Reactor, Wait};
 
 use crate::inbox::{Inbox, Remote};
+use crate::late::LateTurns;
 use crate::limits::{
     LATE_TURN_TIME_MIN, POLLS_PER_CLOCK, SPIN_LOOKS_PER_CLOCK, SPIN_TIME_MIN, STRANGERS_MAX, TURN_POLLS_MAX,
     TURN_TIME_MAX,
@@ -72,6 +73,7 @@ pub(crate) struct Core {
     start: Arc<Start>,
     declarations: Cell<usize>,
     turn_ends: RefCell<Vec<Rc<dyn TurnEnd>>>,
+    late: LateTurns,
     stats: Arc<ShardStats>,
 }
 
@@ -135,6 +137,21 @@ pub(crate) struct Seed {
 /// In the number of a waiter: a stranger's waker and not a task. It makes the slot larger than any task's.
 const STRANGER: u64 = 1 << 53;
 
+/// The place of a waker that no number of ours names, for whoever waits by it: mostly there is none. Eight bytes, where an
+/// `Option<Key>` has twelve.
+#[derive(Debug)]
+pub(crate) struct Seat(u64);
+
+impl Seat {
+    /// No key has this index.
+    pub(crate) const NONE: Seat = Seat(u64::MAX);
+
+    #[inline]
+    fn key(&self) -> Option<Key> {
+        (self.0 != u64::MAX).then(|| Key::from_bits(self.0))
+    }
+}
+
 impl Next {
     /// The same, with a moment at which it is time in any case.
     pub(crate) fn no_later_than(self, limit: Option<Instant>) -> Next {
@@ -186,6 +203,7 @@ impl Running {
             start,
             declarations: Cell::new(0),
             turn_ends: RefCell::default(),
+            late: LateTurns::default(),
             stats,
         };
         let core = Rc::new(core);
@@ -220,10 +238,10 @@ impl Running {
             });
             core.mesh.publish();
             self.submit_if_busy();
-            core.stats.turns.add(1);
             if polls > 0 {
                 self.end_turn(polls, started);
             }
+            core.stats.turns.add(1);
             self.next()
         })
     }
@@ -234,6 +252,9 @@ impl Running {
         let elapsed = core.reactor.borrow().now().saturating_duration_since(started);
         core.stats.turned(polls, elapsed);
         self.is_late = elapsed >= LATE_TURN_TIME_MIN;
+        if self.is_late {
+            core.late.add(core.stats.turns.get() as u32, elapsed);
+        }
         // One at a time: each may come back for the next turn.
         while let Some(waiting) = core.turn_ends.borrow_mut().pop() {
             self.ended.push(waiting);
@@ -611,6 +632,7 @@ impl Shard {
     }
 
     /// Uses the reactor. It must not be entered twice at once: `f` starts, takes or asks, and calls nobody else's code.
+    #[inline(always)]
     pub fn with_reactor<R>(&self, f: impl FnOnce(&mut Reactor) -> R) -> R {
         let result = f(&mut self.0.reactor.borrow_mut());
         if self.0.is_left.get() {
@@ -640,6 +662,10 @@ impl Shard {
 
     pub(crate) fn with_timers<R>(&self, f: impl FnOnce(&mut Timers) -> R) -> R {
         f(&mut self.0.timers.borrow_mut())
+    }
+
+    pub(crate) fn late_turns(&self) -> &LateTurns {
+        &self.0.late
     }
 
     pub(crate) fn mesh(&self) -> &Mesh {
@@ -673,7 +699,7 @@ impl Shard {
     }
 
     /// The number by which a waker is named to the reactor and the timers. `seat` keeps a stranger's place between calls.
-    pub(crate) fn waiter_of(&self, waker: &Waker, seat: &mut Option<Key>) -> u64 {
+    pub(crate) fn waiter_of(&self, waker: &Waker, seat: &mut Seat) -> u64 {
         match TaskNumber::of(waker) {
             Some(number) => number.to_bits(),
             None => self.seat_stranger(waker, seat),
@@ -681,9 +707,9 @@ impl Shard {
     }
 
     #[cold]
-    fn seat_stranger(&self, waker: &Waker, seat: &mut Option<Key>) -> u64 {
+    fn seat_stranger(&self, waker: &Waker, seat: &mut Seat) -> u64 {
         let mut strangers = self.0.strangers.borrow_mut();
-        if let Some(key) = *seat
+        if let Some(key) = seat.key()
             && let Some(seated) = strangers.get_mut(key)
         {
             seated.clone_from(waker);
@@ -691,7 +717,7 @@ impl Shard {
         }
         match strangers.insert(waker.clone()) {
             Ok(key) => {
-                *seat = Some(key);
+                *seat = Seat(key.to_bits());
                 STRANGER | u64::from(key.index)
             }
             Err(waker) => {
@@ -703,8 +729,8 @@ impl Shard {
     }
 
     /// Gives up a stranger's place.
-    pub(crate) fn unseat(&self, seat: &mut Option<Key>) {
-        if let Some(key) = seat.take() {
+    pub(crate) fn unseat(&self, seat: &mut Seat) {
+        if let Some(key) = std::mem::replace(seat, Seat::NONE).key() {
             let waker = self.0.strangers.borrow_mut().remove(key);
             drop(waker);
         }

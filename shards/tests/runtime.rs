@@ -50,6 +50,30 @@ fn a_sleep_is_not_shortened_by_what_blocks() {
     assert!(run.is_ok(), "{run:?}");
 }
 
+/// Nor those that count from the beginning of the turn, whether or not somebody looks at the clock meanwhile.
+#[test]
+fn an_alarm_is_not_brought_forward_by_what_blocks() {
+    let run = shards(1).run(async move |shard: Shard| {
+        let mut alarm = shard.alarm(shard.clock());
+        for round in 0..6 {
+            std::thread::sleep(Duration::from_millis(40));
+            alarm.set_after(Duration::from_millis(20));
+            if round % 2 == 0 {
+                shard.clock();
+            }
+            let asleep = Instant::now();
+            (&mut alarm).await;
+            let elapsed = asleep.elapsed();
+            assert!((20..500).contains(&elapsed.as_millis()), "round {round}: {elapsed:?}");
+            // Set off again before it has rung, and not in the same turn.
+            alarm.set_after(Duration::from_millis(20));
+            shard.timeout(Duration::from_millis(1), &mut alarm).await.unwrap_err();
+        }
+        Ok::<_, String>(())
+    });
+    assert!(run.is_ok(), "{run:?}");
+}
+
 #[test]
 fn no_shards_and_too_many_are_refused_in_words() {
     let none = Runtime::builder().shards(0).run(async |_| Ok::<_, String>(())).unwrap_err().to_string();

@@ -38,6 +38,7 @@ use super::outbox::Outbox;
 use super::patience::{Patience, Patient, Side, Waits, Whose};
 use super::{Counted, Exhausted, h2, unavailable};
 use crate::limits::{BULK_BODY_BYTES_MIN, DRAIN_BODY_BYTES_MAX, READ_AHEAD_BYTES_MAX, REQUEST_TASKS_TIME_MAX};
+use crate::tcp::Outgoing;
 use crate::{
     Body, BodyError, Content, Head, Incoming, Reply, Request, Response, Service, Trailers, Transport, Tunnel, Upgraded,
 };
@@ -864,25 +865,39 @@ impl<S: Service + 'static> Connection<S> {
 
     /// Starts to send what is gathered. If it leaves as it should, nobody is woken to hear of it. True if all has left.
     fn flush_quietly(&mut self, cx: &mut TaskContext<'_>) -> Result<bool, End> {
-        if !self.stream.is_sending() {
-            if self.outbox.is_empty() {
-                return Ok(true);
-            }
-            self.send_gathered()?;
-        } else if !self.outbox.is_empty() {
+        let is_heard_of = match (self.stream.is_sending(), self.outbox.is_empty()) {
+            (false, true) => return Ok(true),
+            (false, false) => match self.outbox.take_chunk() {
+                // What most answers are.
+                Some(chunk) => {
+                    self.context.stats.bytes_sent.add(chunk.len() as u64);
+                    self.stream.send_quietly(chunk, cx.waker()).map_err(|_| End::Broken)?
+                }
+                None => {
+                    self.send_gathered()?;
+                    self.stream.hush(cx.waker())
+                }
+            },
+            (true, true) => self.stream.hush(cx.waker()),
             // More is to follow, so the end of this one must be awaited after all.
-            return Ok(self.poll_flush(cx)?.is_ready());
-        }
-        match self.stream.hush(cx.waker()) {
+            (true, false) => true,
+        };
+        match is_heard_of {
             true => Ok(self.poll_flush(cx)?.is_ready()),
             false => Ok(!self.stream.is_sending()),
         }
     }
 
     fn send_gathered(&mut self) -> Result<(), End> {
+        let outgoing = self.gathered();
+        self.stream.start_send(outgoing).map_err(|_| End::Broken)
+    }
+
+    /// What leaves next.
+    fn gathered(&mut self) -> Outgoing {
         let outgoing = self.outbox.take(&self.context.supplies);
         self.context.stats.bytes_sent.add(outgoing.bytes() as u64);
-        self.stream.start_send(outgoing).map_err(|_| End::Broken)
+        outgoing
     }
 
     /// The same, and gives up on a peer that takes nothing.
@@ -926,8 +941,7 @@ impl<S: Service + 'static> Connection<S> {
         if self.is_h2 || self.has_tunnel() || self.stream.is_sending() || self.outbox.has_pipe() {
             return Ok(false);
         }
-        let outgoing = self.outbox.take(&self.context.supplies);
-        self.context.stats.bytes_sent.add(outgoing.bytes() as u64);
+        let outgoing = self.gathered();
         self.stream.finish(outgoing).map_err(|_| End::Broken)
     }
 

@@ -69,6 +69,7 @@ impl Input {
 
     /// Lets more be seen: of what is in hand, or of what there is to receive. Ready with the number of bytes received, or `None`
     /// at the end of input.
+    #[inline]
     pub(super) fn poll_fill(
         &mut self,
         cx: &mut Context<'_>,
@@ -91,26 +92,28 @@ impl Input {
 
     /// Lets more of what is in hand be seen, before more is received. False if all of it is.
     fn draw(&mut self, pool: &Pool) -> Result<bool, Exhausted> {
-        match std::mem::take(self) {
-            Input::Parted(parted) => {
-                let Parted { first, rest } = *parted;
-                *self = Input::Whole(first);
-                self.append(rest, pool)?;
-                Ok(true)
-            }
-            other => {
-                *self = other;
-                Ok(false)
-            }
+        if !matches!(self, Input::Parted(_)) {
+            return Ok(false);
         }
+        if let Input::Parted(parted) = std::mem::take(self) {
+            let Parted { first, rest } = *parted;
+            *self = Input::Whole(first);
+            self.append(rest, pool)?;
+        }
+        Ok(true)
     }
 
     /// Puts received bytes behind what is there, all of which can be seen.
-    fn append(&mut self, mut chunk: Chunk, pool: &Pool) -> Result<(), Exhausted> {
-        if self.is_empty() {
-            *self = Input::Whole(chunk);
-            return Ok(());
+    #[inline]
+    fn append(&mut self, chunk: Chunk, pool: &Pool) -> Result<(), Exhausted> {
+        match self.is_empty() {
+            true => *self = Input::Whole(chunk),
+            false => self.append_behind(chunk, pool)?,
         }
+        Ok(())
+    }
+
+    fn append_behind(&mut self, mut chunk: Chunk, pool: &Pool) -> Result<(), Exhausted> {
         let bytes = self.as_slice().len() + chunk.len();
         if bytes > CHUNK_BYTES_MAX {
             let first = chunk.split_to(chunk.len().min(PART_BYTES));

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
 use platform::limits::{CHUNK_BYTES_MAX, SEND_BUFFERS_MAX};
-use platform::{Buf, BufList, ChunkMut, Pipe, Pool};
+use platform::{Buf, BufList, Chunk, ChunkMut, Pipe, Pool};
 
 use super::Exhausted;
 use super::h3::Answers;
@@ -54,10 +54,9 @@ impl Outbox {
     pub(super) fn room(&mut self, bytes: usize, supplies: &Supplies) -> Result<&mut [u8], Exhausted> {
         if self.chunk.as_ref().is_none_or(|chunk| chunk.room() < bytes) {
             self.seal(supplies);
-            let bytes = bytes.clamp(WRITE_CHUNK_BYTES, CHUNK_BYTES_MAX);
-            self.chunk = Some(supplies.pool.lease(bytes).ok_or(Exhausted)?);
+            self.chunk = supplies.pool.lease(bytes.clamp(WRITE_CHUNK_BYTES, CHUNK_BYTES_MAX));
         }
-        Ok(self.chunk.as_mut().expect("just leased").spare())
+        Ok(self.chunk.as_mut().ok_or(Exhausted)?.spare())
     }
 
     /// Counts bytes written to the room.
@@ -92,6 +91,15 @@ impl Outbox {
 
     fn has_bytes(&self) -> bool {
         self.list.is_some() || self.chunk.as_ref().is_some_and(|chunk| !chunk.is_empty())
+    }
+
+    /// Takes what is gathered, if it is one chunk and no more.
+    #[inline(always)]
+    pub(super) fn take_chunk(&mut self) -> Option<Chunk> {
+        match self {
+            Outbox { chunk: Some(_), list: None, pipe: None } => self.chunk.take().map(ChunkMut::freeze),
+            _ => None,
+        }
     }
 
     /// Takes what leaves as one send: everything, but for a pipe behind it, which is the next.

@@ -122,8 +122,13 @@ impl Patience {
         if self.waits != waits {
             self.stop(whose);
             self.waits = waits;
-            // A handler may have blocked since this turn began, for longer than the limit.
-            self.alarm.set(whose.shard.clock() + self.limit(waits, config) - self.later(whose));
+            let limit = self.limit(waits, config);
+            match waits {
+                // Once for every request.
+                Waits::Idle => self.alarm.set_after(limit),
+                // A handler may have blocked since this turn began, for longer than the limit.
+                _ => self.alarm.set(whose.shard.clock() + limit - self.later(whose)),
+            }
         }
         if self.is_behind && whose.context.shedding.is_cut(self.rank(whose)) {
             return Poll::Ready(());

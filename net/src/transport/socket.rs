@@ -81,6 +81,17 @@ impl Socket {
         Ok(())
     }
 
+    #[inline(always)]
+    pub(super) fn send_quietly(&mut self, chunk: Chunk, waker: &Waker) -> Result<bool> {
+        match &mut self.way {
+            Way::Plain(sending) => self.tcp.send_quietly(sending, chunk, waker).map(|()| false),
+            Way::Tls(tls) => {
+                tls.start_send(Outgoing::One(chunk.into()), &self.tcp)?;
+                Ok(tls.hush(waker))
+            }
+        }
+    }
+
     pub(super) fn finish(&mut self, mut outgoing: Outgoing) -> Result<bool> {
         match &mut self.way {
             Way::Plain(_) if outgoing.is_empty() => Ok(true),
