@@ -226,7 +226,8 @@ impl Core {
     pub(crate) fn take_chunk(&mut self, token: &Token) -> Option<Chunk> {
         let flight = self.flights.get_mut(token.0)?;
         let first = flight.first?;
-        let is_chunk = |unread: &Unread| matches!(unread.completion.result, Ok(Outcome::Received(_)));
+        let is_chunk =
+            |unread: &Unread| matches!(unread.completion, Completion { result: Ok(Outcome::Received(_)), more: true });
         self.results.get(first).filter(|unread| is_chunk(unread))?;
         let Unread { completion: Completion { result: Ok(Outcome::Received(chunk)), .. }, next } =
             self.results.remove(first)?

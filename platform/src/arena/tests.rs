@@ -148,3 +148,16 @@ fn dropping_the_arena_drops_what_it_holds() {
 fn a_slot_costs_eight_bytes_when_the_value_has_a_niche() {
     assert_eq!(size_of::<super::Slot<Box<u64>>>(), size_of::<Box<u64>>() + 8);
 }
+
+#[test]
+fn a_value_is_not_made_without_room_for_it() {
+    let mut arena = Arena::new(1);
+    let ada = arena.insert_with(|| "ada").expect("there is room");
+    assert!(!arena.has_room());
+    assert_eq!(arena.insert_with(|| unreachable!("the arena is full")), None);
+    assert_eq!((arena.get(ada), arena.len()), (Some(&"ada"), 1));
+    assert_eq!(arena.remove(ada), Some("ada"));
+    assert!(arena.has_room());
+    let eve = arena.insert_with(|| "eve").expect("there is room again");
+    assert_eq!((arena.get(ada), arena.get(eve)), (None, Some(&"eve")));
+}

@@ -10,12 +10,13 @@
 //! | `SINGLE_ISSUER`, zero-copy send | 6.0 | locks in the kernel; copying send |
 //! | `DEFER_TASKRUN` | 6.1 | completions land when the kernel likes (5 to 10 % more CPU) |
 //! | `NO_SQARRAY` | 6.6 | an indirection for each submission |
-//! | several head buffers by one receive | 6.16 | a receive and a completion for each |
+//! | several head buffers by one receive | 6.18 | a receive and a completion for each |
 //!
 //! Known defects that the code keeps clear of: `DEFER_TASKRUN` with linked, silent entries never completes (we link
 //! nothing); a receive that finds no buffer ends its multishot, also as a positive completion without "more" (expected and
-//! re-armed); receives into several buffers came with 6.10 and give them in another order from 6.13.11 on, until 6.16
-//! (liburing issue 1409); `IORING_OP_SHUTDOWN` goes through the worker pool (we call shutdown inline).
+//! re-armed); receives into several buffers came with 6.10, give them in another order from 6.13.11 on, until 6.16
+//! (liburing issue 1409), and refuse to be told how many before 6.17 (we do without them before 6.18, which is what was tried);
+//! `IORING_OP_SHUTDOWN` goes through the worker pool (we call shutdown inline).
 
 use std::str::FromStr;
 
