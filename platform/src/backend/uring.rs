@@ -454,7 +454,9 @@ impl Uring {
             Op::Receive { group: Group::Heads, .. } if features.has(Features::MULTISHOT_RECEIVE) => match mark & WIDE {
                 0 => opcode::RecvMulti::new(fd, Group::Heads as u16).build(),
                 _ => {
-                    receive_bundle(fd, Group::Heads, RECEIVE_BUNDLE_BUFFERS * core.receive(Group::Heads).buffer_bytes())
+                    // One that finds fewer than it is told of ends its stream, so not more than half of what the ring has.
+                    let buffers = RECEIVE_BUNDLE_BUFFERS.min(u32::from(self.groups[Group::Heads as usize].share) / 2);
+                    receive_bundle(fd, Group::Heads, buffers * core.receive(Group::Heads).buffer_bytes())
                 }
             },
             Op::Receive { group, .. } => opcode::Recv::new(fd, std::ptr::null_mut(), 0)
