@@ -92,6 +92,16 @@ pub(crate) struct Flight {
 const _: () = assert!(size_of::<Flight>() <= 128);
 
 impl Flight {
+    /// The oldest result has been taken, and this is the next.
+    #[inline]
+    fn taken(&mut self, next: Option<Key>) {
+        self.first = next;
+        self.unread -= 1;
+        if next.is_none() {
+            self.last = None;
+        }
+    }
+
     /// The kernel does not hold the stream.
     fn change_group(&mut self) {
         if let (Wish::DrawFrom(next), Op::Receive { group, .. }) = (self.wish, &mut self.op) {
@@ -164,9 +174,6 @@ impl Core {
         wish: Wish,
     ) -> Result<Token, Error> {
         let entry = handle.map(|handle| self.handles.open_mut(handle)).transpose()?;
-        if !self.flights.has_room() {
-            return Err(Error::Full);
-        }
         let next = entry.as_ref().and_then(|entry| entry.first);
         let flight = || Flight {
             op: op(),
@@ -183,7 +190,7 @@ impl Core {
             wish,
             answered: false,
         };
-        let key = self.flights.insert_with(flight).expect("there is room");
+        let key = self.flights.insert_with(flight).ok_or(Error::Full)?;
         if let Some(entry) = entry {
             entry.first = Some(key);
         }
@@ -210,11 +217,7 @@ impl Core {
             return None;
         };
         let Unread { completion, next } = self.results.remove(first).expect("a queued result is in the table");
-        flight.first = next;
-        flight.unread -= 1;
-        if next.is_none() {
-            flight.last = None;
-        }
+        flight.taken(next);
         if !completion.more {
             self.disown(token.0);
         }
@@ -234,11 +237,7 @@ impl Core {
         else {
             return None;
         };
-        flight.first = next;
-        flight.unread -= 1;
-        if next.is_none() {
-            flight.last = None;
-        }
+        flight.taken(next);
         Some(chunk)
     }
 
@@ -657,12 +656,8 @@ impl Core {
             && let Some(first) = flight.first
         {
             let unread = self.results.remove(first).expect("a queued result is in the table");
-            flight.first = unread.next;
-            flight.unread -= 1;
+            flight.taken(unread.next);
             self.dispose(unread.completion);
-        }
-        if let Some(flight) = self.flights.get_mut(key) {
-            flight.last = None;
         }
     }
 

@@ -167,6 +167,9 @@ fn build_ring(wanted: Features) -> Result<(IoUring, Features), SetupError> {
         // The kernel does not know the flag of 6.0, so it has no multishot receive either.
         features = features.without(Features::MULTISHOT_RECEIVE).without(Features::ZERO_COPY);
     }
+    if !features.has(Features::MULTISHOT_RECEIVE) {
+        features = features.without(Features::RECEIVE_BUNDLE);
+    }
     Ok((ring, features))
 }
 
@@ -702,11 +705,9 @@ impl Uring {
 
     /// The socket has more to receive than a head buffer holds.
     fn widen(&self, core: &mut Core, key: Key) {
-        if !self.features.has(Features::RECEIVE_BUNDLE) || !self.features.has(Features::MULTISHOT_RECEIVE) {
-            return;
-        }
         let handle = core.op(key).and_then(Op::handle);
-        if let Some(entry) = handle.and_then(|handle| core.handles.entry_mut(handle))
+        if self.features.has(Features::RECEIVE_BUNDLE)
+            && let Some(entry) = handle.and_then(|handle| core.handles.entry_mut(handle))
             && entry.mark & WIDE == 0
         {
             entry.mark |= WIDE;
