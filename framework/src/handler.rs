@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use net::{Reply, Response};
 
-use crate::extract::{FromHead, FromRequest, States, Unmet};
+use crate::extract::{FromHead, FromRequest, Rejection, States, Unmet};
 use crate::request::Request;
 use crate::respond::Respond;
 
@@ -182,14 +182,15 @@ macro_rules! handler_of_body {
         {
             fn call(self: &Rc<Self>, mut request: Request) -> Reply {
                 take!(request: $($argument)*);
-                let handler = Rc::clone(self);
                 let measure = request.measure().clone();
+                let request = match Last::at_once(request) {
+                    Ok(last) => return Reply::ready(measure.shard(), || respond(last, |last| self($($argument,)* last))),
+                    Err(request) => request,
+                };
+                let handler = Rc::clone(self);
                 measure.later(|| async move {
-                    let last = match Last::from_request(request).await {
-                        Ok(last) => last,
-                        Err(rejection) => return rejection.respond(),
-                    };
-                    handler($($argument,)* last).respond()
+                    let last = Last::from_request(request).await;
+                    respond(last, |last| handler($($argument,)* last))
                 })
             }
 
@@ -270,6 +271,15 @@ pub(crate) use {of_body, of_head, take};
 of_head!(handler_of_head);
 
 of_body!(handler_of_body);
+
+/// What a handler makes of its last argument, or the rejection of that.
+#[inline(always)]
+fn respond<T, R: Respond>(last: Result<T, Rejection>, handler: impl FnOnce(T) -> R) -> Response {
+    match last {
+        Ok(last) => handler(last).respond(),
+        Err(rejection) => rejection.respond(),
+    }
+}
 
 /// A handler whose type is forgotten.
 pub(crate) trait Endpoint {

@@ -68,6 +68,11 @@ impl<T: DeserializeOwned> FromRequest for Json<T> {
             request.refuse(StatusCode::BAD_REQUEST, format!("{what}: {error}"), remedy)
         })
     }
+
+    #[inline]
+    fn at_once(request: Request) -> Result<Result<Self, Rejection>, Request> {
+        request.at_once(Self::from_request)
+    }
 }
 
 /// `application/json` or anything that says of itself that it is JSON (RFC 6839), whatever its parameters.

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use net::{Reply, Response};
 use pin_project_lite::pin_project;
-use shards::Pooled;
+use shards::{Pooled, Shard};
 
 use crate::caught::{self, Panic};
 use crate::error::Chain;
@@ -57,6 +57,11 @@ impl Measure {
     #[inline]
     pub(crate) fn new(route: &Rc<Route>, method: MethodLabel) -> Self {
         Measure { route: Rc::clone(route), method, is_inside: false }
+    }
+
+    /// The shard that serves it.
+    pub(crate) fn shard(&self) -> &Shard {
+        &self.route.site.shard
     }
 
     /// From here on the exchange is measured by the layers around, and not where it is answered.

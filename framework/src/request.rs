@@ -3,8 +3,11 @@
 use std::any::{Any, TypeId};
 use std::borrow::Cow;
 use std::fmt;
+use std::future::Future;
 use std::ops::{Deref, DerefMut};
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 
 use http::StatusCode;
 use net::{Reply, Response};
@@ -119,6 +122,18 @@ impl Request {
         body.limit(bytes_max);
         let collected = collect(body).await;
         collected.map_err(|error| Rejection::from(error).at(self.place()))
+    }
+
+    /// What becomes of a request whose body is there, by code that waits for nothing else. Any other request is given back.
+    #[inline]
+    pub(crate) fn at_once<T>(self, make: impl AsyncFnOnce(Request) -> T) -> Result<T, Request> {
+        if !self.0.received.body().is_here() {
+            return Err(self);
+        }
+        match pin!(make(self)).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(made) => Ok(made),
+            Poll::Pending => unreachable!("a body that is there is read without waiting"),
+        }
     }
 
     /// A refusal that names this route.

@@ -39,7 +39,7 @@ pub(crate) async fn ask(service: &Service, shard: &Shard, request: &str) -> Resp
     }
 }
 
-/// A request as a connection would make it; its body comes in two chunks if it is longer than a byte.
+/// A request as a connection would make it; its body is there if it is one byte, and comes in two chunks if it is longer.
 pub(crate) fn received(shard: &Shard, request: &str) -> net::Request {
     let (head, body) = request.split_once("\n\n").unwrap_or((request, ""));
     let (line, headers) = head.split_once('\n').unwrap_or((head, ""));
@@ -57,12 +57,14 @@ pub(crate) fn received(shard: &Shard, request: &str) -> net::Request {
 }
 
 fn fed(shard: &Shard, text: &str) -> Body {
-    if text.is_empty() {
-        return Body::empty();
+    match text.len() {
+        0 => return Body::empty(),
+        1 => return Body::whole(chunk(shard, text.as_bytes())),
+        _ => {}
     }
     let (incoming, body) = Body::channel(Some(text.len() as u64));
     let (first, second) = text.as_bytes().split_at(text.len() / 2);
-    for piece in [first, second].into_iter().filter(|piece| !piece.is_empty()) {
+    for piece in [first, second] {
         incoming.push(chunk(shard, piece));
     }
     incoming.finish(Ok(()));

@@ -42,9 +42,14 @@ pub const PROBE_ENTERS_MAX: u32 = 8;
 pub const HEAD_BUFFER_COUNT: u16 = 512;
 
 /// Bytes of one such buffer: a browser's head is 400 to 2,000 bytes, and a post of 16 KiB comes in one piece with its head. What
-/// is not written to is not touched. An odd number of cache lines, so that the first lines of all do not meet in the same few
-/// sets of a cache.
+/// is not written to is not touched.
 pub const HEAD_BUFFER_BYTES: u32 = 265 * 64;
+
+/// Bytes before each of them that nothing is received into: an answer's head is written there, before a body that is sent back or
+/// passed on from where it lies, though the head that came with it was shorter. Most heads have less than 256 bytes.
+pub const HEADROOM_BYTES: u32 = 4 * 64;
+// So the first lines of all do not meet in the same few sets of a cache.
+const _: () = assert!((HEAD_BUFFER_BYTES + HEADROOM_BYTES) / 64 % 2 == 1, "an odd number of cache lines");
 
 /// The kernel goes round all buffers of its ring, so these are what stays in the cache: it is given one in so many, and more
 /// only while these do not suffice. Of those for heads that is half a megabyte if bodies come in them, half of a core's

@@ -13,6 +13,11 @@ impl FromRequest for Request {
     async fn from_request(request: Request) -> Result<Self, Rejection> {
         Ok(request)
     }
+
+    #[inline]
+    fn at_once(request: Request) -> Result<Result<Self, Rejection>, Request> {
+        Ok(Ok(request))
+    }
 }
 
 /// The whole body. If it came in one piece and is large, it stays where it was received, which is not used for anything else as
@@ -25,6 +30,11 @@ impl FromRequest for Bytes {
             Collected::Vec(bytes) => bytes.into(),
         })
     }
+
+    #[inline]
+    fn at_once(request: Request) -> Result<Result<Self, Rejection>, Request> {
+        request.at_once(Self::from_request)
+    }
 }
 
 /// The whole body as text; it must be UTF-8.
@@ -35,6 +45,11 @@ impl FromRequest for String {
             let what = format!("the body is not UTF-8 from byte {} on", error.utf8_error().valid_up_to());
             request.refuse(StatusCode::BAD_REQUEST, what, "Send text as UTF-8.")
         })
+    }
+
+    #[inline]
+    fn at_once(request: Request) -> Result<Result<Self, Rejection>, Request> {
+        request.at_once(Self::from_request)
     }
 }
 

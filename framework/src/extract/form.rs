@@ -50,6 +50,11 @@ impl<T: DeserializeOwned> FromRequest for Form<T> {
             request.refuse(StatusCode::BAD_REQUEST, what, "Give each field as `name=value`, joined by `&`.")
         })
     }
+
+    #[inline]
+    fn at_once(request: Request) -> Result<Result<Self, Rejection>, Request> {
+        request.at_once(Self::from_request)
+    }
 }
 
 fn is_form(content_type: &[u8]) -> bool {

@@ -103,6 +103,13 @@ pub trait FromRequest: Sized {
     #[expect(async_fn_in_trait, reason = "nothing is `Send` here, and nobody needs to name the future")]
     async fn from_request(request: Request) -> Result<Self, Rejection>;
 
+    /// The same without waiting, where nothing has to be waited for; else the request is given back, as always unless this is
+    /// written. A handler that is no `async fn` answers on the spot then, without a future: so do those of `Json`, `Form`,
+    /// `Bytes` and `String` when the body came with its head, as those of a few KiB do.
+    fn at_once(request: Request) -> Result<Result<Self, Rejection>, Request> {
+        Err(request)
+    }
+
     /// Says at the start, before the first request, what the app lacks for this.
     fn require(_states: &States) -> Result<(), Unmet> {
         Ok(())
@@ -126,6 +133,10 @@ impl<T: FromRequest> FromRequest for Option<T> {
         Ok(T::from_request(request).await.ok())
     }
 
+    fn at_once(request: Request) -> Result<Result<Self, Rejection>, Request> {
+        Ok(Ok(T::at_once(request)?.ok()))
+    }
+
     fn require(states: &States) -> Result<(), Unmet> {
         T::require(states)
     }
@@ -146,6 +157,10 @@ impl<T: FromHead> FromHead for Result<T, Rejection> {
 impl<T: FromRequest> FromRequest for Result<T, Rejection> {
     async fn from_request(request: Request) -> Result<Self, Rejection> {
         Ok(T::from_request(request).await)
+    }
+
+    fn at_once(request: Request) -> Result<Result<Self, Rejection>, Request> {
+        Ok(Ok(T::at_once(request)?))
     }
 
     fn require(states: &States) -> Result<(), Unmet> {

@@ -1,11 +1,11 @@
-//! Every shape of handler answers, and each costs what it should: a plain function of the head no future.
+//! Every shape of handler answers, and each costs what it should: a plain function no future, if it need not wait for a body.
 
 use std::cell::Cell;
 use std::rc::Rc;
 
 use super::*;
 use crate::testing::{self, check, on_a_shard, received};
-use crate::{App, Bytes, Json, Path, State};
+use crate::{App, Bytes, Json, Path, Rejection, Request, State};
 
 fn plain() -> &'static str {
     "plain"
@@ -37,6 +37,11 @@ fn app() -> App {
         .get("/plain", plain)
         .get("/plain/{id}", plain_of_head)
         .post("/plain/{id}", plain_of_body)
+        .post("/number", |Json(number): Json<u32>| Json(number + 1))
+        .post("/bytes", |bytes: Bytes| bytes)
+        .post("/request", |request: Request| request.path().to_owned())
+        .post("/maybe", |number: Option<Json<u32>>| number.is_some().to_string())
+        .post("/checked", |number: Result<Json<u32>, Rejection>| number.is_ok().to_string())
         .get("/async", waiting)
         .post("/async", waiting_of_body)
         .get("/closure", || "closure")
@@ -78,6 +83,13 @@ fn every_shape_answers() {
             ("GET /plain", "200\ncontent-type: text/plain; charset=utf-8\n\nplain"),
             ("GET /plain/5", "200\ncontent-type: text/plain; charset=utf-8\n\n15"),
             ("POST /plain/5\n\nbody", "200\ncontent-type: text/plain; charset=utf-8\n\n5 body"),
+            ("POST /plain/5\n\nb", "200\ncontent-type: text/plain; charset=utf-8\n\n5 b"),
+            ("POST /number\nContent-Type: application/json\n\n4", "200\ncontent-type: application/json\n\n5"),
+            ("POST /bytes\n\nb", "200\ncontent-type: application/octet-stream\n\nb"),
+            ("POST /bytes", "200\ncontent-type: application/octet-stream"),
+            ("POST /request\n\nbody", "200\ncontent-type: text/plain; charset=utf-8\n\n/request"),
+            ("POST /maybe\n\nx", "200\ncontent-type: text/plain; charset=utf-8\n\nfalse"),
+            ("POST /checked\n\nx", "200\ncontent-type: text/plain; charset=utf-8\n\nfalse"),
             ("GET /async", "200\ncontent-type: text/plain; charset=utf-8\n\nasync"),
             ("POST /async\nContent-Type: application/json\n\n32", "200\ncontent-type: application/json\n\n42"),
             ("GET /closure", "200\ncontent-type: text/plain; charset=utf-8\n\nclosure"),
@@ -100,6 +112,17 @@ fn only_what_waits_gets_a_future() {
             ("GET /plain/5", false),
             ("GET /closure", false),
             ("POST /plain/5\n\nbody", true),
+            // A body that is there is not waited for, and one that nobody reads neither.
+            ("POST /plain/5\n\nb", false),
+            ("POST /plain/5", false),
+            ("POST /number\nContent-Type: application/json\n\n4", false),
+            ("POST /number\nContent-Type: application/json\n\n44", true),
+            ("POST /number\n\n4", false),
+            ("POST /bytes\n\nb", false),
+            ("POST /request\n\nbody", false),
+            ("POST /maybe\n\nx", false),
+            ("POST /checked\n\nx", false),
+            ("POST /checked\n\nxx", true),
             ("GET /async", true),
             ("POST /async\nContent-Type: application/json\n\n1", true),
             // A rejection of the head needs none either.

@@ -240,7 +240,7 @@ impl Connection {
 
     fn write_piece(&mut self, piece: Piece<'_>) -> Result<(), Error> {
         let supplies = &self.shared.supplies;
-        let room = self.outbox.room(FRAME_BYTES_MAX, supplies)?;
+        let room = self.outbox.frame_room(self.engine.sends_chunks(), FRAME_BYTES_MAX, supplies)?;
         let frame = self.engine.data(piece.len(), room).map_err(Error::Request)?;
         self.outbox.commit(frame.head);
         match piece {
@@ -253,7 +253,7 @@ impl Connection {
 
     fn write_end(&mut self, trailers: &Headers) -> Result<(), Error> {
         let bytes = if trailers.is_empty() { FRAME_BYTES_MAX } else { CHUNK_BYTES_MAX };
-        let room = self.outbox.room(bytes, &self.shared.supplies)?;
+        let room = self.outbox.frame_room(self.engine.sends_chunks(), bytes, &self.shared.supplies)?;
         let trailers = trailers.iter().map(|(name, value)| Checked(name, value));
         let count = self.engine.finish_with(trailers, room).map_err(Error::Request)?;
         self.outbox.commit(count);

@@ -10,7 +10,7 @@ use platform::{Buf, BufList, Chunk, ChunkMut, Pipe, Pool};
 
 use super::Exhausted;
 use super::h3::Answers;
-use crate::limits::{BODY_SPARES_MAX, H3_BLOCK_BYTES, WRITE_CHUNK_BYTES};
+use crate::limits::{BODY_SPARES_MAX, COPY_BODY_BYTES_MAX, H3_BLOCK_BYTES, WRITE_CHUNK_BYTES};
 use crate::tcp::Outgoing;
 use crate::{Body, Incoming};
 
@@ -44,6 +44,7 @@ impl Outbox {
     /// Whether so much is gathered that it must leave before more is added.
     pub(super) fn is_full(&self, bytes_max: usize) -> bool {
         self.pipe.is_some()
+            || self.chunk.as_ref().map_or(0, ChunkMut::len) >= bytes_max
             || self.list.as_ref().is_some_and(|list| {
                 // An answer, or a piece of one, takes at most four buffers: what is gathered, head, body, what ends it.
                 list.len() + 4 > SEND_BUFFERS_MAX || list.bytes() >= bytes_max
@@ -59,9 +60,21 @@ impl Outbox {
         Ok(self.chunk.as_mut().ok_or(Exhausted)?.spare())
     }
 
+    /// Room for what goes around a body that is sent in chunks. Around others goes nothing, and for that nothing is leased.
+    pub(super) fn frame_room(
+        &mut self,
+        is_chunked: bool,
+        bytes: usize,
+        supplies: &Supplies,
+    ) -> Result<&mut [u8], Exhausted> {
+        if is_chunked { self.room(bytes, supplies) } else { Ok(&mut []) }
+    }
+
     /// Counts bytes written to the room.
     pub(super) fn commit(&mut self, count: usize) {
-        self.chunk.as_mut().expect("room was asked for first").commit(count);
+        if count > 0 {
+            self.chunk.as_mut().expect("room was asked for first").commit(count);
+        }
     }
 
     /// Copies bytes behind what is there.
@@ -75,8 +88,27 @@ impl Outbox {
 
     /// Adds a buffer by reference.
     pub(super) fn push(&mut self, buf: Buf, supplies: &Supplies) {
-        self.seal(supplies);
-        self.list_push(buf, supplies);
+        if let Some(buf) = self.put_before(buf) {
+            self.seal(supplies);
+            self.list_push(buf, supplies);
+        }
+    }
+
+    /// Copies what is gathered into the room before a buffer, where that has some: what leaves in one piece costs the kernel a
+    /// twentieth less. Else the buffer comes back.
+    fn put_before(&mut self, buf: Buf) -> Option<Buf> {
+        match (buf, &self.chunk, &self.list) {
+            (Buf::Chunk(chunk), Some(gathered), None) if gathered.len() <= COPY_BODY_BYTES_MAX => {
+                match chunk.prepend(gathered) {
+                    Ok(whole) => {
+                        self.chunk = Some(whole);
+                        None
+                    }
+                    Err(chunk) => Some(Buf::Chunk(chunk)),
+                }
+            }
+            (buf, ..) => Some(buf),
+        }
     }
 
     /// Adds what a pipe holds. Nothing is added behind it.
@@ -195,3 +227,6 @@ impl Supplies {
         &self.pool
     }
 }
+
+#[cfg(test)]
+mod tests;

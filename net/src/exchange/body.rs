@@ -101,7 +101,7 @@ impl Body {
     }
 
     /// A body that is there, of one byte or more.
-    pub(crate) fn whole(chunk: Chunk) -> Self {
+    pub fn whole(chunk: Chunk) -> Self {
         Body(Rest::Whole { chunk, bytes_max: u32::MAX })
     }
 
@@ -134,6 +134,12 @@ impl Body {
             Rest::Nothing { length } | Rest::Fed { length, .. } => Some(length),
             Rest::Whole { ref chunk, .. } => Some(chunk.len() as u64),
         }
+    }
+
+    /// Whether all of it is there, or there is none: then reading it waits for nothing. Bodies that came in one piece with the head of
+    /// their request are.
+    pub fn is_here(&self) -> bool {
+        matches!(self.0, Rest::Nothing { .. } | Rest::Whole { .. })
     }
 
     /// Admits at most this many bytes in all; a longer body fails with [`BodyError::TooLarge`]. To be set before reading.

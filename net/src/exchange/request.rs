@@ -182,6 +182,11 @@ impl Request {
         options.any(|option| option.eq_ignore_ascii_case(b"upgrade"))
     }
 
+    /// The body.
+    pub fn body(&self) -> &Body {
+        &self.0.body
+    }
+
     /// The body, to be read.
     pub fn body_mut(&mut self) -> &mut Body {
         &mut self.0.body

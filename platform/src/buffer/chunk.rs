@@ -130,6 +130,36 @@ impl Chunk {
         self.try_mut()
     }
 
+    /// Writes `front` right before the bytes and gives both as one, if the block has that much room before them and no other
+    /// lease looks at its memory. So an answer's head goes where the request's was, and leaves in one piece with what came behind
+    /// that. Else the chunk comes back as it was. One copy of `front`.
+    ///
+    /// ```
+    /// use shardwise_platform::{Pool, PoolSize};
+    ///
+    /// let pool = Pool::new(PoolSize::default());
+    /// let mut chunk = pool.lease(100).unwrap();
+    /// chunk.put(b"POST /echo:text");
+    /// let mut body = chunk.freeze();
+    /// body.advance(11);
+    /// let whole = body.prepend(b"200 OK:").unwrap();
+    /// assert_eq!(&whole[..], b"200 OK:text");
+    /// assert!(whole.freeze().prepend(b"there is no room for this").is_err());
+    /// ```
+    pub fn prepend(mut self, front: &[u8]) -> Result<ChunkMut, Chunk> {
+        let before = self.start.as_ptr().addr() - self.pool.start_of(self.block).as_ptr().addr();
+        if front.len() > before || self.pool.leases(self.block) != 1 {
+            return Err(self);
+        }
+        // SAFETY: the block begins at least that much before `start`, so the new start lies in it.
+        self.start = unsafe { self.start.sub(front.len()) };
+        self.len += front.len() as u32;
+        // The room behind is not given away: of a receive buffer none has been there.
+        let mut whole = ChunkMut { capacity: self.len, chunk: self };
+        whole[..front.len()].copy_from_slice(front);
+        Ok(whole)
+    }
+
     /// Whether this lease keeps one of the kernel's receive buffers from being used again.
     pub fn pins_receive_buffer(&self) -> bool {
         self.block.is_receive()
@@ -323,8 +353,9 @@ impl Deref for ChunkMut {
 
 impl DerefMut for ChunkMut {
     fn deref_mut(&mut self) -> &mut [u8] {
-        // SAFETY: the first `len` bytes from `start` were written, lie in the block, and a `ChunkMut` is the only lease on
-        // them: what was split off lies before them, and it ends when it becomes a `Chunk`.
+        // SAFETY: the first `len` bytes from `start` were written (or, by `prepend`, are part of a block that was initialised when
+        // it was made), lie in the block, and a `ChunkMut` is the only lease on them: what was split off lies before them,
+        // `prepend` has seen that there is no other, and it ends when it becomes a `Chunk`.
         unsafe { std::slice::from_raw_parts_mut(self.chunk.start.as_ptr(), self.chunk.len()) }
     }
 }

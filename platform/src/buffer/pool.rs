@@ -16,8 +16,8 @@ use super::BufList;
 use super::chunk::{Chunk, ChunkMut};
 use super::memory::{Memory, Shared};
 use crate::limits::{
-    BULK_BUFFER_BYTES, BULK_BUFFER_COUNT, CHUNK_BYTES_MAX, HEAD_BUFFER_BYTES, HEAD_BUFFER_COUNT, POOL_BYTES_MAX,
-    RECORD_CHUNK_BYTES, SCARCE_SHARE, SEND_LIST_SPARES_MAX, SHARED_MAX, SHARED_SHARE,
+    BULK_BUFFER_BYTES, BULK_BUFFER_COUNT, CHUNK_BYTES_MAX, HEAD_BUFFER_BYTES, HEAD_BUFFER_COUNT, HEADROOM_BYTES,
+    POOL_BYTES_MAX, RECORD_CHUNK_BYTES, SCARCE_SHARE, SEND_LIST_SPARES_MAX, SHARED_MAX, SHARED_SHARE,
 };
 use crate::op::Group;
 use crate::sync::Arc;
@@ -122,7 +122,10 @@ impl fmt::Debug for Block {
 
 /// The receive buffers of one group.
 struct Receive {
+    /// What is received into each.
     buffer_bytes: u32,
+    /// What stays free before that.
+    headroom: u32,
     /// Leases on each buffer; zero while the kernel or the free list has it.
     leases: Box<[Cell<u32>]>,
     /// Buffers that have come home and wait to be given to the kernel again, or to be taken by a readiness backend.
@@ -133,10 +136,11 @@ struct Receive {
 }
 
 impl Receive {
-    fn new(count: u16, buffer_bytes: u32) -> Self {
+    fn new(count: u16, buffer_bytes: u32, headroom: u32) -> Self {
         assert!(count.is_power_of_two() && count <= 1 << 15, "{count} receive buffers: a power of two up to 32,768");
         Receive {
             buffer_bytes,
+            headroom,
             leases: (0..count).map(|_| Cell::new(0)).collect(),
             // In ascending order from the end, so that the first to be taken is the first in memory.
             home: RefCell::new((0..count).rev().collect()),
@@ -145,8 +149,13 @@ impl Receive {
         }
     }
 
+    /// Where a buffer begins, with its headroom.
+    fn offset(&self, buffer: u16) -> usize {
+        usize::from(buffer) * (self.headroom + self.buffer_bytes) as usize
+    }
+
     fn bytes(&self) -> usize {
-        self.leases.len() * self.buffer_bytes as usize
+        self.leases.len() * (self.headroom + self.buffer_bytes) as usize
     }
 }
 
@@ -291,10 +300,19 @@ impl PoolCore {
         self.compactions.set(self.compactions.get() + 1);
     }
 
+    /// Where a block begins.
+    pub(super) fn start_of(&self, block: Block) -> NonNull<u8> {
+        if block.is_receive() {
+            return self.memory.at(block.group(), self.receive[block.group()].offset(block.buffer()));
+        }
+        let offset = block.index() as usize * self.classes[block.class()].block_bytes;
+        self.memory.at(self.receive.len() + block.class(), offset)
+    }
+
     /// Where bytes of a receive buffer lie.
     fn at(&self, group: Group, buffer: u16, offset: u32) -> NonNull<u8> {
         let receive = &self.receive[group as usize];
-        self.memory.at(group as usize, usize::from(buffer) * receive.buffer_bytes as usize + offset as usize)
+        self.memory.at(group as usize, receive.offset(buffer) + (receive.headroom + offset) as usize)
     }
 
     /// Makes a further lease on `block` that other threads may hold, on `len` bytes from `start`. `None`, and counted, if as
@@ -373,8 +391,10 @@ impl Pool {
     /// Panics if a number of receive buffers is not a power of two up to 32,768.
     pub fn new(size: PoolSize) -> Self {
         let bytes_max = size.bytes.max(CHUNK_BYTES_MAX);
-        let receive =
-            [Receive::new(size.head_buffers, HEAD_BUFFER_BYTES), Receive::new(size.bulk_buffers, BULK_BUFFER_BYTES)];
+        let receive = [
+            Receive::new(size.head_buffers, HEAD_BUFFER_BYTES, HEADROOM_BYTES),
+            Receive::new(size.bulk_buffers, BULK_BUFFER_BYTES, 0),
+        ];
         let classes = CLASS_BYTES.map(|block_bytes| Class {
             block_bytes,
             count: u32::try_from(bytes_max / block_bytes).unwrap_or(u32::MAX).min(1 << 28),

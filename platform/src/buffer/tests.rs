@@ -7,8 +7,8 @@ use bytes::Bytes;
 use super::{Buf, BufList, Chunk, ChunkMut, Pool, PoolSize};
 use crate::Group;
 use crate::limits::{
-    CHUNK_BYTES_MAX, COMPACT_BYTES_MAX, HEAD_BUFFER_BYTES, POOL_BYTES_MAX, RECORD_CHUNK_BYTES, SEND_BUFFERS_MAX,
-    SHARE_COPY_BYTES_MAX, SHARED_MAX, SHARED_SHARE,
+    CHUNK_BYTES_MAX, COMPACT_BYTES_MAX, HEAD_BUFFER_BYTES, HEADROOM_BYTES, POOL_BYTES_MAX, RECORD_CHUNK_BYTES,
+    SEND_BUFFERS_MAX, SHARE_COPY_BYTES_MAX, SHARED_MAX, SHARED_SHARE,
 };
 
 /// A pool with `head_buffers` receive buffers and the least pooled memory that there can be: one chunk of the largest size.
@@ -301,6 +301,45 @@ fn a_lease_that_is_not_alone_is_copied_and_the_others_stay() {
     let (mut back, clone) = (back.clone(), back);
     check_changed(&mut back, false);
     drop((back, clone));
+    check_home(&pool);
+}
+
+#[test]
+fn a_head_goes_before_what_is_alone_as_far_as_there_is_room() {
+    let pool = pool(2);
+    let mut body = received(&pool, b"head:body");
+    body.advance(5);
+    body.truncate(3);
+    // What was received has room before it that nothing is received into.
+    let front = vec![b'h'; 5 + HEADROOM_BYTES as usize];
+    let body = body.prepend(&[&front[..], b"h"].concat()).expect_err("a byte more than there is room");
+    assert_eq!(&body[..], b"bod");
+    let mut whole = body.prepend(&front).expect("there is room");
+    assert_eq!((&whole[..front.len()], &whole[front.len()..]), (&front[..], &b"bod"[..]));
+    assert_eq!(whole.room(), 0, "what is behind is not given away");
+    whole[0] = b'H';
+    drop(whole);
+
+    let mut pooled = chunk(&pool, b"0123456789");
+    pooled.advance(4);
+    let pooled = pooled.prepend(b"01234").expect_err("the block begins four bytes before");
+    let pooled = pooled.prepend(b"").expect("nothing always fits").freeze();
+    assert_eq!(&pooled.prepend(b"wxyz").expect("there are four bytes")[..], b"wxyz456789");
+    check_home(&pool);
+}
+
+#[test]
+fn nothing_is_written_before_a_lease_that_is_not_alone() {
+    let pool = sharing_pool(64);
+    let mut body = received(&pool, &[7; 4096]);
+    let head = body.split_to(8);
+    let body = body.prepend(b"other").expect_err("another lease is on what lies there");
+    assert_eq!(head[..], [7; 8]);
+    drop(head);
+    let shared = body.clone().share();
+    let body = body.prepend(b"other").expect_err("a shared one counts until it is home");
+    drop(shared);
+    assert_eq!(body.prepend(b"other").expect("it is home").len(), 5 + 4088);
     check_home(&pool);
 }
 

@@ -128,6 +128,13 @@ impl Client {
         Ok(count)
     }
 
+    /// Whether the request's body, whose head has been written, goes in chunks. Around any other nothing is written by
+    /// [`data`](Self::data) and [`finish`](Self::finish), which then need no room.
+    #[inline]
+    pub fn sends_chunks(&self) -> bool {
+        self.sending == Sending::Chunked
+    }
+
     /// Frames the next `count` bytes of the request's body: what was written to `out` goes before them, the frame's
     /// tail after. [`FRAME_BYTES_MAX`](super::FRAME_BYTES_MAX) bytes are always enough.
     pub fn data(&mut self, count: usize, out: &mut [u8]) -> Result<Frame, WriteError> {

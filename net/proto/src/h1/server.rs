@@ -533,6 +533,13 @@ impl Server {
         !matches!(self.sending, Sending::Idle | Sending::Head | Sending::Length(0) | Sending::Done)
     }
 
+    /// Whether the response's body, whose head has been written, goes in chunks. Around any other nothing is written by
+    /// [`data`](Self::data) and [`finish`](Self::finish), which then need no room.
+    #[inline]
+    pub fn sends_chunks(&self) -> bool {
+        self.sending == Sending::Chunked
+    }
+
     /// Frames the next `count` bytes of the response's body: what was written to `out` goes before them, the frame's
     /// tail after. [`FRAME_BYTES_MAX`](super::FRAME_BYTES_MAX) bytes are always enough.
     #[inline]

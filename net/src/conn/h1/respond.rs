@@ -142,7 +142,8 @@ impl<S: Service + 'static> Connection<S> {
     }
 
     fn write_piece(&mut self, buf: Buf) -> Result<(), Refusal> {
-        let room = self.outbox.room(FRAME_BYTES_MAX, &self.context.supplies)?;
+        let is_chunked = self.engine.sends_chunks();
+        let room = self.outbox.frame_room(is_chunked, FRAME_BYTES_MAX, &self.context.supplies)?;
         let frame = self.engine.data(buf.len(), room)?;
         self.outbox.commit(frame.head);
         match buf.len() <= COPY_BODY_BYTES_MAX {
@@ -154,8 +155,7 @@ impl<S: Service + 'static> Connection<S> {
     }
 
     fn write_pipe(&mut self, pipe: Pipe) -> Result<(), Refusal> {
-        let room = self.outbox.room(FRAME_BYTES_MAX, &self.context.supplies)?;
-        let frame = self.engine.data(pipe.bytes(), room)?;
+        let frame = self.engine.data(pipe.bytes(), &mut [])?;
         assert!(frame.head == 0 && frame.tail.is_empty(), "a body that comes in pipes has a known length");
         self.outbox.push_pipe(pipe);
         Ok(())
@@ -163,7 +163,7 @@ impl<S: Service + 'static> Connection<S> {
 
     fn write_end(&mut self, trailers: &Headers) -> Result<(), Refusal> {
         let bytes = if trailers.is_empty() { FRAME_BYTES_MAX } else { CHUNK_BYTES_MAX };
-        let room = self.outbox.room(bytes, &self.context.supplies)?;
+        let room = self.outbox.frame_room(self.engine.sends_chunks(), bytes, &self.context.supplies)?;
         let count = self.engine.finish_with(trailers.iter().map(|(name, value)| Checked(name, value)), room)?;
         self.outbox.commit(count);
         Ok(())
