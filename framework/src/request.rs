@@ -29,11 +29,31 @@ struct Parts {
     received: net::Request,
     matched: Matched,
     measure: Measure,
-    extensions: Option<Box<Extensions>>,
+    extensions: Extensions,
 }
 
-/// What middlewares hand on with a request, by type. A few, so a list.
-type Extensions = Vec<(TypeId, Box<dyn Any>)>;
+/// What middlewares hand on with a request, by type. A few, so a list; and seldom any.
+#[derive(Default)]
+#[allow(clippy::box_collection, reason = "nearly all requests have none, and each has room for what this takes")]
+struct Extensions(Option<Box<Vec<Extension>>>);
+
+type Extension = (TypeId, Box<dyn Any>);
+
+impl Drop for Extensions {
+    // Most requests have none, and are dropped in line.
+    #[inline(always)]
+    fn drop(&mut self) {
+        if let Some(extensions) = self.0.take() {
+            drop_extensions(extensions);
+        }
+    }
+}
+
+#[cold]
+#[allow(clippy::box_collection, reason = "as it is kept")]
+fn drop_extensions(extensions: Box<Vec<Extension>>) {
+    drop(extensions);
+}
 
 impl Request {
     #[inline(always)]
@@ -42,7 +62,7 @@ impl Request {
             received,
             matched,
             measure: Measure::new(route, method),
-            extensions: None,
+            extensions: Extensions::default(),
         }))
     }
 
@@ -86,7 +106,7 @@ impl Request {
     /// Hands a value on to whatever is further in, which takes it by [`extension`](Request::extension) or as
     /// [`Extension`](crate::Extension). One of each type: returns the one that was there. Costs an allocation or two.
     pub fn extend<T: 'static>(&mut self, value: T) -> Option<T> {
-        let extensions = self.0.extensions.get_or_insert_default();
+        let extensions = self.0.extensions.0.get_or_insert_default();
         let earlier = extensions.iter().position(|(id, _)| *id == TypeId::of::<T>());
         let earlier = earlier.map(|at| extensions.swap_remove(at).1);
         extensions.push((TypeId::of::<T>(), Box::new(value)));
@@ -95,7 +115,7 @@ impl Request {
 
     /// What was handed on of this type.
     pub fn extension<T: 'static>(&self) -> Option<&T> {
-        let (_, value) = self.0.extensions.as_ref()?.iter().find(|(id, _)| *id == TypeId::of::<T>())?;
+        let (_, value) = self.0.extensions.0.as_ref()?.iter().find(|(id, _)| *id == TypeId::of::<T>())?;
         value.downcast_ref()
     }
 

@@ -37,14 +37,21 @@ impl StandingLines {
         StandingLines { lines: RefCell::new(lines), server_bytes, good_until: Cell::new(None), again: Again::default() }
     }
 
-    /// Hands the lines, as of this turn, to `f`.
-    #[inline]
-    pub(crate) fn with<R>(&self, shard: &Shard, f: impl FnOnce(Standing<'_>) -> R) -> R {
+    /// Heads with the lines of this turn.
+    #[inline(always)]
+    pub(crate) fn again(&self, shard: &Shard) -> &Again {
         let now = shard.now();
         if self.good_until.get().is_none_or(|until| now >= until) {
             self.renew(shard, now);
         }
-        let (lines, again) = (self.lines.borrow(), Some(&self.again));
+        &self.again
+    }
+
+    /// Hands the lines, as of this turn, to `f`.
+    #[inline]
+    pub(crate) fn with<R>(&self, shard: &Shard, f: impl FnOnce(Standing<'_>) -> R) -> R {
+        let again = Some(self.again(shard));
+        let lines = self.lines.borrow();
         f(Standing { server_and_date: &lines, server_bytes: self.server_bytes, other: &[], again })
     }
 

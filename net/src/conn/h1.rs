@@ -260,11 +260,12 @@ impl<S: Service + 'static> Connection<S> {
                 self.context.stats.pipelines_held.add(1);
                 return Ok(Then::Flush);
             }
-            if self.input.is_empty() && self.engine.is_idle() {
+            let input = self.input.as_slice();
+            if input.is_empty() && self.engine.is_idle() {
                 return Ok(Then::More);
             }
             let table = self.table.get_or_insert_with(|| self.context.spares.take());
-            let step = match self.engine.receive(self.input.as_slice(), table, &self.context.config.h1) {
+            let step = match self.engine.receive(input, table, &self.context.config.h1) {
                 Ok(step) => step,
                 Err(error) => return Ok(Then::Refuse(error)),
             };
@@ -273,9 +274,7 @@ impl<S: Service + 'static> Connection<S> {
                     return Ok(Then::Refuse(h1::Error::InTheClear));
                 }
                 // RFC 9110 section 7.4: the stream is not secured, and a gateway that we could trust says nothing of it.
-                Event::Head(_)
-                    if !self.stream.is_secure() && is_of_https(table, &self.input.as_slice()[..step.consumed]) =>
-                {
+                Event::Head(_) if !self.stream.is_secure() && is_of_https(table, &input[..step.consumed]) => {
                     return Ok(Then::Refuse(h1::Error::Misdirected));
                 }
                 Event::Head(head) => match self.begin(head, step.consumed, entered)? {

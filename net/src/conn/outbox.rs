@@ -60,6 +60,12 @@ impl Outbox {
         Ok(self.chunk.as_mut().ok_or(Exhausted)?.spare())
     }
 
+    /// The room that is there, which may be none.
+    #[inline(always)]
+    pub(super) fn spare(&mut self) -> &mut [u8] {
+        self.chunk.as_mut().map_or(&mut [], ChunkMut::spare)
+    }
+
     /// Room for what goes around a body that is sent in chunks. Around others goes nothing, and for that nothing is leased.
     pub(super) fn frame_room(
         &mut self,
@@ -71,6 +77,7 @@ impl Outbox {
     }
 
     /// Counts bytes written to the room.
+    #[inline(always)]
     pub(super) fn commit(&mut self, count: usize) {
         if count > 0 {
             self.chunk.as_mut().expect("room was asked for first").commit(count);

@@ -174,8 +174,12 @@ impl Patience {
     }
 
     /// Another exchange begins.
+    #[inline(always)]
     pub(super) fn begin<S>(&mut self, whose: &Whose<'_, S>) {
-        self.stop(whose);
+        // Between requests of a pipeline nothing is waited for.
+        if self.waits != Waits::Nothing {
+            self.stop(whose);
+        }
         self.fallen = [0; 2];
     }
 

@@ -39,14 +39,29 @@ impl Again {
         length: u64,
         writer: &mut Writer<'_>,
     ) -> Result<bool, WriteError> {
-        let all = self.0.borrow();
-        let kept = &all[place(other, length)];
-        let is_same = kept.length == length && std::ptr::eq(kept.other, other) && kept.status == status;
-        if !is_same || kept.head.is_empty() {
-            return Ok(false);
+        match self.0.borrow()[place(other, length)].head(status, other, length) {
+            Some(head) => writer.put(head).map(|()| true),
+            None => Ok(false),
         }
-        writer.put(&kept.head)?;
-        Ok(true)
+    }
+
+    /// Writes such a head and the body behind it, if it is known and there is room for both, and says how many bytes they are.
+    #[inline(always)]
+    pub(super) fn write_whole(
+        &self,
+        status: StatusCode,
+        other: &'static [u8],
+        body: &[u8],
+        out: &mut [u8],
+    ) -> Option<usize> {
+        let all = self.0.borrow();
+        let length = body.len() as u64;
+        let head = all[place(other, length)].head(status, other, length)?;
+        let count = head.len() + body.len();
+        let (front, rest) = out.get_mut(..count)?.split_at_mut(head.len());
+        front.copy_from_slice(head);
+        rest.copy_from_slice(body);
+        Some(count)
     }
 
     /// Remembers a head, in the place of another.
@@ -57,6 +72,15 @@ impl Again {
         if head.len() <= HEAD_BYTES_MAX {
             kept.head.extend_from_slice(head);
         }
+    }
+}
+
+impl Kept {
+    /// The head, if it is that of such an answer.
+    #[inline(always)]
+    fn head(&self, status: StatusCode, other: &'static [u8], length: u64) -> Option<&[u8]> {
+        let is_same = self.length == length && std::ptr::eq(self.other, other) && self.status == status;
+        (is_same && !self.head.is_empty()).then_some(&self.head)
     }
 }
 

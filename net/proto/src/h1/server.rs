@@ -12,7 +12,7 @@ use http::{Method, StatusCode, Version};
 use super::body::{Decoder, Piece};
 use super::encode::{Frame, NO_FIELDS, Sending, Standing, Writer};
 use super::lines::{self, Progress, RequestLine, Section};
-use super::{Body, Error, Event, Head, Limits, Step, framing, takes_trailers};
+use super::{Again, Body, Error, Event, Head, Limits, Step, framing, takes_trailers};
 use crate::head::{HeadTable, Known};
 use crate::message::{BodyLength, Field, WriteError};
 
@@ -600,6 +600,25 @@ impl Server {
             }
         }
         Ok(writer.count)
+    }
+
+    /// [`respond_whole`](Self::respond_whole) for an answer whose head is as one before it, of no fields but `other`; `None` if it is
+    /// not, or the slice is too small: then nothing has happened.
+    #[inline(always)]
+    pub fn respond_again(
+        &mut self,
+        status: StatusCode,
+        other: &'static [u8],
+        again: &Again,
+        body: &[u8],
+        out: &mut [u8],
+    ) -> Option<usize> {
+        if !self.is_plain() {
+            return None;
+        }
+        let count = again.write_whole(status, other, body, out)?;
+        self.sending = Sending::Done;
+        Some(count)
     }
 
     /// Writes the answer to a fault of the peer, and closes: nothing is parsed afterwards. Not expected, and not

@@ -27,6 +27,9 @@ impl<S: Service + 'static> Connection<S> {
         {
             response.headers.append_missing(ALT_SVC, value);
         }
+        if self.respond_again(response) {
+            return Ok(());
+        }
         let written = match &response.content {
             Content::Empty | Content::Tunnel(_) => self.write_whole(response.status, &response.headers, &[]),
             Content::Full(buf) if buf.len() <= COPY_BODY_BYTES_MAX => {
@@ -56,15 +59,30 @@ impl<S: Service + 'static> Connection<S> {
         }
     }
 
+    /// Writes a small answer whose head is as one before it, which most are, if there is room for it.
+    #[inline(always)]
+    fn respond_again(&mut self, response: &Response) -> bool {
+        let (Content::Full(body), (other, [])) = (&response.content, response.headers.parts()) else { return false };
+        if body.len() > COPY_BODY_BYTES_MAX {
+            return false;
+        }
+        let again = self.context.standing.again(self.stream.shard());
+        let written = self.engine.respond_again(response.status, other, again, body, self.outbox.spare());
+        written.map(|count| self.outbox.commit(count)).is_some()
+    }
+
     /// Decides what becomes of the connection, before the head says it.
     #[inline]
     fn prepare(&mut self, content: &Content, incoming: Option<&Rc<Incoming>>) -> Result<(), End> {
         let is_echo = matches!(content, Content::Body(_));
         // Whoever passes it on to a third reads it while it answers.
-        let is_read = || is_echo || incoming.is_some_and(|incoming| !incoming.is_forsaken());
-        let too_much_left = !self.engine.is_request_ended()
-            && self.engine.body_left().is_some_and(|left| left > DRAIN_BODY_BYTES_MAX)
-            && !is_read();
+        let is_read = |incoming: &Rc<Incoming>| is_echo || !incoming.is_forsaken();
+        // What is not fed came with its head, and has been read.
+        let too_much_left = incoming.is_some_and(|incoming| {
+            !self.engine.is_request_ended()
+                && self.engine.body_left().is_some_and(|left| left > DRAIN_BODY_BYTES_MAX)
+                && !is_read(incoming)
+        });
         if self.shard().is_draining() || too_much_left {
             self.engine.close_after_response();
         } else if self.is_retiring() && !matches!(content, Content::Tunnel(_)) {
