@@ -1,8 +1,8 @@
 //! [`Handler`]: which functions answer requests.
 //!
 //! Functions and closures, plain or async, whose arguments are extractors and whose result is an answer. Four shapes are
-//! told apart at compile time, because they cost differently: a plain function of the head is answered on the spot,
-//! everything that waits gets a future in a leased slot. [`green`] wraps plain functions that wait on a stack of their own.
+//! told apart at compile time, because they cost differently: a plain function is answered on the spot, unless it is of a body
+//! that did not come with its head; everything that waits gets a future in a leased slot. [`green`] wraps plain functions that wait on a stack of their own.
 //! Nothing here allocates, and nothing is `Send`.
 
 use std::rc::Rc;
@@ -102,7 +102,7 @@ impl<Shape, H: Handler<Shape>> Handler<Within<Shape>> for Limited<H> {
 /// Shape: a plain function of the head; answered on the spot.
 #[derive(Debug)]
 pub struct Plain<Types>(Types);
-/// Shape: a plain function whose last argument waits for the body.
+/// Shape: a plain function whose last argument waits for the body, if that has not come with its head.
 #[derive(Debug)]
 pub struct PlainOfBody<Types>(Types);
 /// Shape: an async function of the head.

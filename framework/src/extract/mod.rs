@@ -105,7 +105,28 @@ pub trait FromRequest: Sized {
 
     /// The same without waiting, where nothing has to be waited for; else the request is given back, as always unless this is
     /// written. A handler that is no `async fn` answers on the spot then, without a future: so do those of `Json`, `Form`,
-    /// `Bytes` and `String` when the body came with its head, as those of a few KiB do.
+    /// `Bytes` and `String` when the body came with its head, as those of a few KiB do. What is made of these joins in:
+    ///
+    /// ```
+    /// use shardwise::prelude::*;
+    /// use shardwise::{FromRequest, Rejection};
+    ///
+    /// struct Loud(String);
+    ///
+    /// impl FromRequest for Loud {
+    ///     async fn from_request(request: Request) -> Result<Self, Rejection> {
+    ///         String::from_request(request).await.map(|text| Loud(text.to_uppercase()))
+    ///     }
+    ///
+    ///     fn at_once(request: Request) -> Result<Result<Self, Rejection>, Request> {
+    ///         let text = String::at_once(request)?;
+    ///         Ok(text.map(|text| Loud(text.to_uppercase())))
+    ///     }
+    /// }
+    ///
+    /// let server = shardwise::test::run(App::new().post("/", |Loud(text): Loud| text));
+    /// assert_eq!(server.post("/", "hear").text(), "HEAR");
+    /// ```
     fn at_once(request: Request) -> Result<Result<Self, Rejection>, Request> {
         Err(request)
     }

@@ -100,7 +100,7 @@ impl Body {
         Body(Rest::Nothing { length: 0 })
     }
 
-    /// A body that is there, of one byte or more.
+    /// A body that is there, of one byte or more: [`empty`](Body::empty) is for none.
     pub fn whole(chunk: Chunk) -> Self {
         Body(Rest::Whole { chunk, bytes_max: u32::MAX })
     }
