@@ -58,7 +58,7 @@ impl Features {
     pub const MULTISHOT_RECEIVE: Features = Features(1 << 8);
     /// Sends may read from our memory until notified (6.0).
     pub const ZERO_COPY: Features = Features(1 << 9);
-    /// One receive fills as many head buffers as there are bytes for (6.16).
+    /// One receive fills as many head buffers as there are bytes for (6.18).
     pub const RECEIVE_BUNDLE: Features = Features(1 << 10);
 
     /// Whether all of `other` are in the set.
