@@ -13,7 +13,7 @@ use std::convert::Infallible;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, StatusCode};
-use net::{Body, Content, Headers, Made, Response, client};
+use net::{Body, Content, Made, Response, client};
 use platform::{Buf, Chunk};
 
 pub use redirect::Redirect;
@@ -220,12 +220,13 @@ where
     N::Error: Into<http::Error>,
     V::Error: Into<http::Error>,
 {
-    let mut headers = Headers::default();
+    let inner = (!response.headers.is_empty()).then(|| std::mem::take(&mut response.headers));
     for (name, value) in lines {
-        headers.append(name.try_into().map_err(Into::into)?, value.try_into().map_err(Into::into)?);
+        response.headers.append(name.try_into().map_err(Into::into)?, value.try_into().map_err(Into::into)?);
     }
-    headers.add_missing(std::mem::take(&mut response.headers));
-    response.headers = headers;
+    if let Some(inner) = inner {
+        response.headers.add_missing(inner);
+    }
     Ok(response)
 }
 

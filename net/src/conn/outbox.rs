@@ -60,10 +60,38 @@ impl Outbox {
         Ok(self.chunk.as_mut().ok_or(Exhausted)?.spare())
     }
 
-    /// The room that is there, which may be none.
+    /// Puts an answer behind what is there: copied if it is small, and else in the memory of its body, if that is alone and has
+    /// [room](Chunk::prepend) before it. False, and nothing has happened, if there is no such room.
     #[inline(always)]
-    pub(super) fn spare(&mut self) -> &mut [u8] {
-        self.chunk.as_mut().map_or(&mut [], ChunkMut::spare)
+    pub(super) fn put_answer(&mut self, head: &[u8], body: &mut Buf) -> bool {
+        if body.len() > COPY_BODY_BYTES_MAX {
+            return self.put_large(head, body);
+        }
+        let (Some(chunk), count) = (&mut self.chunk, head.len() + body.len()) else { return false };
+        let Some((front, rest)) = chunk.spare().get_mut(..count).map(|room| room.split_at_mut(head.len())) else {
+            return false;
+        };
+        front.copy_from_slice(head);
+        rest.copy_from_slice(body);
+        chunk.commit(count);
+        true
+    }
+
+    fn put_large(&mut self, head: &[u8], body: &mut Buf) -> bool {
+        if !self.is_empty() {
+            return false;
+        }
+        match std::mem::take(body) {
+            Buf::Chunk(chunk) => match chunk.prepend(head) {
+                Ok(whole) => {
+                    self.chunk = Some(whole);
+                    return true;
+                }
+                Err(chunk) => *body = Buf::Chunk(chunk),
+            },
+            other => *body = other,
+        }
+        false
     }
 
     /// Room for what goes around a body that is sent in chunks. Around others goes nothing, and for that nothing is leased.

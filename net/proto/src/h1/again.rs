@@ -1,97 +1,126 @@
 //! Heads of responses that come again: copied, and not written anew.
 //!
-//! The one idea: the head of an ordinary answer follows from its status, its line made beforehand and its length, for as long
-//! as the server's name and date stand. A server says the same few of them over and over.
+//! The one idea: the head of an ordinary answer follows from its status, its fields, its line made beforehand and its length,
+//! for as long as the server's name and date stand. A server says the same few of them over and over. Its fields are the first
+//! of its lines, so they are compared where they were written.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use http::StatusCode;
 
-use super::encode::Writer;
-use crate::message::WriteError;
+use crate::message::Field;
 
 /// Heads as they were last written. Whoever renews the standing lines [`clear`](Self::clear)s them. One for all connections of
-/// a shard; some 2 KiB.
+/// a shard; some 4 KiB.
 #[derive(Debug, Default)]
 pub struct Again(RefCell<[Kept; PLACES]>);
+
+/// What an ordinary head follows from, besides what stands.
+#[derive(Clone)]
+pub(super) struct Key<I> {
+    pub(super) status: StatusCode,
+    pub(super) fields: I,
+    pub(super) other: &'static [u8],
+    pub(super) length: u64,
+}
 
 #[derive(Debug, Default)]
 struct Kept {
     status: StatusCode,
     other: &'static [u8],
     length: u64,
+    /// Where the fields begin, and where they end.
+    fields: [usize; 2],
     /// Empty if there is none.
     head: Vec<u8>,
+    /// Others that have come since it was last asked for.
+    misses: Cell<u8>,
 }
 
 impl Again {
     /// Forgets all, and keeps their memory.
     pub fn clear(&self) {
-        self.0.borrow_mut().iter_mut().for_each(|kept| kept.head.clear());
+        self.0.borrow_mut().iter_mut().for_each(Kept::clear);
     }
 
-    /// Writes such a head, if it is known.
+    /// Shows such a head to `put`, if it is known: what that says of it, or false.
     #[inline(always)]
-    pub(super) fn write(
+    pub(super) fn show<F: Field>(
         &self,
-        status: StatusCode,
-        other: &'static [u8],
-        length: u64,
-        writer: &mut Writer<'_>,
-    ) -> Result<bool, WriteError> {
-        match self.0.borrow()[place(other, length)].head(status, other, length) {
-            Some(head) => writer.put(head).map(|()| true),
-            None => Ok(false),
-        }
-    }
-
-    /// Writes such a head and the body behind it, if it is known and there is room for both, and says how many bytes they are.
-    #[inline(always)]
-    pub(super) fn write_whole(
-        &self,
-        status: StatusCode,
-        other: &'static [u8],
-        body: &[u8],
-        out: &mut [u8],
-    ) -> Option<usize> {
-        let all = self.0.borrow();
-        let length = body.len() as u64;
-        let head = all[place(other, length)].head(status, other, length)?;
-        let count = head.len() + body.len();
-        let (front, rest) = out.get_mut(..count)?.split_at_mut(head.len());
-        front.copy_from_slice(head);
-        rest.copy_from_slice(body);
-        Some(count)
+        key: Key<impl Iterator<Item = F> + Clone>,
+        put: impl FnOnce(&[u8]) -> bool,
+    ) -> bool {
+        self.0.borrow()[key.place()].head(key).is_some_and(put)
     }
 
     /// Remembers a head, in the place of another.
-    pub(super) fn keep(&self, status: StatusCode, other: &'static [u8], length: u64, head: &[u8]) {
-        let kept = &mut self.0.borrow_mut()[place(other, length)];
-        (kept.status, kept.other, kept.length) = (status, other, length);
-        kept.head.clear();
-        if head.len() <= HEAD_BYTES_MAX {
-            kept.head.extend_from_slice(head);
-        }
+    pub(super) fn keep<F: Field>(&self, key: Key<impl Iterator<Item = F> + Clone>, head: &[u8]) {
+        self.0.borrow_mut()[key.place()].keep(key, head);
+    }
+}
+
+impl<F: Field, I: Iterator<Item = F> + Clone> Key<I> {
+    /// Where such a head is looked for.
+    #[inline(always)]
+    fn place(&self) -> usize {
+        let place = (self.other.as_ptr().addr() / align_of::<usize>()).wrapping_add(self.length as usize);
+        self.fields.clone().fold(place, |place, field| place.wrapping_add(field.value().len())) % PLACES
     }
 }
 
 impl Kept {
+    fn clear(&mut self) {
+        self.head.clear();
+        self.misses.set(0);
+    }
+
     /// The head, if it is that of such an answer.
     #[inline(always)]
-    fn head(&self, status: StatusCode, other: &'static [u8], length: u64) -> Option<&[u8]> {
-        let is_same = self.length == length && std::ptr::eq(self.other, other) && self.status == status;
-        (is_same && !self.head.is_empty()).then_some(&self.head)
+    fn head<F: Field>(&self, key: Key<impl Iterator<Item = F>>) -> Option<&[u8]> {
+        let is_same = self.length == key.length && std::ptr::eq(self.other, key.other) && self.status == key.status;
+        let [from, to] = self.fields;
+        if !is_same || self.head.is_empty() || end_of_fields(&self.head, from, key.fields) != Some(to) {
+            return None;
+        }
+        self.misses.set(0);
+        Some(&self.head)
+    }
+
+    /// Takes a head that was written with all of its fields. What comes with others each time is not kept each time.
+    fn keep<F: Field>(&mut self, key: Key<impl Iterator<Item = F>>, head: &[u8]) {
+        if self.misses.get() == MISSES_MAX || head.len() > HEAD_BYTES_MAX {
+            return;
+        }
+        let from = head.iter().position(|&byte| byte == b'\n').map_or(head.len(), |at| at + 1);
+        let Some(to) = end_of_fields(head, from, key.fields) else { return };
+        self.misses.set(self.misses.get() + 1);
+        (self.status, self.other, self.length, self.fields) = (key.status, key.other, key.length, [from, to]);
+        self.head.clear();
+        self.head.extend_from_slice(head);
     }
 }
 
-/// Where such a head is looked for.
+/// Where the lines of these fields end in a head, if they stand there from `from` on. As no name holds a colon and no value the end of a
+/// line, no other fields make the same lines.
 #[inline(always)]
-fn place(other: &'static [u8], length: u64) -> usize {
-    (other.as_ptr().addr() / align_of::<usize>()).wrapping_add(length as usize) % PLACES
+fn end_of_fields<F: Field>(head: &[u8], from: usize, fields: impl Iterator<Item = F>) -> Option<usize> {
+    let mut rest = &head[from..];
+    for field in fields {
+        if !F::IS_CHECKED {
+            return None;
+        }
+        rest = rest.strip_prefix(field.name())?.strip_prefix(b": ")?.strip_prefix(field.value())?;
+        rest = rest.strip_prefix(b"\r\n")?;
+    }
+    Some(head.len() - rest.len())
 }
 
 /// So many heads are kept at a time.
 const PLACES: usize = 8;
 
-/// Longer heads are not kept: names of servers and types of content are short.
-const HEAD_BYTES_MAX: usize = 256;
+/// Longer heads are not kept.
+const HEAD_BYTES_MAX: usize = 512;
+
+/// A place whose head was not asked for while so many others came keeps it until all are cleared: to copy each would cost more than
+/// it saves.
+const MISSES_MAX: u8 = 8;

@@ -9,6 +9,7 @@
 
 use http::{Method, StatusCode, Version};
 
+use super::again::Key;
 use super::body::{Decoder, Piece};
 use super::encode::{Frame, NO_FIELDS, Sending, Standing, Writer};
 use super::lines::{self, Progress, RequestLine, Section};
@@ -109,6 +110,7 @@ impl Request {
 }
 
 /// A head that was written, and what follows from it.
+#[derive(PartialEq, Eq)]
 struct Written {
     sending: Sending,
     closes: bool,
@@ -350,13 +352,13 @@ impl Server {
     pub fn respond<F: Field>(
         &mut self,
         status: StatusCode,
-        fields: impl IntoIterator<Item = F>,
+        fields: impl IntoIterator<Item = F, IntoIter: Clone>,
         standing: Standing<'_>,
         body: BodyLength,
         out: &mut [u8],
     ) -> Result<usize, WriteError> {
         let mut writer = Writer::new(out);
-        let Some(written) = self.write_head(status, fields, standing, body, &mut writer)? else {
+        let Some(written) = self.write_head(status, fields.into_iter(), standing, body, &mut writer)? else {
             return Ok(writer.count);
         };
         self.begin(written);
@@ -369,25 +371,27 @@ impl Server {
     fn write_head<F: Field>(
         &mut self,
         status: StatusCode,
-        fields: impl IntoIterator<Item = F>,
+        fields: impl Iterator<Item = F> + Clone,
         standing: Standing<'_>,
         body: BodyLength,
         writer: &mut Writer<'_>,
     ) -> Result<Option<Written>, WriteError> {
-        let fields = fields.into_iter();
         let (again, length) = match (standing.again, body) {
-            (Some(again), BodyLength::Known(length)) if self.is_plain() && fields.size_hint().1 == Some(0) => {
-                (again, length)
-            }
+            (Some(again), BodyLength::Known(length)) if self.is_plain() => (again, length),
             _ => return self.write_anew(status, fields, standing, body, writer),
         };
-        let sending = Sending::Length(length);
-        if again.write(status, standing.other, length, writer)? {
-            return Ok(Some(Written { sending, closes: false, switches: false }));
+        let key = Key { status, fields, other: standing.other, length };
+        let ordinary = Written { sending: Sending::Length(length), closes: false, switches: false };
+        let mut copied = Ok(());
+        if again.show(key.clone(), |head| {
+            copied = writer.put(head);
+            true
+        }) {
+            return copied.map(|()| Some(ordinary));
         }
-        let written = self.write_anew(status, fields, standing, body, writer)?;
-        if written.as_ref().is_some_and(|written| written.sending == sending) {
-            again.keep(status, standing.other, length, writer.written());
+        let written = self.write_anew(status, key.fields.clone(), standing, body, writer)?;
+        if written.as_ref() == Some(&ordinary) {
+            again.keep(key, writer.written());
         }
         Ok(written)
     }
@@ -578,14 +582,14 @@ impl Server {
     pub fn respond_whole<F: Field>(
         &mut self,
         status: StatusCode,
-        fields: impl IntoIterator<Item = F>,
+        fields: impl IntoIterator<Item = F, IntoIter: Clone>,
         standing: Standing<'_>,
         body: &[u8],
         out: &mut [u8],
     ) -> Result<usize, WriteError> {
         let mut writer = Writer::new(out);
         let length = BodyLength::Known(body.len() as u64);
-        let Some(written) = self.write_head(status, fields, standing, length, &mut writer)? else {
+        let Some(written) = self.write_head(status, fields.into_iter(), standing, length, &mut writer)? else {
             return Ok(writer.count);
         };
         if let Sending::Length(1..) = written.sending {
@@ -602,23 +606,24 @@ impl Server {
         Ok(writer.count)
     }
 
-    /// [`respond_whole`](Self::respond_whole) for an answer whose head is as one before it, of no fields but `other`; `None` if it is
-    /// not, or the slice is too small: then nothing has happened.
+    /// [`respond_whole`](Self::respond_whole) for an answer whose head is as one before it, of these fields and then `other`: `put` is
+    /// shown the head, and sends it and a body of `length` bytes. False if there is no such head, or if `put` says that it has no room:
+    /// then nothing has happened.
     #[inline(always)]
-    pub fn respond_again(
+    pub fn respond_again<F: Field>(
         &mut self,
         status: StatusCode,
+        fields: impl IntoIterator<Item = F, IntoIter: Clone>,
         other: &'static [u8],
+        length: u64,
         again: &Again,
-        body: &[u8],
-        out: &mut [u8],
-    ) -> Option<usize> {
-        if !self.is_plain() {
-            return None;
+        put: impl FnOnce(&[u8]) -> bool,
+    ) -> bool {
+        let is_answered = self.is_plain() && again.show(Key { status, fields: fields.into_iter(), other, length }, put);
+        if is_answered {
+            self.sending = Sending::Done;
         }
-        let count = again.write_whole(status, other, body, out)?;
-        self.sending = Sending::Done;
-        Some(count)
+        is_answered
     }
 
     /// Writes the answer to a fault of the peer, and closes: nothing is parsed afterwards. Not expected, and not

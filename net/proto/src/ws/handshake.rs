@@ -131,7 +131,7 @@ pub struct Accepted<'p> {
 
 impl Accepted<'_> {
     /// The fields of the answer. `Connection` is written by HTTP's engine.
-    pub fn fields(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
+    pub fn fields(&self) -> impl Iterator<Item = (&'static str, &[u8])> + Clone {
         let extensions = self.extensions.as_ref().map(Line::as_bytes);
         [
             self.accept.as_ref().map(|_| ("Upgrade", &b"websocket"[..])),

@@ -59,16 +59,14 @@ impl<S: Service + 'static> Connection<S> {
         }
     }
 
-    /// Writes a small answer whose head is as one before it, which most are, if there is room for it.
+    /// Writes an answer whose head is as one before it, which most are, where both find room without more ado.
     #[inline(always)]
-    fn respond_again(&mut self, response: &Response) -> bool {
-        let (Content::Full(body), (other, [])) = (&response.content, response.headers.parts()) else { return false };
-        if body.len() > COPY_BODY_BYTES_MAX {
-            return false;
-        }
-        let again = self.context.standing.again(self.stream.shard());
-        let written = self.engine.respond_again(response.status, other, again, body, self.outbox.spare());
-        written.map(|count| self.outbox.commit(count)).is_some()
+    fn respond_again(&mut self, response: &mut Response) -> bool {
+        let Response { status, headers, content: Content::Full(body), .. } = response else { return false };
+        let (again, outbox) = (self.context.standing.again(self.stream.shard()), &mut self.outbox);
+        let ((other, lines), length) = (headers.parts(), body.len() as u64);
+        let put = |head: &[u8]| outbox.put_answer(head, body);
+        self.engine.respond_again(*status, Lines(lines.iter()), other, length, again, put)
     }
 
     /// Decides what becomes of the connection, before the head says it.
@@ -230,6 +228,7 @@ impl<S: Service + 'static> Connection<S> {
 }
 
 /// A response's lines as the engine takes them: their types have checked them.
+#[derive(Clone)]
 struct Lines<'h>(std::slice::Iter<'h, (HeaderName, HeaderValue)>);
 
 impl<'h> Iterator for Lines<'h> {

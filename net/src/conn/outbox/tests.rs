@@ -63,3 +63,42 @@ fn what_follows_goes_behind() {
     assert_eq!(told(&outbox.take(&supplies)), ["head body", " next ", "body", " last"]);
     assert_eq!(supplies.pool().stats().pooled_bytes, 0, "all has gone home");
 }
+
+#[test]
+fn a_small_answer_is_copied_where_there_is_room() {
+    let (supplies, mut outbox) = (supplies(), Outbox::default());
+    let mut small = Buf::Static(b"body");
+    assert!(!outbox.put_answer(b"head ", &mut small), "nothing is leased for it");
+    outbox.put(b"first ", &supplies).expect("there is room");
+    assert!(outbox.put_answer(b"head ", &mut small));
+    assert_eq!(&small[..], b"body");
+    let room = outbox.room(0, &supplies).expect("there is a chunk").len();
+    assert!(!outbox.put_answer(&vec![b'h'; room - 3], &mut small), "not in part either");
+    let sent = outbox.take_chunk().expect("all is in one chunk");
+    assert_eq!(&sent[..], b"first head body");
+}
+
+#[test]
+fn a_large_answer_lies_where_its_body_was_received() {
+    let (supplies, mut outbox) = (supplies(), Outbox::default());
+    let large = || {
+        let mut chunk = supplies.pool().lease(COPY_BODY_BYTES_MAX + 10).expect("there is room");
+        chunk.put(b"-----");
+        chunk.put(&[b'b'; COPY_BODY_BYTES_MAX + 1]);
+        let mut chunk = chunk.freeze();
+        chunk.advance(5);
+        Buf::Chunk(chunk)
+    };
+    let mut body = large();
+    assert!(!outbox.put_answer(b"head: ", &mut body), "one byte more than there is room for");
+    assert_eq!(body.len(), COPY_BODY_BYTES_MAX + 1);
+    assert!(outbox.put_answer(b"head ", &mut body) && body.is_empty());
+    let mut next = large();
+    assert!(!outbox.put_answer(b"head ", &mut next), "it would come before what is there");
+    let whole = outbox.take_chunk().expect("it is one chunk");
+    assert!(whole.starts_with(b"head bbb") && whole.len() == COPY_BODY_BYTES_MAX + 6);
+    let mut elsewhere = Buf::Vec(vec![b'v'; COPY_BODY_BYTES_MAX + 1]);
+    assert!(!outbox.put_answer(b"head ", &mut elsewhere) && elsewhere.len() == COPY_BODY_BYTES_MAX + 1);
+    drop((whole, body, next));
+    assert_eq!(supplies.pool().stats().pooled_bytes, 0, "all has gone home");
+}

@@ -1,8 +1,9 @@
 //! Responses: what is written, how the body is framed, and what becomes of the connection.
 
-use http::StatusCode;
+use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::*;
+use crate::message::Checked;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const HEAD: &str = "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -225,26 +226,44 @@ fn a_head_that_was_written_before_says_the_same() {
     let others: [&'static [u8]; 3] = [b"", b"Content-Type: text/plain\r\n", b"Content-Type: text/css\r\n"];
     let dates: [&[u8]; 2] = [b"Server: s\r\nDate: d\r\n", b"Server: s\r\nDate: e\r\n"];
     let bodies: [&[u8]; 4] = [b"", b"a", b"b", b"abcdefghi"];
-    let (again, mut random, mut date, mut short_cuts) = (Again::default(), Random(11), 0, 0);
-    for round in 0..20_000 {
+    let lines = [("x", "y"), ("x", "z"), ("x-y", "z"), ("vary", "y: z"), ("server", "t"), ("date", "f"), ("x", " y ")];
+    let engines =
+        [("content-length", "1"), ("connection", "close"), ("connection", "te"), ("upgrade", "h2c"), ("te", "")];
+    let known: Vec<(HeaderName, HeaderValue)> = [&lines[..], &lines, &lines, &engines]
+        .concat()
+        .into_iter()
+        .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+        .collect();
+    let (again, mut random, mut date, mut short_cuts) = (Again::default(), Random(11), 0, [0; 2]);
+    let (mut chosen, mut status, mut other, mut body) = (Vec::new(), statuses[0], others[0], bodies[0]);
+    for round in 0..60_000 {
         if random.below(50) == 0 {
             date ^= 1;
             again.clear();
         }
-        let has_field = random.below(8) == 0;
-        let fields = [("x", "y")].into_iter().take(usize::from(has_field));
-        let (request, body) = (requests[random.below(5).saturating_sub(random.below(5))], bodies[random.below(4)]);
-        let (status, other) = (statuses[random.below(5)], others[random.below(3)]);
+        if random.below(3) == 0 {
+            let count = random.below(4).saturating_sub(random.below(3));
+            chosen = (0..count).map(|_| &known[random.below(known.len())]).collect();
+            (status, other, body) = (statuses[random.below(5)], others[random.below(3)], bodies[random.below(4)]);
+        }
+        let fields = chosen.iter().map(|(name, value)| Checked(name, value));
+        let request = requests[random.below(5).saturating_sub(random.below(5))];
         let is_whole = random.below(2) == 0;
-        let room = if random.below(8) == 0 { random.below(150) } else { 200 };
+        let room = if random.below(8) == 0 { random.below(150) } else { 300 };
         // First, as what is written anew is kept.
-        let (mut server, mut out) = (given(request), [0; 200]);
+        let mut server = given(request);
         let before = format!("{server:?}");
-        let short_cut = server.respond_again(status, other, &again, body, &mut out[..room]);
-        let short_cut = short_cut.map(|count| out[..count].escape_ascii().to_string());
+        let mut short_cut = None;
+        let put = |head: &[u8]| {
+            let has_room = head.len() + body.len() <= room;
+            short_cut = has_room.then(|| [head, body].concat().escape_ascii().to_string());
+            has_room
+        };
+        let is_answered = server.respond_again(status, fields.clone(), other, body.len() as u64, &again, put);
+        assert_eq!(is_answered, short_cut.is_some(), "round {round}");
         let short_cut_state = format!("{server:?}");
         let [written, copied] = [None, Some(&again)].map(|again| {
-            let (mut server, mut out) = (given(request), [0; 200]);
+            let (mut server, mut out) = (given(request), [0; 300]);
             let standing = Standing { server_and_date: dates[date], server_bytes: 11, other, again };
             let length = BodyLength::Known(body.len() as u64);
             let written = match is_whole {
@@ -256,14 +275,42 @@ fn a_head_that_was_written_before_says_the_same() {
         assert_eq!(copied, written, "round {round}");
         match short_cut {
             None => assert_eq!(short_cut_state, before, "round {round}: nothing has happened"),
-            Some(short_cut) if is_whole && !has_field => {
+            Some(short_cut) if is_whole => {
                 assert_eq!((Ok(short_cut), short_cut_state), written, "round {round}");
-                short_cuts += 1;
+                short_cuts[chosen.len().min(1)] += 1;
             }
             Some(_) => {}
         }
     }
-    assert!(short_cuts > 200, "{short_cuts}");
+    assert!(short_cuts[0] > 1_000 && short_cuts[1] > 1_000, "without fields, and with some: {short_cuts:?}");
+}
+
+/// What has other fields each time is not kept each time, and what stands there comes again meanwhile.
+#[test]
+fn heads_that_never_come_again_are_not_kept_for_long() {
+    let (again, name) = (Again::default(), HeaderName::from_static("x"));
+    let value = |number: u32| HeaderValue::from(10 + number);
+    let is_known = |number: u32| {
+        let value = value(number);
+        given(GET).respond_again(StatusCode::OK, [Checked(&name, &value)], &[], 0, &again, |_| true)
+    };
+    let write = |number: u32| {
+        let (value, standing) = (value(number), Standing { again: Some(&again), ..Standing::default() });
+        given(GET).respond_whole(StatusCode::OK, [Checked(&name, &value)], standing, b"", &mut [0; 99]).unwrap();
+    };
+    for number in 0..50 {
+        write(number);
+        assert!(is_known(number), "each is asked for before the next, so nothing is missed");
+    }
+    (0..50).for_each(write);
+    let known: Vec<u32> = (0..50).filter(|&number| is_known(number)).collect();
+    assert_eq!(known, [7], "the eighth is the last that was kept");
+    write(8);
+    assert!(is_known(8), "one that was asked for makes room for others");
+    (0..50).for_each(write);
+    again.clear();
+    write(60);
+    assert!(is_known(60));
 }
 
 #[test]
