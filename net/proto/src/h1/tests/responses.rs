@@ -285,6 +285,18 @@ fn a_head_that_was_written_before_says_the_same() {
     assert!(short_cuts[0] > 1_000 && short_cuts[1] > 1_000, "without fields, and with some: {short_cuts:?}");
 }
 
+/// One whose name holds what ends a name is refused, though its line has been written for another.
+#[test]
+fn fields_that_nobody_has_checked_are_not_taken_for_others() {
+    let (again, mut out) = (Again::default(), [0; 99]);
+    let standing = Standing { again: Some(&again), ..Standing::default() };
+    let checked = [Checked(&HeaderName::from_static("x"), &HeaderValue::from_static("y: z"))];
+    given(GET).respond_whole(StatusCode::OK, checked, standing, b"a", &mut out).unwrap();
+    assert!(given(GET).respond_again(StatusCode::OK, checked, &[], 1, &again, |_| true));
+    let refused = given(GET).respond_whole(StatusCode::OK, [("x: y", "z")], standing, b"a", &mut out);
+    assert_eq!(refused, Err(WriteError::FieldName));
+}
+
 /// What has other fields each time is not kept each time, and what stands there comes again meanwhile.
 #[test]
 fn heads_that_never_come_again_are_not_kept_for_long() {
