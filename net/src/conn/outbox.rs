@@ -60,13 +60,9 @@ impl Outbox {
         Ok(self.chunk.as_mut().ok_or(Exhausted)?.spare())
     }
 
-    /// Puts an answer behind what is there: copied if it is small, and else in the memory of its body, if that is alone and has
-    /// [room](Chunk::prepend) before it. False, and nothing has happened, if there is no such room.
+    /// Copies a small answer behind what is there. False, and nothing has happened, if there is no room.
     #[inline(always)]
-    pub(super) fn put_answer(&mut self, head: &[u8], body: &mut Buf) -> bool {
-        if body.len() > COPY_BODY_BYTES_MAX {
-            return self.put_large(head, body);
-        }
+    pub(super) fn put_both(&mut self, head: &[u8], body: &[u8]) -> bool {
         let (Some(chunk), count) = (&mut self.chunk, head.len() + body.len()) else { return false };
         let Some((front, rest)) = chunk.spare().get_mut(..count).map(|room| room.split_at_mut(head.len())) else {
             return false;
@@ -77,7 +73,9 @@ impl Outbox {
         true
     }
 
-    fn put_large(&mut self, head: &[u8], body: &mut Buf) -> bool {
+    /// Puts an answer's head [before](Chunk::prepend) its body, if that has room there and nothing else is gathered. Else false, and nothing
+    /// has happened.
+    pub(super) fn put_in_front(&mut self, head: &[u8], body: &mut Buf) -> bool {
         if !self.is_empty() {
             return false;
         }

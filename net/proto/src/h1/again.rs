@@ -4,7 +4,7 @@
 //! for as long as the server's name and date stand. A server says the same few of them over and over. Its fields are the first
 //! of its lines, so they are compared where they were written.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 
 use http::StatusCode;
 
@@ -13,7 +13,11 @@ use crate::message::Field;
 /// Heads as they were last written. Whoever renews the standing lines [`clear`](Self::clear)s them. One for all connections of
 /// a shard; some 4 KiB.
 #[derive(Debug, Default)]
-pub struct Again(RefCell<[Kept; PLACES]>);
+pub struct Again(RefCell<Heads>);
+
+/// The heads that are kept at this moment.
+#[derive(Debug, Default)]
+pub struct Heads([Kept; PLACES]);
 
 /// What an ordinary head follows from, besides what stands.
 #[derive(Clone)]
@@ -40,22 +44,26 @@ struct Kept {
 impl Again {
     /// Forgets all, and keeps their memory.
     pub fn clear(&self) {
-        self.0.borrow_mut().iter_mut().for_each(Kept::clear);
+        self.0.borrow_mut().0.iter_mut().for_each(Kept::clear);
     }
 
-    /// Shows such a head to `put`, if it is known: what that says of it, or false.
+    /// Those that there are. Nothing is to be written meanwhile.
     #[inline(always)]
-    pub(super) fn show<F: Field>(
-        &self,
-        key: Key<impl Iterator<Item = F> + Clone>,
-        put: impl FnOnce(&[u8]) -> bool,
-    ) -> bool {
-        self.0.borrow()[key.place()].head(key).is_some_and(put)
+    pub fn heads(&self) -> Ref<'_, Heads> {
+        self.0.borrow()
     }
 
     /// Remembers a head, in the place of another.
     pub(super) fn keep<F: Field>(&self, key: Key<impl Iterator<Item = F> + Clone>, head: &[u8]) {
-        self.0.borrow_mut()[key.place()].keep(key, head);
+        self.0.borrow_mut().0[key.place()].keep(key, head);
+    }
+}
+
+impl Heads {
+    /// Such a head, if it is known.
+    #[inline(always)]
+    pub(super) fn find<F: Field>(&self, key: Key<impl Iterator<Item = F> + Clone>) -> Option<&[u8]> {
+        self.0[key.place()].head(key)
     }
 }
 

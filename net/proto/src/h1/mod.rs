@@ -20,7 +20,7 @@ mod lines;
 pub(crate) mod server;
 mod target;
 
-pub use again::Again;
+pub use again::{Again, Heads};
 pub use client::Client;
 pub use encode::{Frame, Standing};
 pub use error::Error;

@@ -9,11 +9,11 @@
 
 use http::{Method, StatusCode, Version};
 
-use super::again::Key;
+use super::again::{Heads, Key};
 use super::body::{Decoder, Piece};
 use super::encode::{Frame, NO_FIELDS, Sending, Standing, Writer};
 use super::lines::{self, Progress, RequestLine, Section};
-use super::{Again, Body, Error, Event, Head, Limits, Step, framing, takes_trailers};
+use super::{Body, Error, Event, Head, Limits, Step, framing, takes_trailers};
 use crate::head::{HeadTable, Known};
 use crate::message::{BodyLength, Field, WriteError};
 
@@ -382,12 +382,8 @@ impl Server {
         };
         let key = Key { status, fields, other: standing.other, length };
         let ordinary = Written { sending: Sending::Length(length), closes: false, switches: false };
-        let mut copied = Ok(());
-        if again.show(key.clone(), |head| {
-            copied = writer.put(head);
-            true
-        }) {
-            return copied.map(|()| Some(ordinary));
+        if let Some(head) = again.heads().find(key.clone()) {
+            return writer.put(head).map(|()| Some(ordinary));
         }
         let written = self.write_anew(status, key.fields.clone(), standing, body, writer)?;
         if written.as_ref() == Some(&ordinary) {
@@ -606,24 +602,26 @@ impl Server {
         Ok(writer.count)
     }
 
-    /// [`respond_whole`](Self::respond_whole) for an answer whose head is as one before it, of these fields and then `other`: `put` is
-    /// shown the head, and sends it and a body of `length` bytes. False if there is no such head, or if `put` says that it has no room:
-    /// then nothing has happened.
+    /// What [`respond_whole`](Self::respond_whole) would write of an answer before a body of `length` bytes, if its head is as one before
+    /// it, of these fields and then `other`. Whoever sends both says so by [`answered`](Self::answered).
     #[inline(always)]
-    pub fn respond_again<F: Field>(
-        &mut self,
+    pub fn head_again<'a, F: Field>(
+        &self,
         status: StatusCode,
         fields: impl IntoIterator<Item = F, IntoIter: Clone>,
         other: &'static [u8],
         length: u64,
-        again: &Again,
-        put: impl FnOnce(&[u8]) -> bool,
-    ) -> bool {
-        let is_answered = self.is_plain() && again.show(Key { status, fields: fields.into_iter(), other, length }, put);
-        if is_answered {
-            self.sending = Sending::Done;
-        }
-        is_answered
+        heads: &'a Heads,
+    ) -> Option<&'a [u8]> {
+        let key = Key { status, fields: fields.into_iter(), other, length };
+        if self.is_plain() { heads.find(key) } else { None }
+    }
+
+    /// The answer whose head was [the same again](Self::head_again) is on its way, its body behind it.
+    #[inline(always)]
+    pub fn answered(&mut self) {
+        debug_assert!(self.is_plain(), "its head was asked for");
+        self.sending = Sending::Done;
     }
 
     /// Writes the answer to a fault of the peer, and closes: nothing is parsed afterwards. Not expected, and not

@@ -63,10 +63,19 @@ impl<S: Service + 'static> Connection<S> {
     #[inline(always)]
     fn respond_again(&mut self, response: &mut Response) -> bool {
         let Response { status, headers, content: Content::Full(body), .. } = response else { return false };
-        let (again, outbox) = (self.context.standing.again(self.stream.shard()), &mut self.outbox);
-        let ((other, lines), length) = (headers.parts(), body.len() as u64);
-        let put = |head: &[u8]| outbox.put_answer(head, body);
-        self.engine.respond_again(*status, Lines(lines.iter()), other, length, again, put)
+        let ((other, lines), heads) = (headers.parts(), self.context.standing.again(self.stream.shard()).heads());
+        let (bytes, lines) = (body.as_slice(), Lines(lines.iter()));
+        let Some(head) = self.engine.head_again(*status, lines, other, bytes.len() as u64, &heads) else {
+            return false;
+        };
+        let is_put = match bytes.len() <= COPY_BODY_BYTES_MAX {
+            true => self.outbox.put_both(head, bytes),
+            false => self.outbox.put_in_front(head, body),
+        };
+        if is_put {
+            self.engine.answered();
+        }
+        is_put
     }
 
     /// Decides what becomes of the connection, before the head says it.

@@ -67,13 +67,11 @@ fn what_follows_goes_behind() {
 #[test]
 fn a_small_answer_is_copied_where_there_is_room() {
     let (supplies, mut outbox) = (supplies(), Outbox::default());
-    let mut small = Buf::Static(b"body");
-    assert!(!outbox.put_answer(b"head ", &mut small), "nothing is leased for it");
+    assert!(!outbox.put_both(b"head ", b"body"), "nothing is leased for it");
     outbox.put(b"first ", &supplies).expect("there is room");
-    assert!(outbox.put_answer(b"head ", &mut small));
-    assert_eq!(&small[..], b"body");
+    assert!(outbox.put_both(b"head ", b"body"));
     let room = outbox.room(0, &supplies).expect("there is a chunk").len();
-    assert!(!outbox.put_answer(&vec![b'h'; room - 3], &mut small), "not in part either");
+    assert!(!outbox.put_both(&vec![b'h'; room - 3], b"body"), "not in part either");
     let sent = outbox.take_chunk().expect("all is in one chunk");
     assert_eq!(&sent[..], b"first head body");
 }
@@ -90,15 +88,15 @@ fn a_large_answer_lies_where_its_body_was_received() {
         Buf::Chunk(chunk)
     };
     let mut body = large();
-    assert!(!outbox.put_answer(b"head: ", &mut body), "one byte more than there is room for");
+    assert!(!outbox.put_in_front(b"head: ", &mut body), "one byte more than there is room for");
     assert_eq!(body.len(), COPY_BODY_BYTES_MAX + 1);
-    assert!(outbox.put_answer(b"head ", &mut body) && body.is_empty());
+    assert!(outbox.put_in_front(b"head ", &mut body) && body.is_empty());
     let mut next = large();
-    assert!(!outbox.put_answer(b"head ", &mut next), "it would come before what is there");
+    assert!(!outbox.put_in_front(b"head ", &mut next), "it would come before what is there");
     let whole = outbox.take_chunk().expect("it is one chunk");
     assert!(whole.starts_with(b"head bbb") && whole.len() == COPY_BODY_BYTES_MAX + 6);
     let mut elsewhere = Buf::Vec(vec![b'v'; COPY_BODY_BYTES_MAX + 1]);
-    assert!(!outbox.put_answer(b"head ", &mut elsewhere) && elsewhere.len() == COPY_BODY_BYTES_MAX + 1);
+    assert!(!outbox.put_in_front(b"head ", &mut elsewhere) && elsewhere.len() == COPY_BODY_BYTES_MAX + 1);
     drop((whole, body, next));
     assert_eq!(supplies.pool().stats().pooled_bytes, 0, "all has gone home");
 }
