@@ -79,17 +79,16 @@ impl Outbox {
         if !self.is_empty() {
             return false;
         }
-        match std::mem::take(body) {
-            Buf::Chunk(chunk) => match chunk.prepend(head) {
-                Ok(whole) => {
-                    self.chunk = Some(whole);
-                    return true;
-                }
-                Err(chunk) => *body = Buf::Chunk(chunk),
-            },
-            other => *body = other,
+        match prepended(head, std::mem::take(body)) {
+            Ok(whole) => {
+                self.chunk = Some(whole);
+                true
+            }
+            Err(alone) => {
+                *body = alone;
+                false
+            }
         }
-        false
     }
 
     /// Room for what goes around a body that is sent in chunks. Around others goes nothing, and for that nothing is leased.
@@ -130,17 +129,16 @@ impl Outbox {
     /// Copies what is gathered into the room before a buffer, where that has some: what leaves in one piece costs the kernel a
     /// twentieth less. Else the buffer comes back.
     fn put_before(&mut self, buf: Buf) -> Option<Buf> {
-        match (buf, &self.chunk, &self.list) {
-            (Buf::Chunk(chunk), Some(gathered), None) if gathered.len() <= COPY_BODY_BYTES_MAX => {
-                match chunk.prepend(gathered) {
-                    Ok(whole) => {
-                        self.chunk = Some(whole);
-                        None
-                    }
-                    Err(chunk) => Some(Buf::Chunk(chunk)),
-                }
+        let gathered = match (&self.chunk, &self.list) {
+            (Some(gathered), None) if gathered.len() <= COPY_BODY_BYTES_MAX => gathered,
+            _ => return Some(buf),
+        };
+        match prepended(gathered, buf) {
+            Ok(whole) => {
+                self.chunk = Some(whole);
+                None
             }
-            (buf, ..) => Some(buf),
+            Err(buf) => Some(buf),
         }
     }
 
@@ -258,6 +256,14 @@ impl Supplies {
 
     pub(super) fn pool(&self) -> &Pool {
         &self.pool
+    }
+}
+
+/// Writes before what a buffer holds, if there is room. Else it comes back.
+fn prepended(front: &[u8], buf: Buf) -> Result<ChunkMut, Buf> {
+    match buf {
+        Buf::Chunk(chunk) => chunk.prepend(front).map_err(Buf::Chunk),
+        buf => Err(buf),
     }
 }
 
