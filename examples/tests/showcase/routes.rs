@@ -47,8 +47,11 @@ pub(crate) fn echo(backend: &'static str) {
         let body = pattern(size);
         let length = size.to_string();
         let fixed = [format!("Content-Length: {length}\r\n\r\n").as_bytes(), &body].concat();
-        let answer = post(&mut client, "Content-Type: application/x-own; a=b\r\n", fixed);
-        check(&answer, 200, &[("content-type", "application/x-own; a=b"), ("content-length", &length)], &body);
+        // What comes again, heads of requests and of answers, is known by then, and goes other ways.
+        for _ in 0..6 {
+            let answer = post(&mut client, "Content-Type: application/x-own; a=b\r\n", fixed.clone());
+            check(&answer, 200, &[("content-type", "application/x-own; a=b"), ("content-length", &length)], &body);
+        }
 
         let answer = post(&mut client, "Content-Type: text/plain\r\n", chunked(&body));
         check(&answer, 200, &[("content-type", "text/plain"), ("transfer-encoding", "chunked")], &body);
