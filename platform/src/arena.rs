@@ -33,7 +33,7 @@ const NO_SLOT: u32 = u32::MAX;
 /// ```
 #[derive(Debug)]
 pub struct Arena<T> {
-    chunks: Vec<Box<[Slot<T>]>>,
+    chunks: Vec<Box<[Slot<T>; CHUNK_SLOT_COUNT]>>,
     /// Head of the free list through [`Slot::next_free`].
     free: u32,
     len: u32,
@@ -129,7 +129,7 @@ impl<T> Arena<T> {
     #[inline]
     pub fn get(&self, key: Key) -> Option<&T> {
         let (chunk, offset) = place(key.index);
-        let slot = self.chunks.get(chunk)?.get(offset)?;
+        let slot = &self.chunks.get(chunk)?[offset];
         if slot.generation == key.generation { slot.value.as_ref() } else { None }
     }
 
@@ -143,7 +143,7 @@ impl<T> Arena<T> {
     #[inline]
     pub fn at(&self, index: u32) -> Option<&T> {
         let (chunk, offset) = place(index);
-        self.chunks.get(chunk)?.get(offset)?.value.as_ref()
+        self.chunks.get(chunk)?[offset].value.as_ref()
     }
 
     /// Whether `key` names a value that is still there.
@@ -172,20 +172,20 @@ impl<T> Arena<T> {
 
     /// The keys of all values, by index.
     pub fn keys(&self) -> impl Iterator<Item = Key> + '_ {
-        let slots = self.chunks.iter().flatten().zip(0u32..);
+        let slots = self.chunks.iter().flat_map(|chunk| &**chunk).zip(0u32..);
         slots.filter(|(slot, _)| slot.value.is_some()).map(|(slot, index)| slot.key(index))
     }
 
     /// All values with their keys, by index.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (Key, &mut T)> + '_ {
-        let slots = self.chunks.iter_mut().flatten().zip(0u32..);
+        let slots = self.chunks.iter_mut().flat_map(|chunk| &mut **chunk).zip(0u32..);
         slots.filter_map(|(slot, index)| Some((slot.key(index), slot.value.as_mut()?)))
     }
 
     #[inline]
     fn slot_mut(&mut self, key: Key) -> Option<&mut Slot<T>> {
         let (chunk, offset) = place(key.index);
-        let slot = self.chunks.get_mut(chunk)?.get_mut(offset)?;
+        let slot = &mut self.chunks.get_mut(chunk)?[offset];
         (slot.generation == key.generation).then_some(slot)
     }
 
@@ -201,8 +201,11 @@ impl<T> Arena<T> {
         // Both fit, as `end` is at most `max`, a `u32`.
         let (start, end) = (start as u32, end as u32);
         let next_free = |index| if index + 1 < end { index + 1 } else { NO_SLOT };
-        let slots = (start..end).map(|index| Slot { generation: 0, next_free: next_free(index), value: None });
-        self.chunks.push(slots.collect());
+        // The last chunk is whole too, so that an offset need not be looked at; slots beyond the maximum are never free.
+        let slots = (start..).take(CHUNK_SLOT_COUNT);
+        let slots = slots.map(|index| Slot { generation: 0, next_free: next_free(index), value: None });
+        let chunk = slots.collect::<Box<[_]>>().try_into();
+        self.chunks.push(chunk.unwrap_or_else(|_| unreachable!("as many as were taken")));
         self.free = start;
         true
     }

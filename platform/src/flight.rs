@@ -102,6 +102,16 @@ impl Flight {
         }
     }
 
+    /// Nothing is there to be taken, and this waiter is named when something lands. True if the stream has to start again for that.
+    #[inline]
+    fn is_awaited_by(&mut self, waiter: u64) -> bool {
+        self.waiter = waiter;
+        if self.wish == Wish::Hush {
+            self.wish = Wish::Nothing;
+        }
+        self.stage == Stage::Idle
+    }
+
     /// The kernel does not hold the stream.
     fn change_group(&mut self) {
         if let (Wish::DrawFrom(next), Op::Receive { group, .. }) = (self.wish, &mut self.op) {
@@ -207,11 +217,7 @@ impl Core {
             return Some(Completion { result: Err(Error::Closed), more: false });
         };
         let Some(first) = flight.first else {
-            flight.waiter = waiter;
-            if flight.wish == Wish::Hush {
-                flight.wish = Wish::Nothing;
-            }
-            if flight.stage == Stage::Idle {
+            if flight.is_awaited_by(waiter) {
                 self.restart(token.0);
             }
             return None;
@@ -224,21 +230,26 @@ impl Core {
         Some(completion)
     }
 
-    /// The same, if it is a chunk that was received: which most are, and a completion around it is more than there is to say.
+    /// The same of a receive, which mostly has a chunk, and a completion around it is more than there is to say.
     #[inline(always)]
-    pub(crate) fn take_chunk(&mut self, token: &Token) -> Option<Chunk> {
-        let flight = self.flights.get_mut(token.0)?;
-        let first = flight.first?;
-        let is_chunk =
-            |unread: &Unread| matches!(unread.completion, Completion { result: Ok(Outcome::Received(_)), more: true });
-        self.results.get(first).filter(|unread| is_chunk(unread))?;
-        let Unread { completion: Completion { result: Ok(Outcome::Received(chunk)), .. }, next } =
-            self.results.remove(first)?
-        else {
+    pub(crate) fn take_chunk(&mut self, token: &Token, waiter: u64) -> Option<Result<Chunk, Completion>> {
+        let Some(flight) = self.flights.get_mut(token.0) else { return self.take(token, waiter).map(Err) };
+        let Some(first) = flight.first else {
+            if flight.is_awaited_by(waiter) {
+                self.restart(token.0);
+            }
             return None;
         };
-        flight.taken(next);
-        Some(chunk)
+        let is_chunk =
+            |unread: &Unread| matches!(unread.completion, Completion { result: Ok(Outcome::Received(_)), more: true });
+        if self.results.get(first).is_some_and(is_chunk)
+            && let Some(Unread { completion: Completion { result: Ok(Outcome::Received(chunk)), .. }, next }) =
+                self.results.remove(first)
+        {
+            flight.taken(next);
+            return Some(Ok(chunk));
+        }
+        self.take(token, waiter).map(Err)
     }
 
     /// Lets a send end without a word if all of it leaves: its token is then spent. A failure, or a transfer cut short, is

@@ -155,11 +155,10 @@ impl Reactor {
         self.core.take(token, waiter)
     }
 
-    /// Takes the oldest unread completion, if it is a chunk that was received: less than [`take`](Reactor::take) for what most are.
-    /// `None` says nothing about others.
+    /// [`take`](Reactor::take) of a receive: for less where what comes is a chunk, as it mostly is. Another completion is the error.
     #[inline(always)]
-    pub fn take_chunk(&mut self, token: &Token) -> Option<Chunk> {
-        self.core.take_chunk(token)
+    pub fn take_chunk(&mut self, token: &Token, waiter: u64) -> Option<std::result::Result<Chunk, Completion>> {
+        self.core.take_chunk(token, waiter)
     }
 
     /// Lets a send end without a word if all of it leaves: its slot and buffer are then free at once, and

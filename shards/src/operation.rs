@@ -46,11 +46,16 @@ impl Shard {
     ) -> Result<(), Error> {
         let operation = place.get_or_insert_with(|| Operation { shard: self.clone(), token: None, seat: Seat::NONE });
         let waiter = self.waiter_of(waker, &mut operation.seat);
-        let token = self.with_reactor(|reactor| reactor.send_quietly(socket, chunk, waiter))?;
-        if let Some(last) = operation.token.replace(token) {
-            self.with_reactor(|reactor| reactor.abandon(last));
-        }
-        Ok(())
+        self.with_reactor(|reactor| {
+            let token = reactor.send_quietly(socket, chunk, waiter)?;
+            // Which mostly has ended, and is nothing to be given up.
+            if let Some(last) = operation.token.replace(token)
+                && !reactor.is_spent(&last)
+            {
+                reactor.abandon(last);
+            }
+            Ok(())
+        })
     }
 }
 
@@ -66,26 +71,22 @@ impl Operation {
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Completion> {
         // A task whose operations always complete at once gives way when its budget for this poll is spent.
         std::task::ready!(budget::poll_proceed(cx));
-        self.poll_taken(cx)
+        let Some(token) = &self.token else { return Poll::Ready(SPENT) };
+        let waiter = self.shard.waiter_of(cx.waker(), &mut self.seat);
+        match self.shard.with_reactor(|reactor| reactor.take(token, waiter)) {
+            Some(completion) => Poll::Ready(self.taken(completion)),
+            None => Poll::Pending,
+        }
     }
 
     /// The same of a receive, whose completions are mostly chunks: what it is else is the error.
     #[inline(always)]
     pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Chunk, Completion>> {
         std::task::ready!(budget::poll_proceed(cx));
-        if let Some(token) = &self.token
-            && let Some(chunk) = self.shard.with_reactor(|reactor| reactor.take_chunk(token))
-        {
-            return Poll::Ready(Ok(chunk));
-        }
-        self.poll_taken(cx).map(Err)
-    }
-
-    fn poll_taken(&mut self, cx: &mut Context<'_>) -> Poll<Completion> {
-        let Some(token) = &self.token else { return Poll::Ready(SPENT) };
+        let Some(token) = &self.token else { return Poll::Ready(Err(SPENT)) };
         let waiter = self.shard.waiter_of(cx.waker(), &mut self.seat);
-        match self.shard.with_reactor(|reactor| reactor.take(token, waiter)) {
-            Some(completion) => Poll::Ready(self.taken(completion)),
+        match self.shard.with_reactor(|reactor| reactor.take_chunk(token, waiter)) {
+            Some(taken) => Poll::Ready(taken.map_err(|other| self.taken(other))),
             None => Poll::Pending,
         }
     }

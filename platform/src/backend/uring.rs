@@ -620,7 +620,7 @@ impl Uring {
                     Some(Aux::Message(aux)) => self.spare_messages.push(aux),
                     _ => {}
                 }
-                let sent = self.progress.remove(&key).unwrap_or(0);
+                let sent = if self.progress.is_empty() { 0 } else { self.progress.remove(&key).unwrap_or(0) };
                 match error_in(result) {
                     None => core.land_sent(key, sent + result as usize),
                     Some(_) if sent > 0 => core.land_sent(key, sent),
