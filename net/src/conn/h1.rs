@@ -870,7 +870,11 @@ impl<S: Service + 'static> Connection<S> {
                 // What most answers are.
                 Some(chunk) => {
                     self.context.stats.bytes_sent.add(chunk.len() as u64);
-                    self.stream.send_quietly(chunk, cx.waker()).map_err(|_| End::Broken)?
+                    let is_heard_of = self.stream.send_quietly(chunk, cx.waker()).map_err(|_| End::Broken)?;
+                    if !is_heard_of {
+                        return Ok(false);
+                    }
+                    true
                 }
                 None => {
                     self.send_gathered()?;

@@ -166,9 +166,11 @@ impl Input {
     }
 
     /// Drops the first `count` bytes.
+    #[inline]
     pub(super) fn skip(&mut self, count: usize) {
         match self {
             Input::Whole(chunk) if count < chunk.len() => chunk.advance(count),
+            Input::Whole(chunk) if count == chunk.len() => *self = Input::Empty,
             _ if count == 0 => {}
             _ => drop(self.take(count)),
         }

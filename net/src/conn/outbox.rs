@@ -60,10 +60,14 @@ impl Outbox {
         Ok(self.chunk.as_mut().ok_or(Exhausted)?.spare())
     }
 
-    /// Copies a small answer behind what is there. False, and nothing has happened, if there is no room.
+    /// Copies a small answer behind what is there. False, and nothing is written, if there is no room.
     #[inline(always)]
-    pub(super) fn put_both(&mut self, head: &[u8], body: &[u8]) -> bool {
-        let (Some(chunk), count) = (&mut self.chunk, head.len() + body.len()) else { return false };
+    pub(super) fn put_both(&mut self, head: &[u8], body: &[u8], supplies: &Supplies) -> bool {
+        let count = head.len() + body.len();
+        if self.chunk.is_none() {
+            self.chunk = supplies.pool.lease(WRITE_CHUNK_BYTES);
+        }
+        let Some(chunk) = &mut self.chunk else { return false };
         let Some((front, rest)) = chunk.spare().get_mut(..count).map(|room| room.split_at_mut(head.len())) else {
             return false;
         };

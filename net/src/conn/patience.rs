@@ -160,7 +160,15 @@ impl Patience {
     }
 
     /// Ends a wait. What it has taken of a peer's time counts until the peer has made up for it, or the exchange has ended.
+    #[inline(always)]
     pub(super) fn stop<S>(&mut self, whose: &Whose<'_, S>) {
+        if self.is_behind || self.waits.side().is_some() {
+            self.settle(whose);
+        }
+        self.waits = Waits::Nothing;
+    }
+
+    fn settle<S>(&mut self, whose: &Whose<'_, S>) {
         if let Some(side) = self.waits.side() {
             let end = self.alarm.deadline() + self.later(whose);
             let left = end.saturating_duration_since(whose.shard.now());
@@ -170,16 +178,12 @@ impl Patience {
         if std::mem::take(&mut self.is_behind) {
             whose.context.shedding.leave(self.rank(whose));
         }
-        self.waits = Waits::Nothing;
     }
 
     /// Another exchange begins.
     #[inline(always)]
     pub(super) fn begin<S>(&mut self, whose: &Whose<'_, S>) {
-        // Between requests of a pipeline nothing is waited for.
-        if self.waits != Waits::Nothing {
-            self.stop(whose);
-        }
+        self.stop(whose);
         self.fallen = [0; 2];
     }
 

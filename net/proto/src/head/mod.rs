@@ -317,7 +317,7 @@ impl Fields {
     /// The first value of this well-known name.
     #[inline]
     pub fn get<'b>(&self, block: &'b [u8], known: Known) -> Option<&'b [u8]> {
-        self.all(block, known).next()
+        if self.contains(known) { self.all(block, known).next() } else { None }
     }
 
     /// All values of this well-known name, in the order received. [`Known::Other`] gives every other field's.

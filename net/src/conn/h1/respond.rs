@@ -69,7 +69,7 @@ impl<S: Service + 'static> Connection<S> {
             return false;
         };
         let is_put = match bytes.len() <= COPY_BODY_BYTES_MAX {
-            true => self.outbox.put_both(head, bytes),
+            true => self.outbox.put_both(head, bytes, &self.context.supplies),
             false => self.outbox.put_in_front(head, body),
         };
         if is_put {

@@ -67,13 +67,12 @@ fn what_follows_goes_behind() {
 #[test]
 fn a_small_answer_is_copied_where_there_is_room() {
     let (supplies, mut outbox) = (supplies(), Outbox::default());
-    assert!(!outbox.put_both(b"head ", b"body"), "nothing is leased for it");
-    outbox.put(b"first ", &supplies).expect("there is room");
-    assert!(outbox.put_both(b"head ", b"body"));
+    assert!(outbox.put_both(b"first ", b"body ", &supplies), "a chunk is leased for it");
+    assert!(outbox.put_both(b"head ", b"body", &supplies));
     let room = outbox.room(0, &supplies).expect("there is a chunk").len();
-    assert!(!outbox.put_both(&vec![b'h'; room - 3], b"body"), "not in part either");
+    assert!(!outbox.put_both(&vec![b'h'; room - 3], b"body", &supplies), "not in part either");
     let sent = outbox.take_chunk().expect("all is in one chunk");
-    assert_eq!(&sent[..], b"first head body");
+    assert_eq!(&sent[..], b"first body head body");
 }
 
 #[test]
