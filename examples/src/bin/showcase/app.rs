@@ -9,7 +9,7 @@ use shardwise::http::HeaderValue;
 use shardwise::http::header::CONTENT_TYPE;
 use shardwise::prelude::*;
 use shardwise::ws::{Compression, Limits, WebSocketUpgrade};
-use shardwise::{CallError, Config, Files, FromRequest, Rejection, Stream};
+use shardwise::{CallError, Config, Files, FromRequest, Known, Rejection, Stream};
 
 /// The app of one shard. All shards have the counts in common, each those of the keys that it owns. Files are served if there
 /// is a root to serve them from.
@@ -58,7 +58,7 @@ fn json() -> Json<Message> {
 /// The body as it comes, without gathering it.
 fn echo(mut request: Request) -> Response {
     let body = request.take_body();
-    let Some(sent) = request.header("content-type") else { return body.respond() };
+    let Some(sent) = request.known(Known::ContentType) else { return body.respond() };
     let value = match COMMON_TYPES.iter().find(|common| common.as_bytes() == sent) {
         Some(common) => common.clone(),
         None => HeaderValue::from_bytes(sent).unwrap_or_else(|_| COMMON_TYPES[0].clone()),
