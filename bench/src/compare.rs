@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use crate::args::Args;
 use crate::h3load::Http3Load;
+use crate::instructions::Function;
 use crate::load::{Load, Plan, Report};
 use crate::machine::{CpuUsage, Usage};
 use crate::server::Server;
 use crate::stats::{interval, median};
-use crate::{Result, h2load, limits, syscalls};
+use crate::{Result, h2load, instructions, limits, syscalls};
 
 /// The two servers and what is asked of them.
 #[derive(Clone, Debug)]
@@ -117,6 +118,20 @@ impl Run {
         let report = load.run(limits::SYSCALLS_RUN)?;
         let per_request = |(name, calls): (String, u64)| (name, calls as f64 / report.requests as f64);
         Ok(counter.finish()?.into_iter().map(per_request).collect())
+    }
+
+    /// User instructions of the server's busiest thread by function, the most first, and the requests that they answered.
+    pub fn count_instructions(&self, command: &str) -> Result<(Vec<Function>, u64)> {
+        let mut few = self.clone();
+        few.plan.connections = few.plan.connections.min(limits::INSTRUCTIONS_CONNECTIONS_MAX);
+        let (server, mut load) = few.start(command)?;
+        let counter = instructions::Counter::attach(server.pid(), self.server_cpu)?;
+        let report = load.run(limits::INSTRUCTIONS_RUN)?;
+        let functions = counter.finish()?;
+        match report.errors {
+            0 => Ok((functions, report.requests)),
+            errors => Err(format!("{command}: {errors} requests were not answered in single steps").into()),
+        }
     }
 
     fn start(&self, command: &str) -> Result<(Server, Asker<'_>)> {

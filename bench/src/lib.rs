@@ -17,6 +17,7 @@ pub mod h2load;
 pub mod h3load;
 pub mod handshakes;
 pub mod http3;
+pub mod instructions;
 pub mod limits;
 pub mod listen;
 pub mod load;

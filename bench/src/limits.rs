@@ -73,6 +73,12 @@ pub const WARM_UP: Duration = Duration::from_millis(300);
 /// Length of the run in which system calls are counted: long enough for tens of thousands of requests.
 pub const SYSCALLS_RUN: Duration = Duration::from_secs(1);
 
+/// Length of the run in which instructions are counted: long enough for half a million, which are more than a hundred requests.
+pub const INSTRUCTIONS_RUN: Duration = Duration::from_secs(10);
+
+/// Connections of that run at the most: all that they have sent is answered within [`DRAIN_TIMEOUT`], one step at a time.
+pub const INSTRUCTIONS_CONNECTIONS_MAX: usize = 8;
+
 /// How long `perf` may take to open its counters before that run.
 pub const PERF_START_TIMEOUT: Duration = Duration::from_secs(10);
 
