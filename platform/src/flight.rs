@@ -102,9 +102,9 @@ impl Flight {
         }
     }
 
-    /// Nothing is there to be taken, and this waiter is named when something lands. True if the stream has to start again for that.
+    /// Nothing is there to be taken: this waiter is named when something lands. True if the stream is to start again first.
     #[inline]
-    fn is_awaited_by(&mut self, waiter: u64) -> bool {
+    fn starts_again_for(&mut self, waiter: u64) -> bool {
         self.waiter = waiter;
         if self.wish == Wish::Hush {
             self.wish = Wish::Nothing;
@@ -217,7 +217,7 @@ impl Core {
             return Some(Completion { result: Err(Error::Closed), more: false });
         };
         let Some(first) = flight.first else {
-            if flight.is_awaited_by(waiter) {
+            if flight.starts_again_for(waiter) {
                 self.restart(token.0);
             }
             return None;
@@ -235,7 +235,7 @@ impl Core {
     pub(crate) fn take_chunk(&mut self, token: &Token, waiter: u64) -> Option<Result<Chunk, Completion>> {
         let Some(flight) = self.flights.get_mut(token.0) else { return self.take(token, waiter).map(Err) };
         let Some(first) = flight.first else {
-            if flight.is_awaited_by(waiter) {
+            if flight.starts_again_for(waiter) {
                 self.restart(token.0);
             }
             return None;
