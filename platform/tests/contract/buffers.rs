@@ -11,7 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use shardwise_platform::limits::{BULK_QUEUE_MAX, COMPACT_BYTES_MAX, HEAD_BUFFER_BYTES, STREAM_QUEUE_MAX};
 use shardwise_platform::{
-    BackendKind, Choice, Chunk, Config, Error, Features, Group, Handle, Op, Outcome, PoolSize, Token, Wait, select,
+    BackendKind, Choice, Chunk, Completion, Config, Error, Features, Group, Handle, Op, Outcome, PoolSize, Token, Wait,
+    select,
 };
 
 use crate::bed::{Bed, WAIT_MAX, hash, pattern};
@@ -259,6 +260,29 @@ pub(crate) fn a_slow_reader_pauses_its_stream(bed: &mut Bed) {
     assert_eq!(bed.read(&token, 6), b"and on");
     bed.abandon(token);
     bed.close(client);
+    bed.close(server);
+}
+
+pub(crate) fn chunks_are_taken_by_a_way_of_their_own(bed: &mut Bed) {
+    let (token, [client, server], sent) = paused(bed);
+    let deadline = bed.now() + WAIT_MAX;
+    let next = |bed: &mut Bed| loop {
+        if let Some(taken) = bed.take_chunk(&token, 1) {
+            return taken;
+        }
+        assert!(bed.now() < deadline, "{}: more comes in time", bed.rung.name);
+        bed.enter(Wait::Until(deadline));
+    };
+    let mut received = Vec::new();
+    while received.len() < sent.len() {
+        received.extend_from_slice(&next(bed).expect("a stream that was paused goes on"));
+    }
+    assert_eq!(hash(&received), hash(&sent));
+    bed.close(client);
+    let ended = next(bed).expect_err("what is no chunk is a completion");
+    assert!(matches!(ended, Completion { result: Ok(Outcome::EndOfInput), more: false }), "{ended:?}");
+    let spent = next(bed).expect_err("nothing is left");
+    assert_eq!(spent.result.expect_err("the token is spent"), Error::Closed);
     bed.close(server);
 }
 

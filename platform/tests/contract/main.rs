@@ -171,6 +171,7 @@ contract! {
         buffers::a_starved_stream_can_be_cancelled,
         buffers::a_starved_stream_can_be_abandoned,
         buffers::a_slow_reader_pauses_its_stream,
+        buffers::chunks_are_taken_by_a_way_of_their_own,
         buffers::a_paused_stream_can_be_cancelled,
         buffers::a_paused_stream_can_be_abandoned,
         buffers::a_cancelled_receive_loses_no_buffer,
