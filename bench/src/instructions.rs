@@ -20,13 +20,17 @@ use object::{Object, ObjectSegment, ObjectSymbol, SymbolKind};
 
 use crate::{Result, machine};
 
-/// Counts from its making to its finish.
+/// Counts from its making to its finish. When it is dropped the server is let go as well: whoever waits for its end would else be told
+/// of its stops.
 #[derive(Debug)]
 pub struct Counter {
     pid: u32,
     is_over: Arc<AtomicBool>,
-    stepper: JoinHandle<std::result::Result<Steps, String>>,
+    /// Until it has been waited for.
+    stepper: Option<Stepper>,
 }
+
+type Stepper = JoinHandle<std::result::Result<Steps, String>>;
 
 /// How often each address was stepped on.
 type Steps = HashMap<u64, u64>;
@@ -56,22 +60,31 @@ impl Counter {
             step_through(thread, &stop, &attached).map_err(|errno| format!("cannot step through the server: {errno}"))
         });
         match is_attached.recv() {
-            Ok(()) => Ok(Self { pid, is_over, stepper }),
+            Ok(()) => Ok(Self { pid, is_over, stepper: Some(stepper) }),
             // It has ended, and says why.
             Err(_) => Err(finish(stepper).err().unwrap_or_else(|| "the server has ended".to_owned()).into()),
         }
     }
 
     /// Lets the server go on, and tells what was counted, the most first.
-    pub fn finish(self) -> Result<Vec<Function>> {
-        // Before it ends: where its code lies is asked of the living.
-        let code = Code::of(self.pid)?;
+    pub fn finish(mut self) -> Result<Vec<Function>> {
+        let steps = self.stop()?;
+        Ok(Code::of(self.pid)?.functions(&steps))
+    }
+
+    fn stop(&mut self) -> std::result::Result<Steps, String> {
         self.is_over.store(true, Ordering::Relaxed);
-        Ok(code.functions(&finish(self.stepper)?))
+        self.stepper.take().map_or_else(|| Ok(Steps::new()), finish)
     }
 }
 
-fn finish(stepper: JoinHandle<std::result::Result<Steps, String>>) -> std::result::Result<Steps, String> {
+impl Drop for Counter {
+    fn drop(&mut self) {
+        let _ = self.stop();
+    }
+}
+
+fn finish(stepper: Stepper) -> std::result::Result<Steps, String> {
     stepper.join().unwrap_or_else(|_| Err("the stepping thread has panicked".to_owned()))
 }
 

@@ -1,7 +1,10 @@
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Code, Counter, Function, Steps};
 
@@ -29,6 +32,15 @@ fn one_that_waits_is_let_go() {
     counter.finish().unwrap();
     drop(child.stdin.take());
     assert!(child.wait().unwrap().success(), "it has come to its end by itself");
+}
+
+#[test]
+fn one_that_nobody_counts_any_more_can_be_ended() {
+    let mut child = Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
+    sleep(Duration::from_millis(50));
+    drop(Counter::attach(child.id(), 0).unwrap());
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(Signal::TERM.as_raw()));
 }
 
 #[test]
