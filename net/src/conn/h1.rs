@@ -870,8 +870,8 @@ impl<S: Service + 'static> Connection<S> {
                 // What most answers are.
                 Some(chunk) => {
                     self.context.stats.bytes_sent.add(chunk.len() as u64);
-                    let is_heard_of = self.stream.send_quietly(chunk, cx.waker()).map_err(|_| End::Broken)?;
-                    if !is_heard_of {
+                    if !self.stream.send_quietly(chunk, cx.waker()).map_err(|_| End::Broken)? {
+                        // It has only begun.
                         return Ok(false);
                     }
                     true
