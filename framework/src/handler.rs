@@ -8,6 +8,7 @@
 use std::rc::Rc;
 
 use net::{Reply, Response};
+use shards::Shard;
 
 use crate::extract::{FromHead, FromRequest, Rejection, States, Unmet};
 use crate::request::Request;
@@ -44,6 +45,12 @@ pub trait Handler<Shape>: Sized + 'static {
     /// Answers a request.
     #[doc(hidden)]
     fn call(self: &Rc<Self>, request: Request) -> Reply;
+
+    /// The same without a request, if it takes nothing of one and answers on the spot: then none need be made.
+    #[doc(hidden)]
+    fn alone(self: &Rc<Self>) -> Option<Alone> {
+        None
+    }
 
     /// What its arguments lack.
     #[doc(hidden)]
@@ -124,6 +131,17 @@ macro_rules! take {
     };
 }
 
+/// What a plain function of so many arguments does alone, which is nothing if there are any.
+macro_rules! alone {
+    () => {
+        fn alone(self: &Rc<Self>) -> Option<Alone> {
+            let handler = Rc::clone(self);
+            Some(Box::new(move |shard| Reply::ready(shard, || handler().respond())))
+        }
+    };
+    ($($argument:ident)+) => {};
+}
+
 // After the macro that it uses.
 mod green;
 
@@ -142,6 +160,8 @@ macro_rules! handler_of_head {
                 take!(request: $($argument)*);
                 request.reply(|| self($($argument,)*).respond())
             }
+
+            alone!($($argument)*);
 
             fn require(_states: &States) -> Result<(), Unmet> {
                 $($argument::require(_states)?;)*
@@ -285,7 +305,15 @@ fn respond<T, R: Respond>(last: Result<T, Rejection>, handler: impl FnOnce(T) ->
 pub(crate) trait Endpoint {
     /// Answers a request.
     fn call(&self, request: Request) -> Reply;
+
+    /// What answers in its place without a request, if it takes nothing of one.
+    fn alone(&self) -> Option<Alone> {
+        None
+    }
 }
+
+/// Answers without a request.
+pub(crate) type Alone = Box<dyn Fn(&Shard) -> Reply>;
 
 /// A handler and its shape.
 struct Mounted<H, Shape> {
@@ -296,6 +324,10 @@ struct Mounted<H, Shape> {
 impl<Shape, H: Handler<Shape>> Endpoint for Mounted<H, Shape> {
     fn call(&self, request: Request) -> Reply {
         self.handler.call(request)
+    }
+
+    fn alone(&self) -> Option<Alone> {
+        self.handler.alone()
     }
 }
 

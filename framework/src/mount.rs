@@ -233,11 +233,13 @@ impl Around {
         endpoint: Box<dyn Endpoint>,
         body_bytes_max: Option<u64>,
     ) -> Rc<Route> {
+        let endpoint = middleware::around(&self.layers, endpoint);
         let admitted = self.layers.iter().filter_map(|layer| layer.body_bytes_max());
         Rc::new(Route {
             pattern: pattern.into(),
             parameters: table::parameters(named).map(Into::into).collect(),
-            endpoint: middleware::around(&self.layers, endpoint),
+            alone: endpoint.alone(),
+            endpoint,
             body_bytes_max: admitted.fold(body_bytes_max.unwrap_or(self.body_bytes_max), u64::min),
             metrics: site.metrics.route(pattern),
             site: Rc::clone(site),

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::handler::Endpoint;
+use crate::handler::{Alone, Endpoint};
 use crate::metrics::RouteMetrics;
 use crate::site::Site;
 
@@ -13,6 +13,8 @@ pub(crate) struct Route {
     /// The names of the path's parameters, in order.
     pub(crate) parameters: Box<[Box<str>]>,
     pub(crate) endpoint: Box<dyn Endpoint>,
+    /// What the endpoint does without a request, if it takes nothing of one.
+    pub(crate) alone: Option<Alone>,
     /// Bytes that extractors may gather of a body.
     pub(crate) body_bytes_max: u64,
     pub(crate) metrics: RouteMetrics,

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use http::header::ALLOW;
 use http::{HeaderValue, Method, StatusCode};
 use net::{Reply, Response};
+use proto::head::KnownHead;
 use shards::Shard;
 
 use crate::extract::{Rejection, States};
@@ -44,6 +45,14 @@ impl net::Service for Service {
             Found::Nothing => self.fall_back(label, request),
             Found::WrongMethod(refusal) => run(refusal, label, request, Matched::default()),
         }
+    }
+
+    // One that has come before has had its route noted.
+    #[inline]
+    fn call_by_head(&self, head: &KnownHead) -> Option<Reply> {
+        let route = self.table.at(Place::of(head.note().get())??)?;
+        let alone = route.alone.as_ref()?;
+        Some(measure::call(route, MethodLabel::of(head.table().method()), || alone(&route.site.shard)))
     }
 }
 

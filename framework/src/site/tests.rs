@@ -1,8 +1,10 @@
 //! What the app says where no handler does: 404, 405, `OPTIONS *`, panics; and that the shard lives on.
 
+use crate::metrics::{HttpMetrics, ShardMetrics};
 use crate::testing::{ask, check, on_a_shard, told};
-use crate::{App, Error, Request};
+use crate::{App, Error, Next, Request, Router};
 use http::StatusCode;
+use shards::Shard;
 
 const INTERNAL: &str = "500\ncontent-type: text/plain; charset=utf-8\n\n\
                         The server failed to answer this request; its log says why.\n";
@@ -77,6 +79,41 @@ fn whoever_asks_the_same_again_and_again_gets_the_same() {
         times(round, http::Method::GET, "/items/1", 200, "1");
         times(round, http::Method::GET, "/items/2", 200, "2");
     }
+}
+
+/// Nobody else sees whether a request was made for it.
+#[test]
+fn whoever_takes_nothing_of_its_requests_is_layered_and_measured_all_the_same() {
+    async fn sealed(request: Request, next: Next) -> crate::Response {
+        next.run(request).await.with_header(http::header::VIA, http::HeaderValue::from_static("a layer"))
+    }
+    fn told(shard: Shard) -> String {
+        let count = |route: &str, class: &str| {
+            let labels = [("http_request_method", "GET"), ("http_response_status_class", class), ("http_route", route)];
+            ShardMetrics::of(&shard).counter("http_server_requests_total", &labels).get()
+        };
+        let answered = ["/alone", "/later", "/layered"].map(|route| count(route, "2xx"));
+        let failed = ["/panic", "/error"].map(|route| count(route, "5xx"));
+        format!("{answered:?} {failed:?} {}", HttpMetrics::of(&shard).active.get())
+    }
+    const TIMES: usize = 12;
+    let layered = Router::new().get("/layered", || "layered").layer(sealed);
+    let app = app().get("/alone", || "alone").get("/later", async || "later").get("/told", told).merge(layered);
+    let server = crate::test::run(app);
+    let again = |path: &str, status: u16, text: &str| {
+        for time in 0..TIMES {
+            let answer = server.get(path).expect(status);
+            assert!(answer.text().contains(text), "{path}, time {time}: {}", answer.text());
+            assert_eq!(answer.headers().contains_key("via"), path == "/layered", "{path}, time {time}");
+        }
+    };
+    again("/alone", 200, "alone");
+    again("/later", 200, "later");
+    again("/layered", 200, "layered");
+    again("/panic", 500, "The server failed");
+    again("/error", 500, "The server failed");
+    again("/alone", 200, "alone");
+    assert_eq!(server.get("/told").text(), "[24, 12, 12] [12, 12] 1");
 }
 
 #[test]

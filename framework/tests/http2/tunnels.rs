@@ -85,6 +85,20 @@ fn a_tunnel_is_passed_on_over_http_1() {
     assert_eq!(said, ["the end", "Some(CloseCode(1000))"]);
 }
 
+/// Whoever asks may have nothing to say.
+#[test]
+fn one_whose_client_ends_at_once_is_begun_all_the_same() {
+    let said = said(Limits::default(), async |client, _| {
+        for path in ["/echo", "/later", "/elsewhere", "/passed/echo", "/passed/later"] {
+            let id = client.connect(path, Some("echo"), &[]).await;
+            client.hang_up(id);
+            let answer = client.answer(id).await;
+            assert_eq!((answer.status, answer.reset, answer.text()), (200, None, ""), "{path}");
+        }
+    });
+    assert_eq!(said, ["the end"; 5]);
+}
+
 /// RFC 9297 section 3: where nothing goes beside the stream.
 #[test]
 fn datagrams_go_in_capsules() {

@@ -405,14 +405,11 @@ impl<S: Service + 'static> Connection<S> {
     /// Lets the service answer the request whose head is the first `bytes` of the input. Most answers are written when this
     /// returns, and nothing of them has been near a future.
     fn begin(&mut self, head: &h1::Head, bytes: usize, entered: &Entered) -> Result<Begun, End> {
-        let (request, incoming) = self.request(head, bytes);
+        self.take_up();
         entered.next(self.requests, self.deadline());
-        if request.known(Known::TraceParent).is_some() {
-            self.trace(&request);
-        }
-        let mut reply = match self.context.shedding.is_low() && self.must_shed() {
-            false => self.context.service.call(request),
-            true => Reply::ready(self.shard(), || unavailable("the server is short of memory\n")),
+        let (mut reply, incoming) = match self.call_by_head(head, bytes) {
+            Some(reply) => (reply, None),
+            None => self.call(head, bytes),
         };
         match reply {
             Reply::Ready(ref mut response) => {
@@ -425,6 +422,46 @@ impl<S: Service + 'static> Connection<S> {
         }
         self.incoming = incoming;
         Ok(Begun::GoesOn)
+    }
+
+    /// A request is taken in hand.
+    fn take_up(&mut self) {
+        let (patience, whose) = self.patience();
+        patience.begin(&whose);
+        self.unread = 0;
+        self.requests = self.requests.wrapping_add(1);
+        if let Some(time) = self.context.config.request_time_max {
+            self.set_limit(time);
+        }
+        self.context.stats.requests.add(1);
+    }
+
+    /// Lets the service answer without a request, if it can.
+    #[inline(always)]
+    fn call_by_head(&mut self, head: &h1::Head, bytes: usize) -> Option<Reply> {
+        let known = self.table.as_ref()?.shared()?;
+        if !matches!(head.body, h1::Body::None)
+            || known.table().get(known.block(), Known::TraceParent).is_some()
+            || self.context.shedding.is_low()
+        {
+            return None;
+        }
+        let reply = self.context.service.call_by_head(known)?;
+        self.input.skip(bytes);
+        Some(reply)
+    }
+
+    /// Lets the service answer the request whose head is the first `bytes` of the input. Gives the feeding end of its body too.
+    fn call(&mut self, head: &h1::Head, bytes: usize) -> (Reply, Option<Rc<Incoming>>) {
+        let (request, incoming) = self.request(head, bytes);
+        if request.known(Known::TraceParent).is_some() {
+            self.trace(&request);
+        }
+        let reply = match self.context.shedding.is_low() && self.must_shed() {
+            false => self.context.service.call(request),
+            true => Reply::ready(self.shard(), || unavailable("the server is short of memory\n")),
+        };
+        (reply, incoming)
     }
 
     /// The order of shedding, before a request is taken in hand. Whether it is refused, and the connection with it.
@@ -494,15 +531,7 @@ impl<S: Service + 'static> Connection<S> {
     }
 
     fn request(&mut self, head: &h1::Head, bytes: usize) -> (Request, Option<Rc<Incoming>>) {
-        let (patience, whose) = self.patience();
-        patience.begin(&whose);
-        self.unread = 0;
-        self.requests = self.requests.wrapping_add(1);
-        if let Some(time) = self.context.config.request_time_max {
-            self.set_limit(time);
-        }
-        self.context.stats.requests.add(1);
-        let head_block = match (self.table.as_ref().and_then(|table| table.shared()), head.body) {
+        let head_block = match (self.table.as_ref().and_then(|table| table.shared().cloned()), head.body) {
             // What most requests are, of which nothing has to be put together and moved.
             (Some(known), h1::Body::None) => {
                 self.input.skip(bytes);

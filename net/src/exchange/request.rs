@@ -207,10 +207,7 @@ impl Request {
     /// A head belongs to one server, so what one notes no other finds.
     #[inline]
     pub fn note(&self) -> Option<&Cell<[u32; 2]>> {
-        match &self.0.head.0 {
-            Kept::Shared(head) => Some(head.note()),
-            Kept::Alone { .. } => None,
-        }
+        self.0.head.known().map(KnownHead::note)
     }
 
     /// The connection's two ends.
@@ -228,6 +225,15 @@ impl Head {
     /// A head that has come before.
     pub(crate) fn shared(head: Rc<KnownHead>) -> Self {
         Head(Kept::Shared(head))
+    }
+
+    /// The head, if it has come before.
+    #[inline]
+    pub(crate) fn known(&self) -> Option<&KnownHead> {
+        match &self.0 {
+            Kept::Shared(head) => Some(head),
+            Kept::Alone { .. } => None,
+        }
     }
 
     #[inline]

@@ -15,6 +15,7 @@ use http::header::ALT_SVC;
 use http::{HeaderName, HeaderValue, StatusCode, Version};
 use platform::sim::Plan;
 use platform::{Buf, ListenOptions};
+use proto::head::KnownHead;
 use rcgen::{CertificateParams, KeyPair, PKCS_ED25519};
 use rustls::client::Resumption;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -251,7 +252,14 @@ impl BodyStream for Pieces {
 #[derive(Clone)]
 struct Routes(Shard, Seen);
 
+/// Noted of a head that is answered without a request.
+const KNOWN: [u32; 2] = [1, 1];
+
 impl Service for Routes {
+    fn call_by_head(&self, head: &KnownHead) -> Option<Reply> {
+        (head.note().get() == KNOWN).then(|| Reply::ready(&self.0, || full("by its head")))
+    }
+
     fn call(&self, mut request: Request) -> Reply {
         let (shard, seen, path) = (self.0.clone(), Rc::clone(&self.1), request.path().to_owned());
         let mut words = path.split('/').skip(1);
@@ -260,6 +268,12 @@ impl Service for Routes {
         let response = Response::new(StatusCode::OK);
         let response = match route {
             "bytes" => full(pattern(number)),
+            "known" => {
+                if let Some(note) = request.note() {
+                    note.set(KNOWN);
+                }
+                full("by a request")
+            }
             "version" => full(format!("{:?}", request.version())),
             "agreed" => {
                 let secured = request.peer().secured().expect("nothing else is served");

@@ -3,6 +3,7 @@
 
 mod alternatives;
 mod answers;
+mod by_head;
 mod chosen;
 #[path = "../every/mod.rs"]
 mod every;

@@ -125,12 +125,12 @@ impl HeadTable {
     }
 
     /// The head that has just come over HTTP/1.1, if it keeps coming: then its requests share it, and need neither their bytes nor a
-    /// table. Costs a count.
+    /// table.
     #[inline]
-    pub fn shared(&self) -> Option<Rc<KnownHead>> {
+    pub fn shared(&self) -> Option<&Rc<KnownHead>> {
         match self.last {
             // Without a verdict the table holds another request line.
-            Last { verdict: Some(_), times: SHARED_TIMES, ref shared, .. } => shared.clone(),
+            Last { verdict: Some(_), times: SHARED_TIMES, ref shared, .. } => shared.as_ref(),
             _ => None,
         }
     }

@@ -50,13 +50,21 @@ impl<S: Service + 'static, W: Wire> Shared<S, W> {
             true => (Body::empty(), Some(body)),
             false => (body, None),
         };
-        let request = Request::in_place(self.shard(), || (head, body, peer.clone(), is_early));
         let deadline = context.config.request_time_max.map(|time| self.shard().clock() + time);
         entered.next(key.number(), deadline);
-        if request.known(Known::TraceParent).is_some() {
-            trace(self.shard(), &request);
-        }
-        let mut reply = context.service.call(request);
+        let by_head = match head.known() {
+            Some(known) if said.end && known.table().get(known.block(), Known::TraceParent).is_none() => {
+                context.service.call_by_head(known)
+            }
+            _ => None,
+        };
+        let mut reply = by_head.unwrap_or_else(|| {
+            let request = Request::in_place(self.shard(), || (head, body, peer.clone(), is_early));
+            if request.known(Known::TraceParent).is_some() {
+                trace(self.shard(), &request);
+            }
+            context.service.call(request)
+        });
         // Most handlers have answered when they are polled once, and need no task. Who reads a body has one.
         if said.end
             && tunnel.is_none()

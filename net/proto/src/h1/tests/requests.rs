@@ -620,7 +620,7 @@ fn a_head_that_comes_again_means_the_same() {
             let mut out = [0; 100];
             let answer = server.respond_whole(http::StatusCode::OK, NONE, Standing::default(), b"a", &mut out);
             let state = (answer, out, server.keep_alive(), server.may_be_sending());
-            let shared = table.shared().filter(|_| matches!(step.event, Event::Head(_)));
+            let shared = table.shared().cloned().filter(|_| matches!(step.event, Event::Head(_)));
             if let Some(known) = &shared {
                 assert_eq!(known.block(), &input[..step.consumed]);
                 let (theirs, block) = (known.table(), known.block());
