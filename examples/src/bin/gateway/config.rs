@@ -172,7 +172,9 @@ pub(crate) struct Upstream {
     pub(crate) subset: Option<usize>,
     pub(crate) health: Option<Health>,
     pub(crate) outliers: Option<outlier::Settings>,
+    /// Of each endpoint.
     pub(crate) breaker: Option<breaker::Config>,
+    pub(crate) breaker_of_all: Option<breaker::Config>,
     pub(crate) retries: retry::Policy,
     pub(crate) budget: budget::Config,
     pub(crate) hedge: Option<hedge::Policy>,

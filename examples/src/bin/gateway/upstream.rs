@@ -104,6 +104,7 @@ fn declared(config: &config::Upstream) -> upstream::Config {
         }),
         outlier: config.outliers,
         breaker: config.breaker,
+        breaker_of_all: config.breaker_of_all,
         retry: config.retries,
         budget: config.budget,
         hedge: config.hedge,

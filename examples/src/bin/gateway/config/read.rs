@@ -413,7 +413,8 @@ fn upstream(name: &str, section: &Section<'_>, beside: &Path) -> Upstream {
         subset,
         health: health(section),
         outliers: outliers(section),
-        breaker: breaker(section),
+        breaker: breaker(section, "breaker"),
+        breaker_of_all: breaker(section, "breaker_of_all"),
         retries,
         budget,
         hedge: hedge(section),
@@ -630,8 +631,8 @@ fn outliers(section: &Section<'_>) -> Option<outlier::Settings> {
     section.flag("enabled", true).then_some(settings)
 }
 
-fn breaker(section: &Section<'_>) -> Option<breaker::Config> {
-    let section = section.section("breaker")?;
+fn breaker(section: &Section<'_>, key: &'static str) -> Option<breaker::Config> {
+    let section = section.section(key)?;
     let usual = breaker::Config::default();
     let failures_in_a_row = section.count_if("failures_in_a_row", COUNTS).map(|count| count as u32);
     let config = breaker::Config {

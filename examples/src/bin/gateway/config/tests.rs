@@ -46,6 +46,7 @@ fn little_is_enough_and_the_rest_has_its_usual_value() {
     assert_eq!(upstream.retries, retry::Policy { time_max: None, ..retry::Policy::default() });
     assert_eq!((upstream.connections.count_max, upstream.connections.connect_time_max), (1024, Duration::from_secs(5)));
     assert_eq!((upstream.outliers, upstream.breaker), (Some(outlier::Settings::default()), None));
+    assert_eq!(upstream.breaker_of_all, None);
     assert_eq!((&upstream.health, upstream.hedge), (&None, None));
     assert_eq!(config.routes[0].time_max, Some(Duration::from_secs(15)));
     assert_eq!(config.proxy.via.as_deref(), Some("gateway"));
@@ -93,6 +94,7 @@ connections = { connect_time_max = "1s", pause_max = "2s", idle_time_max = "3s",
 balance = { by = "maglev", key = "header:x-user", panic_percent = 0, slow_start = "30s", decay = "5s", subset = 3 }
 health = { path = "/healthz", interval = "5s", interval_down = "1s", jitter = 20, timeout = "1s", failures = 2, passes = 1, starts_up = true }
 breaker = { failures_in_a_row = 3, error_share = 40, slow_share = 80, slow_after = "1s", window = "10s", calls_min = 20, open_first = "5s", open_max = "1m", trials_max = 3, successes_to_close = 2, trial_time = "5s" }
+breaker_of_all = { error_share = 60, calls_min = 200 }
 hedge = { quantile = 99, budget = { share = 5, per_second = 1, kept = "10s" } }
 limits = { calls_max = 10, waiting_max = 0, wait_max = "1s", adaptive = true, rate = 1000, burst = 10 }
 [upstreams.b.tls]
@@ -137,6 +139,11 @@ hedge = { delay = "50ms" }
     assert_eq!((&upstream.key, upstream.subset), (&Key::Header(HeaderName::from_static("x-user")), Some(3)));
     let causes = upstream.retries.causes;
     assert!(causes.connect && causes.try_time && !causes.reset && causes.statuses == retry::Statuses::NONE.with(503));
+    let breaker = |breaker: Option<breaker::Config>| breaker.map(|breaker| (breaker.error_share, breaker.calls_min));
+    assert_eq!(
+        (breaker(upstream.breaker), breaker(upstream.breaker_of_all)),
+        (Some((Some(0.4), 20)), Some((Some(0.6), 200)))
+    );
     assert_eq!(upstream.limits.rate, Some(Rate { count: 1000, per: Duration::from_secs(1), burst: 10 }));
     let other = &config.upstreams[1];
     assert_eq!((&other.endpoints, other.outliers), (&Endpoints::Names(vec!["api.internal:8080".to_owned()]), None));
@@ -416,6 +423,7 @@ fn upstreams_are_judged() {
     section("outliers]\ndeviations = 0", &["6: `deviations` must be a number from 0.1 to 10, not 0."]);
     section("breaker]\ntrials_max = 0", &["6: `trials_max` must be a number from 1 to 1000000, not 0."]);
     section("breaker]\nopen_first = \"1h\"", &["6: `open_first` exceeds `open_max`."]);
+    section("breaker_of_all]\ncalls_min = 0", &["6: `calls_min` must be a number from 1 to 1000000, not 0."]);
     section("retries]\ntries_max = 11", &["6: `tries_max` must be a number from 1 to 10, not 11."]);
     section("retries]\npause_first = \"1s\"", &["6: `pause_first` exceeds `pause_max`."]);
     section(
