@@ -148,7 +148,7 @@ pub(crate) fn what_is_for_one_connection_stays_there(backend: &'static str) {
 pub(crate) fn faults_have_their_status(backend: &'static str) {
     let nobody = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
     let broken = Lax::answering(|seen| match &*seen.target {
-        "/malformed" => b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx".to_vec(),
+        "/malformed" | "/given-up" => b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx".to_vec(),
         "/silent" => {
             thread::sleep(Duration::from_secs(2));
             Vec::new()
@@ -163,17 +163,22 @@ pub(crate) fn faults_have_their_status(backend: &'static str) {
             "[[routes]]\nprefix = \"/\"\nupstream = \"one\"\ntime_max = \"500ms\"\n\
              [[routes]]\nprefix = \"/nobody\"\nupstream = \"nobody\"\n\
              [[routes]]\nprefix = \"/seldom\"\nupstream = \"seldom\"\n\
+             [[routes]]\nprefix = \"/given-up\"\nupstream = \"given-up\"\n\
              [[routes]]\npath = \"/get\"\nmethods = [\"GET\"]\nhost = \"a\"\nupstream = \"one\"\n\
              [upstreams.one]\nendpoints = [\"{}\"]\n{outliers}\n\
              [upstreams.nobody]\nendpoints = [\"{nobody}\"]\n{outliers}\n\
+             [upstreams.given-up]\nendpoints = [\"{}\"]\nbreaker_of_all = {{ failures_in_a_row = 2 }}\n{outliers}\n\
              [upstreams.seldom]\nendpoints = [\"{}\"]\nlimits = {{ rate = 1, burst = 1 }}\n{outliers}\n",
-            broken.address, broken.address
+            broken.address, broken.address, broken.address
         ),
     );
     let mut client = gateway.client();
     for (line, status, text) in [
         ("GET /well", 200, "ok"),
         ("GET /nobody", 502, "has not answered as it should"),
+        ("GET /given-up", 502, "has not answered as it should"),
+        ("GET /given-up", 502, "has not answered as it should"),
+        ("GET /given-up", 502, "has not answered as it should"),
         ("GET /malformed", 502, "has not answered as it should"),
         ("GET /silent", 504, "has not answered within 500ms"),
         ("GET /refuses", 503, "busy"),
@@ -185,6 +190,8 @@ pub(crate) fn faults_have_their_status(backend: &'static str) {
         assert!(answer.status == status && answer.text().contains(text), "{line}: {answer:?}");
         assert!(answer.body.len() < 200, "{answer:?}");
     }
+    let given_up = broken.seen().into_iter().filter(|target| target == "/given-up").count();
+    assert_eq!(given_up, 2, "no more calls are made for a while");
     gateway.stopped();
     // Where no route is for all.
     let text = format!(
