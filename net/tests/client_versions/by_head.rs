@@ -1,7 +1,10 @@
 //! Requests whose head keeps coming: a service that wants no more than the head answers them without a request being made.
 
+use std::time::Duration;
+
 use platform::sim::Plan;
 
+use crate::every::every;
 use crate::kit::{Setup, World, run};
 
 const TIMES: u64 = 8;
@@ -47,4 +50,35 @@ fn nothing_but_a_head_that_comes_again_is_answered_by_it() {
             assert_eq!(world.stats.requests.get(), TIMES * 4 + 1);
         });
     }
+}
+
+/// Of what comes again over HTTP/3 no stream is kept before it is known that it does not end at once.
+#[test]
+fn what_comes_again_is_also_answered_late_and_in_pieces() {
+    for setup in setups() {
+        run(1, Plan::CALM, setup, async |world: World| {
+            for time in 0..TIMES {
+                assert_eq!(world.text("/slow/20").await.expect("text"), "at last", "time {time}");
+            }
+            for time in 0..TIMES {
+                assert_eq!(world.text("/stream/3").await.expect("text").len(), 3 * 16 * 1024, "time {time}");
+            }
+            for text in every((0..20).map(|_| world.text("/slow/20"))).await {
+                assert_eq!(text.expect("text"), "at last");
+            }
+        });
+    }
+}
+
+#[test]
+fn what_comes_again_is_given_up_as_anything_else() {
+    let [_, by_http3] = setups();
+    run(1, Plan::CALM, by_http3, async |world: World| {
+        for time in 0..TIMES {
+            let gone = world.shard.timeout(Duration::from_millis(5), world.text("/slow/20")).await;
+            assert!(gone.is_err(), "time {time}: {gone:?}");
+            assert_eq!(world.text("/slow/20").await.expect("text"), "at last", "time {time}");
+        }
+        assert_eq!(*world.seen.borrow(), ["dropped", "answered"].repeat(TIMES as usize));
+    });
 }
