@@ -37,7 +37,7 @@ pub trait Service {
     fn call(&self, request: Request) -> Reply;
 
     /// Answers a request that has nothing but a head, which keeps coming, if no more than the head is wanted for that: then no
-    /// request is made, nor dropped, which is a sixth of what a small answer costs. What it has [noted](Request::note) of earlier
+    /// request is made, nor dropped: in a pipeline a fifth of the instructions. What it has [noted](Request::note) of earlier
     /// requests tells whether it may. `None` has the request made, and [called](Service::call).
     fn call_by_head(&self, head: &KnownHead) -> Option<Reply> {
         let _ = head;
